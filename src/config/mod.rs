@@ -1,0 +1,173 @@
+//! The configuration: UCI text in, a typed and bounded [`Config`] out.
+//!
+//! What a value may be is decided here, once; the rest of the daemon holds types that cannot be wrong.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::core::door;
+use crate::core::sequence::{Protocol, Step};
+
+/// Longest door name, in bytes: an nftables set is named `ketuk_<door>_4`, and log lines carry it.
+pub const MAX_NAME: usize = 32;
+/// Most capture devices, each of which costs two sockets.
+pub const MAX_DEVICES: usize = 8;
+/// Most port ranges in one list of a door.
+pub const MAX_PORT_RANGES: usize = 16;
+/// Longest command, in bytes.
+pub const MAX_COMMAND: usize = 1024;
+/// Largest configuration file, in bytes: 64 doors with long commands fit.
+pub const MAX_FILE: usize = 256 * 1024;
+
+/// A whole configuration file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// `config globals`.
+    pub globals: Globals,
+    /// `config door`, in the file's order, disabled ones too. At most [`door::MAX_DOORS`].
+    pub doors: Vec<Door>,
+}
+
+/// `config globals 'globals'`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Globals {
+    /// `enabled`: for the init script; `ketukd run` runs whatever it says.
+    pub enabled: bool,
+    /// `list network`: logical networks, which the init script resolves to devices.
+    pub networks: Vec<String>,
+    /// `list device`: devices to listen on; `any` is all of them.
+    pub devices: Vec<String>,
+    /// `backend`.
+    pub backend: Backend,
+    /// `nft_table`, for example `inet fw4`; a name alone means family inet.
+    pub nft_table: Option<Table>,
+    /// `log_level`.
+    pub log_level: LogLevel,
+    /// `log_file`, beside syslog.
+    pub log_file: Option<PathBuf>,
+    /// `list trap_except`, of the globals and of every door: ports that are never traps.
+    pub trap_except: Vec<Step>,
+}
+
+/// How doors are opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    /// Whatever this host has, found at start.
+    Auto,
+    /// Sets of `table inet fw4`.
+    Fw4,
+    /// Sets of the table that `nft_table` names.
+    Nft,
+    /// `iptables` and `ip6tables`.
+    Iptables,
+    /// Only the doors' own commands.
+    None,
+}
+
+/// An nftables table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Table {
+    /// Its family.
+    pub family: Family,
+    /// Its name, an nftables identifier of at most 255 bytes.
+    pub name: String,
+}
+
+/// The families whose sets can hold a knocker's address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// IPv4 and IPv6.
+    Inet,
+    /// IPv4.
+    Ip,
+    /// IPv6.
+    Ip6,
+}
+
+/// `log_level`, in syslog's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// Something does not work.
+    Error,
+    /// Something may not work.
+    Warn,
+    /// What knockd logs: stages, opens, commands.
+    Notice,
+    /// Refusals and resets too.
+    Info,
+    /// Everything.
+    Debug,
+}
+
+/// What a clean stop does with open doors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnStop {
+    /// Shuts them.
+    Shut,
+    /// Leaves them to the kernel's timer.
+    Keep,
+}
+
+/// `config door 'NAME'`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Door {
+    /// The section's name: 1 to [`MAX_NAME`] of `[A-Za-z0-9_]`.
+    pub name: String,
+    /// `enabled`, on unless said otherwise.
+    pub enabled: bool,
+    /// How it is knocked at.
+    pub knock: door::Door,
+    /// What opens in the firewall; none for a door that only runs commands.
+    pub opening: Option<Opening>,
+    /// How long it stays open; `None` (`open_time '0'`) is until it is shut.
+    pub open_time: Option<Duration>,
+    /// Longest time that may be asked for; `None` is no bound. Never less than `open_time`.
+    pub max_time: Option<Duration>,
+    /// Commands to run beside or instead of the firewall.
+    pub commands: Commands,
+    /// `on_stop`, the globals' unless the door has its own.
+    pub on_stop: OnStop,
+}
+
+/// What a door opens, in the words of /etc/config/firewall.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opening {
+    /// `proto`; both, as in fw4, when it is not given. Never empty.
+    pub protocols: Vec<Protocol>,
+    /// `dest_port`: on the router, or on the host behind it. Never empty.
+    pub dest_port: Vec<PortRange>,
+    /// Set for a port forward.
+    pub forward: Option<Forward>,
+}
+
+/// The outside of a port forward.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forward {
+    /// `src_dport`: the ports on the router; `dest_port` when it is not given. Never empty.
+    pub src_dport: Vec<PortRange>,
+    /// `dest_ip`: the hosts on the LAN, at most one of each family. Never empty.
+    pub dest_ip: Vec<IpAddr>,
+}
+
+/// Ports from `first` to `last`, both included, `first <= last`, never 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortRange {
+    /// Lowest port.
+    pub first: u16,
+    /// Highest port.
+    pub last: u16,
+}
+
+/// Commands with `%IP%` in them, for `sh -c`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Commands {
+    /// `start_command`, when the door opens.
+    pub start: Option<String>,
+    /// `start_command_6`, for IPv6; unset: `start_command`, empty: nothing.
+    pub start_6: Option<String>,
+    /// `stop_command`, when it shuts.
+    pub stop: Option<String>,
+    /// `stop_command_6`, likewise.
+    pub stop_6: Option<String>,
+}

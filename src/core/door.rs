@@ -1,0 +1,38 @@
+//! What the core knows of a door: how it is knocked at.
+
+use core::net::IpAddr;
+use core::time::Duration;
+
+use super::sequence::{FlagMatch, Sequence};
+
+/// Most doors in one configuration. A set of doors is then one `u64`, and a packet costs at most
+/// this many look-ups whatever the tables hold.
+pub const MAX_DOORS: usize = 64;
+
+/// Longest `seq_timeout`, in seconds: an hour is more than anyone needs between first and last
+/// knock, and keeps deadlines far from the wrap of the tables' 32-bit clocks.
+pub const MAX_SEQ_TIMEOUT_S: u32 = 3600;
+
+/// Which door: its slot, 0 to [`MAX_DOORS`] - 1. A door keeps its slot through a reload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DoorId(pub u8);
+
+impl DoorId {
+    /// The slot as an index.
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// How a door is knocked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Door {
+    /// The knocks, in order. Empty: no sequence opens this door.
+    pub sequence: Sequence,
+    /// Time allowed from the first knock to the last, never refreshed (knockd: 25 s).
+    pub seq_timeout: Duration,
+    /// Which TCP segments count.
+    pub tcp_flags: FlagMatch,
+    /// The destination that knocks must have, instead of the router's own addresses.
+    pub target: Option<IpAddr>,
+}

@@ -1,0 +1,83 @@
+//! The secret itself: which ports, in which order, by which segments.
+
+use core::fmt;
+
+/// Most steps in one sequence (knockd's `SEQ_MAX`).
+pub const MAX_STEPS: usize = 32;
+
+/// The transport that a step is knocked with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Protocol {
+    /// TCP, IP protocol 6.
+    Tcp,
+    /// UDP, IP protocol 17.
+    Udp,
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        })
+    }
+}
+
+/// One knock of a sequence: a port that is never 0, and its protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Step {
+    /// What to knock with.
+    pub protocol: Protocol,
+    /// Destination port, 1 to 65535.
+    pub port: core::num::NonZeroU16,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.port, self.protocol)
+    }
+}
+
+/// The steps of a door, in order: 1 to [`MAX_STEPS`], or none for a door that no sequence opens.
+pub type Sequence = heapless::Vec<Step, MAX_STEPS>;
+
+/// The flag bits of a TCP segment (RFC 9293, section 3.1), byte 13 of the header.
+pub mod flag {
+    /// No more data from the sender.
+    pub const FIN: u8 = 0x01;
+    /// Synchronize sequence numbers.
+    pub const SYN: u8 = 0x02;
+    /// Reset the connection.
+    pub const RST: u8 = 0x04;
+    /// Push.
+    pub const PSH: u8 = 0x08;
+    /// The acknowledgment number is valid.
+    pub const ACK: u8 = 0x10;
+    /// The urgent pointer is valid.
+    pub const URG: u8 = 0x20;
+}
+
+/// Which TCP segments are knocks at a door: those whose flags, looked at through `mask`, are `value`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FlagMatch {
+    /// The flags that matter.
+    pub mask: u8,
+    /// What those flags must be; no bit outside `mask`.
+    pub value: u8,
+}
+
+impl FlagMatch {
+    /// The first segment of a connection, as firewalls define it: SYN, and none of FIN, RST, ACK.
+    pub const SYN: Self = Self { mask: flag::FIN | flag::SYN | flag::RST | flag::ACK, value: flag::SYN };
+
+    /// Whether a segment with these flags is a knock.
+    pub const fn matches(self, flags: u8) -> bool {
+        flags & self.mask == self.value
+    }
+}
+
+impl Default for FlagMatch {
+    fn default() -> Self {
+        Self::SYN
+    }
+}
