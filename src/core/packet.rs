@@ -246,3 +246,6 @@ fn v6(bytes: &[u8], at: usize) -> Ipv6Addr {
     octets.copy_from_slice(&bytes[at..at + 16]);
     Ipv6Addr::from(octets)
 }
+
+#[cfg(test)]
+mod tests;

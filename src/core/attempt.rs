@@ -1,0 +1,174 @@
+//! What is remembered of somebody who is knocking.
+
+use core::hash::BuildHasher;
+use core::net::IpAddr;
+use core::time::Duration;
+
+use super::door::DoorId;
+use super::lane::Entry;
+use super::packet::Transport;
+use super::sequence::MAX_STEPS;
+use super::time::Instant;
+
+/// A deadline in 32 bits, for tables where every byte counts thousands of times.
+///
+/// Milliseconds, wrapping after 49 days. Comparing is right as long as the two moments are less than
+/// 24 days apart; deadlines are at most [`super::door::MAX_SEQ_TIMEOUT_S`] ahead, and are looked at when due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deadline(u32);
+
+impl Deadline {
+    /// The moment `span` after `now`.
+    #[expect(clippy::cast_possible_truncation, reason = "wrapping is the point")]
+    pub const fn new(now: Instant, span: Duration) -> Self {
+        Self(now.after(span).as_millis() as u32)
+    }
+
+    /// Whether it has come.
+    pub fn is_past(self, now: Instant) -> bool {
+        self.left(now).is_none()
+    }
+
+    /// When it comes, seen from `now`; `None` if it has.
+    pub fn due(self, now: Instant) -> Option<Instant> {
+        self.left(now).map(|ms| now.after(Duration::from_millis(ms)))
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "wrapping is the point")]
+    fn left(self, now: Instant) -> Option<u64> {
+        let left = self.0.wrapping_sub(now.as_millis() as u32);
+        (1..1 << 31).contains(&left).then_some(u64::from(left))
+    }
+}
+
+/// What tells one knock from another at the same port, in 16 bits.
+///
+/// TCP: a keyed hash of source port and sequence number; the kernel of the knocker keeps both when it
+/// sends a SYN again. UDP: the source port. Two knocks look alike once in 65,536 times, and then the
+/// later one is taken for a retransmission: the knock fails, nothing opens that should not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mark(u16);
+
+impl Mark {
+    /// The mark of a knock.
+    #[expect(clippy::cast_possible_truncation, reason = "a mark is the hash's low bits")]
+    pub fn of(transport: &Transport, keyed: &impl BuildHasher) -> Self {
+        match *transport {
+            Transport::Tcp { source_port, sequence_number, .. } => {
+                Self(keyed.hash_one((source_port, sequence_number)) as u16)
+            }
+            Transport::Udp { source_port, .. } => Self(source_port),
+        }
+    }
+}
+
+/// The hash of a source at a door.
+pub fn key(door: DoorId, source: IpAddr, keyed: &impl BuildHasher) -> u64 {
+    match source {
+        IpAddr::V4(v4) => keyed.hash_one((door.0, v4.to_bits())),
+        IpAddr::V6(v6) => keyed.hash_one((door.0, v6.to_bits())),
+    }
+}
+
+/// An address as the bytes of its family.
+pub trait Octets: Copy + PartialEq {
+    /// As an address again.
+    fn address(self) -> IpAddr;
+}
+
+impl Octets for [u8; 4] {
+    fn address(self) -> IpAddr {
+        IpAddr::from(self)
+    }
+}
+
+impl Octets for [u8; 16] {
+    fn address(self) -> IpAddr {
+        IpAddr::from(self)
+    }
+}
+
+/// Somebody who has knocked once. A flood makes thousands of these, so they are small.
+#[derive(Clone, Copy, Debug)]
+pub struct FirstKnock<A> {
+    /// Who.
+    pub source: A,
+    /// Until when the rest must come.
+    pub deadline: Deadline,
+    /// The knock.
+    pub mark: Mark,
+    /// At which door.
+    pub door: DoorId,
+}
+
+impl<A: Octets> Entry for FirstKnock<A> {
+    fn hash(&self, keyed: &impl BuildHasher) -> u64 {
+        key(self.door, self.source.address(), keyed)
+    }
+}
+
+/// Somebody who has taken at least two steps, or all of them.
+#[derive(Clone, Copy, Debug)]
+pub struct Attempt {
+    /// Who.
+    pub source: IpAddr,
+    /// At which door.
+    pub door: DoorId,
+    /// Until when the rest must come; for a completed attempt, until when its knocks are remembered.
+    pub deadline: Deadline,
+    /// Steps taken, 1 to [`MAX_STEPS`].
+    pub taken: u8,
+    /// The knock of each step taken.
+    pub marks: [Mark; MAX_STEPS],
+}
+
+impl Attempt {
+    /// The attempt that `first` began.
+    pub fn begin(source: IpAddr, door: DoorId, deadline: Deadline, mark: Mark) -> Self {
+        let mut marks = [Mark::default(); MAX_STEPS];
+        marks[0] = mark;
+        Self { source, door, deadline, taken: 1, marks }
+    }
+
+    /// The same attempt, one step further.
+    #[must_use]
+    pub fn advanced(mut self, mark: Mark) -> Self {
+        self.marks[usize::from(self.taken)] = mark;
+        self.taken += 1;
+        self
+    }
+
+    /// The knocks taken so far.
+    pub fn taken_marks(&self) -> &[Mark] {
+        &self.marks[..usize::from(self.taken)]
+    }
+}
+
+impl Entry for Attempt {
+    fn hash(&self, keyed: &impl BuildHasher) -> u64 {
+        key(self.door, self.source, keyed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deadlines_survive_the_wrap_of_their_clock() {
+        for start in [0, 1000, u64::from(u32::MAX) - 10_000, u64::from(u32::MAX) * 3 + 7] {
+            let now = Instant::from_millis(start);
+            let deadline = Deadline::new(now, Duration::from_secs(25));
+            assert_eq!(deadline.due(now), Some(now.after(Duration::from_secs(25))));
+            assert!(!deadline.is_past(now.after(Duration::from_millis(24_999))));
+            assert!(deadline.is_past(now.after(Duration::from_secs(25))));
+            assert!(deadline.is_past(now.after(Duration::from_secs(3600 * 24 * 20))));
+        }
+    }
+
+    #[test]
+    fn a_first_knock_is_small() {
+        assert_eq!(size_of::<FirstKnock<[u8; 4]>>(), 12);
+        assert_eq!(size_of::<FirstKnock<[u8; 16]>>(), 24);
+    }
+}

@@ -1,0 +1,151 @@
+//! How often each thing happened: the only trace that most packets leave.
+
+use super::packet::Malformed;
+
+/// What is counted. Each packet that reaches the daemon is counted in exactly one of the first two groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Counter {
+    /// No probe, and why.
+    Malformed(Malformed),
+    /// A probe, and what came of it; the door that went furthest decides.
+    Judged(Judged),
+    /// What happened outside the matching.
+    Event(Event),
+}
+
+/// What came of a probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Judged {
+    /// It completed a sequence.
+    Opened,
+    /// It was the right next step.
+    Advanced,
+    /// It was a knock already counted, sent again.
+    Retransmission,
+    /// It repeated the step just taken.
+    Repeat,
+    /// It was another of the door's steps.
+    WrongStep,
+    /// It was a trap.
+    Trap,
+    /// It was a later step from a source that has not begun.
+    NotBegun,
+    /// It was not addressed to this router.
+    NotOurs,
+    /// Its flags are no door's.
+    Flags,
+    /// No door names its port.
+    NoDoor,
+}
+
+/// What else is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Event {
+    /// An attempt ran out of time.
+    TimedOut,
+    /// An attempt was forgotten to make room for a newer one.
+    Displaced,
+    /// A completed knock was refused: too many doors were opened just now.
+    OpenRate,
+    /// A completed knock was refused: the grant table is full.
+    GrantsFull,
+    /// A completed knock was refused: too many commands are waiting.
+    CommandsFull,
+    /// The firewall would not take a change.
+    FirewallError,
+    /// The kernel dropped packets that the filter had passed: the socket's buffer was full.
+    SocketDrops,
+    /// A log line was left out.
+    LogSuppressed,
+}
+
+const JUDGED: [(Judged, &str); 10] = [
+    (Judged::Opened, "opened"),
+    (Judged::Advanced, "advanced"),
+    (Judged::Retransmission, "retransmission"),
+    (Judged::Repeat, "repeat"),
+    (Judged::WrongStep, "wrong_step"),
+    (Judged::Trap, "trap"),
+    (Judged::NotBegun, "not_begun"),
+    (Judged::NotOurs, "not_ours"),
+    (Judged::Flags, "other_flags"),
+    (Judged::NoDoor, "no_door"),
+];
+
+const EVENTS: [(Event, &str); 8] = [
+    (Event::TimedOut, "timed_out"),
+    (Event::Displaced, "displaced"),
+    (Event::OpenRate, "open_rate"),
+    (Event::GrantsFull, "grants_full"),
+    (Event::CommandsFull, "commands_full"),
+    (Event::FirewallError, "firewall_error"),
+    (Event::SocketDrops, "socket_drops"),
+    (Event::LogSuppressed, "log_suppressed"),
+];
+
+/// The counts since start.
+#[derive(Debug)]
+pub struct Counters {
+    malformed: [u64; Malformed::ALL.len()],
+    judged: [u64; JUDGED.len()],
+    events: [u64; EVENTS.len()],
+}
+
+impl Counters {
+    /// All zero.
+    pub const fn new() -> Self {
+        Self { malformed: [0; Malformed::ALL.len()], judged: [0; JUDGED.len()], events: [0; EVENTS.len()] }
+    }
+
+    /// Counts one more.
+    pub fn count(&mut self, counter: Counter) {
+        self.add(counter, 1);
+    }
+
+    /// Counts `more`.
+    pub fn add(&mut self, counter: Counter, more: u64) {
+        let count = match counter {
+            Counter::Malformed(reason) => &mut self.malformed[reason as usize],
+            Counter::Judged(judged) => &mut self.judged[judged as usize],
+            Counter::Event(event) => &mut self.events[event as usize],
+        };
+        *count = count.saturating_add(more);
+    }
+
+    /// Every counter's name and value, zeros included, in a fixed order.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        let malformed = Malformed::ALL.iter().map(|reason| (reason.name(), self.malformed[*reason as usize]));
+        let judged = JUDGED.iter().map(|(judged, name)| (*name, self.judged[*judged as usize]));
+        let events = EVENTS.iter().map(|(event, name)| (*name, self.events[*event as usize]));
+        judged.chain(malformed).chain(events)
+    }
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_counter_has_a_place_of_its_own_and_a_name_of_its_own() {
+        let all = Malformed::ALL
+            .map(Counter::Malformed)
+            .into_iter()
+            .chain(JUDGED.map(|(judged, _)| Counter::Judged(judged)))
+            .chain(EVENTS.map(|(event, _)| Counter::Event(event)));
+        let mut names = std::collections::BTreeSet::new();
+        for counter in all {
+            let mut counters = Counters::new();
+            counters.count(counter);
+            let counted: Vec<_> = counters.iter().filter(|(_, n)| *n == 1).collect();
+            assert_eq!(counted.len(), 1, "{counter:?}");
+            assert!(names.insert(counted[0].0), "{counter:?} shares its name");
+        }
+        assert_eq!(names.len(), Counters::new().iter().count());
+    }
+}

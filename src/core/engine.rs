@@ -1,0 +1,269 @@
+//! Stage three of the packet's way: a [`Probe`] to verdicts.
+//!
+//! ```text
+//!               right next step            last step
+//!   (nothing) ------------------> stage n -----------> open, then (nothing)
+//!       ^                          |   ^ |
+//!       |   another step, a trap,  |   '-' the same knock again, or the step
+//!       '--- or seq_timeout -------'       just taken once more: no change
+//! ```
+//! A wrong step that is the door's first step begins afresh at once: nothing is swallowed.
+
+use core::hash::BuildHasher;
+use core::net::IpAddr;
+
+use super::attempt::{Attempt, Deadline, Mark};
+use super::attempts::{Attempts, TimedOut};
+use super::counters::Judged;
+use super::door::{Door, DoorId, MAX_DOORS};
+use super::packet::{Probe, Transport};
+use super::ports::{DoorSet, NeverTrap, PortMap, TooManyPorts};
+use super::time::Instant;
+
+/// Most addresses of the router that knocks may be sent to; more are not listened at.
+pub const MAX_ADDRESSES: usize = 128;
+
+/// The large, fixed tables. Kept apart from the engine so that they can be a `static` that costs
+/// nothing until it is touched.
+#[derive(Debug)]
+pub struct Tables {
+    attempts: Attempts,
+    ports: PortMap,
+    doors: heapless::Vec<Option<Door>, MAX_DOORS>,
+    /// The router's own addresses, sorted.
+    addresses: heapless::Vec<IpAddr, MAX_ADDRESSES>,
+}
+
+impl Tables {
+    /// No doors, no addresses, nobody knocking.
+    pub const fn new() -> Self {
+        Self {
+            attempts: Attempts::new(),
+            ports: PortMap::new(),
+            doors: heapless::Vec::new(),
+            addresses: heapless::Vec::new(),
+        }
+    }
+}
+
+impl Default for Tables {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What a probe did at one door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// The door.
+    pub door: DoorId,
+    /// Where the source stands now: steps taken; the sequence's length when it is complete; 0 if it has to begin.
+    pub stage: u8,
+    /// Why.
+    pub judged: Judged,
+    /// Whether another's attempt had to be forgotten to remember this one.
+    pub displaced: bool,
+}
+
+/// Every door that a probe concerned, or why it concerned none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judgement {
+    /// One verdict for each door concerned.
+    pub verdicts: heapless::Vec<Verdict, MAX_DOORS>,
+    /// What to count the packet as: the best that it did at any door.
+    pub judged: Judged,
+}
+
+/// Who has knocked what, and what that means.
+#[derive(Debug)]
+pub struct Engine<'t, S> {
+    tables: &'t mut Tables,
+    /// Hashes under a key that is random for each start.
+    keyed: S,
+}
+
+impl<'t, S: BuildHasher> Engine<'t, S> {
+    /// An engine on these tables.
+    pub const fn new(tables: &'t mut Tables, keyed: S) -> Self {
+        Self { tables, keyed }
+    }
+
+    /// Puts these doors in the place of those before. A door that did not change keeps its progress.
+    ///
+    /// # Errors
+    /// As [`PortMap::draw`].
+    pub fn set_doors(
+        &mut self,
+        doors: &[Option<Door>],
+        never_trap: &[NeverTrap],
+    ) -> Result<(), TooManyPorts> {
+        for slot in 0..MAX_DOORS {
+            let new = doors.get(slot).cloned().flatten();
+            if let Some(old) = self.tables.doors.get_mut(slot) {
+                if *old != new {
+                    *old = new;
+                    let id = DoorId(u8::try_from(slot).expect("MAX_DOORS is 64"));
+                    self.tables.attempts.clear_door(&self.keyed, id);
+                }
+            } else {
+                self.tables.doors.push(new).expect("MAX_DOORS slots");
+            }
+        }
+        let Tables { ports, doors, .. } = &mut *self.tables;
+        ports.draw(doors_of(doors), never_trap)
+    }
+
+    /// Sets the addresses that knocks may be sent to; how many there was no room for.
+    pub fn set_addresses(&mut self, addresses: impl Iterator<Item = IpAddr>) -> usize {
+        let own = &mut self.tables.addresses;
+        own.clear();
+        let mut left_out = 0;
+        for address in addresses {
+            if let Err(at) = own.binary_search(&address) {
+                left_out += usize::from(own.insert(at, address).is_err());
+            }
+        }
+        left_out
+    }
+
+    /// The router's own addresses, sorted.
+    pub fn addresses(&self) -> &[IpAddr] {
+        &self.tables.addresses
+    }
+
+    /// The doors, with their slots.
+    pub fn doors(&self) -> impl Iterator<Item = (DoorId, &Door)> {
+        doors_of(&self.tables.doors)
+    }
+
+    /// What each port means.
+    pub fn ports(&self) -> &PortMap {
+        &self.tables.ports
+    }
+
+    /// Whether this probe could change anything, whoever sent it. The kernel filter lets exactly these through.
+    pub fn matters(&self, probe: &Probe) -> bool {
+        self.concerned(probe).is_ok()
+    }
+
+    /// Judges a probe at every door that it concerns.
+    pub fn judge(&mut self, now: Instant, probe: &Probe) -> Judgement {
+        let (named, trapped) = match self.concerned(probe) {
+            Ok(doors) => doors,
+            Err(judged) => return Judgement { verdicts: heapless::Vec::new(), judged },
+        };
+        let mark = Mark::of(&probe.transport, &self.keyed);
+        let mut verdicts = heapless::Vec::new();
+        for id in named.iter() {
+            verdicts.push(self.knock(now, id, probe, mark)).expect("one verdict a door");
+        }
+        for id in trapped.iter() {
+            if let Some(verdict) = self.trap(now, id, probe.source) {
+                verdicts.push(verdict).expect("one verdict a door");
+            }
+        }
+        let best = verdicts.iter().map(|verdict: &Verdict| verdict.judged).min();
+        Judgement { judged: best.unwrap_or(Judged::Trap), verdicts }
+    }
+
+    /// When [`Self::expire`] must be called next.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.tables.attempts.next_deadline()
+    }
+
+    /// Ends the attempts whose `seq_timeout` is over, and names them.
+    pub fn expire(&mut self, now: Instant, each: impl FnMut(TimedOut)) {
+        self.tables.attempts.expire(&self.keyed, now, each);
+    }
+
+    /// How many sources are knocking, counted once for each door.
+    pub fn knocking(&self) -> usize {
+        self.tables.attempts.len()
+    }
+
+    /// The doors at which the probe is a step, and those at which it is a trap.
+    fn concerned(&self, probe: &Probe) -> Result<(DoorSet, DoorSet), Judged> {
+        let own = self.tables.addresses.binary_search(&probe.destination).is_ok();
+        let addressed = self.select(|door| door.target.map_or(own, |target| target == probe.destination));
+        if addressed.0 == 0 {
+            return Err(Judged::NotOurs);
+        }
+        let flags = match probe.transport {
+            Transport::Tcp { flags, .. } => self.select(|door| door.tcp_flags.matches(flags)),
+            Transport::Udp { .. } => DoorSet(u64::MAX),
+        };
+        let doors = addressed.0 & flags.0;
+        if doors == 0 {
+            return Err(Judged::Flags);
+        }
+        let (protocol, port) = (probe.transport.protocol(), probe.transport.port());
+        let named = DoorSet(doors & self.tables.ports.doors(protocol, port).0);
+        if named.0 != 0 {
+            Ok((named, DoorSet(0)))
+        } else if self.tables.ports.is_trap(protocol, port) {
+            Ok((DoorSet(0), DoorSet(doors)))
+        } else {
+            Err(Judged::NoDoor)
+        }
+    }
+
+    fn select(&self, wanted: impl Fn(&Door) -> bool) -> DoorSet {
+        DoorSet(self.doors().filter(|(_, door)| wanted(door)).fold(0, |set, (id, _)| set | 1 << id.0))
+    }
+
+    /// A knock at a port that the door's sequence names.
+    fn knock(&mut self, now: Instant, id: DoorId, probe: &Probe, mark: Mark) -> Verdict {
+        let Self { tables: Tables { attempts, doors, .. }, keyed } = self;
+        let door = doors[id.index()].as_ref().expect("only doors that are there are concerned");
+        let knocked = |step: usize| {
+            door.sequence.get(step).is_some_and(|step| {
+                (step.protocol, step.port.get()) == (probe.transport.protocol(), probe.transport.port())
+            })
+        };
+        let current = attempts.current(keyed, now, id, probe.source);
+        let taken = current.map_or(0, |attempt| attempt.taken);
+        let unchanged = |judged| Verdict { door: id, stage: taken, judged, displaced: false };
+
+        let done = attempts.completed(keyed, now, id, probe.source);
+        let sent_before = |attempt: &Attempt| {
+            (0..).zip(attempt.taken_marks()).any(|(step, taken)| knocked(step) && *taken == mark)
+        };
+        if current.iter().chain(&done).any(sent_before) {
+            return unchanged(Judged::Retransmission);
+        }
+
+        let begin = || Attempt::begin(probe.source, id, Deadline::new(now, door.seq_timeout), mark);
+        let (next, judged) = match current {
+            Some(attempt) if knocked(usize::from(taken)) => (attempt.advanced(mark), Judged::Advanced),
+            Some(_) if knocked(usize::from(taken) - 1) => return unchanged(Judged::Repeat),
+            Some(_) if knocked(0) => (begin(), Judged::WrongStep),
+            Some(_) => {
+                attempts.forget(keyed, now, id, probe.source);
+                return Verdict { door: id, stage: 0, judged: Judged::WrongStep, displaced: false };
+            }
+            None if knocked(0) => (begin(), Judged::Advanced),
+            None => return unchanged(Judged::NotBegun),
+        };
+        if usize::from(next.taken) == door.sequence.len() {
+            attempts.complete(keyed, now, next);
+            return Verdict { door: id, stage: next.taken, judged: Judged::Opened, displaced: false };
+        }
+        let displaced = attempts.store(keyed, now, next);
+        Verdict { door: id, stage: next.taken, judged, displaced }
+    }
+
+    /// A knock at a port that only a scan would touch.
+    fn trap(&mut self, now: Instant, door: DoorId, source: IpAddr) -> Option<Verdict> {
+        let Self { tables: Tables { attempts, .. }, keyed } = self;
+        attempts.current(keyed, now, door, source)?;
+        attempts.forget(keyed, now, door, source);
+        Some(Verdict { door, stage: 0, judged: Judged::Trap, displaced: false })
+    }
+}
+
+fn doors_of(doors: &[Option<Door>]) -> impl Iterator<Item = (DoorId, &Door)> {
+    (0..).zip(doors).filter_map(|(slot, door)| Some((DoorId(slot), door.as_ref()?)))
+}
+
+#[cfg(test)]
+mod tests;

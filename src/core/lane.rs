@@ -1,0 +1,178 @@
+//! A table that forgets its oldest entry when it is full.
+
+use super::chains::Chains;
+
+/// An entry of a [`Lane`].
+pub trait Entry: Copy {
+    /// The hash it is found by, under the table's key.
+    fn hash(&self, keyed: &impl core::hash::BuildHasher) -> u64;
+}
+
+/// Up to `N` entries in order of arrival, found by hash.
+///
+/// Policy when full: the newest entry takes the place of the oldest. Entries of other lanes are
+/// never touched, which is what keeps a flood of first knocks away from those who are further on.
+/// An entry that is removed leaves a hole until its turn comes: filling it at once would put a
+/// newcomer among the oldest, next to be forgotten.
+#[derive(Debug)]
+pub struct Lane<T, const N: usize> {
+    entries: heapless::Vec<T, N>,
+    /// One bit an entry: it is not a hole.
+    live: heapless::Vec<bool, N>,
+    chains: Chains<N>,
+    /// The slot that is written next, once every slot has been written.
+    oldest: usize,
+}
+
+impl<T: Entry, const N: usize> Lane<T, N> {
+    /// An empty lane.
+    pub const fn new() -> Self {
+        Self { entries: heapless::Vec::new(), live: heapless::Vec::new(), chains: Chains::new(), oldest: 0 }
+    }
+
+    /// The newest entry with this hash that `is_it` accepts, and its slot.
+    pub fn find(&self, hash: u64, mut is_it: impl FnMut(&T) -> bool) -> Option<(usize, T)> {
+        self.chains.slots(hash).map(|slot| (slot, self.entries[slot])).find(|(_, entry)| is_it(entry))
+    }
+
+    /// Adds an entry; what it displaced, if anything.
+    pub fn insert(&mut self, keyed: &impl core::hash::BuildHasher, hash: u64, entry: T) -> Option<T> {
+        let mut displaced = None;
+        let slot = self.entries.len();
+        let slot = if self.entries.push(entry).is_ok() {
+            self.live.push(true).expect("as long as the entries");
+            slot
+        } else {
+            let slot = self.oldest;
+            self.oldest = (slot + 1) % N;
+            let old = core::mem::replace(&mut self.entries[slot], entry);
+            if core::mem::replace(&mut self.live[slot], true) {
+                self.chains.unlink(old.hash(keyed), slot);
+                displaced = Some(old);
+            }
+            slot
+        };
+        self.chains.link(hash, slot);
+        displaced
+    }
+
+    /// Removes the entry in `slot`, which [`Self::find`] gave for `hash`.
+    pub fn remove(&mut self, hash: u64, slot: usize) {
+        self.chains.unlink(hash, slot);
+        self.live[slot] = false;
+    }
+
+    /// The entry in `slot`, which [`Self::find`] gave.
+    pub fn entry_mut(&mut self, slot: usize) -> &mut T {
+        &mut self.entries[slot]
+    }
+
+    /// Removes every entry that `keep` does not want.
+    pub fn retain(&mut self, keyed: &impl core::hash::BuildHasher, mut keep: impl FnMut(&T) -> bool) {
+        for slot in 0..self.entries.len() {
+            let entry = self.entries[slot];
+            if self.live[slot] && !keep(&entry) {
+                self.remove(entry.hash(keyed), slot);
+            }
+        }
+        if !self.live.contains(&true) {
+            // Nobody left: start over with the memory that is already in use.
+            self.entries.clear();
+            self.live.clear();
+            self.chains.clear();
+            self.oldest = 0;
+        }
+    }
+
+    /// How many entries there are.
+    pub fn len(&self) -> usize {
+        self.live.iter().filter(|live| **live).count()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl<T: Entry, const N: usize> Default for Lane<T, N> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::hash::{BuildHasher, BuildHasherDefault};
+    use std::collections::VecDeque;
+    use std::hash::DefaultHasher;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    type Keyed = BuildHasherDefault<DefaultHasher>;
+
+    impl Entry for u32 {
+        fn hash(&self, keyed: &impl BuildHasher) -> u64 {
+            keyed.hash_one(self)
+        }
+    }
+
+    fn slot_of<const N: usize>(lane: &Lane<u32, N>, value: u32) -> Option<usize> {
+        lane.find(value.hash(&Keyed::default()), |entry| *entry == value).map(|(slot, _)| slot)
+    }
+
+    #[test]
+    fn the_oldest_goes_first() {
+        let (keyed, mut lane) = (Keyed::default(), Lane::<u32, 4>::new());
+        let displaced: Vec<_> = (0..6).map(|v: u32| lane.insert(&keyed, v.hash(&keyed), v)).collect();
+        assert_eq!(displaced, [None, None, None, None, Some(0), Some(1)]);
+        assert_eq!((0..6).filter(|v| slot_of(&lane, *v).is_some()).collect::<Vec<_>>(), [2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn a_hole_is_not_filled_before_its_turn() {
+        let (keyed, mut lane) = (Keyed::default(), Lane::<u32, 4>::new());
+        for v in 0..4_u32 {
+            lane.insert(&keyed, v.hash(&keyed), v);
+        }
+        let slot = slot_of(&lane, 1).unwrap();
+        lane.remove(1_u32.hash(&keyed), slot);
+        assert_eq!(
+            lane.insert(&keyed, 9_u32.hash(&keyed), 9),
+            Some(0),
+            "9 takes the oldest place, not the hole"
+        );
+        assert_eq!(lane.insert(&keyed, 10_u32.hash(&keyed), 10), None, "now it is the hole's turn");
+        assert_eq!(lane.len(), 4);
+    }
+
+    proptest! {
+        /// Against a plain queue that remembers its holes.
+        #[test]
+        fn behaves_like_a_queue(operations in prop::collection::vec((any::<bool>(), 0..12_u32), 0..200)) {
+            let (keyed, mut lane) = (Keyed::default(), Lane::<u32, 8>::new());
+            let mut model: VecDeque<Option<u32>> = VecDeque::new();
+            for (add, value) in operations {
+                let held = slot_of(&lane, value);
+                prop_assert_eq!(held.is_some(), model.contains(&Some(value)));
+                match (add, held) {
+                    (true, None) => {
+                        let displaced = if model.len() == 8 { model.pop_front().flatten() } else { None };
+                        model.push_back(Some(value));
+                        prop_assert_eq!(lane.insert(&keyed, value.hash(&keyed), value), displaced);
+                    }
+                    (false, Some(slot)) => {
+                        lane.remove(value.hash(&keyed), slot);
+                        for entry in model.iter_mut().filter(|entry| **entry == Some(value)) {
+                            *entry = None;
+                        }
+                    }
+                    _ => {}
+                }
+                prop_assert_eq!(lane.len(), model.iter().flatten().count());
+            }
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! Which ports concern which doors, and which ports are traps.
+
+use super::door::{Door, DoorId};
+use super::sequence::{Protocol, Step};
+
+/// How many ports are traps, about, with an ordinary configuration.
+///
+/// A scan in random order passes T traps between three right ports with probability 1/((T+2)(T+3)):
+/// one in 260,000 for this many.
+pub const TRAP_PORTS: usize = 512;
+
+/// Fewest and most traps on either side of a step. The least keeps an ascending or descending scan
+/// out of a door even where many doors share [`TRAP_PORTS`].
+const TRAPS_BESIDE: core::ops::RangeInclusive<usize> = 4..=256;
+
+/// Most different ports that all sequences together may name: the kernel filter, of at most 4,096
+/// instructions, needs a few for each.
+pub const MAX_PORTS: usize = 512;
+
+/// Most separate ranges of traps for one protocol: one on either side of each port that is named, and
+/// as many again for exceptions that split them. Ranges that do not fit are no traps.
+pub const MAX_TRAP_RANGES: usize = 4 * MAX_PORTS;
+
+/// Doors as a set of bits, bit n for the door in slot n.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DoorSet(pub u64);
+
+impl DoorSet {
+    /// The doors of the set, lowest slot first.
+    pub fn iter(self) -> impl Iterator<Item = DoorId> {
+        let mut left = self.0;
+        core::iter::from_fn(move || {
+            let slot = u8::try_from(left.trailing_zeros()).expect("at most 64");
+            left &= left.checked_sub(1)?;
+            Some(DoorId(slot))
+        })
+    }
+
+    fn add(&mut self, door: DoorId) {
+        self.0 |= 1 << door.0;
+    }
+}
+
+/// Ports from `first` to `last`, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ports {
+    /// Lowest port.
+    pub first: u16,
+    /// Highest port.
+    pub last: u16,
+}
+
+/// Ports of one protocol that must not be traps, beside those that a sequence names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NeverTrap {
+    /// The protocol.
+    pub protocol: Protocol,
+    /// The ports.
+    pub ports: Ports,
+}
+
+/// The sequences name more than [`MAX_PORTS`] different ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooManyPorts;
+
+/// What each port means.
+#[derive(Debug)]
+pub struct PortMap {
+    /// The ports that sequences name, sorted.
+    named: heapless::Vec<(Step, DoorSet), MAX_PORTS>,
+    /// Sorted and disjoint.
+    tcp_traps: heapless::Vec<Ports, MAX_TRAP_RANGES>,
+    udp_traps: heapless::Vec<Ports, MAX_TRAP_RANGES>,
+}
+
+impl PortMap {
+    /// A map in which no port means anything.
+    pub const fn new() -> Self {
+        Self { named: heapless::Vec::new(), tcp_traps: heapless::Vec::new(), udp_traps: heapless::Vec::new() }
+    }
+
+    /// Draws the map anew for these doors.
+    ///
+    /// # Errors
+    /// The ports that did not fit mean nothing; a configuration is refused before it comes to this.
+    pub fn draw<'a>(
+        &mut self,
+        doors: impl Iterator<Item = (DoorId, &'a Door)>,
+        never: &[NeverTrap],
+    ) -> Result<(), TooManyPorts> {
+        let mut drawn = Ok(());
+        self.named.clear();
+        for (id, door) in doors {
+            for step in &door.sequence {
+                match self.named.binary_search_by_key(step, |(named, _)| *named) {
+                    Ok(at) => self.named[at].1.add(id),
+                    Err(at) => {
+                        let only = DoorSet(1 << id.0);
+                        drawn = drawn.and(self.named.insert(at, (*step, only)).map_err(|_| TooManyPorts));
+                    }
+                }
+            }
+        }
+        let beside = TRAP_PORTS / (2 * self.named.len()).max(1);
+        let beside = beside.clamp(*TRAPS_BESIDE.start(), *TRAPS_BESIDE.end());
+        self.tcp_traps = traps(Protocol::Tcp, &self.named, never, beside);
+        self.udp_traps = traps(Protocol::Udp, &self.named, never, beside);
+        drawn
+    }
+
+    /// The doors whose sequences name this port.
+    pub fn doors(&self, protocol: Protocol, port: u16) -> DoorSet {
+        self.named
+            .binary_search_by_key(&(protocol, port), |(step, _)| (step.protocol, step.port.get()))
+            .map_or(DoorSet::default(), |at| self.named[at].1)
+    }
+
+    /// Whether this port is a trap.
+    pub fn is_trap(&self, protocol: Protocol, port: u16) -> bool {
+        let traps = self.traps(protocol);
+        let after = traps.partition_point(|range| range.first <= port);
+        after.checked_sub(1).is_some_and(|at| port <= traps[at].last)
+    }
+
+    /// The traps of a protocol, sorted and disjoint.
+    pub fn traps(&self, protocol: Protocol) -> &[Ports] {
+        match protocol {
+            Protocol::Tcp => &self.tcp_traps,
+            Protocol::Udp => &self.udp_traps,
+        }
+    }
+}
+
+impl Default for PortMap {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// One bit for each port there is.
+struct PortBits([u64; 1024]);
+
+impl PortBits {
+    fn set(&mut self, ports: Ports, value: bool) {
+        for port in ports.first..=ports.last {
+            let (word, bit) = (usize::from(port / 64), 1 << (port % 64));
+            if value {
+                self.0[word] |= bit;
+            } else {
+                self.0[word] &= !bit;
+            }
+        }
+    }
+
+    fn get(&self, port: u16) -> bool {
+        self.0[usize::from(port / 64)] & 1 << (port % 64) != 0
+    }
+}
+
+/// The ports within `beside` of a step, less those that mean something else.
+fn traps(
+    protocol: Protocol,
+    named: &[(Step, DoorSet)],
+    never: &[NeverTrap],
+    beside: usize,
+) -> heapless::Vec<Ports, MAX_TRAP_RANGES> {
+    let beside = u16::try_from(beside).expect("at most TRAPS_BESIDE");
+    let mut bits = PortBits([0; 1024]);
+    let steps = || named.iter().map(|(step, _)| step).filter(|step| step.protocol == protocol);
+    for step in steps() {
+        let port = step.port.get();
+        bits.set(
+            Ports { first: port.saturating_sub(beside).max(1), last: port.saturating_add(beside) },
+            true,
+        );
+    }
+    for step in steps() {
+        bits.set(Ports { first: step.port.get(), last: step.port.get() }, false);
+    }
+    for except in never.iter().filter(|except| except.protocol == protocol) {
+        bits.set(except.ports, false);
+    }
+    let mut ranges = heapless::Vec::new();
+    let mut first = None;
+    for port in 1..=u16::MAX {
+        match (bits.get(port), first) {
+            (true, None) => first = Some(port),
+            (false, Some(start)) => {
+                first = None;
+                if ranges.push(Ports { first: start, last: port - 1 }).is_err() {
+                    return ranges;
+                }
+            }
+            _ => {}
+        }
+    }
+    if let Some(start) = first {
+        // A full list already leaves traps out.
+        let _ = ranges.push(Ports { first: start, last: u16::MAX });
+    }
+    ranges
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::door::MAX_DOORS;
+    use crate::core::testing::{door, step};
+
+    fn map(sequences: &[&[&str]], never: &[NeverTrap]) -> PortMap {
+        let doors: Vec<_> = sequences.iter().map(|steps| door(steps)).collect();
+        let mut map = PortMap::new();
+        map.draw(doors.iter().enumerate().map(|(at, door)| (DoorId(u8::try_from(at).unwrap()), door)), never)
+            .unwrap();
+        map
+    }
+
+    fn count(map: &PortMap, protocol: Protocol) -> usize {
+        (0..=u16::MAX).filter(|port| map.is_trap(protocol, *port)).count()
+    }
+
+    #[test]
+    fn a_port_leads_to_every_door_that_names_it() {
+        let map = map(&[&["7000", "8000:udp"], &["9000", "7000"]], &[]);
+        assert_eq!(map.doors(Protocol::Tcp, 7000), DoorSet(0b11));
+        assert_eq!(map.doors(Protocol::Udp, 7000), DoorSet(0));
+        assert_eq!(map.doors(Protocol::Udp, 8000), DoorSet(0b01));
+        assert_eq!(DoorSet(1 << 63 | 0b101).iter().collect::<Vec<_>>(), [DoorId(0), DoorId(2), DoorId(63)]);
+    }
+
+    #[test]
+    fn traps_lie_on_both_sides_of_each_step_of_their_protocol() {
+        let map = map(&[&["7000", "8000", "9000:udp"]], &[]);
+        for (protocol, port) in [(Protocol::Tcp, 7000), (Protocol::Tcp, 8000), (Protocol::Udp, 9000)] {
+            assert!(map.is_trap(protocol, port - 1) && map.is_trap(protocol, port + 1));
+            assert!(!map.is_trap(protocol, port));
+        }
+        assert!(!map.is_trap(Protocol::Udp, 7001) && !map.is_trap(Protocol::Tcp, 9001));
+        let total = count(&map, Protocol::Tcp) + count(&map, Protocol::Udp);
+        assert!((400..=TRAP_PORTS).contains(&total), "{total}");
+        assert_eq!(map.traps(Protocol::Tcp).len(), 4, "ranges stay few: cheap in the kernel filter");
+    }
+
+    #[test]
+    fn steps_and_excepted_ports_are_no_traps() {
+        let never = [
+            NeverTrap { protocol: Protocol::Tcp, ports: Ports { first: 7010, last: 7020 } },
+            NeverTrap { protocol: Protocol::Udp, ports: Ports { first: 7001, last: 7001 } },
+        ];
+        let map = map(&[&["7000", "7001"], &["7002"]], &never);
+        for port in [7000, 7001, 7002, 7010, 7015, 7020] {
+            assert!(!map.is_trap(Protocol::Tcp, port), "{port}");
+        }
+        for port in [6999, 7003, 7009, 7021] {
+            assert!(map.is_trap(Protocol::Tcp, port), "{port}");
+        }
+    }
+
+    #[test]
+    fn the_ends_of_the_port_range() {
+        let map = map(&[&["1", "65535"]], &[]);
+        assert!(!map.is_trap(Protocol::Tcp, 0) && !map.is_trap(Protocol::Tcp, 1));
+        assert!(map.is_trap(Protocol::Tcp, 2) && map.is_trap(Protocol::Tcp, 65534));
+        assert_eq!(step("65535").port.get(), u16::MAX);
+    }
+
+    #[test]
+    fn the_fullest_configuration_still_has_traps_everywhere() {
+        let port = |n: usize| (100 + n * 120).to_string();
+        let names: Vec<String> = (0..MAX_PORTS).map(port).collect();
+        let doors: Vec<Vec<&str>> = names
+            .chunks(MAX_PORTS / MAX_DOORS)
+            .map(|chunk| chunk.iter().map(String::as_str).collect())
+            .collect();
+        let sequences: Vec<&[&str]> = doors.iter().map(Vec::as_slice).collect();
+        let map = map(&sequences, &[]);
+        for name in &names {
+            let port: u16 = name.parse().unwrap();
+            assert!(map.is_trap(Protocol::Tcp, port - 1) && map.is_trap(Protocol::Tcp, port + 1), "{port}");
+        }
+    }
+
+    #[test]
+    fn one_port_too_many_is_an_error() {
+        let steps: Vec<Vec<String>> = (0..=MAX_PORTS / 32)
+            .map(|door| (0..32).map(|n| (1 + door * 32 + n).to_string()).collect())
+            .collect();
+        let doors: Vec<_> =
+            steps.iter().map(|steps| door(&steps.iter().map(String::as_str).collect::<Vec<_>>())).collect();
+        let draw = |doors: &[Door]| PortMap::new().draw((0..).map(DoorId).zip(doors), &[]);
+        assert_eq!(draw(&doors[..MAX_PORTS / 32]), Ok(()));
+        assert_eq!(draw(&doors), Err(TooManyPorts));
+    }
+}
