@@ -1,0 +1,8 @@
+//! Stage five of the packet's way: a door that opens or shuts becomes a change of the kernel's firewall.
+#![forbid(unsafe_code)]
+
+pub mod events;
+pub mod message;
+pub mod nft;
+pub mod ruleset;
+pub mod sets;

@@ -1,0 +1,428 @@
+//! The doors' sets in the kernel: elements in, elements out.
+//!
+//! The firewall declares the sets and the rules that look at them; here only elements come and go. Each
+//! has its own timer in the kernel, which runs on when this process is dead.
+
+use core::fmt;
+use core::net::IpAddr;
+use core::time::Duration;
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::Instant;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::config::Table;
+use crate::linux::netlink::{Received, Socket};
+
+use super::message::{Message, Messages, Request};
+use super::nft::{self, AddressFamily, Answer, Change, SetName, kind};
+
+/// Size of the receive buffer, in bytes. The kernel fills dumps up to the page size, or to 8 kB where pages
+/// are larger, or to the size of the buffer offered.
+const RECEIVE: usize = 8192;
+
+/// Longest wait for an answer. nf_tables answers before `send` returns, so this only ends what would
+/// otherwise be a hang.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How often a change is tried when the set proves to be other than believed. The second try is right
+/// unless somebody else changes the same element at the same moment.
+const TRIES: usize = 4;
+
+/// How often a listing is begun anew because another program changed the firewall meanwhile. A listing takes
+/// milliseconds and changes are rarer than that.
+const LISTINGS: usize = 16;
+
+/// The sets of one table.
+#[derive(Debug)]
+pub struct Sets {
+    socket: Socket,
+    table: Table,
+    /// Family and name, for errors, which then need no allocation.
+    table_name: Arc<str>,
+    /// The next request's sequence number.
+    sequence: u32,
+    request: Request,
+    received: [u8; RECEIVE],
+}
+
+/// Why the firewall was not changed or read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NftError {
+    /// The table is not there.
+    MissingTable {
+        /// Family and name.
+        table: Arc<str>,
+    },
+    /// The table is there, but not the set.
+    MissingSet {
+        /// Family and name of the table.
+        table: Arc<str>,
+        /// Its name.
+        set: SetName,
+    },
+    /// This process may not.
+    Denied,
+    /// The kernel has no nf_tables.
+    Unsupported,
+    /// A door's name is longer than [`crate::config::MAX_NAME`].
+    DoorName,
+    /// Another error of the kernel's.
+    Kernel {
+        /// What was being done.
+        operation: Operation,
+        /// To what: family and name of the table.
+        table: Arc<str>,
+        /// The error.
+        errno: Errno,
+    },
+    /// An answer did not fit its buffer.
+    Truncated,
+    /// No answer in time.
+    Silent,
+    /// The firewall changed so often that its sets could not be listed.
+    Busy,
+}
+
+/// What was being done when an error came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// Looking for a table.
+    FindTable,
+    /// Looking for a set.
+    FindSet,
+    /// Adding an element.
+    Add,
+    /// Deleting an element.
+    Delete,
+    /// Committing a batch.
+    Commit,
+    /// Listing elements.
+    List,
+}
+
+impl Sets {
+    /// Connects to the kernel's firewall. The table need not be there yet.
+    ///
+    /// # Errors
+    /// `EPROTONOSUPPORT` when the kernel has no nfnetlink; `InvalidInput` for a table name of more than 255
+    /// bytes.
+    pub fn connect(table: Table) -> io::Result<Self> {
+        if table.name.len() > 255 {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        Ok(Self {
+            socket: Socket::open(libc::NETLINK_NETFILTER, &[], &[])?,
+            table_name: format!("{} {}", nft::family_name(table.family), table.name).into(),
+            table,
+            sequence: 1,
+            request: Request::new(),
+            received: [0; RECEIVE],
+        })
+    }
+
+    /// The table.
+    pub const fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// Whether the table is there.
+    ///
+    /// # Errors
+    /// Any but [`NftError::MissingTable`] and [`NftError::MissingSet`].
+    pub fn table_exists(&mut self) -> Result<bool, NftError> {
+        let sequence = self.reserve(1);
+        nft::get_table(&mut self.request, &self.table, sequence);
+        self.find(sequence, kind::NEW_TABLE, Operation::FindTable)
+    }
+
+    /// Which of a door's sets are not there: both, when the table is not. A table of family ip or ip6 needs
+    /// only one.
+    ///
+    /// # Errors
+    /// Any but [`NftError::MissingTable`] and [`NftError::MissingSet`].
+    pub fn missing(&mut self, door: &str) -> Result<heapless::Vec<SetName, 2>, NftError> {
+        let mut missing = heapless::Vec::new();
+        for family in AddressFamily::ALL {
+            let set = SetName::new(door, family).ok_or(NftError::DoorName)?;
+            if family.fits(self.table.family) && !self.set_exists(&set)? {
+                missing.push(set).expect("there are two families");
+            }
+        }
+        Ok(missing)
+    }
+
+    /// Lets `address` in for `time` from now; `None` is until it is shut. The element is new, or replaced, so
+    /// that its timer starts afresh: adding one that is there would leave the old timer.
+    ///
+    /// `held` says that the element is believed to be there; a wrong belief costs one more round trip.
+    ///
+    /// # Errors
+    /// The reason why `address` is not let in, or not for longer than before.
+    pub fn open(
+        &mut self,
+        door: &str,
+        address: IpAddr,
+        time: Option<Duration>,
+        held: bool,
+    ) -> Result<(), NftError> {
+        let set = SetName::new(door, AddressFamily::of(address)).ok_or(NftError::DoorName)?;
+        let renewal = [Change::Delete, Change::Add { time }];
+        let mut changes = if held { &renewal[..] } else { &renewal[1..] };
+        for _ in 0..TRIES {
+            match self.commit(&set, address, changes)? {
+                Ok(()) => return Ok(()),
+                // The element, or the set: adding tells which.
+                Err((Operation::Delete, Errno::ENOENT)) => changes = &renewal[1..],
+                Err((Operation::Add, Errno::EEXIST)) => changes = &renewal,
+                Err((Operation::Add, Errno::ENOENT)) => return Err(self.not_there(set)?),
+                Err((operation, errno)) => return Err(self.error(operation, errno)),
+            }
+        }
+        Err(NftError::Busy)
+    }
+
+    /// Shuts the door to `address`. An element that is not there is as good as deleted.
+    ///
+    /// # Errors
+    /// The reason why `address` may still be in, a missing set or table too.
+    pub fn shut(&mut self, door: &str, address: IpAddr) -> Result<(), NftError> {
+        let set = SetName::new(door, AddressFamily::of(address)).ok_or(NftError::DoorName)?;
+        match self.commit(&set, address, &[Change::Delete])? {
+            Ok(()) => Ok(()),
+            // The same error for an element and for a set that is not there.
+            Err((_, Errno::ENOENT)) if self.set_exists(&set)? => Ok(()),
+            Err((_, Errno::ENOENT)) => Err(self.not_there(set)?),
+            Err((operation, errno)) => Err(self.error(operation, errno)),
+        }
+    }
+
+    /// Hands `each` every address that is in, with the time it has left (`None`: until it is shut). When the
+    /// firewall changes meanwhile the list begins anew, so that an address may come more than once.
+    ///
+    /// # Errors
+    /// The reason why the list is not whole.
+    pub fn list(
+        &mut self,
+        door: &str,
+        family: AddressFamily,
+        mut each: impl FnMut(IpAddr, Option<Duration>),
+    ) -> Result<(), NftError> {
+        let set = SetName::new(door, family).ok_or(NftError::DoorName)?;
+        for _ in 0..LISTINGS {
+            let sequence = self.reserve(1);
+            nft::dump_elements(&mut self.request, &self.table, &set, sequence);
+            let mut whole = true;
+            let errno = self.exchange(Operation::List, |message| {
+                if message.sequence != sequence {
+                    return None;
+                }
+                match Answer::of(message) {
+                    Answer::Outcome(errno) => return Some(errno),
+                    Answer::Object { kind: kind::NEW_ELEMENT, attributes, interrupted } => {
+                        whole &= !interrupted;
+                        nft::elements(attributes).for_each(|element| each(element.address, element.left));
+                    }
+                    _ => {}
+                }
+                None
+            })?;
+            match Errno::from_raw(errno) {
+                _ if errno == 0 && whole => return Ok(()),
+                _ if errno == 0 => {}
+                Errno::EINTR => {}
+                Errno::ENOENT => return Err(self.not_there(set)?),
+                errno => return Err(self.error(Operation::List, errno)),
+            }
+        }
+        Err(NftError::Busy)
+    }
+
+    fn set_exists(&mut self, set: &SetName) -> Result<bool, NftError> {
+        let sequence = self.reserve(1);
+        nft::get_set(&mut self.request, &self.table, set, sequence);
+        self.find(sequence, kind::NEW_SET, Operation::FindSet)
+    }
+
+    /// After `ENOENT` for something in `set`: what is missing, the table or the set.
+    fn not_there(&mut self, set: SetName) -> Result<NftError, NftError> {
+        let table = self.table_name.clone();
+        Ok(if self.table_exists()? {
+            NftError::MissingSet { table, set }
+        } else {
+            NftError::MissingTable { table }
+        })
+    }
+
+    /// Sends the request for one object: whether it is there.
+    fn find(&mut self, sequence: u32, wanted: u8, operation: Operation) -> Result<bool, NftError> {
+        let errno = self.exchange(operation, |message| match Answer::of(message) {
+            _ if message.sequence != sequence => None,
+            Answer::Object { kind, .. } if kind == wanted => Some(0),
+            Answer::Outcome(errno) => Some(errno),
+            _ => None,
+        })?;
+        match Errno::from_raw(errno) {
+            _ if errno == 0 => Ok(true),
+            Errno::ENOENT => Ok(false),
+            errno => Err(self.error(operation, errno)),
+        }
+    }
+
+    /// Sends a batch of changes: done, or the first that was refused, in which case none was done.
+    fn commit(
+        &mut self,
+        set: &SetName,
+        address: IpAddr,
+        changes: &[Change],
+    ) -> Result<Result<(), (Operation, Errno)>, NftError> {
+        let count = u32::try_from(changes.len()).expect("a batch has one or two changes");
+        let begin = self.reserve(count + 2);
+        nft::batch(&mut self.request, &self.table, set, address, changes, begin);
+        let operation = |index: u32| match changes.get(index as usize) {
+            Some(Change::Add { .. }) => Operation::Add,
+            Some(Change::Delete) => Operation::Delete,
+            None => Operation::Commit,
+        };
+        let mut refusal = None;
+        self.exchange(operation(count - 1), |message| {
+            // Begin is 0; the last change, which always answers, is `count`. An error of the batch as a
+            // whole comes as one of begin, and is then all that need be known.
+            let index = message.sequence.wrapping_sub(begin);
+            let Answer::Outcome(errno) = Answer::of(message) else { return None };
+            if index > count {
+                return None;
+            }
+            if errno != 0 && refusal.is_none() {
+                refusal = Some((operation(index.wrapping_sub(1)), Errno::from_raw(errno)));
+            }
+            (index == count || index == 0 && errno != 0).then_some(())
+        })?;
+        Ok(refusal.map_or(Ok(()), Err))
+    }
+
+    /// Takes `count` sequence numbers and empties the request.
+    fn reserve(&mut self, count: u32) -> u32 {
+        let first = self.sequence;
+        self.sequence = first.wrapping_add(count);
+        self.request.clear();
+        first
+    }
+
+    /// Sends the request and hands `take` the messages that come back until it has what it waited for. It
+    /// skips by sequence number what belongs to an earlier request.
+    fn exchange<T>(
+        &mut self,
+        operation: Operation,
+        mut take: impl FnMut(&Message<'_>) -> Option<T>,
+    ) -> Result<T, NftError> {
+        let result = self.try_exchange(operation, &mut take);
+        if result.is_err() {
+            // A dump left half read would make the kernel refuse the next one: start with a fresh socket.
+            // If there is none to be had, the old one is still the best there is.
+            if let Ok(socket) = Socket::open(libc::NETLINK_NETFILTER, &[], &[]) {
+                self.socket = socket;
+            }
+        }
+        result
+    }
+
+    fn try_exchange<T>(
+        &mut self,
+        operation: Operation,
+        take: &mut impl FnMut(&Message<'_>) -> Option<T>,
+    ) -> Result<T, NftError> {
+        let failed = |table: &Arc<str>, error: io::Error| NftError::Kernel {
+            operation,
+            table: table.clone(),
+            errno: Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)),
+        };
+        self.socket.send(self.request.bytes()).map_err(|error| failed(&self.table_name, error))?;
+        let deadline = Instant::now() + ANSWER_TIMEOUT;
+        loop {
+            match self.socket.recv(&mut self.received).map_err(|error| failed(&self.table_name, error))? {
+                Received::Message(len) => {
+                    if let Some(taken) = Messages::new(&self.received[..len]).find_map(|m| take(&m)) {
+                        return Ok(taken);
+                    }
+                }
+                Received::Truncated => return Err(NftError::Truncated),
+                Received::Lost => return Err(self.error(operation, Errno::ENOBUFS)),
+                Received::Nothing => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return Err(NftError::Silent);
+                    }
+                    // An interrupted poll only brings the next look forward.
+                    let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);
+                    let _ = poll(&mut [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)], timeout);
+                }
+            }
+        }
+    }
+
+    fn error(&self, operation: Operation, errno: Errno) -> NftError {
+        match errno {
+            Errno::EPERM | Errno::EACCES => NftError::Denied,
+            Errno::EOPNOTSUPP => NftError::Unsupported,
+            errno => NftError::Kernel { operation, table: self.table_name.clone(), errno },
+        }
+    }
+}
+
+impl fmt::Display for NftError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MissingTable { table } => write!(
+                f,
+                "the firewall has no table {table}: start the firewall, or name its table with nft_table"
+            ),
+            Self::MissingSet { table, set } => write!(
+                f,
+                "table {table} has no set {set}: reload the firewall, or load what `ketukd ruleset` prints"
+            ),
+            Self::Denied => f.write_str(
+                "the kernel lets nobody without CAP_NET_ADMIN touch its firewall: run ketukd as root",
+            ),
+            Self::Unsupported => f.write_str(
+                "the kernel has no nf_tables: load the module nf_tables, or set backend to iptables",
+            ),
+            Self::DoorName => write!(f, "a door's name has at most {} bytes", crate::config::MAX_NAME),
+            Self::Kernel { operation, table, errno } => {
+                write!(f, "table {table}: {operation}: {}{}", errno.desc(), advice(*errno))
+            }
+            Self::Truncated => f.write_str("the kernel's answer was longer than expected"),
+            Self::Silent => f.write_str("the kernel did not answer"),
+            Self::Busy => f.write_str("the firewall changed too often meanwhile: try again"),
+        }
+    }
+}
+
+impl std::error::Error for NftError {}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::FindTable => "looking for the table",
+            Self::FindSet => "looking for a set",
+            Self::Add => "adding an address to a set",
+            Self::Delete => "deleting an address from a set",
+            Self::Commit => "changing a set",
+            Self::List => "listing a set",
+        })
+    }
+}
+
+/// What may be done about an error that a set's declaration can cause.
+fn advice(errno: Errno) -> &'static str {
+    match errno {
+        Errno::EINVAL => {
+            ": the set must be declared with `type ipv4_addr` or `ipv6_addr` and `flags timeout`"
+        }
+        Errno::ENFILE => ": the set is full, give it a larger `size`",
+        _ => "",
+    }
+}

@@ -1,0 +1,5 @@
+//! The edge to the kernel: what neither `std` nor `nix` offers. The only `unsafe` of the project is here,
+//! in small functions with safe signatures.
+
+pub mod cerr;
+pub mod netlink;
