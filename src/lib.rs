@@ -4,3 +4,9 @@ pub mod client;
 pub mod config;
 #[cfg(target_os = "linux")]
 pub mod core;
+#[cfg(target_os = "linux")]
+pub mod daemon;
+#[cfg(target_os = "linux")]
+pub mod firewall;
+#[cfg(target_os = "linux")]
+pub mod linux;
