@@ -373,3 +373,6 @@ impl std::error::Error for Full {}
 fn is_passing(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::OutOfMemory)
 }
+
+#[cfg(test)]
+mod tests;

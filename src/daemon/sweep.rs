@@ -14,6 +14,10 @@ pub const SWEEP_TIME_LIMIT: Duration = Duration::from_secs(30);
 /// Longest listing of one chain, in bytes: a blocklist of some ten thousand rules fits.
 const MAX_LISTING: usize = 1024 * 1024;
 
+/// How often a command is tried that says that somebody else holds the lock, having waited for it. Without
+/// privilege iptables says the same, at once and for ever.
+const MAX_ATTEMPTS: usize = 3;
+
 /// What a sweep did with one family's chain.
 #[derive(Debug)]
 pub struct Swept {
@@ -72,13 +76,13 @@ fn sweep_family(iptables: &Iptables, program: &str, deadline: Instant) -> Swept 
     swept
 }
 
-/// Runs one command, again and again while somebody else holds the lock.
+/// Runs one command, up to [`MAX_ATTEMPTS`] times.
 fn output(argv: &[String], deadline: Instant) -> Result<Vec<u8>, Fault> {
+    let mut attempts = 1;
     loop {
         match process::output(argv, deadline, MAX_LISTING) {
             Ok((text, Exit::Code(0))) => return Ok(text),
-            // It has waited for the lock, so this does not spin.
-            Ok((_, Exit::Code(EXIT_BUSY))) => {}
+            Ok((_, Exit::Code(EXIT_BUSY))) if attempts < MAX_ATTEMPTS => attempts += 1,
             Ok((_, exit)) => return Err(Fault::Failed(exit)),
             Err(OutputError::Io(error)) if error.kind() == ErrorKind::NotFound => return Err(Fault::Missing),
             Err(error) => return Err(Fault::Output(error)),

@@ -68,7 +68,7 @@ mod tests {
         assert_eq!(start(&commands, V6), Some(shell("four 2001:db8::7")));
         assert_eq!(stop(&commands, V6), Some(shell("shut 2001:db8::7")));
         commands.start_6 = Some("six %IP%".to_owned());
-        commands.stop_6 = Some("".to_owned());
+        commands.stop_6 = Some(String::new());
         assert_eq!(start(&commands, V6), Some(shell("six 2001:db8::7")));
         assert_eq!(stop(&commands, V6), None);
         assert_eq!(start(&commands, V4), Some(shell("four 192.0.2.7")));
@@ -85,7 +85,7 @@ mod tests {
     #[test]
     fn blank_commands_are_none() {
         let commands =
-            Commands { start: Some("  ".to_owned()), stop: Some("".to_owned()), ..Commands::default() };
+            Commands { start: Some("  ".to_owned()), stop: Some(String::new()), ..Commands::default() };
         assert_eq!(start(&commands, V4), None);
         assert!(!any(&commands));
         assert!(!any(&Commands::default()));

@@ -72,6 +72,9 @@ pub fn spawn(argv: &[String]) -> io::Result<Child> {
 /// # Errors
 /// See [`OutputError`]. The program has ended in every case.
 pub fn output(argv: &[String], deadline: Instant, max_len: usize) -> Result<(Vec<u8>, Exit), OutputError> {
+    if Instant::now() >= deadline {
+        return Err(OutputError::TimeLimit);
+    }
     let mut child = Child(command(argv)?.stdout(Stdio::piped()).spawn()?);
     let stdout = child.0.stdout.take().expect("standard output was just piped");
     let result =
