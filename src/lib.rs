@@ -1,10 +1,31 @@
 //! ketuk: port knocking for routers.
+//!
+//! # The packet's way
+//! ```text
+//!  linux::capture      AF_PACKET sockets; linux::filter keeps everything but knocks in the kernel
+//!    -> core::packet   bytes to a Probe, or a reason why not
+//!    -> core::engine   a Probe to verdicts: how far this source is at each door
+//!    -> core::grants   who is in, until when
+//!    -> firewall       an element in an nftables set, or iptables and commands
+//! ```
+//! [`daemon`] walks it in one function, `on_packet`. Beside the way, never in it: [`config`] (UCI in, typed
+//! values out), [`control`] (the Unix socket), [`log`] and the knocking side, [`client`].
+
 pub mod client;
+
+#[cfg(target_os = "linux")]
+pub mod cli;
 #[cfg(target_os = "linux")]
 pub mod config;
 #[cfg(target_os = "linux")]
+pub mod control;
+#[cfg(target_os = "linux")]
 pub mod core;
+#[cfg(target_os = "linux")]
+pub mod daemon;
 #[cfg(target_os = "linux")]
 pub mod firewall;
 #[cfg(target_os = "linux")]
 pub mod linux;
+#[cfg(target_os = "linux")]
+pub mod log;

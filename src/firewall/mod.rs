@@ -1,7 +1,9 @@
 //! Stage five of the packet's way: a door that opens or shuts becomes a change of the kernel's firewall.
 #![forbid(unsafe_code)]
 
+pub mod commands;
 pub mod events;
+pub mod iptables;
 pub mod message;
 pub mod nft;
 pub mod ruleset;

@@ -1,5 +1,10 @@
 //! The edge to the kernel: what neither `std` nor `nix` offers. The only `unsafe` of the project is here,
 //! in small functions with safe signatures.
 
+pub mod bpf;
+pub mod capture;
 pub mod cerr;
+pub mod filter;
+pub mod links;
 pub mod netlink;
+pub mod process;

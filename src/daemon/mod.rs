@@ -1,0 +1,4 @@
+//! The daemon.
+
+pub mod jobs;
+pub mod sweep;

@@ -1,0 +1,114 @@
+//! What a crash has left: iptables rules know no timeout, so the next start deletes them.
+
+use std::fmt;
+use std::io::ErrorKind;
+use std::time::{Duration, Instant};
+
+use crate::firewall::iptables::{EXIT_BUSY, Iptables};
+use crate::linux::process::{self, Exit, OutputError};
+
+/// How long a sweep may take in all: the time of some hundred rules on a slow router, and of several
+/// waits for the lock.
+pub const SWEEP_TIME_LIMIT: Duration = Duration::from_secs(30);
+
+/// Longest listing of one chain, in bytes: a blocklist of some ten thousand rules fits.
+const MAX_LISTING: usize = 1024 * 1024;
+
+/// How often a command is tried that says that somebody else holds the lock, having waited for it. Without
+/// privilege iptables says the same, at once and for ever.
+const MAX_ATTEMPTS: usize = 3;
+
+/// What a sweep did with one family's chain.
+#[derive(Debug)]
+pub struct Swept {
+    /// The program that was asked.
+    pub program: String,
+    /// The chain.
+    pub chain: String,
+    /// How many rules of ours it deleted.
+    pub deleted: usize,
+    /// How many it found and could not delete.
+    pub left: usize,
+    /// What was in the way.
+    pub fault: Option<Fault>,
+}
+
+/// Why a chain, or a rule of it, could not be swept.
+#[derive(Debug)]
+pub enum Fault {
+    /// There is no such program.
+    Missing,
+    /// The program said no.
+    Failed(Exit),
+    /// The program could not be run, or not to its end.
+    Output(OutputError),
+}
+
+/// Deletes every rule of ours from the chain, in both families. Blocks, at most for `limit`, so it is
+/// for the start of the daemon, before doors are open.
+pub fn sweep(iptables: &Iptables, limit: Duration) -> [Swept; 2] {
+    let deadline = Instant::now() + limit;
+    [&iptables.ipv4, &iptables.ipv6].map(|program| sweep_family(iptables, program, deadline))
+}
+
+fn sweep_family(iptables: &Iptables, program: &str, deadline: Instant) -> Swept {
+    let mut swept = Swept {
+        program: program.to_owned(),
+        chain: iptables.chain.clone(),
+        deleted: 0,
+        left: 0,
+        fault: None,
+    };
+    let listing = match output(&iptables.list(program), deadline) {
+        Ok(listing) => listing,
+        Err(fault) => return Swept { fault: Some(fault), ..swept },
+    };
+    // A foreign rule's comment may be in any encoding; our own rules are ASCII.
+    for argv in iptables.stale(program, &String::from_utf8_lossy(&listing)) {
+        match output(&argv, deadline) {
+            Ok(_) => swept.deleted += 1,
+            Err(fault) => {
+                swept.left += 1;
+                swept.fault = Some(fault);
+            }
+        }
+    }
+    swept
+}
+
+/// Runs one command, up to [`MAX_ATTEMPTS`] times.
+fn output(argv: &[String], deadline: Instant) -> Result<Vec<u8>, Fault> {
+    let mut attempts = 1;
+    loop {
+        match process::output(argv, deadline, MAX_LISTING) {
+            Ok((text, Exit::Code(0))) => return Ok(text),
+            Ok((_, Exit::Code(EXIT_BUSY))) if attempts < MAX_ATTEMPTS => attempts += 1,
+            Ok((_, exit)) => return Err(Fault::Failed(exit)),
+            Err(OutputError::Io(error)) if error.kind() == ErrorKind::NotFound => return Err(Fault::Missing),
+            Err(error) => return Err(Fault::Output(error)),
+        }
+    }
+}
+
+impl fmt::Display for Swept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { program, chain, deleted, left, fault } = self;
+        write!(f, "{program}: deleted {deleted} stale rules of chain {chain}")?;
+        if *left > 0 {
+            write!(f, ", {left} are left and keep doors open")?;
+        }
+        fault.as_ref().map_or(Ok(()), |fault| write!(f, ": {fault}"))
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing => f.write_str("no such program; is the package installed?"),
+            Self::Failed(exit) => exit.fmt(f),
+            Self::Output(OutputError::Io(error)) => write!(f, "could not run: {error}"),
+            Self::Output(OutputError::TimeLimit) => f.write_str("took too long"),
+            Self::Output(OutputError::TooLong) => write!(f, "lists more than {MAX_LISTING} bytes of rules"),
+        }
+    }
+}

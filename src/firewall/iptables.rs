@@ -1,0 +1,347 @@
+//! The `iptables` backend: argument lists in, argument lists out, nothing run.
+//!
+//! A rule is known by its comment, `ketuk:DOOR`. That is how the next start finds what a crash has
+//! left, see [`Iptables::stale`].
+
+use std::net::IpAddr;
+
+use crate::config::{Door, MAX_NAME, PortRange};
+use crate::core::sequence::Protocol;
+
+/// What the comment of every rule of ours begins with; the door's name is the rest.
+const COMMENT: &str = "ketuk:";
+
+/// How long to wait for the lock that programs of this kind share, in seconds: a restart of the firewall
+/// holds it that long on a slow router.
+const LOCK_WAIT_S: &str = "5";
+
+/// Most ports in one rule, a range counting two (iptables-extensions(8), multiport).
+const MULTIPORT: usize = 15;
+
+/// The exit code for "somebody else holds the lock" (`RESOURCE_PROBLEM` in xtables.h).
+pub const EXIT_BUSY: i32 = 4;
+
+/// Where rules go, and which programs put them there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Iptables {
+    /// The chain, which must exist in both families.
+    pub chain: String,
+    /// The program for IPv4.
+    pub ipv4: String,
+    /// The program for IPv6.
+    pub ipv6: String,
+}
+
+impl Default for Iptables {
+    fn default() -> Self {
+        Self { chain: "INPUT".to_owned(), ipv4: "iptables".to_owned(), ipv6: "ip6tables".to_owned() }
+    }
+}
+
+impl Iptables {
+    /// What lets `address` in at `door`, one command for each rule.
+    ///
+    /// None for a door that opens nothing, nor for a port forward, which needs more than a chain of the
+    /// filter table and is refused with the configuration.
+    pub fn insert(&self, door: &Door, address: IpAddr) -> Vec<Vec<String>> {
+        // At the front: the chain's last rule may be one that rejects everything.
+        self.rules("-I", door, address)
+    }
+
+    /// What undoes [`Self::insert`].
+    pub fn delete(&self, door: &Door, address: IpAddr) -> Vec<Vec<String>> {
+        self.rules("-D", door, address)
+    }
+
+    /// What lists the chain's rules, for [`Self::stale`]; `program` is [`Self::ipv4`] or [`Self::ipv6`].
+    pub fn list(&self, program: &str) -> Vec<String> {
+        self.command(program, "-S")
+    }
+
+    /// What deletes every rule of ours in `listing`, the output of [`Self::list`].
+    ///
+    /// Ours is a rule whose comment is `ketuk:` and what could be a door's name, and nothing more.
+    pub fn stale(&self, program: &str, listing: &str) -> Vec<Vec<String>> {
+        let append = ["-A", &self.chain];
+        split_rules(listing)
+            .into_iter()
+            .filter(|rule| rule.iter().take(2).eq(append) && is_ours(rule))
+            .map(|rule| {
+                let mut argv = self.command(program, "-D");
+                argv.extend(rule.into_iter().skip(append.len()));
+                argv
+            })
+            .collect()
+    }
+
+    fn rules(&self, action: &str, door: &Door, address: IpAddr) -> Vec<Vec<String>> {
+        let Some(opening) = door.opening.as_ref().filter(|opening| opening.forward.is_none()) else {
+            return Vec::new();
+        };
+        let program = if address.is_ipv4() { &self.ipv4 } else { &self.ipv6 };
+        let ports = ports(&opening.dest_port);
+        let rules =
+            opening.protocols.iter().flat_map(|protocol| ports.iter().map(move |ports| (protocol, ports)));
+        rules
+            .map(|(protocol, ports)| {
+                let mut argv = self.command(program, action);
+                argv.extend(condition(door, address, *protocol, ports));
+                argv
+            })
+            .collect()
+    }
+
+    fn command(&self, program: &str, action: &str) -> Vec<String> {
+        [program, "-w", LOCK_WAIT_S, action, &self.chain].map(str::to_owned).to_vec()
+    }
+}
+
+/// The rule itself.
+fn condition(door: &Door, address: IpAddr, protocol: Protocol, ports: &[String; 2]) -> Vec<String> {
+    let (address, protocol) = (address.to_string(), protocol.to_string());
+    let [option, ports] = ports;
+    let module = if option == "--dports" { "multiport" } else { &protocol };
+    let comment = format!("{COMMENT}{}", door.name);
+    ["-s", &address, "-p", &protocol, "-m", module, option, ports, "-m", "comment", "--comment", &comment]
+        .into_iter()
+        .chain(["-j", "ACCEPT"])
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The port options, one pair of arguments for each rule.
+fn ports(ranges: &[PortRange]) -> Vec<[String; 2]> {
+    let mut rules = Vec::new();
+    let mut rest = ranges;
+    while !rest.is_empty() {
+        let (this, next) = rest.split_at(multiport(rest));
+        let list: Vec<String> = this.iter().copied().map(port).collect();
+        let option = if list.len() == 1 { "--dport" } else { "--dports" };
+        rules.push([option.to_owned(), list.join(",")]);
+        rest = next;
+    }
+    rules
+}
+
+/// How many of `ranges` fit into one rule: at least one, if there is one.
+fn multiport(ranges: &[PortRange]) -> usize {
+    let mut room = MULTIPORT;
+    ranges
+        .iter()
+        .take_while(|range| {
+            let need = if range.first == range.last { 1 } else { 2 };
+            let fits = need <= room;
+            room = room.saturating_sub(need);
+            fits
+        })
+        .count()
+}
+
+fn port(range: PortRange) -> String {
+    if range.first == range.last {
+        range.first.to_string()
+    } else {
+        format!("{}:{}", range.first, range.last)
+    }
+}
+
+/// Whether one of the rule's comments is one that we write.
+///
+/// `--comment` could be another option's value, but what follows a value is an option, which begins
+/// with a dash.
+fn is_ours(rule: &[String]) -> bool {
+    rule.windows(2).any(|pair| {
+        let name = if pair[0] == "--comment" { pair[1].strip_prefix(COMMENT) } else { None };
+        name.is_some_and(|name| {
+            (1..=MAX_NAME).contains(&name.len())
+                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        })
+    })
+}
+
+/// The words of each line, as `iptables -S` quotes them (`xtables_save_string`): double quotes around
+/// anything unusual, within which a backslash makes the next character literal. A quoted comment may
+/// contain a line break, so that a line is not always a rule.
+fn split_rules(listing: &str) -> Vec<Vec<String>> {
+    let mut rules = vec![Vec::new()];
+    let mut word: Option<String> = None;
+    let mut quoted = false;
+    let mut characters = listing.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '"' => {
+                quoted = !quoted;
+                // Two quotes alone are a word, an empty one.
+                word.get_or_insert_default();
+            }
+            '\\' if quoted => word.get_or_insert_default().extend(characters.next()),
+            ' ' | '\n' if !quoted => {
+                let rule = rules.last_mut().expect("it begins with one, and only grows");
+                rule.extend(word.take());
+                if character == '\n' {
+                    rules.push(Vec::new());
+                }
+            }
+            _ => word.get_or_insert_default().push(character),
+        }
+    }
+    // What follows the last line break is no whole line, and so no rule.
+    rules.pop();
+    rules
+}
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+
+    use super::*;
+    use crate::config::{Commands, Forward, OnStop, Opening};
+    use crate::core::door;
+    use crate::core::sequence::{FlagMatch, Sequence};
+
+    const V4: &str = "192.0.2.7";
+    const V6: &str = "2001:db8::7";
+
+    fn door(protocols: &[Protocol], ports: &[(u16, u16)]) -> Door {
+        Door {
+            name: "ssh".to_owned(),
+            enabled: true,
+            knock: door::Door {
+                sequence: Sequence::new(),
+                seq_timeout: Duration::from_secs(25),
+                tcp_flags: FlagMatch::SYN,
+                target: None,
+            },
+            opening: Some(Opening {
+                protocols: protocols.to_vec(),
+                dest_port: ports.iter().map(|&(first, last)| PortRange { first, last }).collect(),
+                forward: None,
+            }),
+            open_time: None,
+            max_time: None,
+            commands: Commands::default(),
+            on_stop: OnStop::Shut,
+        }
+    }
+
+    fn lines(argvs: Vec<Vec<String>>) -> Vec<String> {
+        argvs.into_iter().map(|argv| argv.join(" ")).collect()
+    }
+
+    fn stale(listing: &str) -> Vec<String> {
+        lines(Iptables::default().stale("iptables", listing))
+    }
+
+    #[test]
+    fn one_port() {
+        let door = door(&[Protocol::Tcp], &[(22, 22)]);
+        assert_eq!(
+            lines(Iptables::default().insert(&door, V4.parse().unwrap())),
+            [
+                "iptables -w 5 -I INPUT -s 192.0.2.7 -p tcp -m tcp --dport 22 -m comment --comment ketuk:ssh -j ACCEPT"
+            ]
+        );
+        let chain = Iptables { chain: "input_wan_rule".to_owned(), ..Iptables::default() };
+        assert_eq!(
+            lines(chain.delete(&door, V6.parse().unwrap())),
+            ["ip6tables -w 5 -D input_wan_rule -s 2001:db8::7 -p tcp -m tcp --dport 22 \
+              -m comment --comment ketuk:ssh -j ACCEPT"]
+        );
+    }
+
+    #[test]
+    fn several_ports_and_protocols() {
+        let door = door(&[Protocol::Tcp, Protocol::Udp], &[(22, 22), (80, 90)]);
+        let rest = "-m multiport --dports 22,80:90 -m comment --comment ketuk:ssh -j ACCEPT";
+        assert_eq!(
+            lines(Iptables::default().insert(&door, V4.parse().unwrap())),
+            ["tcp", "udp"]
+                .map(|protocol| format!("iptables -w 5 -I INPUT -s 192.0.2.7 -p {protocol} {rest}"))
+        );
+    }
+
+    #[test]
+    fn multiport_is_full_at_fifteen() {
+        let list = |ranges: &[(u16, u16)]| -> Vec<String> {
+            let ranges: Vec<_> = ranges.iter().map(|&(first, last)| PortRange { first, last }).collect();
+            ports(&ranges).into_iter().map(|rule| rule.join(" ")).collect()
+        };
+        let fifteen: Vec<_> = (1..=15).map(|port| (port, port)).collect();
+        assert_eq!(list(&fifteen), ["--dports 1,2,3,4,5,6,7,8,9,10,11,12,13,14,15"]);
+        let sixteen: Vec<_> = (1..=16).map(|port| (port, port)).collect();
+        assert_eq!(list(&sixteen), ["--dports 1,2,3,4,5,6,7,8,9,10,11,12,13,14,15", "--dport 16"]);
+        // Seven ranges are fourteen, the eighth does not fit, and nothing is put before it.
+        let ranges: Vec<_> = (0..8).map(|n| (10 * n + 1, 10 * n + 5)).chain([(99, 99)]).collect();
+        assert_eq!(list(&ranges), ["--dports 1:5,11:15,21:25,31:35,41:45,51:55,61:65", "--dports 71:75,99"]);
+        assert_eq!(list(&[(5, 9)]), ["--dport 5:9"]);
+        assert_eq!(list(&[]), [""; 0]);
+    }
+
+    #[test]
+    fn nothing_for_a_forward_or_a_command_door() {
+        let mut door = door(&[Protocol::Tcp], &[(22, 22)]);
+        let forward = Forward { src_dport: Vec::new(), dest_ip: vec!["192.168.1.2".parse().unwrap()] };
+        door.opening.as_mut().unwrap().forward = Some(forward);
+        assert_eq!(lines(Iptables::default().insert(&door, V4.parse().unwrap())), [""; 0]);
+        door.opening = None;
+        assert_eq!(lines(Iptables::default().delete(&door, V4.parse().unwrap())), [""; 0]);
+    }
+
+    #[test]
+    fn stale_rules_are_found_quoted_or_not() {
+        let listing = "-P INPUT ACCEPT\n\
+            -A INPUT -s 192.0.2.1/32 -p tcp -m tcp --dport 22 -m comment --comment \"ketuk:ssh\" -j ACCEPT\n\
+            -A INPUT -p tcp -m tcp --dport 80 -j ACCEPT\n\
+            -A INPUT ! -s 192.0.2.2/32 -m comment --comment ketuk:a_1 -j ACCEPT\n";
+        assert_eq!(
+            stale(listing),
+            [
+                "iptables -w 5 -D INPUT -s 192.0.2.1/32 -p tcp -m tcp --dport 22 -m comment --comment ketuk:ssh \
+                 -j ACCEPT",
+                "iptables -w 5 -D INPUT ! -s 192.0.2.2/32 -m comment --comment ketuk:a_1 -j ACCEPT",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_same_rule_twice_is_deleted_twice() {
+        let rule = "-A INPUT -m comment --comment \"ketuk:ssh\" -j ACCEPT\n";
+        assert_eq!(stale(&rule.repeat(2)).len(), 2);
+    }
+
+    #[test]
+    fn other_rules_are_left_alone() {
+        for rule in [
+            r#"-A INPUT -m comment --comment "not ketuk:ssh" -j ACCEPT"#,
+            r#"-A INPUT -m comment --comment "ketuk: my own" -j ACCEPT"#,
+            r#"-A INPUT -m comment --comment "ketuk:" -j ACCEPT"#,
+            r#"-A INPUT -m comment --comment "ketuk is great" -j ACCEPT"#,
+            r#"-A INPUT -m comment --comment "x\" --comment ketuk:ssh \"" -j ACCEPT"#,
+            r#"-A INPUT -m comment --comment "it\'s \\" -j LOG --log-prefix "--comment ketuk:ssh""#,
+            r"-A INPUT -j LOG --log-prefix ketuk:ssh",
+            r"-A INPUT -m string --string --comment --algo bm --to 65535 -j DROP",
+            r"-A OTHER -m comment --comment ketuk:ssh -j ACCEPT",
+            r"-N ketuk:ssh",
+            "-A INPUT -m comment --comment \"one\n-A INPUT -m comment --comment ketuk:ssh -j ACCEPT\n\" -j DROP",
+        ] {
+            assert_eq!(stale(&format!("{rule}\n")), [""; 0], "{rule}");
+        }
+    }
+
+    #[test]
+    fn odd_quoting_does_not_hide_the_next_rule() {
+        let ours = "-A INPUT -m comment --comment \"ketuk:ssh\" -j ACCEPT\n";
+        for other in
+            ["-m comment --comment \"\"", r#"-m comment --comment "\\\"\'""#, "-m comment --comment it's"]
+        {
+            assert_eq!(stale(&format!("-A INPUT {other} -j DROP\n{ours}")).len(), 1, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_line_cut_short_is_no_rule() {
+        assert_eq!(stale("-A INPUT -s 192.0.2.1/32 -m comment --comment ketuk:ssh"), [""; 0]);
+        assert_eq!(stale("-A INPUT -m comment --comment \"ketuk:ssh"), [""; 0]);
+        assert_eq!(stale(""), [""; 0]);
+    }
+}
