@@ -77,15 +77,20 @@ impl Program {
     /// Goes on if the test holds, else jumps.
     pub fn unless(&mut self, test: Test, operand: Operand, otherwise: Label) {
         let next = self.label();
-        self.instructions.push(Instruction::Branch(test, operand, next, otherwise));
+        self.branch(test, operand, next, otherwise);
         self.place(next);
     }
 
     /// Jumps if the test holds, else goes on.
     pub fn when(&mut self, test: Test, operand: Operand, then: Label) {
         let next = self.label();
-        self.instructions.push(Instruction::Branch(test, operand, then, next));
+        self.branch(test, operand, then, next);
         self.place(next);
+    }
+
+    /// Jumps to the first label if the test holds, else to the second.
+    pub fn branch(&mut self, test: Test, operand: Operand, then: Label, otherwise: Label) {
+        self.instructions.push(Instruction::Branch(test, operand, then, otherwise));
     }
 
     /// Jumps.
@@ -127,13 +132,7 @@ impl Program {
         at
     }
 
-    fn encode(
-        &self,
-        n: usize,
-        long: bool,
-        at: usize,
-        target: impl Fn(Label) -> usize,
-    ) -> impl Iterator<Item = sock_filter> + use<> {
+    fn encode(&self, n: usize, long: bool, at: usize, target: impl Fn(Label) -> usize) -> Vec<sock_filter> {
         // How far `label` is from the instruction after `from`.
         let jump = |from: usize, label| sock_filter {
             code: code(libc::BPF_JMP | libc::BPF_JA),
@@ -161,7 +160,7 @@ impl Program {
                 (branch, long.then(|| [jump(at + 1, yes), jump(at + 2, no)]))
             }
         };
-        core::iter::once(first).chain(far.into_iter().flatten())
+        std::iter::once(first).chain(far.into_iter().flatten()).collect()
     }
 }
 

@@ -8,9 +8,8 @@ use core::hash::BuildHasher;
 use core::net::IpAddr;
 
 use libc::{
-    BPF_ABS, BPF_ADD, BPF_ALU, BPF_AND, BPF_B, BPF_H, BPF_IMM, BPF_IND, BPF_K, BPF_LD, BPF_LDX,
-    BPF_LSH, BPF_MEM, BPF_MISC, BPF_MSH, BPF_RET, BPF_ST, BPF_SUB, BPF_TAX, BPF_TXA, BPF_W, BPF_X,
-    sock_filter,
+    BPF_ABS, BPF_ADD, BPF_ALU, BPF_AND, BPF_B, BPF_H, BPF_IMM, BPF_IND, BPF_K, BPF_LD, BPF_LDX, BPF_LSH,
+    BPF_MEM, BPF_MISC, BPF_MSH, BPF_RET, BPF_ST, BPF_SUB, BPF_TAX, BPF_TXA, BPF_W, BPF_X, sock_filter,
 };
 
 use super::bpf::{Label, Operand::K, Operand::X, Program, Test::*};
@@ -124,7 +123,8 @@ fn hull(ports: &[Ports]) -> Vec<Ports> {
 
 fn program(family: Family, sections: &[Section]) -> Program {
     let mut p = Program::new();
-    let labels = Labels { pass: p.label(), drop: p.label(), tcp: p.label(), udp: p.label(), judge: p.label() };
+    let labels =
+        Labels { pass: p.label(), drop: p.label(), tcp: p.label(), udp: p.label(), judge: p.label() };
     match family {
         Family::V4 => ipv4(&mut p, labels),
         Family::V6 => ipv6(&mut p, labels),
@@ -291,27 +291,27 @@ fn judge(p: &mut Program, labels: Labels, family: Family, section: &Section) {
         p.op(BPF_LD | BPF_MEM, FLAGS);
         p.op(BPF_ALU | BPF_AND | BPF_K, flags.mask.into());
         p.unless(Equal, K(flags.value.into()), other);
-        any_of(p, labels.pass, ports);
+        any_of(p, labels.pass, other, ports);
         p.place(other);
     }
     p.jump(next);
     p.place(udp);
-    any_of(p, labels.pass, &section.udp);
+    any_of(p, labels.pass, next, &section.udp);
     p.place(next);
 }
 
-/// Jumps to `pass` if PORT lies in one of the ranges, which are sorted.
-fn any_of(p: &mut Program, pass: Label, ports: &[Ports]) {
-    let none = p.label();
-    p.op(BPF_LD | BPF_MEM, PORT);
+/// Jumps to `pass` if PORT lies in one of the ranges, which are sorted; to `none` otherwise.
+fn any_of(p: &mut Program, pass: Label, none: Label, ports: &[Ports]) {
+    if !ports.is_empty() {
+        p.op(BPF_LD | BPF_MEM, PORT);
+    }
     for range in ports {
         let above = p.label();
         p.when(Greater, K(range.last.into()), above);
-        p.when(AtLeast, K(range.first.into()), pass);
-        p.jump(none);
+        p.branch(AtLeast, K(range.first.into()), pass, none);
         p.place(above);
     }
-    p.place(none);
+    p.jump(none);
 }
 
 #[cfg(test)]

@@ -1,0 +1,62 @@
+//! Devices and addresses, and the news that they changed (rtnetlink(7)).
+
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::ifaddrs::getifaddrs;
+use nix::net::if_::if_nametoindex;
+
+use super::netlink::{Received, Socket};
+
+/// News of links and addresses.
+#[derive(Debug)]
+pub struct Links {
+    socket: Socket,
+}
+
+impl Links {
+    /// Listens for links that come, go or change, and for IPv4 and IPv6 addresses.
+    ///
+    /// # Errors
+    /// Those of [`Socket::open`].
+    pub fn open() -> io::Result<Self> {
+        let groups = [libc::RTNLGRP_LINK, libc::RTNLGRP_IPV4_IFADDR, libc::RTNLGRP_IPV6_IFADDR];
+        Ok(Self { socket: Socket::open(libc::NETLINK_ROUTE, &groups, &[])? })
+    }
+
+    /// Empties the socket; whether there was any news. What it said is not read: the caller looks for
+    /// himself, which is right however much was lost.
+    pub fn drain(&mut self) -> bool {
+        let mut news = false;
+        // Link messages are about a kilobyte; one that does not fit is news all the same.
+        let mut buffer = [0; 2048];
+        while !matches!(self.socket.recv(&mut buffer), Ok(Received::Nothing) | Err(_)) {
+            news = true;
+        }
+        news
+    }
+}
+
+impl AsFd for Links {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// The index of a device; `None` if there is none of that name.
+pub fn index_of(device: &str) -> Option<u32> {
+    if_nametoindex(device).ok()
+}
+
+/// Every address of this host.
+///
+/// # Errors
+/// As getifaddrs(3).
+pub fn own_addresses() -> io::Result<impl Iterator<Item = IpAddr>> {
+    Ok(getifaddrs()?.filter_map(|interface| {
+        let address = interface.address?;
+        let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
+        v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
+    }))
+}
