@@ -1,7 +1,6 @@
 //! What a crash has left: iptables rules know no timeout, so the next start deletes them.
 
 use std::fmt;
-use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
 use crate::firewall::iptables::{EXIT_BUSY, Iptables};
@@ -59,6 +58,9 @@ fn sweep_family(iptables: &Iptables, program: &str, deadline: Instant) -> Swept 
         left: 0,
         fault: None,
     };
+    if process::find_program(program).is_none() {
+        return Swept { fault: Some(Fault::Missing), ..swept };
+    }
     let listing = match output(&iptables.list(program), deadline) {
         Ok(listing) => listing,
         Err(fault) => return Swept { fault: Some(fault), ..swept },
@@ -84,7 +86,6 @@ fn output(argv: &[String], deadline: Instant) -> Result<Vec<u8>, Fault> {
             Ok((text, Exit::Code(0))) => return Ok(text),
             Ok((_, Exit::Code(EXIT_BUSY))) if attempts < MAX_ATTEMPTS => attempts += 1,
             Ok((_, exit)) => return Err(Fault::Failed(exit)),
-            Err(OutputError::Io(error)) if error.kind() == ErrorKind::NotFound => return Err(Fault::Missing),
             Err(error) => return Err(Fault::Output(error)),
         }
     }

@@ -87,7 +87,8 @@ pub fn output(argv: &[String], deadline: Instant, max_len: usize) -> Result<(Vec
     result
 }
 
-/// The first file of this name that may be executed, in PATH and then in /usr/sbin and /sbin.
+/// The first file of this name that may be executed, in PATH and then in /usr/sbin and /sbin; `name` may
+/// be an absolute path too.
 pub fn find_program(name: &str) -> Option<PathBuf> {
     std::env::split_paths(&search_path()).map(|folder| folder.join(name)).find(|file| {
         file.metadata().is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
