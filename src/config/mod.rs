@@ -2,6 +2,13 @@
 //!
 //! What a value may be is decided here, once; the rest of the daemon holds types that cannot be wrong.
 
+mod error;
+mod load;
+pub mod uci;
+
+pub use error::{Diagnostic, Error};
+pub use load::{load, parse};
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,6 +24,12 @@ pub const MAX_DEVICES: usize = 8;
 pub const MAX_PORT_RANGES: usize = 16;
 /// Longest command, in bytes.
 pub const MAX_COMMAND: usize = 1024;
+/// Most ports that are not to be traps, those of the globals and of every door together: there are
+/// only some hundreds of traps.
+pub const MAX_TRAP_EXCEPT: usize = 4096;
+/// Longest `open_time` and `max_time`, in seconds: 31 days. What is to be open for longer is a rule
+/// of the firewall, and a count of its milliseconds fits into 32 bits.
+pub const MAX_OPEN_TIME_S: u32 = 31 * 24 * 3600;
 /// Largest configuration file, in bytes: 64 doors with long commands fit.
 pub const MAX_FILE: usize = 256 * 1024;
 
@@ -46,7 +59,8 @@ pub struct Globals {
     pub log_level: LogLevel,
     /// `log_file`, beside syslog.
     pub log_file: Option<PathBuf>,
-    /// `list trap_except`, of the globals and of every door: ports that are never traps.
+    /// `list trap_except`, of the globals and of every door: ports that are never traps. Each once,
+    /// at most [`MAX_TRAP_EXCEPT`].
     pub trap_except: Vec<Step>,
 }
 
@@ -135,7 +149,8 @@ pub struct Door {
 pub struct Opening {
     /// `proto`; both, as in fw4, when it is not given. Never empty.
     pub protocols: Vec<Protocol>,
-    /// `dest_port`: on the router, or on the host behind it. Never empty.
+    /// `dest_port`: on the router, or on the host behind it. Never empty, no port twice. Of a
+    /// forward, either one port or the same as [`Forward::src_dport`]: then each keeps its number.
     pub dest_port: Vec<PortRange>,
     /// Set for a port forward.
     pub forward: Option<Forward>,
@@ -164,7 +179,7 @@ pub struct PortRange {
 pub struct Commands {
     /// `start_command`, when the door opens.
     pub start: Option<String>,
-    /// `start_command_6`, for IPv6; unset: `start_command`, empty: nothing.
+    /// `start_command_6`, for IPv6; unset: `start_command`, empty (`'none'` in the file): nothing.
     pub start_6: Option<String>,
     /// `stop_command`, when it shuts.
     pub stop: Option<String>,

@@ -1,0 +1,239 @@
+//! What is wrong with a configuration, shown at its place in the file.
+
+use std::{error, fmt, io};
+
+use super::MAX_FILE;
+use super::uci::{Refusal, Span};
+
+/// Longest piece of a line that is shown, in characters: an error goes to syslog too.
+const MAX_SHOWN: usize = 120;
+
+/// Longest piece of the file that a message repeats, in characters.
+const MAX_QUOTED: usize = 40;
+
+/// Why there is no configuration. Nothing of the file is in force then.
+#[derive(Debug)]
+pub enum Error {
+    /// The file cannot be read.
+    Read {
+        /// The file.
+        file: String,
+        /// What the system says.
+        cause: io::Error,
+    },
+    /// The file is larger than [`MAX_FILE`].
+    TooLarge {
+        /// The file.
+        file: String,
+    },
+    /// Something in the file is wrong.
+    Wrong(Box<Diagnostic>),
+}
+
+/// A fault in the file. Printed, it is several lines: the place and the fault, the line, a caret
+/// under the fault, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// The file.
+    pub file: String,
+    /// The line, from 1.
+    pub line: usize,
+    /// The column, from 1, in characters. A tab is one.
+    pub column: usize,
+    /// What is wrong.
+    pub message: String,
+    /// What to do, if that is not plain.
+    pub help: Option<String>,
+    /// The line, or the part around the fault, fit to be printed.
+    source: String,
+    /// Where the caret goes: characters of `source` before it and under it.
+    caret: (usize, usize),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read { file, cause } => write!(f, "cannot read {file}: {cause}"),
+            Self::TooLarge { file } => {
+                write!(f, "{file}: larger than {} KiB, no configuration is", MAX_FILE / 1024)
+            }
+            Self::Wrong(diagnostic) => diagnostic.fmt(f),
+        }
+    }
+}
+
+impl error::Error for Error {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        match self {
+            Self::Read { cause, .. } => Some(cause),
+            Self::TooLarge { .. } | Self::Wrong(_) => None,
+        }
+    }
+}
+
+impl Diagnostic {
+    /// The first line of what is printed, for a log: `file:line:column: message`.
+    pub fn summary(&self) -> String {
+        format!("{}:{}:{}: {}", self.file, self.line, self.column, self.message)
+    }
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (before, under) = self.caret;
+        // Tabs stay tabs, so that the caret stands right whatever their width.
+        let indent = self.source.chars().take(before).map(|c| if c == '\t' { c } else { ' ' });
+        writeln!(f, "{}", self.summary())?;
+        writeln!(f, "{:>5} | {}", self.line, self.source)?;
+        write!(f, "      | {}^{}", indent.collect::<String>(), "~".repeat(under.saturating_sub(1)))?;
+        if let Some(help) = &self.help {
+            write!(f, "\n      = {help}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A fault as its finder knows it: a range of bytes, before anyone looks for the line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Fault {
+    span: Span,
+    message: String,
+    help: Option<String>,
+}
+
+impl Fault {
+    /// A fault at `span`.
+    pub(super) fn new(span: Span, message: impl Into<String>) -> Self {
+        Self { span, message: message.into(), help: None }
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub(super) fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// The error, for a fault in `text`, which is what `file` holds.
+    pub(super) fn into_error(self, file: &str, text: &[u8]) -> Error {
+        // A fault at the end of the text, behind the last newline, shows the last line.
+        let start = self.span.start.min(text.len());
+        let line_start = text[..start].iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+        let line_end =
+            text[start..].iter().position(|&byte| byte == b'\n').map_or(text.len(), |at| start + at);
+        let end = self.span.end.clamp(start, line_end);
+
+        let before = printable(&text[line_start..start]);
+        let under = printable(&text[start..end]);
+        let after = printable(&text[end..line_end]);
+        let column = before.chars().count() + 1;
+
+        // Of a long line, the part around the fault.
+        let whole = [before, under.clone(), after].concat();
+        let skip = match whole.chars().count() {
+            0..=MAX_SHOWN => 0,
+            _ => (column - 1).saturating_sub(MAX_SHOWN / 2),
+        };
+        let source = whole.chars().skip(skip).take(MAX_SHOWN).collect();
+        let before = column - 1 - skip;
+        let under = under.chars().count().clamp(1, MAX_SHOWN - before);
+
+        Error::Wrong(Box::new(Diagnostic {
+            file: file.to_owned(),
+            line: text[..line_start].split(|&byte| byte == b'\n').count(),
+            column,
+            message: self.message,
+            help: self.help,
+            source,
+            caret: (before, under),
+        }))
+    }
+}
+
+impl From<Refusal> for Fault {
+    fn from(refusal: Refusal) -> Self {
+        use super::uci::Reason;
+        let fault = Self::new(refusal.span, refusal.reason.to_string());
+        match refusal.reason {
+            Reason::TooManyArguments => fault.help("put quotes around a value that has spaces in it"),
+            Reason::UnknownCommand => fault.help("a comment begins with #"),
+            _ => fault,
+        }
+    }
+}
+
+/// A piece of the file in quotes, fit for a message: short, and one line.
+pub(super) fn quoted(bytes: &[u8]) -> String {
+    let text = printable(bytes);
+    let mut short: String = text.chars().take(MAX_QUOTED).collect();
+    if short.len() < text.len() {
+        short.push_str("...");
+    }
+    format!("'{short}'")
+}
+
+/// Bytes as text of one line in which nothing but a tab moves the cursor of a terminal.
+fn printable(bytes: &[u8]) -> String {
+    let replace = |c: char| if c.is_control() && c != '\t' { char::REPLACEMENT_CHARACTER } else { c };
+    String::from_utf8_lossy(bytes.strip_suffix(b"\r").unwrap_or(bytes)).chars().map(replace).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn show(text: &str, start: usize, end: usize, help: Option<&str>) -> String {
+        let mut fault = Fault::new(Span { start, end }, "it is wrong");
+        fault.help = help.map(str::to_owned);
+        fault.into_error("f", text.as_bytes()).to_string()
+    }
+
+    #[test]
+    fn the_caret_stands_under_the_fault() {
+        let text = "config door 'a'\n\toption x 'y'\n";
+        assert_eq!(
+            show(text, 24, 25, Some("do this")),
+            "f:2:9: it is wrong\n    2 | \toption x 'y'\n      | \t       ^\n      = do this"
+        );
+        assert_eq!(
+            show(text, 7, 11, None),
+            "f:1:8: it is wrong\n    1 | config door 'a'\n      |        ^~~~"
+        );
+    }
+
+    #[test]
+    fn columns_are_characters() {
+        assert_eq!(show("é' x\n", 4, 5, None), "f:1:4: it is wrong\n    1 | é' x\n      |    ^");
+    }
+
+    #[test]
+    fn a_fault_over_several_lines_is_marked_on_the_first() {
+        assert_eq!(show("a 'b\nc'\n", 2, 7, None), "f:1:3: it is wrong\n    1 | a 'b\n      |   ^~");
+    }
+
+    #[test]
+    fn the_end_of_the_text_is_a_place() {
+        assert_eq!(show("", 0, 0, None), "f:1:1: it is wrong\n    1 | \n      | ^");
+        assert_eq!(show("a\n", 2, 2, None), "f:2:1: it is wrong\n    2 | \n      | ^");
+    }
+
+    #[test]
+    fn a_terminal_is_safe() {
+        assert_eq!(show("a\x1b[2J\r\n", 1, 2, None), "f:1:2: it is wrong\n    1 | a\u{fffd}[2J\n      |  ^");
+        assert_eq!(quoted(b"a\nb"), "'a\u{fffd}b'");
+    }
+
+    #[test]
+    fn long_lines_are_cut_around_the_fault() {
+        let text = format!("{}X{}", "a".repeat(500), "b".repeat(500));
+        let shown = show(&text, 500, 501, None);
+        let expected = format!(
+            "f:1:501: it is wrong\n    1 | {}X{}\n      | {}^",
+            "a".repeat(60),
+            "b".repeat(59),
+            " ".repeat(60)
+        );
+        assert_eq!(shown, expected);
+        assert_eq!(quoted("é".repeat(99).as_bytes()), format!("'{}...'", "é".repeat(40)));
+    }
+}

@@ -1,0 +1,135 @@
+//! `config door`.
+
+use std::time::Duration;
+
+use super::globals::{on_stop, trap_except};
+use super::opening;
+use super::options::Options;
+use super::value::{address, boolean, choice, commas, seconds, step, tcp_flags};
+use crate::config::error::{Fault, quoted};
+use crate::config::{Commands, Door, MAX_COMMAND, MAX_NAME, MAX_OPEN_TIME_S, OnStop};
+use crate::core::door::{self, MAX_SEQ_TIMEOUT_S};
+use crate::core::sequence::{FlagMatch, MAX_STEPS, Sequence, Step};
+
+/// `seq_timeout` if it is not given (knockd's).
+const SEQ_TIMEOUT: Duration = Duration::from_secs(25);
+
+/// `open_time` if it is not given.
+const OPEN_TIME: Duration = Duration::from_secs(30);
+
+/// The command that says to run none, where an empty value would say that nothing is said.
+const NO_COMMAND: &str = "none";
+
+/// Reads a door. Its `trap_except` is added to `exceptions`.
+pub(super) fn read(
+    options: &Options<'_>,
+    globals_on_stop: OnStop,
+    exceptions: &mut Vec<Step>,
+) -> Result<Door, Fault> {
+    let name = name(options)?;
+    let enabled = options.one("enabled")?.map(boolean).transpose()?.unwrap_or(true);
+    let knock = door::Door {
+        sequence: sequence(options)?,
+        seq_timeout: options
+            .one("seq_timeout")?
+            .map_or(Ok(SEQ_TIMEOUT), |value| seconds(value, 1, MAX_SEQ_TIMEOUT_S))?,
+        tcp_flags: options.one("tcpflags")?.map_or(Ok(FlagMatch::default()), tcp_flags)?,
+        target: options.one("target")?.map(address).transpose()?,
+    };
+    let opening = opening::read(options)?;
+    let (open_time, max_time) = times(options)?;
+    close(options)?;
+    let commands = Commands {
+        start: command(options, "start_command")?.filter(|line| !line.is_empty()),
+        start_6: command(options, "start_command_6")?,
+        stop: command(options, "stop_command")?.filter(|line| !line.is_empty()),
+        stop_6: command(options, "stop_command_6")?,
+    };
+    let starts = [&commands.start, &commands.start_6];
+    if opening.is_none() && starts.iter().all(|start| start.as_deref().unwrap_or("").is_empty()) {
+        return Err(Fault::new(options.name().span, format!("door '{name}' opens nothing"))
+            .help("give it a dest_port, or a start_command"));
+    }
+    let on_stop = on_stop(options)?.unwrap_or(globals_on_stop);
+    trap_except(options, exceptions)?;
+    Ok(Door { name, enabled, knock, opening, open_time, max_time, commands, on_stop })
+}
+
+fn name(options: &Options<'_>) -> Result<String, Fault> {
+    let name = options.name();
+    if options.anonymous() {
+        return Err(
+            Fault::new(name.span, "a door needs a name").help("name it, for example: config door 'ssh'")
+        );
+    }
+    if name.bytes.len() > MAX_NAME {
+        return Err(Fault::new(
+            name.span,
+            format!("the name {} is longer than {MAX_NAME} characters", quoted(&name.bytes)),
+        ));
+    }
+    // The parser lets only letters, digits and _ through.
+    Ok(String::from_utf8_lossy(&name.bytes).into_owned())
+}
+
+/// `sequence`: a list, or knockd's way, several in one value with commas between them.
+fn sequence(options: &Options<'_>) -> Result<Sequence, Fault> {
+    let mut sequence = Sequence::new();
+    for value in options.many("sequence", commas)? {
+        if sequence.push(step(value)?).is_err() {
+            return Err(value.fault(format!("more than {MAX_STEPS} knocks in one sequence")));
+        }
+    }
+    if sequence.is_empty() {
+        let name = quoted(&options.name().bytes);
+        return Err(Fault::new(options.name().span, format!("door {name} has no sequence"))
+            .help("name the ports to knock at, for example: list sequence '7000'"));
+    }
+    Ok(sequence)
+}
+
+/// `open_time` and `max_time`. None, written 0, is no end.
+fn times(options: &Options<'_>) -> Result<(Option<Duration>, Option<Duration>), Fault> {
+    let time = |name| -> Result<_, Fault> {
+        let value = options.one(name)?;
+        value.map(|value| Ok((value, seconds(value, 0, MAX_OPEN_TIME_S)?))).transpose()
+    };
+    let (own, knockds) = (time("open_time")?, time("cmd_timeout")?);
+    if let (Some((_, open_time)), Some((value, cmd_timeout))) = (own, knockds) {
+        if open_time != cmd_timeout {
+            return Err(value
+                .fault("cmd_timeout differs from open_time")
+                .help("they are two names for one thing: leave one out"));
+        }
+    }
+    let end = |time: Duration| if time.is_zero() { None } else { Some(time) };
+    let open_time = end(own.or(knockds).map_or(OPEN_TIME, |(_, time)| time));
+    let Some((value, max_time)) = time("max_time")? else { return Ok((open_time, open_time)) };
+    let max_time = end(max_time);
+    if max_time.is_some_and(|max| open_time.is_none_or(|open| max < open)) {
+        return Err(value
+            .fault("max_time is less than open_time")
+            .help("open_time is 30 if it is not given, and 0 is without end"));
+    }
+    Ok((open_time, max_time))
+}
+
+/// `close`: so far there is one way.
+fn close(options: &Options<'_>) -> Result<(), Fault> {
+    let Some(value) = options.one("close")? else { return Ok(()) };
+    if choice(value, &[("timeout", true), ("session", false)])? {
+        return Ok(());
+    }
+    Err(value.fault("close 'session' is not available in this version of ketuk"))
+}
+
+/// A command; empty if the file says to run none.
+fn command(options: &Options<'_>, name: &str) -> Result<Option<String>, Fault> {
+    let Some(value) = options.one(name)? else { return Ok(None) };
+    if value.text.len() > MAX_COMMAND {
+        return Err(value
+            .fault(format!("{name} is longer than {MAX_COMMAND} bytes"))
+            .help("put it into a script"));
+    }
+    Ok(Some(if value.text == NO_COMMAND { String::new() } else { value.text.to_owned() }))
+}

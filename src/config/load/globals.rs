@@ -1,0 +1,167 @@
+//! `config globals`.
+
+use std::path::PathBuf;
+
+use super::options::{Options, Text, is_blank};
+use super::value::{blanks, boolean, choice, ports_of_both};
+use crate::config::error::Fault;
+use crate::config::{Backend, Family, Globals, LogLevel, MAX_DEVICES, MAX_TRAP_EXCEPT, OnStop, Table};
+use crate::core::sequence::Step;
+
+/// Longest device name, in bytes (Linux: `IFNAMSIZ` less the closing zero).
+const MAX_DEVICE_NAME: usize = 15;
+
+/// Longest table name, in bytes (Linux: `NFT_NAME_MAXLEN` less the closing zero).
+const MAX_TABLE_NAME: usize = 255;
+
+/// Reads the globals, and what the doors take from them.
+pub(super) fn read(options: Option<&Options<'_>>) -> Result<(Globals, OnStop), Fault> {
+    let mut globals = Globals {
+        enabled: false,
+        networks: Vec::new(),
+        devices: Vec::new(),
+        backend: Backend::Auto,
+        nft_table: None,
+        log_level: LogLevel::Notice,
+        log_file: None,
+        trap_except: Vec::new(),
+    };
+    let Some(options) = options else { return Ok((globals, OnStop::Shut)) };
+
+    if let Some(value) = options.one("enabled")? {
+        globals.enabled = boolean(value)?;
+    }
+    globals.networks = names(options, "network", network)?;
+    globals.devices = names(options, "device", device)?;
+    if let Some(value) = options.one("nft_table")? {
+        globals.nft_table = Some(table(value)?);
+    }
+    if let Some(value) = options.one("backend")? {
+        globals.backend = choice(
+            value,
+            &[
+                ("auto", Backend::Auto),
+                ("fw4", Backend::Fw4),
+                ("nft", Backend::Nft),
+                ("iptables", Backend::Iptables),
+                ("none", Backend::None),
+            ],
+        )?;
+        if globals.backend == Backend::Nft && globals.nft_table.is_none() {
+            return Err(value
+                .fault("backend 'nft' needs a table")
+                .help("name it, for example: option nft_table 'inet filter'"));
+        }
+    }
+    if let Some(value) = options.one("log_level")? {
+        globals.log_level = choice(
+            value,
+            &[
+                ("error", LogLevel::Error),
+                ("warn", LogLevel::Warn),
+                ("notice", LogLevel::Notice),
+                ("info", LogLevel::Info),
+                ("debug", LogLevel::Debug),
+            ],
+        )?;
+    }
+    if let Some(value) = options.one("log_file")? {
+        if !value.text.starts_with('/') {
+            return Err(value.fault(format!("{} is not an absolute path", value.quoted())));
+        }
+        globals.log_file = Some(PathBuf::from(value.text));
+    }
+    trap_except(options, &mut globals.trap_except)?;
+    Ok((globals, on_stop(options)?.unwrap_or(OnStop::Shut)))
+}
+
+/// `on_stop`, of the globals or of a door.
+pub(super) fn on_stop(options: &Options<'_>) -> Result<Option<OnStop>, Fault> {
+    let choices = &[("shut", OnStop::Shut), ("keep", OnStop::Keep)];
+    options.one("on_stop")?.map(|value| choice(value, choices)).transpose()
+}
+
+/// `trap_except`, of the globals or of a door, added to `all`.
+pub(super) fn trap_except(options: &Options<'_>, all: &mut Vec<Step>) -> Result<(), Fault> {
+    for value in options.many("trap_except", blanks)? {
+        for step in ports_of_both(value)? {
+            if all.contains(&step) {
+                continue;
+            }
+            if all.len() == MAX_TRAP_EXCEPT {
+                return Err(value
+                    .fault(format!("more than {MAX_TRAP_EXCEPT} ports that are no traps"))
+                    .help("a port without :tcp or :udp counts twice"));
+            }
+            all.push(step);
+        }
+    }
+    Ok(())
+}
+
+/// A list of names, each once.
+fn names(
+    options: &Options<'_>,
+    option: &str,
+    check: fn(Text<'_>) -> Result<(), Fault>,
+) -> Result<Vec<String>, Fault> {
+    let mut names = Vec::new();
+    for value in options.many(option, blanks)? {
+        check(value)?;
+        if !names.iter().any(|name| name == value.text) {
+            names.push(value.text.to_owned());
+        }
+        if names.len() > MAX_DEVICES {
+            return Err(value.fault(format!("more than {MAX_DEVICES} in list '{option}'")));
+        }
+    }
+    Ok(names)
+}
+
+/// A logical network is a section of /etc/config/network.
+fn network(value: Text<'_>) -> Result<(), Fault> {
+    if !value.text.is_empty() && value.text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+        return Ok(());
+    }
+    Err(value
+        .fault(format!("{} is not the name of a network", value.quoted()))
+        .help("name a section of /etc/config/network, or use list device"))
+}
+
+/// The kernel's rule (`dev_valid_name`).
+fn device(value: Text<'_>) -> Result<(), Fault> {
+    let name = value.text;
+    if name.len() > MAX_DEVICE_NAME {
+        return Err(value.fault(format!(
+            "{} is longer than the {MAX_DEVICE_NAME} bytes of a device name",
+            value.quoted()
+        )));
+    }
+    if matches!(name, "" | "." | "..") || name.contains(|c: char| c == '/' || c == ':' || c.is_whitespace()) {
+        return Err(value.fault(format!("{} is not the name of a device", value.quoted())));
+    }
+    Ok(())
+}
+
+/// `[family] name`.
+fn table(value: Text<'_>) -> Result<Table, Fault> {
+    let words = value.split(is_blank);
+    let words: Vec<_> = words.into_iter().filter(|word| !word.text.is_empty()).collect();
+    let families = &[("inet", Family::Inet), ("ip", Family::Ip), ("ip6", Family::Ip6)];
+    let (family, name) = match words[..] {
+        [name] => (Family::Inet, name),
+        [family, name] => (choice(family, families)?, name),
+        _ => {
+            return Err(value
+                .fault(format!("{} is not a table", value.quoted()))
+                .help("write a family and a name, for example: inet filter"));
+        }
+    };
+    // What nft reads as a name without quotes.
+    let fine = name.text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-./".contains(&byte));
+    if !fine || name.text.len() > MAX_TABLE_NAME {
+        return Err(name.fault(format!("{} is not the name of an nftables table", name.quoted())));
+    }
+    Ok(Table { family, name: name.text.to_owned() })
+}

@@ -1,0 +1,249 @@
+//! The options of one section: which there are, and what is written for them.
+
+use crate::config::error::{Fault, quoted};
+use crate::config::uci::{Entry, Section, Span, Value, Word};
+
+/// The options of `config globals`.
+const GLOBALS: &[&str] = &[
+    "enabled",
+    "network",
+    "device",
+    "backend",
+    "nft_table",
+    "log_level",
+    "log_file",
+    "on_stop",
+    "trap_except",
+];
+
+/// The options of `config door`.
+const DOOR: &[&str] = &[
+    "enabled",
+    "sequence",
+    "seq_timeout",
+    "tcpflags",
+    "target",
+    "proto",
+    "dest_port",
+    "src_dport",
+    "dest_ip",
+    "open_time",
+    "cmd_timeout",
+    "max_time",
+    "close",
+    "start_command",
+    "start_command_6",
+    "stop_command",
+    "stop_command_6",
+    "on_stop",
+    "trap_except",
+];
+
+/// Options of `config door` that a later version will have: named, so that a file written for it is
+/// not told that it misspelt them.
+const DOOR_LATER: &[&str] = &[
+    "kill",
+    "action",
+    "door",
+    "grant_prefix_4",
+    "grant_prefix_6",
+    "src",
+    "start_time",
+    "stop_time",
+    "weekdays",
+    "one_time_sequences",
+];
+
+/// Names longer than this are nobody's misspelling, and are not worth comparing.
+const MAX_MISSPELT: usize = 64;
+
+/// A section whose options are all known.
+pub(super) struct Options<'a> {
+    section: &'a Section,
+}
+
+impl<'a> Options<'a> {
+    /// The options of `config globals`.
+    pub(super) fn globals(section: &'a Section) -> Result<Self, Fault> {
+        check_names(section, "globals", GLOBALS, &[], ("door", DOOR))?;
+        Ok(Self { section })
+    }
+
+    /// The options of `config door`.
+    pub(super) fn door(section: &'a Section) -> Result<Self, Fault> {
+        let title = format!("door {}", quoted(&section.name.bytes));
+        check_names(section, &title, DOOR, DOOR_LATER, ("globals", GLOBALS))?;
+        Ok(Self { section })
+    }
+
+    /// Where the section is named.
+    pub(super) fn name(&self) -> &'a Word {
+        &self.section.name
+    }
+
+    /// Whether the section has no name.
+    pub(super) fn anonymous(&self) -> bool {
+        self.section.anonymous
+    }
+
+    /// Where an option is named; the section's name if it is not given.
+    pub(super) fn place(&self, name: &str) -> Span {
+        self.entry(name).map_or(self.section.name.span, |entry| entry.name.span)
+    }
+
+    /// The value of an option that has one.
+    pub(super) fn one(&self, name: &str) -> Result<Option<Text<'a>>, Fault> {
+        match self.entry(name) {
+            None => Ok(None),
+            Some(Entry { value: Value::One(word), .. }) => Text::new(word).map(Some),
+            Some(Entry { name, value: Value::List(_) }) => {
+                Err(Fault::new(name.span, format!("{} takes one value, not a list", quoted(&name.bytes)))
+                    .help("write it with 'option', once"))
+            }
+        }
+    }
+
+    /// The values of an option that takes several: a list's items, or those in one `option`.
+    /// Blanks separate them in either. `separates` says what else does.
+    pub(super) fn many(&self, name: &str, separates: fn(char) -> bool) -> Result<Vec<Text<'a>>, Fault> {
+        let words = match self.entry(name) {
+            None => &[],
+            Some(Entry { value: Value::One(word), .. }) => std::slice::from_ref(word),
+            Some(Entry { value: Value::List(words), .. }) => words.as_slice(),
+        };
+        let mut all = Vec::new();
+        for word in words {
+            let text = Text::new(word)?;
+            // `7000,` has an empty second piece, which its reader refuses; blanks do not count.
+            for piece in text.split(separates) {
+                let blank = all.len();
+                all.extend(piece.split(is_blank).into_iter().filter(|part| !part.text.is_empty()));
+                if all.len() == blank {
+                    all.push(piece);
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    fn entry(&self, name: &str) -> Option<&'a Entry> {
+        self.section.options.iter().find(|entry| entry.name.bytes == name.as_bytes())
+    }
+}
+
+/// A value, or a piece of one, and where it was written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Text<'a> {
+    /// What it says.
+    pub(super) text: &'a str,
+    /// Where.
+    pub(super) span: Span,
+}
+
+impl<'a> Text<'a> {
+    fn new(word: &'a Word) -> Result<Self, Fault> {
+        match std::str::from_utf8(&word.bytes) {
+            Ok(text) => Ok(Self { text, span: word.span }),
+            Err(_) => Err(Fault::new(word.span, "this is not UTF-8").help("save the file as UTF-8")),
+        }
+    }
+
+    /// A fault in this.
+    pub(super) fn fault(&self, message: impl Into<String>) -> Fault {
+        Fault::new(self.span, message)
+    }
+
+    /// The text in quotes, for a message.
+    pub(super) fn quoted(&self) -> String {
+        quoted(self.text.as_bytes())
+    }
+
+    /// The pieces between separators.
+    pub(super) fn split(&self, separates: fn(char) -> bool) -> Vec<Self> {
+        let mut start = 0;
+        let mut pieces = Vec::new();
+        for piece in self.text.split(separates) {
+            pieces.push(self.piece(start, piece));
+            // Separators are ASCII: one byte long.
+            start += piece.len() + 1;
+        }
+        pieces
+    }
+
+    /// The parts before and behind the first separator.
+    pub(super) fn split_once(&self, separator: char) -> Option<(Self, Self)> {
+        let (before, behind) = self.text.split_once(separator)?;
+        Some((self.piece(0, before), self.piece(self.text.len() - behind.len(), behind)))
+    }
+
+    /// `text`, which begins at byte `at` of this.
+    pub(super) fn piece(&self, at: usize, text: &'a str) -> Self {
+        // Quotes or backslashes in between: only the place of the whole is known.
+        let verbatim = self.span.end - self.span.start == self.text.len();
+        let start = self.span.start + at;
+        Self { text, span: if verbatim { Span { start, end: start + text.len() } } else { self.span } }
+    }
+}
+
+/// Blanks separate the values in one `option`, and a newline in quotes does.
+pub(super) fn is_blank(c: char) -> bool {
+    c.is_ascii_whitespace()
+}
+
+/// The name that `unknown` may be a misspelling of.
+pub(super) fn nearest<'n>(unknown: &[u8], known: &[&'n str]) -> Option<&'n str> {
+    if unknown.len() > MAX_MISSPELT {
+        return None;
+    }
+    known
+        .iter()
+        .map(|name| (distance(unknown, name.as_bytes()), *name))
+        .min()
+        // Beyond a third of its letters it is another word.
+        .filter(|(distance, name)| *distance <= 1 + name.len() / 4)
+        .map(|(_, name)| name)
+}
+
+/// Refuses options that a section does not have.
+fn check_names(
+    section: &Section,
+    title: &str,
+    known: &[&str],
+    later: &[&str],
+    (elsewhere, names_there): (&str, &[&str]),
+) -> Result<(), Fault> {
+    for Entry { name, .. } in &section.options {
+        let is = |candidate: &&str| candidate.as_bytes() == name.bytes;
+        if known.iter().any(is) {
+            continue;
+        }
+        if later.iter().any(is) {
+            let message = format!("{} is not available in this version of ketuk", quoted(&name.bytes));
+            return Err(Fault::new(name.span, message));
+        }
+        let fault = Fault::new(name.span, format!("unknown option {} in {title}", quoted(&name.bytes)));
+        if names_there.iter().any(is) {
+            return Err(fault.help(format!("it belongs in 'config {elsewhere}'")));
+        }
+        return Err(match nearest(&name.bytes, known) {
+            Some(candidate) => fault.help(format!("did you mean '{candidate}'?")),
+            None => fault,
+        });
+    }
+    Ok(())
+}
+
+/// Levenshtein's distance.
+fn distance(a: &[u8], b: &[u8]) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.iter().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let substituted = diagonal + usize::from(!x.eq_ignore_ascii_case(y));
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}

@@ -1,0 +1,243 @@
+//! UCI text to sections, options and values, exactly as libuci's file parser reads it.
+//!
+//! What libuci accepts, refuses and ignores is kept to the letter, surprises included, because the
+//! same file is read by `uci`, by LuCI and by init scripts: if ketuk read a line differently, what
+//! the user sees would not be what the daemon does. The grammar is the one of libuci's `file.c`
+//! (`uci_load`); where its releases differ, the current one is followed. The tests in
+//! `tests/libuci` hold the two against each other.
+//!
+//! The one difference: a NUL byte is refused. libuci, built on C strings, drops an unpredictable
+//! part of the file there.
+
+mod lexer;
+
+use std::fmt;
+
+use lexer::{Cursor, Name};
+
+/// A range of bytes in the text: where something was written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    /// Offset of its first byte.
+    pub start: usize,
+    /// Offset behind its last byte.
+    pub end: usize,
+}
+
+/// A word and where it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Word {
+    /// The bytes it stands for. They need not be UTF-8.
+    pub bytes: Vec<u8>,
+    /// Where it was written, quotes left out if it is one quoted piece. As long as
+    /// [`Word::bytes`] exactly if every byte stands for itself.
+    pub span: Span,
+}
+
+/// `config TYPE NAME` and what follows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Section {
+    /// Its type.
+    pub kind: Word,
+    /// Its name; libuci's generated one (`cfg01abcd`), written where the type is, if it has none.
+    pub name: Word,
+    /// Whether the name was generated.
+    pub anonymous: bool,
+    /// Its options, in order, no name twice.
+    pub options: Vec<Entry>,
+}
+
+/// An option or a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its name.
+    pub name: Word,
+    /// What it holds.
+    pub value: Value,
+}
+
+/// What an option holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// Set by `option`, never empty.
+    One(Word),
+    /// Set by `list`, or by `option` and then `list`. An item may be empty.
+    List(Vec<Word>),
+}
+
+/// Why and where libuci refuses the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Why.
+    pub reason: Reason,
+    /// Where.
+    pub span: Span,
+}
+
+/// Why libuci refuses a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// A line begins with something else than package, config, option, list or a comment.
+    UnknownCommand,
+    /// `package` and no more.
+    PackageWithoutName,
+    /// `config` and no more.
+    ConfigWithoutName,
+    /// `option` or `list` and no more.
+    OptionWithoutName,
+    /// The command needs a name or a type.
+    TooFewArguments,
+    /// Something follows the last argument.
+    TooManyArguments,
+    /// A name holds other bytes than `[A-Za-z0-9_]`.
+    InvalidName,
+    /// A section type is empty or holds other bytes than printable ASCII without space.
+    InvalidType,
+    /// An option stands before the first section.
+    NoSection,
+    /// A section is repeated with another type.
+    TypeDiffers,
+    /// A `'` is never closed.
+    UnterminatedSingleQuote,
+    /// A `"` is never closed.
+    UnterminatedDoubleQuote,
+    /// A NUL byte.
+    Nul,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::UnknownCommand => "a line begins with config, option or list",
+            Self::PackageWithoutName => "package needs a name",
+            Self::ConfigWithoutName => "config needs a type",
+            Self::OptionWithoutName => "an option needs a name and a value",
+            Self::TooFewArguments => "a name is missing here",
+            Self::TooManyArguments => "too many words on this line",
+            Self::InvalidName => "a name may only have letters, digits and _",
+            Self::InvalidType => "a section type may only have printable ASCII characters",
+            Self::NoSection => "this stands before the first section",
+            Self::TypeDiffers => "a section of this name and another type stands above",
+            Self::UnterminatedSingleQuote => "this ' is never closed",
+            Self::UnterminatedDoubleQuote => "this \" is never closed",
+            Self::Nul => "a NUL byte",
+        })
+    }
+}
+
+/// Reads a whole file.
+///
+/// # Errors
+/// The first fault, if libuci refuses the text.
+pub fn parse(text: &[u8]) -> Result<Vec<Section>, Refusal> {
+    if let Some(at) = text.iter().position(|&byte| byte == 0) {
+        return Err(Refusal { reason: Reason::Nul, span: Span { start: at, end: at + 1 } });
+    }
+    let mut file = File { sections: Vec::new(), current: None };
+    let mut cursor = Cursor::new(text);
+    while cursor.next_line() {
+        cursor.skip_whitespace();
+        while let Some(word) = cursor.command() {
+            file.command(&mut cursor, word)?;
+        }
+    }
+    Ok(file.sections)
+}
+
+/// The sections so far.
+struct File {
+    sections: Vec<Section>,
+    /// The section that options go to.
+    current: Option<usize>,
+}
+
+impl File {
+    fn command(&mut self, cursor: &mut Cursor<'_>, word: Span) -> Result<(), Refusal> {
+        let refuse = |reason| Err(Refusal { reason, span: word });
+        match cursor.text(word) {
+            b"package" | b"p" => {
+                if !cursor.skip_delimiter() {
+                    return refuse(Reason::PackageWithoutName);
+                }
+                // `uci_load` checks the line and then ignores it.
+                cursor.required(Name::Package, word)?;
+                cursor.end_of_command()
+            }
+            b"config" | b"c" => {
+                if !cursor.skip_delimiter() {
+                    return refuse(Reason::ConfigWithoutName);
+                }
+                self.config(cursor, word)
+            }
+            command @ (b"option" | b"o" | b"list" | b"l") => {
+                let Some(section) = self.current else { return refuse(Reason::NoSection) };
+                if !cursor.skip_delimiter() {
+                    return refuse(Reason::OptionWithoutName);
+                }
+                let name = cursor.required(Name::Plain, word)?;
+                let value = cursor.word()?;
+                cursor.end_of_command()?;
+                let options = &mut self.sections[section].options;
+                if command[0] == b'l' {
+                    add_list(options, name, value);
+                } else {
+                    set(options, name, value);
+                }
+                Ok(())
+            }
+            _ => refuse(Reason::UnknownCommand),
+        }
+    }
+
+    fn config(&mut self, cursor: &mut Cursor<'_>, word: Span) -> Result<(), Refusal> {
+        let kind = cursor.required(Name::Type, word)?;
+        let name = cursor.optional(Name::Plain)?;
+        cursor.end_of_command()?;
+        let anonymous = name.bytes.is_empty();
+        if !anonymous {
+            if let Some(at) = self.sections.iter().position(|section| section.name.bytes == name.bytes) {
+                if self.sections[at].kind.bytes != kind.bytes {
+                    return Err(Refusal { reason: Reason::TypeDiffers, span: kind.span });
+                }
+                self.current = Some(at);
+                return Ok(());
+            }
+        }
+        let name = if anonymous { generated_name(self.sections.len() + 1, &kind) } else { name };
+        self.current = Some(self.sections.len());
+        self.sections.push(Section { kind, name, anonymous, options: Vec::new() });
+        Ok(())
+    }
+}
+
+/// `option`: a later value replaces an earlier one where it stands, an empty one changes nothing.
+fn set(options: &mut Vec<Entry>, name: Word, value: Word) {
+    if value.bytes.is_empty() {
+        return;
+    }
+    match options.iter_mut().find(|entry| entry.name.bytes == name.bytes) {
+        Some(entry) => *entry = Entry { name, value: Value::One(value) },
+        None => options.push(Entry { name, value: Value::One(value) }),
+    }
+}
+
+/// `list`: appends, also to what `option` set before.
+fn add_list(options: &mut Vec<Entry>, name: Word, value: Word) {
+    match options.iter_mut().find(|entry| entry.name.bytes == name.bytes) {
+        Some(Entry { value: Value::List(items), .. }) => items.push(value),
+        Some(Entry { value: one @ Value::One(_), .. }) => {
+            if let Value::One(first) = std::mem::replace(one, Value::List(Vec::new())) {
+                *one = Value::List(vec![first, value]);
+            }
+        }
+        None => options.push(Entry { name, value: Value::List(vec![value]) }),
+    }
+}
+
+/// What libuci calls the `number`th section if it has no name. A later section may be written with
+/// that name, and is then the same one.
+fn generated_name(number: usize, kind: &Word) -> Word {
+    let hash =
+        kind.bytes.iter().fold(5381_u32, |hash, &byte| hash.wrapping_mul(33).wrapping_add(u32::from(byte)));
+    Word { bytes: format!("cfg{number:02x}{:04x}", hash & 0xffff).into_bytes(), span: kind.span }
+}

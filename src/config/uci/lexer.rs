@@ -1,0 +1,224 @@
+//! Words of a UCI text.
+//!
+//! libuci reads a physical line, cuts it with `strtok` and then rewrites it in place while it takes
+//! quotes and backslashes out. Some of what it reads follows from that alone; such places say so.
+
+use super::{Reason, Refusal, Span, Word};
+
+/// Which bytes a name may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Name {
+    /// Letters, digits, `_`.
+    Plain,
+    /// `-` too.
+    Package,
+    /// Printable ASCII without space.
+    Type,
+}
+
+/// A place in the text, and how far the current line reaches.
+pub(super) struct Cursor<'a> {
+    text: &'a [u8],
+    at: usize,
+    /// The end of what may still be read: the line's end, newline included, or where a comment cut it.
+    end: usize,
+    /// The start of the line that has not been looked at yet.
+    next: usize,
+}
+
+impl<'a> Cursor<'a> {
+    pub(super) fn new(text: &'a [u8]) -> Self {
+        Self { text, at: 0, end: 0, next: 0 }
+    }
+
+    /// What was written there.
+    pub(super) fn text(&self, span: Span) -> &'a [u8] {
+        &self.text[span.start..span.end]
+    }
+
+    /// Goes to the next line; false, and at the end of the text, if there is none.
+    pub(super) fn next_line(&mut self) -> bool {
+        self.at = self.next;
+        let rest = &self.text[self.next..];
+        self.end = self.next + rest.iter().position(|&byte| byte == b'\n').map_or(rest.len(), |at| at + 1);
+        self.next = self.end;
+        self.at < self.end
+    }
+
+    /// Skips what C's `isspace` calls white space.
+    pub(super) fn skip_whitespace(&mut self) {
+        while self.peek().is_some_and(is_space) {
+            self.at += 1;
+        }
+    }
+
+    /// The next command word of this line, ended by a blank: a newline or a `;` belongs to it, and
+    /// makes it an unknown command. None at the end of the line or at a comment.
+    pub(super) fn command(&mut self) -> Option<Span> {
+        let is_blank = |byte| byte == b' ' || byte == b'\t';
+        while self.peek().is_some_and(is_blank) {
+            self.at += 1;
+        }
+        let start = self.at;
+        if self.peek()? == b'#' {
+            return None;
+        }
+        while self.peek().is_some_and(|byte| !is_blank(byte)) {
+            self.at += 1;
+        }
+        Some(Span { start, end: self.at })
+    }
+
+    /// Skips the blank behind a command word; false if the text ends there.
+    pub(super) fn skip_delimiter(&mut self) -> bool {
+        let found = self.at < self.end;
+        self.at += usize::from(found);
+        found
+    }
+
+    /// The next argument of `command`, which must be there and be a name.
+    pub(super) fn required(&mut self, name: Name, command: Span) -> Result<Word, Refusal> {
+        let word = self.optional(name)?;
+        if word.bytes.is_empty() {
+            return Err(Refusal { reason: Reason::TooFewArguments, span: command });
+        }
+        Ok(word)
+    }
+
+    /// The next argument, which is a name or missing.
+    pub(super) fn optional(&mut self, name: Name) -> Result<Word, Refusal> {
+        let word = self.word()?;
+        let fine = |byte: u8| match name {
+            Name::Plain => byte.is_ascii_alphanumeric() || byte == b'_',
+            Name::Package => byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-',
+            Name::Type => byte.is_ascii_graphic(),
+        };
+        if word.bytes.iter().all(|&byte| fine(byte)) {
+            return Ok(word);
+        }
+        let reason = if name == Name::Type { Reason::InvalidType } else { Reason::InvalidName };
+        Err(Refusal { reason, span: word.span })
+    }
+
+    /// Refuses anything but the end of the command: the line's end, a comment or `;`.
+    ///
+    /// `''` is no word to libuci: it ends the command as `;` does.
+    pub(super) fn end_of_command(&mut self) -> Result<(), Refusal> {
+        let word = self.word()?;
+        if word.bytes.is_empty() {
+            return Ok(());
+        }
+        Err(Refusal { reason: Reason::TooManyArguments, span: word.span })
+    }
+
+    /// The next argument; empty if there is none.
+    pub(super) fn word(&mut self) -> Result<Word, Refusal> {
+        self.skip_whitespace();
+        let start = self.at;
+        if self.peek() == Some(b';') {
+            self.at += 1;
+            return Ok(Word { bytes: Vec::new(), span: Span { start, end: start } });
+        }
+        let mut bytes = Vec::new();
+        // Whether the word is written just as it reads.
+        let mut plain = true;
+        while let Some(byte) = self.peek() {
+            match byte {
+                b'\'' | b'"' => {
+                    plain = false;
+                    self.quoted(byte, &mut bytes)?;
+                }
+                b'#' => {
+                    self.end = self.at;
+                    break;
+                }
+                // The zero that ends a word overwrites the `;` that touches it, unless quotes or
+                // backslashes were taken out and left room: the rest of the line is lost.
+                b';' => {
+                    if plain {
+                        self.end = self.at;
+                    }
+                    break;
+                }
+                b'\\' => {
+                    plain = false;
+                    self.backslash(&mut bytes);
+                }
+                _ => {
+                    bytes.push(byte);
+                    self.at += 1;
+                }
+            }
+            // Not looked at before the first byte: an escaped newline before a word and white space
+            // behind it make an empty word.
+            if self.peek().is_some_and(is_space) {
+                let word = Word { span: self.span(start, &bytes), bytes };
+                self.at += 1;
+                return Ok(word);
+            }
+        }
+        Ok(Word { span: self.span(start, &bytes), bytes })
+    }
+
+    /// A quoted piece, which may go on over several lines.
+    fn quoted(&mut self, quote: u8, bytes: &mut Vec<u8>) -> Result<(), Refusal> {
+        let open = self.at;
+        self.at += 1;
+        loop {
+            match self.peek() {
+                Some(byte) if byte == quote => {
+                    self.at += 1;
+                    return Ok(());
+                }
+                Some(b'\\') if quote == b'"' => self.backslash(bytes),
+                Some(byte) => {
+                    bytes.push(byte);
+                    self.at += 1;
+                }
+                None if self.next_line() => {}
+                None => {
+                    let reason = if quote == b'"' {
+                        Reason::UnterminatedDoubleQuote
+                    } else {
+                        Reason::UnterminatedSingleQuote
+                    };
+                    return Err(Refusal { reason, span: Span { start: open, end: open + 1 } });
+                }
+            }
+        }
+    }
+
+    /// A backslash: the next byte stands for itself, or at the end of a line the next line follows.
+    fn backslash(&mut self, bytes: &mut Vec<u8>) {
+        self.at += 1;
+        match &self.text[self.at..self.end] {
+            [] | [b'\n'] | [b'\r', b'\n'] => {
+                self.next_line();
+            }
+            rest => {
+                bytes.push(rest[0]);
+                self.at += 1;
+            }
+        }
+    }
+
+    /// From `start` to here, without the quotes around a single quoted piece.
+    fn span(&self, start: usize, bytes: &[u8]) -> Span {
+        let span = Span { start, end: self.at };
+        match self.text(span) {
+            [b'\'', inner @ .., b'\''] | [b'"', inner @ .., b'"'] if inner.len() == bytes.len() => {
+                Span { start: start + 1, end: self.at - 1 }
+            }
+            _ => span,
+        }
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.text[self.at..self.end].first().copied()
+    }
+}
+
+/// C's `isspace`, which counts the vertical tab and Rust's does not.
+fn is_space(byte: u8) -> bool {
+    byte.is_ascii_whitespace() || byte == 0x0b
+}

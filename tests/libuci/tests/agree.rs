@@ -1,0 +1,320 @@
+//! ketuk and libuci read the same.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use ketuk::config::uci::{self, Reason, Value};
+use ketuk_libuci::{Section, read};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
+
+/// Generated files per test.
+const CASES: u32 = 20_000;
+
+/// What generated files are made of: whatever means something to either parser, or nearly does.
+const PIECES: &[&str] = &[
+    "config",
+    "option",
+    "list",
+    "package",
+    "c",
+    "o",
+    "l",
+    "p",
+    "conf",
+    "optional",
+    "a",
+    "b",
+    "ketuk",
+    "door",
+    "7000",
+    "a_b",
+    "a-b",
+    "@",
+    "cfg01",
+    "é",
+    "\u{feff}",
+    " ",
+    " ",
+    " ",
+    "\t",
+    "\n",
+    "\n",
+    "\n",
+    "\r\n",
+    "\r",
+    "\x0b",
+    "\x0c",
+    "'",
+    "\"",
+    "''",
+    "\"\"",
+    "'x y'",
+    "\"x y\"",
+    "\\",
+    "\\\n",
+    "\\\r\n",
+    "\\'",
+    "\\\"",
+    ";",
+    ";",
+    "#",
+    "# x\n",
+    "\nconfig a b\n",
+    "\nconfig a\n",
+    "\noption a b\n",
+    "\n\tlist a 'x'\n",
+    "\nconfig b b\n",
+    "\n\toption a ''\n",
+    "\x7f",
+    "\x01",
+];
+
+#[test]
+fn the_corpus() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
+    let mut files: Vec<_> = fs::read_dir(corpus).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    assert!(files.len() > 10, "the corpus is missing");
+    for file in files {
+        let text = fs::read(&file).unwrap();
+        let outcome = compare(&text).unwrap_or_else(|difference| panic!("{}: {difference}", file.display()));
+        // A file says in its name what becomes of it.
+        let name = file.file_name().unwrap().to_string_lossy().into_owned();
+        assert_eq!(outcome.is_none(), !name.starts_with("bad-"), "{name}: {outcome:?}");
+    }
+}
+
+/// Line by line: each of these is a whole file of its own, as it is and behind a section.
+#[test]
+fn lines() {
+    let lines = include_str!("lines.txt");
+    let mut refused = 0;
+    for line in lines.lines().filter(|line| !line.starts_with("//")) {
+        // In this list, ␤ is a newline and ␍ a carriage return.
+        let line = line.replace('␤', "\n").replace('␍', "\r");
+        for text in [
+            line.clone(),
+            format!("{line}\n"),
+            format!("config t s\n{line}"),
+            format!("config t s\n{line}\n"),
+        ] {
+            let outcome =
+                compare(text.as_bytes()).unwrap_or_else(|difference| panic!("{text:?}: {difference}"));
+            refused += usize::from(outcome.is_some());
+        }
+    }
+    assert!(refused > 20, "only {refused} refused");
+}
+
+#[test]
+fn files_of_any_pieces() {
+    let pieces = vec(select(PIECES), 0..40).prop_map(|pieces| pieces.concat().into_bytes());
+    let seen = generate(&pieces);
+    let all = [
+        Reason::UnknownCommand,
+        Reason::PackageWithoutName,
+        Reason::ConfigWithoutName,
+        Reason::OptionWithoutName,
+        Reason::TooFewArguments,
+        Reason::TooManyArguments,
+        Reason::InvalidName,
+        Reason::InvalidType,
+        Reason::NoSection,
+        Reason::TypeDiffers,
+        Reason::UnterminatedSingleQuote,
+        Reason::UnterminatedDoubleQuote,
+    ];
+    // PackageWithoutName and its like need a command at the very end: the other test has more of them.
+    let missing: Vec<_> =
+        all.iter().filter(|reason| !seen.reasons.contains(&format!("{reason:?}"))).collect();
+    assert!(missing.is_empty(), "never seen: {missing:?}");
+}
+
+#[test]
+fn files_that_are_nearly_right() {
+    let seen = generate(&files());
+    assert!(seen.accepted > CASES / 4, "only {} accepted", seen.accepted);
+    assert!(seen.reasons.len() > 6, "only {:?}", seen.reasons);
+}
+
+/// Any bytes but NUL, which ketuk refuses and libuci stumbles over.
+#[test]
+fn files_of_any_bytes() {
+    generate(&vec(1..=u8::MAX, 0..60));
+}
+
+/// What came of the generated files.
+#[derive(Default)]
+struct Seen {
+    accepted: u32,
+    reasons: BTreeSet<String>,
+}
+
+/// Compares [`CASES`] files, always the same ones; a difference is shrunk and shown.
+fn generate(files: &impl Strategy<Value = Vec<u8>>) -> Seen {
+    let seen = std::cell::RefCell::new(Seen::default());
+    let config = Config { cases: CASES, failure_persistence: None, ..Config::default() };
+    let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+    let outcome = TestRunner::new_with_rng(config, rng).run(files, |text| {
+        let outcome = compare(&text)
+            .map_err(|difference| TestCaseError::fail(format!("{difference} in {}", text.escape_ascii())))?;
+        let mut seen = seen.borrow_mut();
+        match outcome {
+            None => seen.accepted += 1,
+            Some(reason) => _ = seen.reasons.insert(format!("{reason:?}")),
+        }
+        Ok(())
+    });
+    match outcome {
+        Ok(()) => {}
+        Err(TestError::Fail(difference, _)) => panic!("{difference}"),
+        Err(TestError::Abort(why)) => panic!("not tested: {why}"),
+    }
+    seen.into_inner()
+}
+
+/// Files as people write them, with up to two faults put in anywhere.
+fn files() -> impl Strategy<Value = Vec<u8>> {
+    let blank = select(&[" ", " ", "\t", "  ", " \t"][..]);
+    let end = select(&["\n", "\n", "\n", "\r\n", " # note\n", " ; ", ";", " ;\n", " \n"][..]);
+    let name = select(&["a", "b", "x_1", "'a'", "\"b\"", "cfg011857", "cfg022b2f"][..]);
+    let value = select(
+        &[
+            "1",
+            "7000",
+            "'x y'",
+            "\"x y\"",
+            "'it'\\''s'",
+            "\"a\\\"b\"",
+            "''",
+            "a'b c'd",
+            "\"a\\\nb\"",
+            "'a\nb'",
+            "a\\ b",
+            "é",
+            "",
+        ][..],
+    );
+    let indent = select(&["", "\t", "    "][..]);
+    let line = (
+        indent,
+        prop_oneof![
+            2 => (select(&["config", "c"][..]), blank.clone(), select(&["t", "u-1", "'t'"][..]), blank.clone(), prop_oneof![name.clone(), Just("")])
+                .prop_map(|(a, b, c, d, e)| [a, b, c, d, e].concat()),
+            5 => (select(&["option", "o", "list", "l"][..]), blank.clone(), name, blank, value)
+                .prop_map(|(a, b, c, d, e)| [a, b, c, d, e].concat()),
+            1 => select(&["# note", "", "package x"][..]).prop_map(str::to_owned),
+        ],
+        end,
+    )
+        .prop_map(|(indent, line, end)| [indent, line.as_str(), end].concat());
+    let faults = vec((any::<prop::sample::Index>(), select(PIECES), any::<bool>()), 0..3);
+    (vec(line, 0..12), faults).prop_map(|(lines, faults)| {
+        let mut text = ["config t a\n", &lines.concat()].concat().into_bytes();
+        for (at, piece, insert) in faults {
+            let at = at.index(text.len());
+            if insert {
+                text.splice(at..at, piece.bytes());
+            } else {
+                text.remove(at);
+            }
+        }
+        text
+    })
+}
+
+/// Why both refuse the text, or nothing if both read the same; else the difference.
+fn compare(text: &[u8]) -> Result<Option<Reason>, String> {
+    match (uci::parse(text), read(text)) {
+        (Ok(ours), Ok(theirs)) => {
+            let ours: Vec<_> = ours.iter().map(plain).collect();
+            if same(&ours, &theirs, text) {
+                Ok(None)
+            } else {
+                Err(format!("ketuk reads {ours:?}, libuci {theirs:?}"))
+            }
+        }
+        (Err(ours), Err(theirs)) if libuci_says(ours.reason) == theirs => {
+            let span = ours.span;
+            if span.start <= span.end && span.end <= text.len() {
+                Ok(Some(ours.reason))
+            } else {
+                Err(format!("ketuk refuses at {span:?}"))
+            }
+        }
+        (_, Err(theirs)) if theirs == libuci_says(Reason::NoSection) && thrice(text) => {
+            Ok(Some(Reason::NoSection))
+        }
+        (ours, theirs) => Err(format!("ketuk: {ours:?}, libuci: {theirs:?}")),
+    }
+}
+
+/// A section of ours in libuci's shape. Every place must lie in the text; `plain` looks at them too.
+fn plain(section: &uci::Section) -> Section {
+    let option = |entry: &uci::Entry| {
+        let (list, words) = match &entry.value {
+            Value::One(word) => (false, std::slice::from_ref(word)),
+            Value::List(words) => (true, words.as_slice()),
+        };
+        (entry.name.bytes.clone(), list, words.iter().map(|word| word.bytes.clone()).collect())
+    };
+    Section {
+        kind: section.kind.bytes.clone(),
+        name: section.name.bytes.clone(),
+        anonymous: section.anonymous,
+        options: section.options.iter().map(option).collect(),
+    }
+}
+
+/// Equality, but that the libuci of 2021 moves an option to the end of its section when it is given
+/// again, or turned into a list, and later ones leave it in its place (commits b7ceda9, b2f3417).
+fn same(ours: &[Section], theirs: &[Section], text: &[u8]) -> bool {
+    if ours == theirs {
+        return true;
+    }
+    // A name may be written in pieces.
+    let text: Vec<u8> = text.iter().copied().filter(|byte| !b"'\"\\\r\n".contains(byte)).collect();
+    let repeated = |name: &[u8]| text.windows(name.len()).filter(|window| *window == name).count() > 1;
+    let sorted = |sections: &[Section]| {
+        let mut sections = sections.to_vec();
+        sections.iter_mut().for_each(|section| section.options.sort());
+        sections
+    };
+    sorted(ours) == sorted(theirs)
+        && ours.iter().zip(theirs).all(|(ours, theirs)| {
+            // Those that are written once must be in order all the same.
+            let once = |section: &Section| -> Vec<_> {
+                section.options.iter().filter(|(name, ..)| !repeated(name)).cloned().collect()
+            };
+            once(ours) == once(theirs)
+        })
+}
+
+/// Whether the libuci of 2021 may lose the current section: it does when one is written for the third
+/// time (fixed in commit 5781664).
+fn thrice(text: &[u8]) -> bool {
+    text.split(|byte| b"\n; \t".contains(byte)).filter(|word| *word == b"config" || *word == b"c").count() > 2
+}
+
+/// What libuci calls it.
+fn libuci_says(reason: Reason) -> &'static str {
+    match reason {
+        Reason::UnknownCommand => "invalid command",
+        Reason::PackageWithoutName => "package without name",
+        Reason::ConfigWithoutName => "config without name",
+        Reason::OptionWithoutName => "option without name",
+        Reason::TooFewArguments => "insufficient arguments",
+        Reason::TooManyArguments => "too many arguments",
+        Reason::InvalidName => "invalid character in name field",
+        Reason::InvalidType => "invalid character in type field",
+        Reason::NoSection => "option/list command found before the first section",
+        Reason::TypeDiffers => "section of different type overwrites prior section with same name",
+        Reason::UnterminatedSingleQuote => "EOF with unterminated '",
+        Reason::UnterminatedDoubleQuote => "EOF with unterminated \"",
+        Reason::Nul => "(libuci knows no NUL)",
+    }
+}
