@@ -1,1 +1,178 @@
-//! Stub.
+//! Where lines go: standard error, syslog, a file.
+//!
+//! The `log` crate has no notice level, so each of its levels stands for the next of syslog's:
+//!
+//! | macro    | `option log_level` | syslog  | what                                    |
+//! |----------|--------------------|---------|-----------------------------------------|
+//! | `error!` | `error`            | ERR     | something does not work                 |
+//! | `warn!`  | `warn`             | WARNING | something may not work                  |
+//! | `info!`  | `notice`           | NOTICE  | what knockd logs                        |
+//! | `debug!` | `info`             | INFO    | refusals and resets too                 |
+//! | `trace!` | `debug`            | DEBUG   | everything                              |
+//!
+//! A sink that fails loses lines and never the daemon: a full disk, a log daemon that is not there.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use log::{Level, LevelFilter, Log, Metadata, Record};
+use syslog::{Facility, Formatter3164, LoggerBackend};
+
+use crate::config::LogLevel;
+use crate::core::time::Instant;
+use crate::linux::clock;
+
+/// Milliseconds between two attempts to reach a syslog that is not there.
+const SYSLOG_RETRY_MS: u64 = 5000;
+
+static LOGGER: Logger = Logger(Mutex::new(Sinks { syslog: Syslog::Off, file: None }));
+
+struct Logger(Mutex<Sinks>);
+
+struct Sinks {
+    syslog: Syslog,
+    file: Option<LogFile>,
+}
+
+enum Syslog {
+    /// Somebody else takes standard error to the log.
+    Off,
+    Connected(syslog::Logger<LoggerBackend, Formatter3164>),
+    /// Not there; not tried again before this moment.
+    Lost(Instant),
+}
+
+struct LogFile {
+    path: PathBuf,
+    /// `None`: it could not be opened.
+    file: Option<File>,
+    /// A line was lost, and that has been said.
+    complained: bool,
+}
+
+/// Starts logging. Standard error gets every line; so does syslog, unless the service manager already
+/// takes standard error there.
+pub fn start(level: LogLevel) {
+    if !stderr_is_collected() {
+        LOGGER.sinks().syslog = Syslog::Lost(Instant::default());
+    }
+    // Only the first call can succeed, and any later one wants the same.
+    let _ = log::set_logger(&LOGGER);
+    set_level(level);
+}
+
+/// Sets which lines are written.
+pub fn set_level(level: LogLevel) {
+    log::set_max_level(match level {
+        LogLevel::Error => LevelFilter::Error,
+        LogLevel::Warn => LevelFilter::Warn,
+        LogLevel::Notice => LevelFilter::Info,
+        LogLevel::Info => LevelFilter::Debug,
+        LogLevel::Debug => LevelFilter::Trace,
+    });
+}
+
+/// Opens the log file, or opens it anew after it was rotated away; `None` for none.
+///
+/// # Errors
+/// As open(2). The daemon goes on without the file.
+pub fn set_file(path: Option<&Path>) -> io::Result<()> {
+    let (file, opened) = match path.map(|path| (path, open(path))) {
+        None => (None, Ok(())),
+        Some((path, opened)) => {
+            let (file, opened) = opened.map_or_else(|error| (None, Err(error)), |file| (Some(file), Ok(())));
+            (Some(LogFile { path: path.to_owned(), file, complained: false }), opened)
+        }
+    };
+    LOGGER.sinks().file = file;
+    opened
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    // Addresses of people are nobody else's business.
+    OpenOptions::new().append(true).create(true).mode(0o600).open(path)
+}
+
+/// systemd says so itself (`JOURNAL_STREAM`); procd does not, but is the parent.
+fn stderr_is_collected() -> bool {
+    let parent = std::fs::read_to_string(format!("/proc/{}/comm", std::os::unix::process::parent_id()));
+    std::env::var_os("JOURNAL_STREAM").is_some()
+        || parent.is_ok_and(|name| matches!(name.trim_end(), "procd" | "ujail"))
+}
+
+impl Logger {
+    fn sinks(&self) -> std::sync::MutexGuard<'_, Sinks> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Log for Logger {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        let line = record.args().to_string();
+        // A closed terminal is no reason to stop.
+        let _ = writeln!(io::stderr().lock(), "{line}");
+        let mut sinks = self.sinks();
+        sinks.syslog.write(record.level(), &line);
+        if let Some(file) = &mut sinks.file {
+            file.write(&line);
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+impl Syslog {
+    fn write(&mut self, level: Level, line: &str) {
+        if let Self::Lost(since) = self {
+            if clock::now() < *since {
+                return;
+            }
+            *self = syslog::unix(Formatter3164 {
+                facility: Facility::LOG_DAEMON,
+                hostname: None,
+                process: "ketukd".to_owned(),
+                pid: std::process::id(),
+            })
+            .map_or_else(|_| Self::retry(), Self::Connected);
+        }
+        if let Self::Connected(logger) = self {
+            let sent = match level {
+                Level::Error => logger.err(line),
+                Level::Warn => logger.warning(line),
+                Level::Info => logger.notice(line),
+                Level::Debug => logger.info(line),
+                Level::Trace => logger.debug(line),
+            };
+            if sent.is_err() {
+                *self = Self::retry();
+            }
+        }
+    }
+
+    fn retry() -> Self {
+        Self::Lost(Instant::from_millis(clock::now().as_millis() + SYSLOG_RETRY_MS))
+    }
+}
+
+impl LogFile {
+    fn write(&mut self, line: &str) {
+        let Some(file) = &mut self.file else { return };
+        // One write, so that lines of two processes do not mix.
+        let written = file.write_all(format!("[{}] {line}\n", clock::local_minute()).as_bytes());
+        match written {
+            Ok(()) => self.complained = false,
+            Err(error) if !self.complained => {
+                self.complained = true;
+                let _ = writeln!(io::stderr().lock(), "log file {}: {error}", self.path.display());
+            }
+            Err(_) => {}
+        }
+    }
+}

@@ -1,1 +1,17 @@
-//! Stub.
+//! The Unix socket by which `ketukd status` and its siblings speak to the daemon.
+//!
+//! One connection, one request: a line of JSON. The answer is lines, each a word and a JSON value:
+//! `grant {"door":"ssh","address":"192.0.2.1",...}`. The last is `ok null` or `error {"code":1,"message":"..."}`;
+//! after `watch` there is no last line.
+#![forbid(unsafe_code)]
+
+pub mod client;
+pub mod message;
+pub mod server;
+pub mod show;
+
+/// Where the socket is unless `--socket` says otherwise.
+pub const DEFAULT_SOCKET: &str = "/var/run/ketuk.sock";
+
+/// The group whose members may speak to the daemon, where it exists. Root always may.
+pub const GROUP: &str = "ketuk";

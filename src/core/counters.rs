@@ -38,6 +38,13 @@ pub enum Judged {
     NoDoor,
 }
 
+impl Judged {
+    /// The counter's name.
+    pub const fn name(self) -> &'static str {
+        JUDGED[self as usize].1
+    }
+}
+
 /// What else is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Event {
@@ -147,5 +154,8 @@ mod tests {
             assert!(names.insert(counted[0].0), "{counter:?} shares its name");
         }
         assert_eq!(names.len(), Counters::new().iter().count());
+        for (place, (judged, name)) in JUDGED.into_iter().enumerate() {
+            assert_eq!((judged as usize, judged.name()), (place, name));
+        }
     }
 }

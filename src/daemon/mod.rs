@@ -1,4 +1,11 @@
-//! The daemon.
+//! The daemon: start-up as a list, the loop that waits, and the packet's way through it.
 
+pub mod backend;
+pub mod devices;
+pub mod gate;
 pub mod jobs;
+pub mod porter;
+pub mod run;
+pub mod slots;
+pub mod status;
 pub mod sweep;

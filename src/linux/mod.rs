@@ -4,7 +4,9 @@
 pub mod bpf;
 pub mod capture;
 pub mod cerr;
+pub mod clock;
 pub mod filter;
 pub mod links;
 pub mod netlink;
+pub mod peer;
 pub mod process;

@@ -1,0 +1,40 @@
+//! The command line's end of the control socket.
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use super::message::{MAX_REQUEST, Request, Verb};
+
+/// How long the daemon may take to answer: it answers between two packets, but may be busy sweeping.
+const ANSWER_TIME: Duration = Duration::from_secs(10);
+
+/// Sends a request and hands each line of the answer, as its word and its JSON, to `each`, until the answer
+/// ends or `each` says to stop (`false`).
+///
+/// # Errors
+/// The daemon cannot be reached, or went away.
+pub fn ask(
+    socket: &Path,
+    request: &Request<'_>,
+    mut each: impl FnMut(&str, &str) -> io::Result<bool>,
+) -> io::Result<()> {
+    let mut stream = UnixStream::connect(socket)?;
+    if request.request != Verb::Watch {
+        stream.set_read_timeout(Some(ANSWER_TIME))?;
+    }
+    let mut line = [0; MAX_REQUEST];
+    let len = serde_json_core::to_slice(request, &mut line)
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "the request is too long"))?;
+    stream.write_all(&line[..len])?;
+    stream.write_all(b"\n")?;
+    for line in BufReader::new(stream).lines() {
+        let line = line?;
+        let (kind, json) = line.split_once(' ').ok_or(io::ErrorKind::InvalidData)?;
+        if !each(kind, json)? || kind == "ok" || kind == "error" {
+            return Ok(());
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the daemon ended the connection"))
+}

@@ -1,0 +1,209 @@
+//! The daemon's answers for people, and as one JSON value for programs.
+
+use std::fmt::{self, Write};
+
+use serde::Deserialize;
+
+/// `ketukd status`: the lines of the answer, in their kinds.
+#[derive(Debug, Default)]
+pub struct Status {
+    daemon: String,
+    devices: Vec<String>,
+    doors: Vec<String>,
+    grants: Vec<String>,
+    counters: Vec<String>,
+}
+
+/// The fields of every kind of line; each kind has some.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Fields<'a> {
+    version: &'a str,
+    uptime_seconds: u64,
+    backend: &'a str,
+    table: &'a str,
+    knocking: u64,
+    name: &'a str,
+    state: &'a str,
+    steps: u8,
+    open_time: Option<u64>,
+    open: u64,
+    firewall: &'a str,
+    door: Option<&'a str>,
+    address: &'a str,
+    seconds_left: Option<u64>,
+    in_firewall: bool,
+    value: u64,
+    port: &'a str,
+    stage: u8,
+    judged: &'a str,
+    event: &'a str,
+    seconds: Option<u64>,
+    reason: &'a str,
+}
+
+fn fields(json: &str) -> Fields<'_> {
+    // What a newer daemon says otherwise is shown as far as it is understood.
+    serde_json_core::from_str(json).map(|(fields, _)| fields).unwrap_or_default()
+}
+
+impl Status {
+    /// Takes one line of the answer.
+    pub fn add(&mut self, kind: &str, json: &str) {
+        let list = match kind {
+            "daemon" => {
+                json.clone_into(&mut self.daemon);
+                return;
+            }
+            "device" => &mut self.devices,
+            "door" => &mut self.doors,
+            "grant" => &mut self.grants,
+            "counter" => &mut self.counters,
+            _ => return,
+        };
+        list.push(json.to_owned());
+    }
+
+    /// One JSON object: `daemon`, `devices`, `doors`, `grants` and, by name, `counters`.
+    ///
+    /// # Errors
+    /// Only `out`'s own.
+    pub fn json(&self, out: &mut impl Write) -> fmt::Result {
+        write!(out, "{{\"daemon\":{}", self.daemon)?;
+        for (name, list) in [("devices", &self.devices), ("doors", &self.doors), ("grants", &self.grants)] {
+            write!(out, ",\"{name}\":[{}]", list.join(","))?;
+        }
+        out.write_str(",\"counters\":{")?;
+        for (n, counter) in self.counters.iter().enumerate() {
+            let Fields { name, value, .. } = fields(counter);
+            write!(out, "{}\"{name}\":{value}", if n == 0 { "" } else { "," })?;
+        }
+        out.write_str("}}\n")
+    }
+
+    /// For people.
+    ///
+    /// # Errors
+    /// Only `out`'s own.
+    pub fn text(&self, out: &mut impl Write) -> fmt::Result {
+        let daemon = fields(&self.daemon);
+        write!(out, "ketukd {}, up {} s, backend {}", daemon.version, daemon.uptime_seconds, daemon.backend)?;
+        if !daemon.table.is_empty() {
+            write!(out, " (table {})", daemon.table)?;
+        }
+        writeln!(out, ", {} knocking now", daemon.knocking)?;
+        for device in self.devices.iter().map(|json| fields(json)) {
+            writeln!(out, "device {}: {}", device.name, device.state)?;
+        }
+        for door in self.doors.iter().map(|json| fields(json)) {
+            let time = door.open_time.map_or("until it is shut".to_owned(), |time| format!("for {time} s"));
+            write!(out, "door {}: {} steps, opens {time}, open for {}", door.name, door.steps, door.open)?;
+            writeln!(out, "{}", if door.firewall == "missing" { ", its firewall sets are MISSING" } else { "" })?;
+        }
+        for grant in self.grants.iter().map(|json| fields(json)) {
+            let left = grant.seconds_left.map_or("until it is shut".to_owned(), |left| format!("{left} s left"));
+            let door = grant.door.unwrap_or_default();
+            write!(out, "open {door} for {}: {left}", grant.address)?;
+            writeln!(out, "{}", if grant.in_firewall { "" } else { ", NOT yet in the firewall" })?;
+        }
+        let counted = self.counters.iter().map(|json| fields(json)).filter(|counter| counter.value > 0);
+        let counted: Vec<_> =
+            counted.map(|counter| format!("{} {}", counter.name, counter.value)).collect();
+        let none = "nothing yet".to_owned();
+        writeln!(out, "packets: {}", if counted.is_empty() { none } else { counted.join(", ") })
+    }
+}
+
+/// A line of `ketukd watch`, for people.
+///
+/// # Errors
+/// Only `out`'s own.
+pub fn watch(out: &mut impl Write, kind: &str, json: &str) -> fmt::Result {
+    let Fields { address, door, port, stage, steps, judged, event, seconds, reason, .. } = fields(json);
+    match (kind, door) {
+        ("knock", Some(door)) => write!(out, "{address} {port} {door} {stage}/{steps} {judged}"),
+        ("knock", None) => write!(out, "{address} {port} - {judged}"),
+        ("event", Some(door)) => {
+            write!(out, "{address} {event} {door}")?;
+            match seconds {
+                Some(0) => {}
+                Some(seconds) => write!(out, " {seconds} s")?,
+                None => out.write_str(" until it is shut")?,
+            }
+            write!(out, " ({reason})")
+        }
+        _ => write!(out, "{kind} {json}"),
+    }
+}
+
+/// The same as one JSON object: the line's own, with its kind in front.
+///
+/// # Errors
+/// Only `out`'s own.
+pub fn watch_json(out: &mut impl Write, kind: &str, json: &str) -> fmt::Result {
+    let fields = json.strip_prefix('{').unwrap_or("}");
+    write!(out, "{{\"kind\":\"{kind}\",{fields}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status() -> Status {
+        let mut status = Status::default();
+        for (kind, json) in [
+            ("daemon", r#"{"version":"1","uptime_seconds":5,"config":"/x","backend":"fw4","table":"inet fw4","knocking":2,"commands_pending":false}"#),
+            ("device", r#"{"name":"wan0","state":"listening"}"#),
+            ("door", r#"{"name":"ssh","steps":3,"open_time":30,"open":1,"firewall":"missing"}"#),
+            ("grant", r#"{"door":"ssh","address":"192.0.2.1","seconds_left":null,"in_firewall":true}"#),
+            ("counter", r#"{"name":"opened","value":1}"#),
+            ("counter", r#"{"name":"trap","value":0}"#),
+        ] {
+            status.add(kind, json);
+        }
+        status
+    }
+
+    #[test]
+    fn status_for_people() {
+        let mut text = String::new();
+        status().text(&mut text).unwrap();
+        assert_eq!(
+            text,
+            "ketukd 1, up 5 s, backend fw4 (table inet fw4), 2 knocking now\n\
+             device wan0: listening\n\
+             door ssh: 3 steps, opens for 30 s, open for 1, its firewall sets are MISSING\n\
+             open ssh for 192.0.2.1: until it is shut\n\
+             packets: opened 1\n"
+        );
+    }
+
+    #[test]
+    fn status_for_programs() {
+        let mut text = String::new();
+        status().json(&mut text).unwrap();
+        assert!(text.ends_with("\"counters\":{\"opened\":1,\"trap\":0}}\n"), "{text}");
+        assert!(text.contains("\"grants\":[{\"door\":\"ssh\""), "{text}");
+    }
+
+    #[test]
+    fn knocks_and_events() {
+        let line = |kind, json| {
+            let (mut text, mut value) = (String::new(), String::new());
+            watch(&mut text, kind, json).unwrap();
+            watch_json(&mut value, kind, json).unwrap();
+            (text, value)
+        };
+        let (text, value) = line(
+            "knock",
+            r#"{"address":"192.0.2.1","port":"7000:tcp","door":"ssh","stage":1,"steps":3,"judged":"advanced"}"#,
+        );
+        assert_eq!(text, "192.0.2.1 7000:tcp ssh 1/3 advanced");
+        assert!(value.starts_with(r#"{"kind":"knock","address":"#), "{value}");
+        let (text, _) = line(
+            "event",
+            r#"{"event":"open","door":"ssh","address":"192.0.2.1","seconds":30,"reason":"knock"}"#,
+        );
+        assert_eq!(text, "192.0.2.1 open ssh 30 s (knock)");
+    }
+}

@@ -1,0 +1,163 @@
+//! What opens doors on this host, found at start.
+
+use std::fmt;
+use std::io;
+
+use crate::config::{self, Config, Door, Family, Table};
+use crate::firewall::events::Events;
+use crate::firewall::iptables::Iptables;
+use crate::firewall::nft::family_name;
+use crate::firewall::sets::Sets;
+use crate::linux::process::find_program;
+
+/// How doors are opened.
+#[derive(Debug)]
+pub enum Backend {
+    /// Elements of nftables sets.
+    Nft {
+        /// `fw4` or `nft`.
+        name: &'static str,
+        /// The sets.
+        sets: Box<Sets>,
+        /// The news that tables and sets changed.
+        events: Events,
+    },
+    /// Rules by `iptables` and `ip6tables`.
+    Iptables(Iptables),
+    /// Nothing but the doors' own commands.
+    None,
+}
+
+/// Why there is no way to open doors.
+#[derive(Debug)]
+pub enum BackendError {
+    /// The kernel's firewall cannot be reached.
+    Nft(io::Error),
+    /// The backend is `iptables`, and there is none.
+    NoIptables,
+    /// This door is a port forward, which the iptables backend does not do.
+    Forward(String),
+}
+
+impl fmt::Display for BackendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nft(error) => {
+                write!(
+                    f,
+                    "cannot reach the kernel's firewall: {error} (nf_tables and CAP_NET_ADMIN are needed)"
+                )
+            }
+            Self::NoIptables => f.write_str("backend 'iptables': there is no iptables program"),
+            Self::Forward(door) => write!(
+                f,
+                "door '{door}' is a port forward, which the iptables backend cannot do in this version: use backend 'nft', or a start_command"
+            ),
+        }
+    }
+}
+
+impl Backend {
+    /// The backend that the configuration names, or that fits this host.
+    ///
+    /// # Errors
+    /// It cannot work here.
+    pub fn find(config: &Config) -> Result<Self, BackendError> {
+        let fw4 = || Table { family: Family::Inet, name: "fw4".to_owned() };
+        let named = || config.globals.nft_table.clone().unwrap_or_else(fw4);
+        match config.globals.backend {
+            config::Backend::Fw4 => Self::nft("fw4", named()),
+            config::Backend::Nft => Self::nft("nft", named()),
+            config::Backend::Iptables => Self::by_iptables(config),
+            config::Backend::None => Ok(Self::None),
+            config::Backend::Auto => {
+                let mut sets = Sets::connect(fw4()).map_err(BackendError::Nft)?;
+                // Where fw4 is installed its table will come, if it is not there yet.
+                if matches!(sets.table_exists(), Ok(true)) || find_program("fw4").is_some() {
+                    Self::nft("fw4", named())
+                } else if config.globals.nft_table.is_some() || find_program("iptables").is_none() {
+                    Self::nft("nft", named())
+                } else {
+                    Self::by_iptables(config)
+                }
+            }
+        }
+    }
+
+    /// `fw4`, `nft`, `iptables` or `none`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Nft { name, .. } => name,
+            Self::Iptables(_) => "iptables",
+            Self::None => "none",
+        }
+    }
+
+    /// The table's family and name; empty for other backends.
+    pub fn table_name(&self) -> String {
+        match self {
+            Self::Nft { sets, .. } => {
+                let Table { family, name } = sets.table();
+                format!("{} {name}", family_name(*family))
+            }
+            _ => String::new(),
+        }
+    }
+
+    /// The sets, for nftables.
+    pub fn sets(&mut self) -> Option<&mut Sets> {
+        match self {
+            Self::Nft { sets, .. } => Some(sets),
+            _ => None,
+        }
+    }
+
+    /// The news of the firewall, for nftables.
+    pub fn events(&self) -> Option<&Events> {
+        match self {
+            Self::Nft { events, .. } => Some(events),
+            _ => None,
+        }
+    }
+
+    /// Whether the firewall's tables or sets changed since this was last asked.
+    pub fn changed(&mut self) -> bool {
+        match self {
+            Self::Nft { events, .. } => events.drain(),
+            _ => false,
+        }
+    }
+
+    /// The programs, for iptables.
+    pub fn iptables(&self) -> Option<&Iptables> {
+        match self {
+            Self::Iptables(iptables) => Some(iptables),
+            _ => None,
+        }
+    }
+
+    fn nft(name: &'static str, table: Table) -> Result<Self, BackendError> {
+        let sets = Box::new(Sets::connect(table).map_err(BackendError::Nft)?);
+        Ok(Self::Nft { name, sets, events: Events::open().map_err(BackendError::Nft)? })
+    }
+
+    /// Whether every door of `config` can be opened this way.
+    ///
+    /// # Errors
+    /// It names a door that cannot.
+    pub fn check(&self, config: &Config) -> Result<(), BackendError> {
+        let forwards = |door: &&Door| door.opening.as_ref().is_some_and(|opening| opening.forward.is_some());
+        match config.doors.iter().filter(|door| door.enabled).find(forwards) {
+            Some(door) if self.iptables().is_some() => Err(BackendError::Forward(door.name.clone())),
+            _ => Ok(()),
+        }
+    }
+
+    fn by_iptables(config: &Config) -> Result<Self, BackendError> {
+        if find_program("iptables").is_none() {
+            return Err(BackendError::NoIptables);
+        }
+        let backend = Self::Iptables(Iptables::default());
+        backend.check(config).map(|()| backend)
+    }
+}

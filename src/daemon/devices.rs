@@ -1,0 +1,139 @@
+//! The devices that are listened on, through everything that happens to them.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use libc::sock_filter;
+use log::{error, info, warn};
+
+use crate::linux::capture::{Batch, Capture, Received};
+use crate::linux::filter::Family;
+use crate::linux::links::index_of;
+
+/// The name that stands for every device.
+pub const ANY: &str = "any";
+
+/// Batches read from one socket before the others get their turn.
+const BATCHES: usize = 8;
+
+/// A device by its name, whether it is there or not.
+#[derive(Debug)]
+pub struct Device {
+    name: String,
+    /// The index that the sockets are bound to; none while the device is not there.
+    bound: Option<u32>,
+    captures: [Capture; 2],
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub struct Devices {
+    devices: Vec<Device>,
+    batch: Box<Batch>,
+}
+
+/// The filter for each family.
+#[derive(Debug)]
+pub struct Filters {
+    /// For IPv4 sockets.
+    pub v4: Vec<sock_filter>,
+    /// For IPv6 sockets.
+    pub v6: Vec<sock_filter>,
+}
+
+impl Devices {
+    /// Opens sockets for these devices, which listen to nothing before [`Self::filter`] and [`Self::follow`].
+    ///
+    /// # Errors
+    /// `EPERM` without `CAP_NET_RAW`.
+    pub fn open(names: &[String]) -> io::Result<Self> {
+        let mut devices = Vec::new();
+        for name in names {
+            let captures = [Capture::open(Family::V4)?, Capture::open(Family::V6)?];
+            devices.push(Device { name: name.clone(), bound: None, captures });
+        }
+        Ok(Self { devices, batch: Box::default() })
+    }
+
+    /// Gives every socket its filter.
+    pub fn filter(&self, filters: &Filters) {
+        for capture in self.devices.iter().flat_map(|device| &device.captures) {
+            let program = match capture.family() {
+                Family::V4 => &filters.v4,
+                Family::V6 => &filters.v6,
+            };
+            if let Err(error) = capture.filter(program) {
+                // The filter before stays, and the engine refuses what it lets through too much.
+                error!("the kernel refused the packet filter: {error}");
+            }
+        }
+    }
+
+    /// Binds the sockets of devices that appeared or came back under another index. To be called at start
+    /// and whenever links change.
+    pub fn follow(&mut self) {
+        self.devices.iter_mut().for_each(Device::follow);
+    }
+
+    /// What to poll for input.
+    pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.devices.iter().flat_map(|device| &device.captures).map(AsFd::as_fd)
+    }
+
+    /// Reads what has come, up to a bound that lets everything else have its turn.
+    pub fn receive(&mut self, mut each: impl FnMut(&[u8])) {
+        for device in &mut self.devices {
+            for capture in &device.captures {
+                for _ in 0..BATCHES {
+                    match capture.receive(&mut self.batch, &mut each) {
+                        Ok(Received::Full) => {}
+                        Ok(Received::Drained) => break,
+                        // Only binding again makes it hear again; the link's news will say when.
+                        Ok(Received::Down) => {
+                            device.bound = None;
+                            break;
+                        }
+                        Err(error) => {
+                            warn!("{}: cannot read packets: {error}", device.name);
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Packets lost since this was last asked, for want of room in the sockets.
+    pub fn dropped(&self) -> u64 {
+        let captures = self.devices.iter().flat_map(|device| &device.captures);
+        captures.map(|capture| u64::from(capture.dropped())).sum()
+    }
+
+    /// Each device's name, and whether it is there.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, bool)> {
+        self.devices.iter().map(|device| (device.name.as_str(), device.bound.is_some()))
+    }
+}
+
+impl Device {
+    fn follow(&mut self) {
+        let index = if self.name == ANY { Some(0) } else { index_of(&self.name) };
+        let Some(index) = index else {
+            if self.bound.take().is_some() {
+                warn!("{}: the device is gone, waiting for it to come back", self.name);
+            }
+            return;
+        };
+        if self.bound == Some(index) {
+            return;
+        }
+        match self.captures.iter().try_for_each(|capture| capture.bind(index)) {
+            Ok(()) => {
+                self.bound = Some(index);
+                info!("listening on {}", self.name);
+            }
+            // It went away between looking and binding; the link's news will say when it is back.
+            Err(error) => warn!("{}: cannot listen: {error}", self.name),
+        }
+    }
+}

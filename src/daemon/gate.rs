@@ -1,0 +1,404 @@
+//! Stages four and five: a completed knock becomes a grant, and the grant a change of the firewall.
+
+use std::hash::RandomState;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use log::{debug, error, info, warn};
+
+use super::backend::Backend;
+use super::jobs::{self, Job, JobKind, Jobs};
+use super::slots::Slots;
+use crate::config::{Door, OnStop};
+use crate::core::counters::{Counter, Counters, Event};
+use crate::core::door::DoorId;
+use crate::core::grants::{Grant, Grants, MAX_GRANTS, Opened};
+use crate::core::limit::Limit;
+use crate::core::time::Instant;
+use crate::firewall::nft::AddressFamily;
+use crate::firewall::sets::{NftError, Sets};
+use crate::linux::process;
+
+/// New grants a second, and at once. People do not come faster; whoever knows a sequence and forges
+/// addresses would.
+const OPENS_PER_SECOND: u32 = 50;
+const OPENS_BURST: u32 = 100;
+
+/// How soon a change that the firewall refused is tried again, besides at once when its tables change.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// Complaints about the firewall a second, and at once.
+const COMPLAINTS: (u32, u32) = (1, 5);
+
+/// Everybody who is in, and what lets them in.
+#[derive(Debug)]
+pub struct Gate {
+    keyed: RandomState,
+    grants: Box<Grants>,
+    backend: Backend,
+    jobs: Jobs,
+    opens: Limit,
+    complaints: Limit,
+    retry: Option<Instant>,
+}
+
+/// Why a door did not open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// Too many doors were opened just now.
+    Rate,
+    /// Too many are in.
+    Full,
+    /// Too many commands wait.
+    Commands,
+}
+
+impl Refused {
+    /// The counter that counts it.
+    pub const fn counter(self) -> Counter {
+        Counter::Event(match self {
+            Self::Rate => Event::OpenRate,
+            Self::Full => Event::GrantsFull,
+            Self::Commands => Event::CommandsFull,
+        })
+    }
+}
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Rate => "too many doors were opened just now",
+            Self::Full => "too many doors are open",
+            Self::Commands => "too many commands are waiting",
+        })
+    }
+}
+
+/// What [`Gate::open`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// The door opened.
+    New,
+    /// It was open, and its time begins anew.
+    Renewed,
+    /// It was opened a moment ago, or its command is still to run: nothing changed.
+    Unchanged,
+}
+
+impl Gate {
+    /// A gate with nobody in.
+    pub fn new(keyed: RandomState, backend: Backend) -> Self {
+        Self {
+            keyed,
+            grants: Box::default(),
+            jobs: Jobs::new(backend.iptables().cloned()),
+            backend,
+            opens: Limit::new(OPENS_PER_SECOND, OPENS_BURST),
+            complaints: Limit::new(COMPLAINTS.0, COMPLAINTS.1),
+            retry: None,
+        }
+    }
+
+    /// Lets `address` through a door for `time`; `None` until it is shut.
+    ///
+    /// # Errors
+    /// The door stays as it was.
+    pub fn open(
+        &mut self,
+        now: Instant,
+        counters: &mut Counters,
+        (id, door): (DoorId, &Rc<Door>),
+        address: IpAddr,
+        time: Option<Duration>,
+    ) -> Result<Entry, Refused> {
+        let known = self.grants.get_mut(&self.keyed, id, address).is_some();
+        let needs_jobs = self.needs_jobs(door);
+        if !known {
+            if needs_jobs && self.jobs.is_pending(&door.name, address, JobKind::Start) {
+                return Ok(Entry::Unchanged);
+            }
+            if !self.opens.allow(now) {
+                return Err(Refused::Rate);
+            }
+            // Everybody who is in must be able to leave.
+            if needs_jobs && !self.jobs.has_room(self.grants.len() + 2) {
+                return Err(Refused::Commands);
+            }
+            if is_momentary(door) {
+                self.start(now, door, address);
+                return Ok(Entry::New);
+            }
+        }
+        match self.grants.open(&self.keyed, now, id, address, time) {
+            Opened::Full => Err(Refused::Full),
+            Opened::JustNow => Ok(Entry::Unchanged),
+            Opened::New => {
+                self.admit(now, counters, door, id, address);
+                if needs_jobs {
+                    self.start(now, door, address);
+                }
+                Ok(Entry::New)
+            }
+            Opened::Renewed => {
+                self.admit(now, counters, door, id, address);
+                Ok(Entry::Renewed)
+            }
+        }
+    }
+
+    /// Shuts a door to `address`, or to everybody; to how many.
+    pub fn shut(
+        &mut self,
+        now: Instant,
+        counters: &mut Counters,
+        (id, door): (DoorId, &Rc<Door>),
+        address: Option<IpAddr>,
+    ) -> usize {
+        let mut shut = 0;
+        let chosen =
+            |grant: &Grant| grant.door == id && address.is_none_or(|address| address == grant.address);
+        loop {
+            let Some(found) = self.grants.iter().find(|grant| chosen(grant)).copied() else { return shut };
+            self.grants.shut(&self.keyed, id, found.address);
+            self.expel(now, counters, door, found);
+            info!("{}: {}: shut", found.address, door.name);
+            shut += 1;
+        }
+    }
+
+    /// Shuts the doors whose time is over. The kernel has shut those of its sets by itself.
+    pub fn expire(&mut self, now: Instant, slots: &Slots, mut each: impl FnMut(&Door, &Grant)) {
+        while let Some(grant) = self.grants.expire(&self.keyed, now) {
+            let Some(door) = slots.get(grant.door).cloned() else { continue };
+            info!("{}: {}: command timeout", grant.address, door.name);
+            if self.needs_jobs(&door) {
+                self.stop(now, &door, grant.address);
+            }
+            each(&door, &grant);
+        }
+    }
+
+    /// Runs what is due: commands, and changes that the firewall has refused so far.
+    pub fn tend(&mut self, now: Instant, counters: &mut Counters, slots: &Slots) {
+        if self.retry.is_some_and(|retry| retry <= now) {
+            self.retry = None;
+            self.admit_waiting(now, counters, slots);
+        }
+        self.run_jobs(now);
+    }
+
+    /// When [`Self::expire`] and [`Self::tend`] must be called next.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        [self.grants.next_deadline(), self.jobs.next_deadline(), self.retry].into_iter().flatten().min()
+    }
+
+    /// Puts everybody back who is in and whom the firewall has lost, with the time that is left. To be
+    /// called when its tables changed.
+    pub fn restore(&mut self, now: Instant, counters: &mut Counters, slots: &Slots) {
+        let Self { keyed, grants, backend, .. } = self;
+        let Some(sets) = backend.sets() else { return };
+        grants.iter_mut().for_each(|grant| grant.in_firewall = false);
+        for (id, door) in slots.iter().filter(|(_, door)| door.opening.is_some()) {
+            if !grants.iter().any(|grant| grant.door == id) {
+                continue;
+            }
+            for family in AddressFamily::ALL {
+                // A set that cannot be listed has lost everybody, as far as anyone knows.
+                let _ = sets.list(&door.name, family, |address, _| {
+                    if let Some(grant) = grants.get_mut(keyed, id, address) {
+                        grant.in_firewall = true;
+                    }
+                });
+            }
+        }
+        self.admit_waiting(now, counters, slots);
+    }
+
+    /// Takes over who is in the sets already: a daemon before this one let them in.
+    pub fn adopt(&mut self, now: Instant, slots: &Slots) {
+        let Self { keyed, grants, backend, .. } = self;
+        let Some(sets) = backend.sets() else { return };
+        for (id, door) in slots.iter().filter(|(_, door)| door.opening.is_some()) {
+            let mut adopted = 0;
+            for family in AddressFamily::ALL {
+                let listed = sets.list(&door.name, family, |address, left| {
+                    if grants.open(keyed, now, id, address, left) == Opened::New {
+                        adopted += 1;
+                        if let Some(grant) = grants.get_mut(keyed, id, address) {
+                            grant.in_firewall = true;
+                        }
+                    }
+                });
+                if let Err(error) = listed {
+                    debug!("{}: {error}", door.name);
+                }
+            }
+            if adopted > 0 {
+                info!("{}: adopted {adopted} open from before", door.name);
+            }
+        }
+    }
+
+    /// Says which doors cannot open yet because the firewall lacks their sets.
+    pub fn check_sets(&mut self, slots: &Slots) {
+        for (_, door) in slots.iter().filter(|(_, door)| door.opening.is_some()) {
+            match self.missing(&door.name) {
+                Ok(None) => {}
+                Ok(Some(what)) => warn!(
+                    "{}: {what} is not there: load the output of 'ketukd ruleset'; the door opens as soon as it is",
+                    door.name
+                ),
+                Err(error) => warn!("{}: {error}", door.name),
+            }
+        }
+    }
+
+    /// What of a door is missing in the firewall.
+    ///
+    /// # Errors
+    /// The firewall cannot be asked.
+    pub fn missing(&mut self, door: &str) -> Result<Option<String>, NftError> {
+        let Some(sets) = self.backend.sets() else { return Ok(None) };
+        if !sets.table_exists()? {
+            return Ok(Some(format!("table {}", self.backend.table_name())));
+        }
+        let missing = sets.missing(door)?;
+        Ok(missing.first().map(|set| format!("set {set} in table {}", self.backend.table_name())))
+    }
+
+    /// Puts new doors in the place of the old. Who is in stays in, unless his door is gone or opens
+    /// something else now.
+    pub fn change_doors(&mut self, now: Instant, counters: &mut Counters, old: &Slots, new: &Slots) {
+        for (id, door) in old.iter() {
+            let same = |new: &Rc<Door>| new.opening == door.opening && new.commands == door.commands;
+            if !new.get(id).is_some_and(same) {
+                self.shut(now, counters, (id, door), None);
+            }
+        }
+    }
+
+    /// Shuts everything for a clean stop; the commands are still to run.
+    pub fn stop_all(&mut self, now: Instant, counters: &mut Counters, slots: &Slots) {
+        let in_sets = self.backend.sets().is_some();
+        for (id, door) in slots.iter() {
+            // Only a set has a timer of its own that shuts the door later.
+            if door.on_stop == OnStop::Keep && in_sets && door.opening.is_some() {
+                continue;
+            }
+            self.shut(now, counters, (id, door), None);
+        }
+    }
+
+    /// Whether commands wait or run.
+    pub fn is_busy(&self) -> bool {
+        !self.jobs.is_idle()
+    }
+
+    /// Everybody who is in.
+    pub fn grants(&self) -> &Grants {
+        &self.grants
+    }
+
+    /// How doors are opened.
+    pub fn backend(&self) -> &Backend {
+        &self.backend
+    }
+
+    /// How doors are opened.
+    pub fn backend_mut(&mut self) -> &mut Backend {
+        &mut self.backend
+    }
+
+    /// Gets everybody into the firewall who is in and not there.
+    fn admit_waiting(&mut self, now: Instant, counters: &mut Counters, slots: &Slots) {
+        let waiting: heapless::Vec<(DoorId, IpAddr), MAX_GRANTS> = self
+            .grants
+            .iter()
+            .filter(|grant| !grant.in_firewall)
+            .map(|grant| (grant.door, grant.address))
+            .collect();
+        for (id, address) in waiting {
+            if let Some(door) = slots.get(id).cloned() {
+                self.admit(now, counters, &door, id, address);
+            }
+        }
+    }
+
+    /// Gets the grant of `address` into the firewall, now or later.
+    fn admit(&mut self, now: Instant, counters: &mut Counters, door: &Door, id: DoorId, address: IpAddr) {
+        let Some(grant) = self.grants.get_mut(&self.keyed, id, address) else { return };
+        let (Some(sets), true) = (self.backend.sets(), door.opening.is_some()) else {
+            grant.in_firewall = true;
+            return;
+        };
+        match sets.open(&door.name, address, grant.left(now), grant.in_firewall) {
+            Ok(()) => grant.in_firewall = true,
+            Err(error) => {
+                grant.in_firewall = false;
+                counters.count(Counter::Event(Event::FirewallError));
+                self.retry = Some(now.after(RETRY));
+                self.complain(now, door, address, &error);
+            }
+        }
+    }
+
+    /// Gets `grant`, which is over, out of the firewall.
+    fn expel(&mut self, now: Instant, counters: &mut Counters, door: &Rc<Door>, grant: Grant) {
+        if door.opening.is_some()
+            && let Some(sets) = self.backend.sets()
+        {
+            match Sets::shut(sets, &door.name, grant.address) {
+                // What is not there lets nobody in.
+                Ok(()) | Err(NftError::MissingSet { .. } | NftError::MissingTable { .. }) => {}
+                Err(error) => {
+                    counters.count(Counter::Event(Event::FirewallError));
+                    self.complain(now, door, grant.address, &error);
+                }
+            }
+        }
+        if self.needs_jobs(door) {
+            self.stop(now, door, grant.address);
+        }
+    }
+
+    fn complain(&mut self, now: Instant, door: &Door, address: IpAddr, error: &NftError) {
+        if self.complaints.allow(now) {
+            error!("{address}: {}: {error}", door.name);
+        }
+    }
+
+    fn needs_jobs(&self, door: &Door) -> bool {
+        jobs::door_needs_jobs(door, self.backend.iptables().is_some())
+    }
+
+    fn start(&mut self, now: Instant, door: &Rc<Door>, address: IpAddr) {
+        self.push(now, Job { door: Rc::clone(door), address, kind: JobKind::Start });
+    }
+
+    fn stop(&mut self, now: Instant, door: &Rc<Door>, address: IpAddr) {
+        self.push(now, Job { door: Rc::clone(door), address, kind: JobKind::Stop });
+    }
+
+    fn push(&mut self, now: Instant, job: Job) {
+        if self.jobs.push(job).is_err() {
+            error!("the queue of commands is full, which room was kept to prevent");
+        }
+        self.run_jobs(now);
+    }
+
+    fn run_jobs(&mut self, now: Instant) {
+        for report in self.jobs.run(now, process::spawn) {
+            if report.event.is_fault() {
+                warn!("{report}");
+            } else {
+                info!("{report}");
+            }
+        }
+    }
+}
+
+/// A door that only starts a command, and has nothing to undo: each knock runs it, as with knockd.
+fn is_momentary(door: &Door) -> bool {
+    door.opening.is_none() && door.commands.stop.is_none() && door.commands.stop_6.is_none()
+}

@@ -1,0 +1,173 @@
+//! The packet's way, from bytes to an open door.
+
+use std::hash::RandomState;
+
+use log::{debug, info, warn};
+
+use super::gate::{Entry, Gate};
+use super::slots::Slots;
+use crate::control::message::{Event, Knock};
+use crate::control::server::Server;
+use crate::core::counters::{self, Counter, Counters, Judged};
+use crate::core::door::DoorId;
+use crate::core::engine::{Engine, Judgement};
+use crate::core::grants::Grant;
+use crate::core::limit::Limit;
+use crate::core::packet::{self, Probe};
+use crate::core::time::Instant;
+
+/// Log lines about knocks a second, and at once. Strangers cause these, so a flood must not fill the log;
+/// a person's own three knocks always fit.
+const KNOCK_LINES: (u32, u32) = (20, 100);
+
+/// Who stands at the doors: judges each packet, and opens.
+#[derive(Debug)]
+pub struct Porter<'t> {
+    /// Who has knocked what.
+    pub engine: Engine<'t, RandomState>,
+    /// The doors.
+    pub slots: Slots,
+    /// Who is in.
+    pub gate: Gate,
+    /// What happened how often.
+    pub counters: Counters,
+    knock_lines: Limit,
+}
+
+impl<'t> Porter<'t> {
+    /// A porter without doors.
+    pub fn new(engine: Engine<'t, RandomState>, gate: Gate) -> Self {
+        Self {
+            engine,
+            slots: Slots::default(),
+            gate,
+            counters: Counters::new(),
+            knock_lines: Limit::new(KNOCK_LINES.0, KNOCK_LINES.1),
+        }
+    }
+
+    /// The packet's way, from bytes to an open door.
+    pub fn on_packet(&mut self, server: &mut Server, now: Instant, bytes: &[u8]) {
+        let probe = match packet::parse(bytes) {
+            Ok(probe) => probe,
+            Err(reason) => return self.counters.count(Counter::Malformed(reason)),
+        };
+        let judgement = self.engine.judge(now, &probe);
+        self.counters.count(Counter::Judged(judgement.judged));
+        self.report(server, now, &probe, &judgement);
+        for verdict in judgement.verdicts.iter().filter(|verdict| verdict.judged == Judged::Opened) {
+            self.open(server, now, verdict.door, &probe);
+        }
+    }
+
+    /// A door was knocked at in full.
+    fn open(&mut self, server: &mut Server, now: Instant, id: DoorId, probe: &Probe) {
+        let Some(door) = self.slots.get(id).cloned() else { return };
+        let address = probe.source;
+        let entry = self.gate.open(now, &mut self.counters, (id, &door), address, door.open_time);
+        let seconds = door.open_time.map(|time| time.as_secs());
+        let (event, reason) = match entry {
+            Ok(Entry::New) => ("open", "knock"),
+            Ok(Entry::Renewed) => ("renew", "knock"),
+            Ok(Entry::Unchanged) => return,
+            Err(refused) => {
+                self.counters.count(refused.counter());
+                if self.knock_lines.allow(now) {
+                    warn!("{address}: {}: not opened: {refused}", door.name);
+                }
+                ("refuse", "limit")
+            }
+        };
+        let address = address.to_string();
+        server.tell(now, "event", &Event { event, door: &door.name, address: &address, seconds, reason });
+    }
+
+    /// Logs a judgement in knockd's words, and tells whoever watches.
+    fn report(&mut self, server: &mut Server, now: Instant, probe: &Probe, judgement: &Judgement) {
+        let source = probe.source;
+        for verdict in &judgement.verdicts {
+            let Some(door) = self.slots.get(verdict.door) else { continue };
+            if verdict.displaced {
+                self.counters.count(Counter::Event(counters::Event::Displaced));
+            }
+            let step = matches!(verdict.judged, Judged::Opened | Judged::Advanced | Judged::WrongStep);
+            if step && verdict.stage > 0 {
+                if log_allowed(&mut self.knock_lines, &mut self.counters, now) {
+                    info!("{source}: {}: Stage {}", door.name, verdict.stage);
+                    if verdict.judged == Judged::Opened {
+                        info!("{source}: {}: OPEN SESAME", door.name);
+                    }
+                }
+            } else if log::log_enabled!(log::Level::Debug)
+                && log_allowed(&mut self.knock_lines, &mut self.counters, now)
+            {
+                debug!("{source}: {}: {}", door.name, verdict.judged.name());
+            }
+        }
+        if server.is_watched() {
+            self.tell_knock(server, now, probe, judgement);
+        }
+    }
+
+    fn tell_knock(&self, server: &mut Server, now: Instant, probe: &Probe, judgement: &Judgement) {
+        let address = probe.source.to_string();
+        let port = format!("{}:{}", probe.transport.port(), probe.transport.protocol());
+        let knock = |door, stage, steps, judged: Judged| Knock {
+            address: &address,
+            port: &port,
+            door,
+            stage,
+            steps,
+            judged: judged.name(),
+        };
+        if judgement.verdicts.is_empty() {
+            server.tell(now, "knock", &knock(None, 0, 0, judgement.judged));
+        }
+        for verdict in &judgement.verdicts {
+            let Some(door) = self.slots.get(verdict.door) else { continue };
+            let steps = u8::try_from(door.knock.sequence.len()).expect("at most MAX_STEPS");
+            server.tell(now, "knock", &knock(Some(&door.name), verdict.stage, steps, verdict.judged));
+        }
+    }
+
+    /// Ends what has run out of time, and runs what is due.
+    pub fn expire(&mut self, server: &mut Server, now: Instant) {
+        let Self { engine, gate, slots, counters, knock_lines, .. } = self;
+        engine.expire(now, |timed_out| {
+            counters.count(Counter::Event(counters::Event::TimedOut));
+            let Some(door) = slots.get(timed_out.door) else { return };
+            if log_allowed(knock_lines, counters, now) {
+                let (source, stage) = (timed_out.source, timed_out.stage);
+                info!("{source}: {}: sequence timeout (stage {stage})", door.name);
+            }
+        });
+        gate.expire(now, slots, |door, grant: &Grant| {
+            let address = grant.address.to_string();
+            let event = Event {
+                event: "close",
+                door: &door.name,
+                address: &address,
+                seconds: Some(0),
+                reason: "timeout",
+            };
+            server.tell(now, "event", &event);
+        });
+        gate.tend(now, counters, slots);
+    }
+
+    /// When [`Self::expire`] must be called next.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        [self.engine.next_deadline(), self.gate.next_deadline()].into_iter().flatten().min()
+    }
+}
+
+/// Whether one more line about strangers may be logged; one that may not is counted.
+fn log_allowed(limit: &mut Limit, counters: &mut Counters, now: Instant) -> bool {
+    let allowed = limit.allow(now);
+    if !allowed {
+        counters.count(Counter::Event(counters::Event::LogSuppressed));
+    } else if let left_out @ 1.. = limit.take_refused() {
+        info!("{left_out} lines about knocks were left out");
+    }
+    allowed
+}

@@ -1,0 +1,363 @@
+//! `ketukd run`: start-up, the loop, and the packet's way.
+
+use std::fmt;
+use std::hash::RandomState;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use log::{debug, error, info, trace, warn};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+
+use super::backend::{Backend, BackendError};
+use super::devices::{ANY, Devices, Filters};
+use super::gate::Gate;
+use super::porter::Porter;
+use super::slots::never_traps;
+use super::sweep;
+use crate::config::{self, Config, MAX_DEVICES};
+use crate::control::server::{MAX_CLIENTS, Server, ServerError};
+use crate::core::engine::{Engine, Tables};
+use crate::core::time::Instant;
+use crate::linux::clock::now;
+use crate::linux::filter::{self, Family};
+use crate::linux::links::{Links, own_addresses};
+use crate::log as sinks;
+
+/// How long a clean stop may take to run the doors' stop commands. procd kills after five seconds.
+const STOP_TIME: Duration = Duration::from_millis(4500);
+
+/// Two sockets a device, the control socket and its clients, links, firewall, signals.
+const MAX_DESCRIPTORS: usize = 2 * MAX_DEVICES + 1 + MAX_CLIENTS + 3;
+
+/// The core's tables: fixed, and no memory until they are touched.
+static TABLES: Mutex<Tables> = Mutex::new(Tables::new());
+
+/// What the command line says.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// `--config`
+    pub config: PathBuf,
+    /// `--device`, instead of the configuration's.
+    pub devices: Vec<String>,
+    /// `--socket`
+    pub socket: PathBuf,
+}
+
+/// Why the daemon did not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// The configuration is wrong.
+    Config(config::Error),
+    /// The doors cannot be opened on this host.
+    Backend(BackendError),
+    /// There is no control socket.
+    Control(ServerError),
+    /// More devices than [`MAX_DEVICES`].
+    Devices(usize),
+    /// A socket could not be opened.
+    Socket(&'static str, io::Error),
+}
+
+impl StartError {
+    /// The exit code: 2 for what the user has to change, 1 for what failed.
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(_) | Self::Backend(BackendError::Forward(_)) | Self::Devices(_) => 2,
+            _ => 1,
+        }
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(error) => error.fmt(f),
+            Self::Backend(error) => error.fmt(f),
+            Self::Control(error) => error.fmt(f),
+            Self::Devices(count) => {
+                write!(f, "{count} devices, and at most {MAX_DEVICES} can be listened on")
+            }
+            Self::Socket(what, error) => write!(f, "cannot open {what}: {error}"),
+        }
+    }
+}
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// The daemon could not start. Once it runs, nothing on the network ends it.
+pub fn run(options: Options) -> Result<(), StartError> {
+    let config = config::load(&options.config).map_err(StartError::Config)?;
+    start_log(&config);
+    let signals = block_signals().map_err(|error| StartError::Socket("a signal descriptor", error))?;
+    let keyed = RandomState::new();
+    let mut tables = TABLES.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut daemon = Daemon {
+        started: now(),
+        porter: Porter::new(
+            Engine::new(&mut tables, keyed.clone()),
+            Gate::new(keyed, Backend::find(&config).map_err(StartError::Backend)?),
+        ),
+        devices: open_devices(&options, &config)?,
+        device_names: device_names(&options, &config),
+        links: Links::open().map_err(|error| StartError::Socket("rtnetlink", error))?,
+        signals,
+        options,
+        config,
+    };
+    daemon.sweep();
+    daemon.set_doors();
+    daemon.porter.gate.adopt(now(), &daemon.porter.slots);
+    daemon.porter.gate.check_sets(&daemon.porter.slots);
+    daemon.follow_links();
+    // Only now: whoever finds the socket may knock.
+    let mut server = Server::open(&daemon.options.socket).map_err(StartError::Control)?;
+    info!("starting up, listening on {}", daemon.device_names.join(", "));
+    daemon.serve(&mut server);
+    daemon.stop();
+    info!("shutting down");
+    Ok(())
+}
+
+/// Everything that the daemon holds.
+#[derive(Debug)]
+pub struct Daemon<'t> {
+    pub(super) started: Instant,
+    pub(super) options: Options,
+    pub(super) config: Config,
+    pub(super) porter: Porter<'t>,
+    pub(super) devices: Devices,
+    device_names: Vec<String>,
+    links: Links,
+    signals: SignalFd,
+}
+
+impl Daemon<'_> {
+    /// Waits, and does what is due, until a signal says to stop.
+    fn serve(&mut self, server: &mut Server) {
+        loop {
+            self.porter.expire(server, now());
+            let deadlines = [self.porter.next_deadline(), server.next_deadline()];
+            let ready = self.wait(server, deadlines.into_iter().flatten().min());
+            let now = now();
+            if ready.signals && !self.on_signals(now) {
+                return;
+            }
+            if ready.links {
+                self.follow_links();
+            }
+            let Self { porter, devices, .. } = self;
+            if ready.firewall && porter.gate.backend_mut().changed() {
+                debug!("the firewall's tables changed, looking after open doors");
+                porter.gate.restore(now, &mut porter.counters, &porter.slots);
+            }
+            if ready.packets {
+                porter.expire(server, now);
+                devices.receive(|bytes| porter.on_packet(server, now, bytes));
+            }
+            for client in server.receive(now) {
+                self.answer(server, now, client);
+            }
+        }
+    }
+
+    /// Sleeps until something is there to read, or until `deadline`.
+    fn wait(&self, server: &Server, deadline: Option<Instant>) -> Ready {
+        let mut fds = heapless::Vec::<PollFd<'_>, MAX_DESCRIPTORS>::new();
+        let firewall = self.porter.gate.backend().events().map(AsFd::as_fd);
+        // What is not there keeps its place.
+        let fixed = [self.signals.as_fd(), self.links.as_fd(), firewall.unwrap_or(self.signals.as_fd())];
+        fds.extend(fixed.map(polled));
+        fds.extend(self.devices.descriptors().chain(server.descriptors()).map(polled));
+        let timeout = deadline.map_or(PollTimeout::NONE, |deadline| {
+            // Rounded up by the clock's own granularity: waking early would only mean sleeping again.
+            let ms = deadline.since(now()).as_millis();
+            PollTimeout::try_from(ms).unwrap_or(PollTimeout::MAX)
+        });
+        match poll(&mut fds, timeout) {
+            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+            Err(errno) => {
+                // Only a lack of memory can do this; do not make it worse by trying at full speed.
+                error!("poll: {errno}");
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        }
+        let ready = |fd: &PollFd<'_>| fd.any().unwrap_or(true);
+        let fixed = &fds[..3];
+        Ready {
+            signals: ready(&fixed[0]),
+            links: ready(&fixed[1]),
+            firewall: firewall.is_some() && ready(&fixed[2]),
+            packets: fds[3..].iter().take(self.devices.descriptors().count()).any(ready),
+        }
+    }
+
+    /// Whether to go on.
+    fn on_signals(&mut self, now: Instant) -> bool {
+        while let Ok(Some(info)) = self.signals.read_signal() {
+            match i32::try_from(info.ssi_signo).map(Signal::try_from) {
+                Ok(Ok(Signal::SIGHUP)) => {
+                    if let Err(error) = self.reload(now) {
+                        error!("the configuration stays as it was: {error}");
+                    }
+                }
+                Ok(Ok(Signal::SIGTERM | Signal::SIGINT)) => return false,
+                // SIGCHLD: the loop looks after commands each time round.
+                _ => {}
+            }
+        }
+        true
+    }
+
+    /// Reads the configuration anew. A wrong one changes nothing.
+    pub(super) fn reload(&mut self, now: Instant) -> Result<(), StartError> {
+        info!("re-reading config file: {}", self.options.config.display());
+        let config = config::load(&self.options.config).map_err(StartError::Config)?;
+        self.porter.gate.backend().check(&config).map_err(StartError::Backend)?;
+        let names = device_names(&self.options, &config);
+        let devices =
+            if names == self.device_names { None } else { Some(open_devices(&self.options, &config)?) };
+
+        // From here on nothing can fail.
+        set_log(&config);
+        let globals = |config: &Config| (config.globals.backend, config.globals.nft_table.clone());
+        if globals(&config) != globals(&self.config) {
+            warn!("another backend or table is used only after a restart");
+        }
+        let Porter { slots, gate, counters, .. } = &mut self.porter;
+        let new = slots.with(&config);
+        gate.change_doors(now, counters, slots, &new);
+        *slots = new;
+        if let Some(devices) = devices {
+            self.devices = devices;
+            self.device_names = names;
+        }
+        self.config = config;
+        self.set_doors();
+        self.porter.gate.check_sets(&self.porter.slots);
+        self.follow_links();
+        Ok(())
+    }
+
+    /// Deletes the rules that a daemon before this one left: they have no timer.
+    fn sweep(&self) {
+        let Some(iptables) = self.porter.gate.backend().iptables() else { return };
+        for swept in sweep::sweep(iptables, sweep::SWEEP_TIME_LIMIT) {
+            if swept.fault.is_some() {
+                warn!("{swept}");
+            } else if swept.deleted > 0 {
+                info!("{swept}");
+            }
+        }
+    }
+
+    /// Gives the core the doors of the configuration.
+    fn set_doors(&mut self) {
+        let Porter { engine, slots, .. } = &mut self.porter;
+        *slots = slots.with(&self.config);
+        if engine.set_doors(&slots.knocks(), &never_traps(&self.config)).is_err() {
+            error!("the doors name too many different ports: some cannot be knocked");
+        }
+    }
+
+    /// Looks which devices and addresses there are, and filters for what can matter to them.
+    fn follow_links(&mut self) {
+        self.links.drain();
+        match own_addresses() {
+            Ok(addresses) => {
+                let left_out = self.porter.engine.set_addresses(addresses);
+                if left_out > 0 {
+                    warn!("{left_out} of this host's addresses are too many to be knocked at");
+                }
+            }
+            Err(error) => warn!("cannot read this host's addresses: {error}"),
+        }
+        let [v4, v6] = [Family::V4, Family::V6].map(|family| filter::compile(&self.porter.engine, family));
+        trace!("kernel filter: {} instructions for IPv4, {} for IPv6", v4.len(), v6.len());
+        self.devices.filter(&Filters { v4, v6 });
+        self.devices.follow();
+    }
+
+    /// Shuts every door, and waits for the commands to run.
+    fn stop(&mut self) {
+        let Porter { gate, counters, slots, .. } = &mut self.porter;
+        gate.stop_all(now(), counters, slots);
+        let deadline = now().after(STOP_TIME);
+        while gate.is_busy() && now() < deadline {
+            let ms = deadline.since(now()).min(Duration::from_millis(100)).as_millis();
+            let _ = poll(
+                &mut [polled(self.signals.as_fd())],
+                PollTimeout::try_from(ms).unwrap_or(PollTimeout::ZERO),
+            );
+            let _ = self.signals.read_signal();
+            gate.tend(now(), counters, slots);
+        }
+        if gate.is_busy() {
+            warn!("stop commands were still running, and are left behind");
+        }
+    }
+}
+
+fn polled(fd: BorrowedFd<'_>) -> PollFd<'_> {
+    PollFd::new(fd, PollFlags::POLLIN)
+}
+
+/// What there is to read.
+#[derive(Clone, Copy, Debug)]
+struct Ready {
+    signals: bool,
+    links: bool,
+    firewall: bool,
+    packets: bool,
+}
+
+fn start_log(config: &Config) {
+    sinks::start(config.globals.log_level);
+    set_log(config);
+}
+
+fn set_log(config: &Config) {
+    sinks::set_level(config.globals.log_level);
+    let file: Option<&Path> = config.globals.log_file.as_deref();
+    if let (Some(path), Err(error)) = (file, sinks::set_file(file)) {
+        warn!("log file {}: {error}", path.display());
+    }
+}
+
+/// The devices to listen on: the command line's, the configuration's, or all.
+fn device_names(options: &Options, config: &Config) -> Vec<String> {
+    let named = [&options.devices, &config.globals.devices];
+    let mut names = named.into_iter().find(|names| !names.is_empty()).cloned().unwrap_or_default();
+    if names.is_empty() {
+        if !config.globals.networks.is_empty() {
+            warn!("networks are resolved by the init script, with --device; listening on every device");
+        }
+        names.push(ANY.to_owned());
+    }
+    names.dedup();
+    names
+}
+
+fn open_devices(options: &Options, config: &Config) -> Result<Devices, StartError> {
+    let names = device_names(options, config);
+    if names.len() > MAX_DEVICES {
+        return Err(StartError::Devices(names.len()));
+    }
+    Devices::open(&names)
+        .map_err(|error| StartError::Socket("a packet socket (CAP_NET_RAW is needed)", error))
+}
+
+/// Signals come by a descriptor, like everything else.
+fn block_signals() -> io::Result<SignalFd> {
+    let mut mask = SigSet::empty();
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGCHLD] {
+        mask.add(signal);
+    }
+    mask.thread_block()?;
+    Ok(SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?)
+}

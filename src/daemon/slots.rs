@@ -1,0 +1,110 @@
+//! Which configured door has which number in the core.
+
+use std::rc::Rc;
+
+use crate::config::{self, Config};
+use crate::core::door::{DoorId, MAX_DOORS};
+use crate::core::ports::{NeverTrap, Ports};
+
+/// The enabled doors. A door keeps its slot through a reload, found by its name, and with it the progress
+/// and the grants that the core knows under that number.
+#[derive(Clone, Debug, Default)]
+pub struct Slots(Vec<Option<Rc<config::Door>>>);
+
+impl Slots {
+    /// The slots that `config` wants, with the doors that are there already in their places.
+    #[must_use]
+    pub fn with(&self, config: &Config) -> Self {
+        let enabled = || config.doors.iter().filter(|door| door.enabled);
+        let mut slots: Vec<_> = (0..MAX_DOORS)
+            .map(|slot| {
+                let name = &self.0.get(slot)?.as_ref()?.name;
+                enabled().find(|door| door.name == *name).cloned().map(Rc::new)
+            })
+            .collect();
+        for door in enabled() {
+            if !slots.iter().flatten().any(|placed| placed.name == door.name) {
+                let free = slots.iter_mut().find(|slot| slot.is_none());
+                *free.expect("a configuration has at most MAX_DOORS doors") = Some(Rc::new(door.clone()));
+            }
+        }
+        Self(slots)
+    }
+
+    /// The door in a slot.
+    pub fn get(&self, id: DoorId) -> Option<&Rc<config::Door>> {
+        self.0.get(id.index())?.as_ref()
+    }
+
+    /// The slot of a door.
+    pub fn find(&self, name: &str) -> Option<DoorId> {
+        self.iter().find(|(_, door)| door.name == name).map(|(id, _)| id)
+    }
+
+    /// Every door with its slot.
+    pub fn iter(&self) -> impl Iterator<Item = (DoorId, &Rc<config::Door>)> {
+        (0..).zip(&self.0).filter_map(|(slot, door)| Some((DoorId(slot), door.as_ref()?)))
+    }
+
+    /// What the core wants to know of the doors.
+    pub fn knocks(&self) -> Vec<Option<crate::core::door::Door>> {
+        self.0.iter().map(|door| door.as_ref().map(|door| door.knock.clone())).collect()
+    }
+}
+
+/// The ports that must not be traps: what the doors open, and what the configuration excepts.
+pub fn never_traps(config: &Config) -> Vec<NeverTrap> {
+    let mut never: Vec<_> = config
+        .globals
+        .trap_except
+        .iter()
+        .map(|step| NeverTrap {
+            protocol: step.protocol,
+            ports: Ports { first: step.port.get(), last: step.port.get() },
+        })
+        .collect();
+    for opening in config.doors.iter().filter(|door| door.enabled).filter_map(|door| door.opening.as_ref()) {
+        let outer = opening.forward.as_ref().map_or(&opening.dest_port, |forward| &forward.src_dport);
+        for protocol in &opening.protocols {
+            never.extend(outer.iter().map(|range| NeverTrap {
+                protocol: *protocol,
+                ports: Ports { first: range.first, last: range.last },
+            }));
+        }
+    }
+    never
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(doors: &[&str]) -> Config {
+        let doors: String = doors
+            .iter()
+            .map(|name| {
+                format!("config door '{name}'\n\tlist sequence '1'\n\toption dest_port '22'\n\toption proto 'tcp'\n")
+            })
+            .collect();
+        config::parse("test", doors.as_bytes()).unwrap()
+    }
+
+    fn names(slots: &Slots) -> Vec<(u8, String)> {
+        slots.iter().map(|(id, door)| (id.0, door.name.clone())).collect()
+    }
+
+    #[test]
+    fn a_door_keeps_its_slot_and_a_new_one_takes_a_free_one() {
+        let slots = Slots::default().with(&config(&["a", "b", "c"]));
+        let slots = slots.with(&config(&["d", "c", "e", "a"]));
+        let expected = [(0, "a"), (1, "d"), (2, "c"), (3, "e")].map(|(id, name)| (id, name.to_owned()));
+        assert_eq!(names(&slots), expected);
+        assert_eq!((slots.find("c"), slots.find("b")), (Some(DoorId(2)), None));
+    }
+
+    #[test]
+    fn what_a_door_opens_is_no_trap() {
+        let never = never_traps(&config(&["a"]));
+        assert!(never.iter().any(|never| never.ports == Ports { first: 22, last: 22 }));
+    }
+}

@@ -1,0 +1,141 @@
+//! The daemon's answers on the control socket.
+
+use std::io;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::gate::Entry;
+use super::porter::Porter;
+use super::run::{Daemon, StartError};
+use crate::control::message::{self, Request, Verb};
+use crate::control::server::{self, Client, Server};
+use crate::core::counters::{Counter, Event};
+use crate::core::door::DoorId;
+use crate::core::time::Instant;
+
+/// A request that was refused: the command line's exit code, and why.
+type Refused = (u8, String);
+
+impl Daemon<'_> {
+    /// Answers one request.
+    pub(super) fn answer(&mut self, server: &mut Server, now: Instant, mut client: Client) {
+        let line = client.request().to_vec();
+        let request = match server::parse(&line) {
+            Ok(request) => request,
+            Err(message) => return client.refuse(2, message),
+        };
+        let answered = match request.request {
+            Verb::Watch => return server.watch(client),
+            // A client that does not read its answer is no reason to say anything.
+            Verb::Status => self.status(now, &mut client).map_err(|error| (1, error.to_string())),
+            Verb::Open => self.open_by_hand(now, &request),
+            Verb::Close => self.close_by_hand(now, &request),
+            Verb::Reload => {
+                self.reload(now).map_err(|error| (StartError::exit_code(&error), error.to_string()))
+            }
+        };
+        match answered {
+            Ok(()) => client.done(),
+            Err((code, message)) => client.refuse(code, &message),
+        }
+    }
+
+    fn status(&mut self, now: Instant, client: &mut Client) -> io::Result<()> {
+        self.porter.counters.add(Counter::Event(Event::SocketDrops), self.devices.dropped());
+        let table = self.porter.gate.backend().table_name();
+        client.send(
+            "daemon",
+            &message::Daemon {
+                version: env!("CARGO_PKG_VERSION"),
+                uptime_seconds: now.since(self.started).as_secs(),
+                config: &self.options.config.to_string_lossy(),
+                backend: self.porter.gate.backend().name(),
+                table: &table,
+                knocking: self.porter.engine.knocking(),
+                commands_pending: self.porter.gate.is_busy(),
+            },
+        )?;
+        for (name, there) in self.devices.iter() {
+            let state = if there { "listening" } else { "waiting" };
+            client.send("device", &message::Device { name, state })?;
+        }
+        for (id, door) in self.porter.slots.iter() {
+            let firewall = match (door.opening.is_some(), self.porter.gate.missing(&door.name)) {
+                (false, _) => "none",
+                (true, Ok(None)) => "ready",
+                (true, _) => "missing",
+            };
+            client.send(
+                "door",
+                &message::Door {
+                    name: &door.name,
+                    steps: door.knock.sequence.len(),
+                    open_time: door.open_time.map(|time| time.as_secs()),
+                    open: self.porter.gate.grants().iter().filter(|grant| grant.door == id).count(),
+                    firewall,
+                },
+            )?;
+        }
+        for grant in self.porter.gate.grants().iter() {
+            let Some(door) = self.porter.slots.get(grant.door) else { continue };
+            client.send(
+                "grant",
+                &message::Grant {
+                    door: &door.name,
+                    address: &grant.address.to_string(),
+                    seconds_left: grant.left(now).map(|left| left.as_millis().div_ceil(1000) as u64),
+                    in_firewall: grant.in_firewall,
+                },
+            )?;
+        }
+        for (name, value) in self.porter.counters.iter() {
+            client.send("counter", &message::Counter { name, value })?;
+        }
+        Ok(())
+    }
+
+    fn open_by_hand(&mut self, now: Instant, request: &Request<'_>) -> Result<(), Refused> {
+        let (id, address) = (self.door(request)?, address(request)?);
+        let address = address.ok_or((2, "which address?".to_owned()))?;
+        let Porter { slots, gate, counters, .. } = &mut self.porter;
+        let door = slots.get(id).cloned().expect("just found");
+        // `max_time` bounds what clients may ask for; who may use this socket may do as he likes.
+        let time = match request.seconds {
+            Some(0) => None,
+            Some(seconds) => Some(Duration::from_secs(seconds.into())),
+            None => door.open_time,
+        };
+        match gate.open(now, counters, (id, &door), address, time) {
+            Ok(Entry::New | Entry::Renewed) => {
+                log::info!("{address}: {}: opened by hand", door.name);
+                Ok(())
+            }
+            Ok(Entry::Unchanged) => Ok(()),
+            Err(refused) => Err((1, refused.to_string())),
+        }
+    }
+
+    fn close_by_hand(&mut self, now: Instant, request: &Request<'_>) -> Result<(), Refused> {
+        let (id, address) = (self.door(request)?, address(request)?);
+        let Porter { slots, gate, counters, .. } = &mut self.porter;
+        let door = slots.get(id).cloned().expect("just found");
+        match (gate.shut(now, counters, (id, &door), address), address) {
+            (0, Some(address)) => Err((1, format!("door '{}' is not open for {address}", door.name))),
+            // Shut for everybody is what was asked for.
+            _ => Ok(()),
+        }
+    }
+
+    fn door(&self, request: &Request<'_>) -> Result<DoorId, Refused> {
+        let name = request.door.ok_or((2, "which door?".to_owned()))?;
+        self.porter.slots.find(name).ok_or_else(|| {
+            let names: Vec<_> = self.porter.slots.iter().map(|(_, door)| door.name.as_str()).collect();
+            (1, format!("there is no door '{name}'; there are: {}", names.join(", ")))
+        })
+    }
+}
+
+fn address(request: &Request<'_>) -> Result<Option<IpAddr>, Refused> {
+    let address = request.address.map(str::parse).transpose();
+    address.map_err(|_| (2, format!("'{}' is no address", request.address.unwrap_or_default())))
+}

@@ -1,0 +1,58 @@
+//! Who is at the other end of a Unix socket.
+
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+
+use super::cerr::cerr;
+
+/// Most supplementary groups of a peer that are looked at.
+const MAX_GROUPS: usize = 64;
+
+/// A peer's identity when it connected, as the kernel vouches for it (`SO_PEERCRED`, unix(7)).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Effective user.
+    pub user: u32,
+    /// Effective and supplementary groups.
+    pub groups: Vec<u32>,
+}
+
+/// The peer of a connected socket.
+///
+/// # Errors
+/// As getsockopt(2).
+pub fn peer(stream: &UnixStream) -> io::Result<Peer> {
+    let credentials = getsockopt(stream, PeerCredentials)?;
+    let mut groups = vec![0_u32; MAX_GROUPS];
+    let mut len = libc::socklen_t::try_from(size_of_val(&groups[..])).expect("a few hundred bytes");
+    // SAFETY: the pointers are to live, writable values of the sizes that go with them.
+    let got = cerr(unsafe {
+        libc::getsockopt(
+            stream.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERGROUPS,
+            groups.as_mut_ptr().cast(),
+            &raw mut len,
+        )
+    });
+    // More groups than fit (ERANGE), or a kernel before 4.13: the effective group has to do.
+    groups.truncate(got.map_or(0, |_| usize::try_from(len).unwrap_or(0) / size_of::<u32>()));
+    groups.push(credentials.gid());
+    Ok(Peer { user: credentials.uid(), groups })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pair_is_its_own_peer() {
+        let (one, _other) = UnixStream::pair().unwrap();
+        let peer = peer(&one).unwrap();
+        assert_eq!(peer.user, nix::unistd::geteuid().as_raw());
+        assert!(peer.groups.contains(&nix::unistd::getegid().as_raw()));
+    }
+}
