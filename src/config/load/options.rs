@@ -142,10 +142,14 @@ pub(super) struct Text<'a> {
 
 impl<'a> Text<'a> {
     fn new(word: &'a Word) -> Result<Self, Fault> {
-        match std::str::from_utf8(&word.bytes) {
-            Ok(text) => Ok(Self { text, span: word.span }),
-            Err(_) => Err(Fault::new(word.span, "this is not UTF-8").help("save the file as UTF-8")),
-        }
+        std::str::from_utf8(&word.bytes).map(|text| Self { text, span: word.span }).map_err(|error| {
+            let mut span = word.span;
+            if span.end - span.start == word.bytes.len() {
+                span.start += error.valid_up_to();
+                span.end = span.start + 1;
+            }
+            Fault::new(span, "this is not UTF-8").help("save the file as UTF-8")
+        })
     }
 
     /// A fault in this.
