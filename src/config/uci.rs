@@ -241,3 +241,6 @@ fn generated_name(number: usize, kind: &Word) -> Word {
         kind.bytes.iter().fold(5381_u32, |hash, &byte| hash.wrapping_mul(33).wrapping_add(u32::from(byte)));
     Word { bytes: format!("cfg{number:02x}{:04x}", hash & 0xffff).into_bytes(), span: kind.span }
 }
+
+#[cfg(test)]
+mod tests;
