@@ -50,6 +50,14 @@ fn every_example_loads() {
     assert!(seen >= 4, "only {seen} examples");
 }
 
+#[test]
+fn the_example_in_the_document_loads() {
+    let document = fs::read_to_string(root("docs/configuration.md")).unwrap();
+    let example = document.split("```\n").nth(1).unwrap();
+    let config = config::parse("docs", example.as_bytes()).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(config.doors[0].knock.sequence.len(), 3);
+}
+
 /// Every error there is, as the user sees it: `tests/config/errors.txt`.
 #[test]
 fn errors_say_what_where_and_what_to_do() {
