@@ -55,7 +55,7 @@ impl fmt::Display for Error {
         match self {
             Self::Read { file, cause } => write!(f, "cannot read {file}: {cause}"),
             Self::TooLarge { file } => {
-                write!(f, "{file}: larger than {} KiB, no configuration is", MAX_FILE / 1024)
+                write!(f, "{file}: larger than {} KiB, the most a configuration may have", MAX_FILE / 1024)
             }
             Self::Wrong(diagnostic) => diagnostic.fmt(f),
         }

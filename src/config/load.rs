@@ -83,3 +83,6 @@ fn read(text: &[u8]) -> Result<Config, Fault> {
         .collect::<Result<_, _>>()?;
     Ok(Config { globals, doors })
 }
+
+#[cfg(test)]
+mod tests;

@@ -77,7 +77,7 @@ pub struct Refusal {
 /// Why libuci refuses a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// A line begins with something else than package, config, option, list or a comment.
+    /// Something else than package, config, option, list or a comment.
     UnknownCommand,
     /// `package` and no more.
     PackageWithoutName,
@@ -108,7 +108,7 @@ pub enum Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::UnknownCommand => "a line begins with config, option or list",
+            Self::UnknownCommand => "this is neither config, option nor list",
             Self::PackageWithoutName => "package needs a name",
             Self::ConfigWithoutName => "config needs a type",
             Self::OptionWithoutName => "an option needs a name and a value",
@@ -241,3 +241,6 @@ fn generated_name(number: usize, kind: &Word) -> Word {
         kind.bytes.iter().fold(5381_u32, |hash, &byte| hash.wrapping_mul(33).wrapping_add(u32::from(byte)));
     Word { bytes: format!("cfg{number:02x}{:04x}", hash & 0xffff).into_bytes(), span: kind.span }
 }
+
+#[cfg(test)]
+mod tests;

@@ -142,10 +142,14 @@ pub(super) struct Text<'a> {
 
 impl<'a> Text<'a> {
     fn new(word: &'a Word) -> Result<Self, Fault> {
-        match std::str::from_utf8(&word.bytes) {
-            Ok(text) => Ok(Self { text, span: word.span }),
-            Err(_) => Err(Fault::new(word.span, "this is not UTF-8").help("save the file as UTF-8")),
-        }
+        std::str::from_utf8(&word.bytes).map(|text| Self { text, span: word.span }).map_err(|error| {
+            let mut span = word.span;
+            if span.end - span.start == word.bytes.len() {
+                span.start += error.valid_up_to();
+                span.end = span.start + 1;
+            }
+            Fault::new(span, "this is not UTF-8").help("save the file as UTF-8")
+        })
     }
 
     /// A fault in this.
@@ -246,4 +250,43 @@ fn distance(a: &[u8], b: &[u8]) -> usize {
         }
     }
     row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_option_is_described() {
+        let document = include_str!("../../../docs/configuration.md");
+        for name in GLOBALS.iter().chain(DOOR).chain(DOOR_LATER) {
+            assert!(document.contains(&format!("`{name}`")), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_nearest_name() {
+        for (unknown, expected) in [
+            ("dest_prot", Some("dest_port")),
+            ("destport", Some("dest_port")),
+            ("Sequence", Some("sequence")),
+            ("cmd_timout", Some("cmd_timeout")),
+            ("start_comand_6", Some("start_command_6")),
+            ("", None),
+            ("colour", None),
+            ("timeout", None),
+        ] {
+            assert_eq!(nearest(unknown.as_bytes(), DOOR), expected, "{unknown}");
+        }
+        assert_eq!(nearest("x".repeat(100_000).as_bytes(), DOOR), None);
+    }
+
+    #[test]
+    fn distances() {
+        for (a, b, expected) in
+            [("", "", 0), ("", "abc", 3), ("abc", "", 3), ("kitten", "sitting", 3), ("ab", "BA", 2)]
+        {
+            assert_eq!(distance(a.as_bytes(), b.as_bytes()), expected, "{a} {b}");
+        }
+    }
 }
