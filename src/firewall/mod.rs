@@ -1,6 +1,7 @@
 //! Stage five of the packet's way: a door that opens or shuts becomes a change of the kernel's firewall.
 #![forbid(unsafe_code)]
 
+pub mod error;
 pub mod events;
 pub mod message;
 pub mod nft;
