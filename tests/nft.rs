@@ -20,7 +20,7 @@ use ketuk::firewall::events::Events;
 use ketuk::firewall::nft::AddressFamily::{V4, V6};
 use ketuk::firewall::ruleset::{self, Zone};
 use ketuk::firewall::sets::Sets;
-use ketuk::linux::netlink::Socket;
+use ketuk::linux::netlink::{Received, Socket};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, unshare};
@@ -356,12 +356,20 @@ fn whatever_makes_or_breaks_a_set_wakes() {
 fn lost_events_are_events() {
     in_namespace(|| {
         let mut events = Events::open().expect("events");
+        let twin = Socket::open(libc::NETLINK_NETFILTER, &[7], &[]).expect("a socket to compare with");
         nft("add table inet fw4");
-        let mut script = String::new();
-        for index in 0..20_000 {
-            writeln!(script, "add chain inet fw4 c{index}").expect("string");
+        for batch in 0..10 {
+            let mut script = String::new();
+            for index in 0..1000 {
+                writeln!(script, "add chain inet fw4 c{batch}_{index}").expect("string");
+            }
+            nft(&script);
         }
-        nft(&script);
+        assert_eq!(
+            twin.recv(&mut []).expect("recv"),
+            Received::Lost,
+            "this was not enough to lose something"
+        );
         assert!(events.drain());
         wait("the queue is empty", || !events.drain());
         nft("delete table inet fw4");

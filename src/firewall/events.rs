@@ -18,6 +18,7 @@ const GROUP: u32 = 7;
 
 /// What wakes us. The kernel packs the notifications of one transaction together and the filter sees only
 /// the first of each pack. So chains and rules are here: a table that is loaded anew may begin with them.
+/// What is missed: a transaction that begins with an element and whose notifications fit one pack (some 4 kB).
 const WATCHED: [u8; 8] = [
     kind::NEW_TABLE,
     kind::DEL_TABLE,
