@@ -199,9 +199,10 @@ fn table(text: &str) -> Result<Table, Failure> {
 }
 
 fn open(arguments: &Arguments) -> Outcome {
-    let seconds = arguments.operands.get(2).map(|text| {
-        text.parse().map_err(|_| Failure::Usage(format!("'{text}' is no number of seconds")))
-    });
+    let seconds = arguments
+        .operands
+        .get(2)
+        .map(|text| text.parse().map_err(|_| Failure::Usage(format!("'{text}' is no number of seconds"))));
     let (door, address) = (&arguments.operands[0], address(&arguments.operands[1])?.to_string());
     let request = Request {
         request: Verb::Open,
@@ -248,8 +249,12 @@ fn status(arguments: &Arguments) -> Outcome {
 fn watch(arguments: &Arguments) -> Outcome {
     talk(arguments, &Request::plain(Verb::Watch), |kind, json| {
         let mut line = String::new();
-        if arguments.json { show::watch_json(&mut line, kind, json) } else { show::watch(&mut line, kind, json) }
-            .expect("a String takes everything");
+        if arguments.json {
+            show::watch_json(&mut line, kind, json)
+        } else {
+            show::watch(&mut line, kind, json)
+        }
+        .expect("a String takes everything");
         let mut out = io::stdout().lock();
         writeln!(out, "{line}")?;
         out.flush()?;

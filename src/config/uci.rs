@@ -194,14 +194,14 @@ impl File {
         let name = cursor.optional(Name::Plain)?;
         cursor.end_of_command()?;
         let anonymous = name.bytes.is_empty();
-        if !anonymous {
-            if let Some(at) = self.sections.iter().position(|section| section.name.bytes == name.bytes) {
-                if self.sections[at].kind.bytes != kind.bytes {
-                    return Err(Refusal { reason: Reason::TypeDiffers, span: kind.span });
-                }
-                self.current = Some(at);
-                return Ok(());
+        if !anonymous
+            && let Some(at) = self.sections.iter().position(|section| section.name.bytes == name.bytes)
+        {
+            if self.sections[at].kind.bytes != kind.bytes {
+                return Err(Refusal { reason: Reason::TypeDiffers, span: kind.span });
             }
+            self.current = Some(at);
+            return Ok(());
         }
         let name = if anonymous { generated_name(self.sections.len() + 1, &kind) } else { name };
         self.current = Some(self.sections.len());

@@ -98,17 +98,21 @@ impl Status {
         for door in self.doors.iter().map(|json| fields(json)) {
             let time = door.open_time.map_or("until it is shut".to_owned(), |time| format!("for {time} s"));
             write!(out, "door {}: {} steps, opens {time}, open for {}", door.name, door.steps, door.open)?;
-            writeln!(out, "{}", if door.firewall == "missing" { ", its firewall sets are MISSING" } else { "" })?;
+            writeln!(
+                out,
+                "{}",
+                if door.firewall == "missing" { ", its firewall sets are MISSING" } else { "" }
+            )?;
         }
         for grant in self.grants.iter().map(|json| fields(json)) {
-            let left = grant.seconds_left.map_or("until it is shut".to_owned(), |left| format!("{left} s left"));
+            let left =
+                grant.seconds_left.map_or("until it is shut".to_owned(), |left| format!("{left} s left"));
             let door = grant.door.unwrap_or_default();
             write!(out, "open {door} for {}: {left}", grant.address)?;
             writeln!(out, "{}", if grant.in_firewall { "" } else { ", NOT yet in the firewall" })?;
         }
         let counted = self.counters.iter().map(|json| fields(json)).filter(|counter| counter.value > 0);
-        let counted: Vec<_> =
-            counted.map(|counter| format!("{} {}", counter.name, counter.value)).collect();
+        let counted: Vec<_> = counted.map(|counter| format!("{} {}", counter.name, counter.value)).collect();
         let none = "nothing yet".to_owned();
         writeln!(out, "packets: {}", if counted.is_empty() { none } else { counted.join(", ") })
     }
@@ -152,7 +156,10 @@ mod tests {
     fn status() -> Status {
         let mut status = Status::default();
         for (kind, json) in [
-            ("daemon", r#"{"version":"1","uptime_seconds":5,"config":"/x","backend":"fw4","table":"inet fw4","knocking":2,"commands_pending":false}"#),
+            (
+                "daemon",
+                r#"{"version":"1","uptime_seconds":5,"config":"/x","backend":"fw4","table":"inet fw4","knocking":2,"commands_pending":false}"#,
+            ),
             ("device", r#"{"name":"wan0","state":"listening"}"#),
             ("door", r#"{"name":"ssh","steps":3,"open_time":30,"open":1,"firewall":"missing"}"#),
             ("grant", r#"{"door":"ssh","address":"192.0.2.1","seconds_left":null,"in_firewall":true}"#),

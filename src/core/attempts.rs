@@ -109,11 +109,11 @@ impl Attempts {
             self.earliest = Some(self.earliest.map_or(due, |earliest| earliest.min(due)));
         }
         let hash = key(door, source, keyed);
-        if let Some((slot, _)) = find(&self.later, hash, now, door, source) {
-            if attempt.taken > 2 {
-                *self.later.entry_mut(slot) = attempt;
-                return false;
-            }
+        if let Some((slot, _)) = find(&self.later, hash, now, door, source)
+            && attempt.taken > 2
+        {
+            *self.later.entry_mut(slot) = attempt;
+            return false;
         }
         self.forget(keyed, now, door, source);
         match (attempt.taken, source) {

@@ -16,8 +16,9 @@ use crate::core::door::DoorId;
 use crate::core::grants::{Grant, Grants, MAX_GRANTS, Opened};
 use crate::core::limit::Limit;
 use crate::core::time::Instant;
+use crate::firewall::error::NftError;
 use crate::firewall::nft::AddressFamily;
-use crate::firewall::sets::{NftError, Sets};
+use crate::firewall::sets::Sets;
 use crate::linux::process;
 
 /// New grants a second, and at once. People do not come faster; whoever knows a sequence and forges

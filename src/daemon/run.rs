@@ -308,6 +308,7 @@ fn polled(fd: BorrowedFd<'_>) -> PollFd<'_> {
 }
 
 /// What there is to read.
+#[expect(clippy::struct_excessive_bools, reason = "each is a descriptor of its own")]
 #[derive(Clone, Copy, Debug)]
 struct Ready {
     signals: bool,
@@ -331,8 +332,8 @@ fn set_log(config: &Config) {
 
 /// The devices to listen on: the command line's, the configuration's, or all.
 fn device_names(options: &Options, config: &Config) -> Vec<String> {
-    let named = [&options.devices, &config.globals.devices];
-    let mut names = named.into_iter().find(|names| !names.is_empty()).cloned().unwrap_or_default();
+    let sources = [&options.devices, &config.globals.devices];
+    let mut names = sources.into_iter().find(|names| !names.is_empty()).cloned().unwrap_or_default();
     if names.is_empty() {
         if !config.globals.networks.is_empty() {
             warn!("networks are resolved by the init script, with --device; listening on every device");

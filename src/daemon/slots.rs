@@ -80,13 +80,11 @@ mod tests {
     use super::*;
 
     fn config(doors: &[&str]) -> Config {
-        let doors: String = doors
-            .iter()
-            .map(|name| {
-                format!("config door '{name}'\n\tlist sequence '1'\n\toption dest_port '22'\n\toption proto 'tcp'\n")
-            })
-            .collect();
-        config::parse("test", doors.as_bytes()).unwrap()
+        let mut text = String::new();
+        for name in doors {
+            text += &format!("config door '{name}'\n\tlist sequence '1'\n\toption dest_port '22'\n");
+        }
+        config::parse("test", text.as_bytes()).unwrap()
     }
 
     fn names(slots: &Slots) -> Vec<(u8, String)> {

@@ -83,7 +83,9 @@ impl Daemon<'_> {
                 &message::Grant {
                     door: &door.name,
                     address: &grant.address.to_string(),
-                    seconds_left: grant.left(now).map(|left| left.as_millis().div_ceil(1000) as u64),
+                    seconds_left: grant
+                        .left(now)
+                        .map(|left| left.as_secs() + u64::from(left.subsec_nanos() > 0)),
                     in_firewall: grant.in_firewall,
                 },
             )?;

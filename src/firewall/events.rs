@@ -13,11 +13,12 @@ use crate::linux::netlink::{Received, Socket};
 
 use super::nft::{kind, message_type};
 
-/// `NFNLGRP_NFTABLES`, the multicast group of nf_tables' notifications.
+/// `NFNLGRP_NFTABLES`, the multicast group of `nf_tables`' notifications.
 const GROUP: u32 = 7;
 
 /// What wakes us. The kernel packs the notifications of one transaction together and the filter sees only
 /// the first of each pack. So chains and rules are here: a table that is loaded anew may begin with them.
+/// What is missed: a transaction that begins with an element and whose notifications fit one pack (some 4 kB).
 const WATCHED: [u8; 8] = [
     kind::NEW_TABLE,
     kind::DEL_TABLE,
@@ -44,7 +45,7 @@ impl Events {
     /// # Errors
     /// As [`Socket::open`]; `EPERM` without `CAP_NET_ADMIN`.
     pub fn open() -> io::Result<Self> {
-        Ok(Self { socket: Socket::open(libc::NETLINK_NETFILTER, &[GROUP], &filter(WATCHED))? })
+        Ok(Self { socket: Socket::open(libc::NETLINK_NETFILTER, &[GROUP], &filter())? })
     }
 
     /// Throws away what has come. True when there was anything, or when the kernel lost something for want of
@@ -67,30 +68,28 @@ impl AsFd for Events {
     }
 }
 
-/// Length of a filter for `N` kinds of message.
-const fn filter_len(kinds: usize) -> usize {
-    kinds + 3
-}
+/// Length of the filter: load the type, compare it with each that is watched, drop or accept.
+const FILTER: usize = WATCHED.len() + 3;
 
-/// A filter that accepts netlink messages whose type is one of `kinds`: load the type, compare with each, then
-/// drop or accept.
-const fn filter(kinds: [u8; 8]) -> [sock_filter; filter_len(8)] {
+/// The filter, which accepts messages whose type is [`WATCHED`].
+const fn filter() -> [sock_filter; FILTER] {
     const LOAD_HALF: u16 = 0x28; // BPF_LD | BPF_H | BPF_ABS
     const JUMP_EQUAL: u16 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
     const RETURN: u16 = 0x06; // BPF_RET | BPF_K
     const TYPE_OFFSET: u32 = 4;
 
-    let mut program = [sock_filter { code: RETURN, jt: 0, jf: 0, k: 0 }; filter_len(8)];
+    let mut program = [sock_filter { code: RETURN, jt: 0, jf: 0, k: 0 }; FILTER];
     program[0] = sock_filter { code: LOAD_HALF, jt: 0, jf: 0, k: TYPE_OFFSET };
     let mut i = 0;
-    while i < kinds.len() {
+    while i < WATCHED.len() {
         // Loads are big-endian, but the header is in the host's order: what is compared turns with it.
-        let loaded = message_type(kinds[i]).to_be() as u32;
-        let to_accept = (kinds.len() - i) as u8;
+        let loaded = message_type(WATCHED[i]).to_be() as u32;
+        #[expect(clippy::cast_possible_truncation, reason = "there are eight")]
+        let to_accept = (WATCHED.len() - i) as u8;
         program[i + 1] = sock_filter { code: JUMP_EQUAL, jt: to_accept, jf: 0, k: loaded };
         i += 1;
     }
-    program[kinds.len() + 2].k = u32::MAX;
+    program[WATCHED.len() + 2].k = u32::MAX;
     program
 }
 
@@ -103,7 +102,7 @@ mod tests {
         let mut header = [0_u8; 16];
         header[4..6].copy_from_slice(&kind.to_ne_bytes());
         let (mut at, mut a) = (0, 0);
-        let program = filter(WATCHED);
+        let program = filter();
         loop {
             let op = program[at];
             at += 1;
@@ -132,7 +131,7 @@ mod tests {
     #[test]
     #[cfg(target_endian = "little")]
     fn golden() {
-        let program = filter(WATCHED).map(|op| (op.code, op.jt, op.jf, op.k));
+        let program = filter().map(|op| (op.code, op.jt, op.jf, op.k));
         assert_eq!(program[..3], [(0x28, 0, 0, 4), (0x15, 8, 0, 0x000a), (0x15, 7, 0, 0x020a)]);
         assert_eq!(program[8..], [(0x15, 1, 0, 0x0b0a), (0x06, 0, 0, 0), (0x06, 0, 0, u32::MAX)]);
     }

@@ -82,7 +82,7 @@ impl Request {
         body(self);
         let len = u16::try_from(self.bytes.len() - start).expect("less than MAX_REQUEST");
         self.bytes[start..start + 2].copy_from_slice(&len.to_ne_bytes());
-        while self.bytes.len() % 4 != 0 {
+        while !self.bytes.len().is_multiple_of(4) {
             self.raw(&[0]);
         }
     }

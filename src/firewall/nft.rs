@@ -1,8 +1,8 @@
-//! What is said to nf_tables, and what it answers.
+//! What is said to `nf_tables`, and what it answers.
 //!
 //! A change is a batch (begin, the changes, end) that the kernel takes as one transaction: all of it or
-//! nothing. Numbers are from linux/netfilter/nfnetlink.h and nf_tables.h. The netlink headers are in the
-//! host's byte order, nf_tables' own numbers are big-endian.
+//! nothing. Numbers are from linux/netfilter/nfnetlink.h and `nf_tables.h`. The netlink headers are in the
+//! host's byte order, `nf_tables`' own numbers are big-endian.
 
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -12,7 +12,7 @@ use crate::config::{Family, MAX_NAME, Table};
 
 use super::message::{Attributes, Message, Request};
 
-/// `NFNL_SUBSYS_NFTABLES`: the upper byte of every nf_tables message type.
+/// `NFNL_SUBSYS_NFTABLES`: the upper byte of every `nf_tables` message type.
 pub const SUBSYSTEM: u16 = 10;
 
 /// `NFT_MSG_*`: the lower byte of a message type.
@@ -47,7 +47,7 @@ pub mod kind {
     pub const NEW_GENERATION: u8 = 15;
 }
 
-/// The whole type of an nf_tables message.
+/// The whole type of an `nf_tables` message.
 pub const fn message_type(kind: u8) -> u16 {
     SUBSYSTEM << 8 | kind as u16
 }
@@ -58,13 +58,12 @@ const NLMSG_DONE: u16 = 3;
 const BATCH_BEGIN: u16 = 16;
 const BATCH_END: u16 = 17;
 
-// Flags of a request, and one of an answer.
+// Flags of a request.
 const REQUEST: u16 = 0x001;
 const ACK: u16 = 0x004;
 const DUMP: u16 = 0x300;
 const EXCLUSIVE: u16 = 0x200;
 const CREATE: u16 = 0x400;
-const DUMP_INTERRUPTED: u16 = 0x010;
 
 // Attributes.
 const TABLE_NAME: u16 = 1;
@@ -244,8 +243,9 @@ pub enum Answer<'a> {
         kind: u8,
         /// Its attributes.
         attributes: Attributes<'a>,
-        /// The kernel's tables changed during the dump that this belongs to: it may lack some.
-        interrupted: bool,
+        /// The low half of the firewall's generation, which every transaction advances. A dump whose messages
+        /// differ in it may lack something: `NLM_F_DUMP_INTR` is never set when elements are dumped.
+        generation: u16,
     },
     /// Neither.
     Other,
@@ -259,10 +259,13 @@ impl<'a> Answer<'a> {
                 Some(&negated) => Self::Outcome(i32::from_ne_bytes(negated).saturating_neg()),
                 None => Self::Outcome(0),
             },
-            (_, [10, kind]) => Self::Object {
-                kind,
-                attributes: Attributes::new(message.body.get(FAMILY_HEADER..).unwrap_or(&[])),
-                interrupted: message.flags & DUMP_INTERRUPTED != 0,
+            (_, [10, kind]) => match message.body.split_first_chunk::<FAMILY_HEADER>() {
+                Some((&[_, _, high, low], attributes)) => Self::Object {
+                    kind,
+                    attributes: Attributes::new(attributes),
+                    generation: u16::from_be_bytes([high, low]),
+                },
+                None => Self::Other,
             },
             _ => Self::Other,
         }
@@ -285,10 +288,10 @@ pub struct Element {
 pub fn elements(list: Attributes<'_>) -> impl Iterator<Item = Element> {
     Attributes::new(list.find(LIST_ELEMENTS).unwrap_or(&[]))
         .filter(|(kind, _)| *kind == LIST_ELEMENT)
-        .filter_map(|(_, payload)| read_element(Attributes::new(payload)))
+        .filter_map(|(_, payload)| read_element(&Attributes::new(payload)))
 }
 
-fn read_element(attributes: Attributes<'_>) -> Option<Element> {
+fn read_element(attributes: &Attributes<'_>) -> Option<Element> {
     let find = |kind| attributes.clone().find(kind);
     // NFT_SET_ELEM_INTERVAL_END, NFT_SET_ELEM_CATCHALL
     if find(ELEMENT_FLAGS).is_some_and(|flags| flags.last().is_some_and(|low| low & 3 != 0)) {
@@ -315,7 +318,7 @@ fn element(request: &mut Request, address: IpAddr, time: Option<Duration>) {
     }
 }
 
-/// `struct nfgenmsg` of an nf_tables message. Families are `NFPROTO_*`.
+/// `struct nfgenmsg` of an `nf_tables` message. Families are `NFPROTO_*`.
 fn family_header(request: &mut Request, table: &Table) {
     let family = match table.family {
         Family::Inet => 1,
@@ -363,11 +366,11 @@ mod tests {
         let changes = [Change::Delete, Change::Add { time: Some(Duration::from_secs(30)) }];
         batch(&mut request, &fw4(), &ssh_4(), address, &changes, 0x0102_0304);
         let expected = hex("14000000 1000 0100 04030201 00000000 0000000a       # begin
-             4c000000 0e0a 0100 05030201 00000000 01000000       # delete element, inet
+             40000000 0e0a 0100 05030201 00000000 01000000       # delete element, inet
                0800 0100 66773400                                # table fw4
                1000 0200 6b6574756b5f7373685f3400                # set ketuk_ssh_4
                1400 0380 1000 0180 0c00 0180 0800 0100 cb007109  # elements, element, key, value
-             58000000 0c0a 0506 06030201 00000000 01000000       # new element: request ack excl create
+             4c000000 0c0a 0506 06030201 00000000 01000000       # new element: request ack excl create
                0800 0100 66773400
                1000 0200 6b6574756b5f7373685f3400
                2000 0380 1c00 0180 0c00 0180 0800 0100 cb007109
@@ -384,7 +387,7 @@ mod tests {
         let changes = [Change::Add { time: Some(Duration::from_secs(30)) }];
         batch(&mut request, &fw4(), &ssh_4(), address, &changes, 0x0102_0304);
         let expected = hex("00000014 0010 0001 01020304 00000000 0000000a       # begin
-             00000058 0a0c 0605 01020305 00000000 01000000       # new element: request ack excl create
+             0000004c 0a0c 0605 01020305 00000000 01000000       # new element: request ack excl create
                0008 0001 66773400
                0010 0002 6b6574756b5f7373685f3400
                0020 8003 001c 8001 000c 8001 0008 0001 cb007109
@@ -446,8 +449,8 @@ mod tests {
         let mut request = Request::new();
         let v6: IpAddr = "2001:db8::1".parse().expect("address");
         let v4: IpAddr = "192.0.2.1".parse().expect("address");
-        request.message(message_type(kind::NEW_ELEMENT), 2 | DUMP_INTERRUPTED, 5, |r| {
-            r.raw(&[1, 0, 0, 0]);
+        request.message(message_type(kind::NEW_ELEMENT), 2, 5, |r| {
+            r.raw(&[1, 0, 0x12, 0x34]);
             r.nested(LIST_ELEMENTS, |r| {
                 r.nested(LIST_ELEMENT, |r| {
                     element(r, v6, Some(Duration::from_secs(30)));
@@ -464,7 +467,7 @@ mod tests {
             });
         });
         let message = Messages::new(request.bytes()).next().expect("message");
-        let Answer::Object { kind: kind::NEW_ELEMENT, attributes, interrupted: true } = Answer::of(&message)
+        let Answer::Object { kind: kind::NEW_ELEMENT, attributes, generation: 0x1234 } = Answer::of(&message)
         else {
             panic!("{message:?}")
         };

@@ -6,7 +6,7 @@
 use core::fmt::{self, Write};
 use core::net::IpAddr;
 
-use crate::config::{Config, Door, Forward, MAX_PORT_RANGES, Opening, PortRange, Table};
+use crate::config::{Config, Door, Family, Forward, MAX_PORT_RANGES, Opening, PortRange, Table};
 use crate::core::sequence::Protocol;
 
 use super::nft::{AddressFamily, SetName, family_name};
@@ -119,11 +119,12 @@ impl<W: Write> Rules<'_, W> {
         ports: Match<'_>,
         verdict: fmt::Arguments<'_>,
     ) -> fmt::Result {
-        let Words { nfproto, ip, .. } = self.words;
+        let Words { ip, nfproto, .. } = self.words;
+        let nfproto = if self.table.family == Family::Inet { nfproto } else { "" };
         let (table, set, door) = (self.table, set(self.door, self.family), &self.door.name);
         writeln!(
             self.out,
-            "insert rule {} {} {chain} meta nfproto {nfproto} {what}{ports} {ip} saddr @{set} counter {verdict} \
+            "insert rule {} {} {chain} {nfproto}{what}{ports} {ip} saddr @{set} counter {verdict} \
              comment \"ketuk: {door}\"",
             family_name(table.family),
             table.name,
@@ -135,6 +136,7 @@ impl<W: Write> Rules<'_, W> {
 #[derive(Clone, Copy)]
 struct Words {
     set_type: &'static str,
+    /// Only for family inet: in the others nft refuses it.
     nfproto: &'static str,
     ip: &'static str,
 }
@@ -142,8 +144,8 @@ struct Words {
 impl Words {
     const fn of(family: AddressFamily) -> Self {
         match family {
-            AddressFamily::V4 => Self { set_type: "ipv4_addr", nfproto: "ipv4", ip: "ip" },
-            AddressFamily::V6 => Self { set_type: "ipv6_addr", nfproto: "ipv6", ip: "ip6" },
+            AddressFamily::V4 => Self { set_type: "ipv4_addr", nfproto: "meta nfproto ipv4 ", ip: "ip" },
+            AddressFamily::V6 => Self { set_type: "ipv6_addr", nfproto: "meta nfproto ipv6 ", ip: "ip6" },
         }
     }
 }
@@ -242,4 +244,150 @@ fn families(table: &Table) -> impl Iterator<Item = AddressFamily> {
 
 fn set(door: &Door, family: AddressFamily) -> SetName {
     SetName::new(&door.name, family).expect("a door's name has at most MAX_NAME bytes")
+}
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+
+    use crate::config::{Backend, Commands, Globals, LogLevel, OnStop};
+    use crate::core::door;
+    use crate::core::sequence::{FlagMatch, Sequence};
+
+    use super::*;
+
+    const BOTH: [Protocol; 2] = [Protocol::Tcp, Protocol::Udp];
+
+    fn door(name: &str, opening: Option<Opening>) -> Door {
+        let sequence = Sequence::new();
+        let (seq_timeout, tcp_flags) = (Duration::from_secs(25), FlagMatch::SYN);
+        Door {
+            name: name.into(),
+            enabled: true,
+            knock: door::Door { sequence, seq_timeout, tcp_flags, target: None },
+            opening,
+            open_time: Some(Duration::from_secs(30)),
+            max_time: Some(Duration::from_secs(30)),
+            commands: Commands::default(),
+            on_stop: OnStop::Shut,
+        }
+    }
+
+    fn opening(protocols: &[Protocol], ports: &[(u16, u16)], forward: Option<Forward>) -> Opening {
+        Opening { protocols: protocols.to_vec(), dest_port: ranges(ports), forward }
+    }
+
+    fn ranges(ports: &[(u16, u16)]) -> Vec<PortRange> {
+        ports.iter().map(|&(first, last)| PortRange { first, last }).collect()
+    }
+
+    fn forward(src_dport: &[(u16, u16)], dest_ip: &[&str]) -> Forward {
+        let dest_ip = dest_ip.iter().map(|ip| ip.parse().expect("address")).collect();
+        Forward { src_dport: ranges(src_dport), dest_ip }
+    }
+
+    fn config() -> Config {
+        let nas = forward(&[(8443, 8443)], &["192.168.1.10", "2001:db8:1::10"]);
+        let off = Door { enabled: false, ..door("off", Some(opening(&BOTH, &[(1, 1)], None))) };
+        Config {
+            globals: Globals {
+                enabled: true,
+                networks: vec![],
+                devices: vec![],
+                backend: Backend::Nft,
+                nft_table: None,
+                log_level: LogLevel::Notice,
+                log_file: None,
+                trap_except: vec![],
+            },
+            doors: vec![
+                door("ssh", Some(opening(&[Protocol::Tcp], &[(22, 22)], None))),
+                door("legacy", None),
+                off,
+                door("nas", Some(opening(&[Protocol::Tcp], &[(443, 443)], Some(nas)))),
+                door("game", Some(opening(&BOTH, &[(53, 53), (6005, 6020), (6000, 6010)], None))),
+            ],
+        }
+    }
+
+    fn text(family: Family, name: &str, zone: Zone<'_>) -> String {
+        let mut text = String::new();
+        write(&mut text, &config(), &Table { family, name: name.into() }, zone).expect("a string takes all");
+        text
+    }
+
+    #[test]
+    fn golden_inet() {
+        let expected = r#"# ketuk: the sets and rules of the doors. Load with nft -f after table inet fw4, once.
+
+add set inet fw4 ketuk_ssh_4 { type ipv4_addr; flags timeout; }
+add set inet fw4 ketuk_ssh_6 { type ipv6_addr; flags timeout; }
+
+add set inet fw4 ketuk_nas_4 { type ipv4_addr; flags timeout; }
+add set inet fw4 ketuk_nas_6 { type ipv6_addr; flags timeout; }
+
+add set inet fw4 ketuk_game_4 { type ipv4_addr; flags timeout; }
+add set inet fw4 ketuk_game_6 { type ipv6_addr; flags timeout; }
+
+insert rule inet fw4 input_wan meta nfproto ipv4 tcp dport 22 ip saddr @ketuk_ssh_4 counter accept comment "ketuk: ssh"
+insert rule inet fw4 input_wan meta nfproto ipv6 tcp dport 22 ip6 saddr @ketuk_ssh_6 counter accept comment "ketuk: ssh"
+
+insert rule inet fw4 dstnat_wan meta nfproto ipv4 tcp dport 8443 ip saddr @ketuk_nas_4 counter dnat ip to 192.168.1.10:443 comment "ketuk: nas"
+insert rule inet fw4 forward_wan meta nfproto ipv4 ct status dnat ip daddr 192.168.1.10 tcp dport 443 ip saddr @ketuk_nas_4 counter accept comment "ketuk: nas"
+insert rule inet fw4 forward_wan meta nfproto ipv6 ip6 daddr 2001:db8:1::10 tcp dport 443 ip6 saddr @ketuk_nas_6 counter accept comment "ketuk: nas"
+
+insert rule inet fw4 input_wan meta nfproto ipv4 meta l4proto { tcp, udp } th dport { 53, 6000-6020 } ip saddr @ketuk_game_4 counter accept comment "ketuk: game"
+insert rule inet fw4 input_wan meta nfproto ipv6 meta l4proto { tcp, udp } th dport { 53, 6000-6020 } ip6 saddr @ketuk_game_6 counter accept comment "ketuk: game"
+"#;
+        assert_eq!(text(Family::Inet, "fw4", Zone::WAN), expected);
+    }
+
+    #[test]
+    fn a_table_of_one_family_has_nothing_of_the_other() {
+        let ip = text(Family::Ip, "filter", Zone::NONE);
+        assert!(ip.contains("insert rule ip filter input tcp dport 22 "), "{ip}");
+        assert!(ip.contains("insert rule ip filter dstnat tcp dport 8443 "), "{ip}");
+        assert!(!ip.contains("_6"), "{ip}");
+        assert!(!ip.contains("ip6") && !ip.contains("ipv6") && !ip.contains("nfproto"), "{ip}");
+        let ip6 = text(Family::Ip6, "filter", Zone::new("isp").expect("a zone"));
+        assert!(ip6.contains("insert rule ip6 filter forward_isp ip6 daddr"), "{ip6}");
+        assert!(!ip6.contains("_4") && !ip6.contains("nfproto") && !ip6.contains("dnat"), "{ip6}");
+    }
+
+    #[test]
+    fn zones() {
+        assert_eq!(Zone::new("wan"), Some(Zone::WAN));
+        assert_eq!(Zone::new("none"), Some(Zone::NONE));
+        assert_eq!(Zone::new("a b"), None);
+        assert_eq!(Zone::new("a;flush"), None);
+        assert_eq!(Zone::new(""), None);
+    }
+
+    #[test]
+    fn translations_of_ports() {
+        let of = |outside: &[(u16, u16)], inside: &[(u16, u16)]| -> Vec<String> {
+            let (outside, inside) = (ranges(outside), ranges(inside));
+            let tcp = &[Protocol::Tcp][..];
+            translations(&outside, &inside)
+                .map(|(ports, to)| format!("{} -> {to}", Match { protocols: tcp, ports }))
+                .collect()
+        };
+        assert_eq!(of(&[(80, 80)], &[(80, 80)]), ["tcp dport 80 -> "]);
+        assert_eq!(of(&[(80, 80), (443, 443)], &[(80, 80), (443, 443)]), ["tcp dport { 80, 443 } -> "]);
+        assert_eq!(of(&[(80, 80), (81, 81)], &[(8080, 8080)]), ["tcp dport 80-81 -> :8080"]);
+        assert_eq!(
+            of(&[(80, 80), (443, 443)], &[(8080, 8080), (443, 443)]),
+            ["tcp dport 80 -> :8080", "tcp dport 443 -> "]
+        );
+        assert_eq!(of(&[(80, 89)], &[(9000, 9009)]), ["tcp dport 80-89 -> :9000-9009"]);
+    }
+
+    #[test]
+    fn ranges_that_touch_become_one() {
+        let of = |ports: &[(u16, u16)]| -> Vec<(u16, u16)> {
+            merged(&ranges(ports)).iter().map(|range| (range.first, range.last)).collect()
+        };
+        assert_eq!(of(&[(10, 20), (1, 2), (15, 17), (21, 22)]), [(1, 2), (10, 22)]);
+        assert_eq!(of(&[(1, 65535), (65535, 65535)]), [(1, 65535)]);
+    }
 }

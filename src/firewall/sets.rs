@@ -3,7 +3,6 @@
 //! The firewall declares the sets and the rules that look at them; here only elements come and go. Each
 //! has its own timer in the kernel, which runs on when this process is dead.
 
-use core::fmt;
 use core::net::IpAddr;
 use core::time::Duration;
 use std::io;
@@ -17,6 +16,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use crate::config::Table;
 use crate::linux::netlink::{Received, Socket};
 
+use super::error::{NftError, Operation};
 use super::message::{Message, Messages, Request};
 use super::nft::{self, AddressFamily, Answer, Change, SetName, kind};
 
@@ -24,7 +24,7 @@ use super::nft::{self, AddressFamily, Answer, Change, SetName, kind};
 /// are larger, or to the size of the buffer offered.
 const RECEIVE: usize = 8192;
 
-/// Longest wait for an answer. nf_tables answers before `send` returns, so this only ends what would
+/// Longest wait for an answer. `nf_tables` answers before `send` returns, so this only ends what would
 /// otherwise be a hang.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -47,61 +47,6 @@ pub struct Sets {
     sequence: u32,
     request: Request,
     received: [u8; RECEIVE],
-}
-
-/// Why the firewall was not changed or read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NftError {
-    /// The table is not there.
-    MissingTable {
-        /// Family and name.
-        table: Arc<str>,
-    },
-    /// The table is there, but not the set.
-    MissingSet {
-        /// Family and name of the table.
-        table: Arc<str>,
-        /// Its name.
-        set: SetName,
-    },
-    /// This process may not.
-    Denied,
-    /// The kernel has no nf_tables.
-    Unsupported,
-    /// A door's name is longer than [`crate::config::MAX_NAME`].
-    DoorName,
-    /// Another error of the kernel's.
-    Kernel {
-        /// What was being done.
-        operation: Operation,
-        /// To what: family and name of the table.
-        table: Arc<str>,
-        /// The error.
-        errno: Errno,
-    },
-    /// An answer did not fit its buffer.
-    Truncated,
-    /// No answer in time.
-    Silent,
-    /// The firewall changed so often that its sets could not be listed.
-    Busy,
-}
-
-/// What was being done when an error came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Operation {
-    /// Looking for a table.
-    FindTable,
-    /// Looking for a set.
-    FindSet,
-    /// Adding an element.
-    Add,
-    /// Deleting an element.
-    Delete,
-    /// Committing a batch.
-    Commit,
-    /// Listing elements.
-    List,
 }
 
 impl Sets {
@@ -215,15 +160,15 @@ impl Sets {
         for _ in 0..LISTINGS {
             let sequence = self.reserve(1);
             nft::dump_elements(&mut self.request, &self.table, &set, sequence);
-            let mut whole = true;
+            let (mut whole, mut begun) = (true, None);
             let errno = self.exchange(Operation::List, |message| {
                 if message.sequence != sequence {
                     return None;
                 }
                 match Answer::of(message) {
                     Answer::Outcome(errno) => return Some(errno),
-                    Answer::Object { kind: kind::NEW_ELEMENT, attributes, interrupted } => {
-                        whole &= !interrupted;
+                    Answer::Object { kind: kind::NEW_ELEMENT, attributes, generation } => {
+                        whole &= *begun.get_or_insert(generation) == generation;
                         nft::elements(attributes).for_each(|element| each(element.address, element.left));
                     }
                     _ => {}
@@ -312,8 +257,8 @@ impl Sets {
         first
     }
 
-    /// Sends the request and hands `take` the messages that come back until it has what it waited for. It
-    /// skips by sequence number what belongs to an earlier request.
+    /// Sends the request and hands `take` the messages that come back until it has what it waited for. What
+    /// belongs to an earlier request it must skip, by the sequence number.
     fn exchange<T>(
         &mut self,
         operation: Operation,
@@ -335,15 +280,14 @@ impl Sets {
         operation: Operation,
         take: &mut impl FnMut(&Message<'_>) -> Option<T>,
     ) -> Result<T, NftError> {
-        let failed = |table: &Arc<str>, error: io::Error| NftError::Kernel {
-            operation,
-            table: table.clone(),
-            errno: Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)),
+        let name = &self.table_name;
+        let failed = |error: io::Error| {
+            NftError::of(operation, name, Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))
         };
-        self.socket.send(self.request.bytes()).map_err(|error| failed(&self.table_name, error))?;
+        self.socket.send(self.request.bytes()).map_err(failed)?;
         let deadline = Instant::now() + ANSWER_TIMEOUT;
         loop {
-            match self.socket.recv(&mut self.received).map_err(|error| failed(&self.table_name, error))? {
+            match self.socket.recv(&mut self.received).map_err(failed)? {
                 Received::Message(len) => {
                     if let Some(taken) = Messages::new(&self.received[..len]).find_map(|m| take(&m)) {
                         return Ok(taken);
@@ -365,64 +309,6 @@ impl Sets {
     }
 
     fn error(&self, operation: Operation, errno: Errno) -> NftError {
-        match errno {
-            Errno::EPERM | Errno::EACCES => NftError::Denied,
-            Errno::EOPNOTSUPP => NftError::Unsupported,
-            errno => NftError::Kernel { operation, table: self.table_name.clone(), errno },
-        }
-    }
-}
-
-impl fmt::Display for NftError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::MissingTable { table } => write!(
-                f,
-                "the firewall has no table {table}: start the firewall, or name its table with nft_table"
-            ),
-            Self::MissingSet { table, set } => write!(
-                f,
-                "table {table} has no set {set}: reload the firewall, or load what `ketukd ruleset` prints"
-            ),
-            Self::Denied => f.write_str(
-                "the kernel lets nobody without CAP_NET_ADMIN touch its firewall: run ketukd as root",
-            ),
-            Self::Unsupported => f.write_str(
-                "the kernel has no nf_tables: load the module nf_tables, or set backend to iptables",
-            ),
-            Self::DoorName => write!(f, "a door's name has at most {} bytes", crate::config::MAX_NAME),
-            Self::Kernel { operation, table, errno } => {
-                write!(f, "table {table}: {operation}: {}{}", errno.desc(), advice(*errno))
-            }
-            Self::Truncated => f.write_str("the kernel's answer was longer than expected"),
-            Self::Silent => f.write_str("the kernel did not answer"),
-            Self::Busy => f.write_str("the firewall changed too often meanwhile: try again"),
-        }
-    }
-}
-
-impl std::error::Error for NftError {}
-
-impl fmt::Display for Operation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::FindTable => "looking for the table",
-            Self::FindSet => "looking for a set",
-            Self::Add => "adding an address to a set",
-            Self::Delete => "deleting an address from a set",
-            Self::Commit => "changing a set",
-            Self::List => "listing a set",
-        })
-    }
-}
-
-/// What may be done about an error that a set's declaration can cause.
-fn advice(errno: Errno) -> &'static str {
-    match errno {
-        Errno::EINVAL => {
-            ": the set must be declared with `type ipv4_addr` or `ipv6_addr` and `flags timeout`"
-        }
-        Errno::ENFILE => ": the set is full, give it a larger `size`",
-        _ => "",
+        NftError::of(operation, &self.table_name, errno)
     }
 }

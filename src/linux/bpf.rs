@@ -103,7 +103,7 @@ impl Program {
         // A branch reaches 255 instructions. One that must go further is followed by two long jumps.
         let mut long = vec![false; self.instructions.len()];
         loop {
-            let at = self.positions(&long);
+            let at = Self::positions(&long);
             let target = |label: Label| at[self.labels[label.0].expect("every label is placed")];
             let mut grew = false;
             for (n, instruction) in self.instructions.iter().enumerate() {
@@ -124,7 +124,7 @@ impl Program {
     }
 
     /// Where each instruction comes to lie, and where the program ends.
-    fn positions(&self, long: &[bool]) -> Vec<usize> {
+    fn positions(long: &[bool]) -> Vec<usize> {
         let mut at = vec![0];
         for long in long {
             at.push(at[at.len() - 1] + if *long { 3 } else { 1 });

@@ -12,7 +12,13 @@ use libc::{
     BPF_MEM, BPF_MISC, BPF_MSH, BPF_RET, BPF_ST, BPF_SUB, BPF_TAX, BPF_TXA, BPF_W, BPF_X, sock_filter,
 };
 
-use super::bpf::{Label, Operand::K, Operand::X, Program, Test::*};
+use super::bpf::{
+    Label,
+    Operand::K,
+    Operand::X,
+    Program,
+    Test::{AnyBit, AtLeast, Equal, Greater},
+};
 use crate::core::door::Door;
 use crate::core::engine::Engine;
 use crate::core::packet::{MAX_EXTENSIONS, MAX_HEADERS};

@@ -95,12 +95,12 @@ fn times(options: &Options<'_>) -> Result<(Option<Duration>, Option<Duration>), 
         value.map(|value| Ok((value, seconds(value, 0, MAX_OPEN_TIME_S)?))).transpose()
     };
     let (own, knockds) = (time("open_time")?, time("cmd_timeout")?);
-    if let (Some((_, open_time)), Some((value, cmd_timeout))) = (own, knockds) {
-        if open_time != cmd_timeout {
-            return Err(value
-                .fault("cmd_timeout differs from open_time")
-                .help("they are two names for one thing: leave one out"));
-        }
+    if let (Some((_, open_time)), Some((value, cmd_timeout))) = (own, knockds)
+        && open_time != cmd_timeout
+    {
+        return Err(value
+            .fault("cmd_timeout differs from open_time")
+            .help("they are two names for one thing: leave one out"));
     }
     let end = |time: Duration| if time.is_zero() { None } else { Some(time) };
     let open_time = end(own.or(knockds).map_or(OPEN_TIME, |(_, time)| time));

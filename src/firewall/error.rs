@@ -1,0 +1,132 @@
+//! Why the kernel's firewall was not changed or read, and what to do about it.
+
+use core::fmt;
+use std::sync::Arc;
+
+use nix::errno::Errno;
+
+use crate::config::MAX_NAME;
+
+use super::nft::SetName;
+
+/// Why the firewall was not changed or read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NftError {
+    /// The table is not there.
+    MissingTable {
+        /// Family and name.
+        table: Arc<str>,
+    },
+    /// The table is there, but not the set.
+    MissingSet {
+        /// Family and name of the table.
+        table: Arc<str>,
+        /// Its name.
+        set: SetName,
+    },
+    /// This process may not.
+    Denied,
+    /// The kernel has no `nf_tables`.
+    Unsupported,
+    /// A door's name is longer than [`MAX_NAME`].
+    DoorName,
+    /// Another error of the kernel's.
+    Kernel {
+        /// What was being done.
+        operation: Operation,
+        /// To what: family and name of the table.
+        table: Arc<str>,
+        /// The error.
+        errno: Errno,
+    },
+    /// An answer did not fit its buffer.
+    Truncated,
+    /// No answer in time.
+    Silent,
+    /// The firewall changed so often that its sets could not be listed.
+    Busy,
+}
+
+/// What was being done when an error came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// Looking for a table.
+    FindTable,
+    /// Looking for a set.
+    FindSet,
+    /// Adding an element.
+    Add,
+    /// Deleting an element.
+    Delete,
+    /// Committing a batch.
+    Commit,
+    /// Listing elements.
+    List,
+}
+
+impl NftError {
+    /// The kernel's `errno` as one of these.
+    pub(super) fn of(operation: Operation, table: &Arc<str>, errno: Errno) -> Self {
+        use Operation::{FindSet, FindTable, List};
+        match (operation, errno) {
+            (_, Errno::EPERM | Errno::EACCES) => Self::Denied,
+            // What nfnetlink says of a subsystem that is not there: to a batch, and to a question.
+            (_, Errno::EOPNOTSUPP) | (FindTable | FindSet | List, Errno::EINVAL) => Self::Unsupported,
+            _ => Self::Kernel { operation, table: table.clone(), errno },
+        }
+    }
+}
+
+impl fmt::Display for NftError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MissingTable { table } => write!(
+                f,
+                "the firewall has no table {table}: start the firewall, or name its table with nft_table"
+            ),
+            Self::MissingSet { table, set } => write!(
+                f,
+                "table {table} has no set {set}: reload the firewall, or load what `ketukd ruleset` prints"
+            ),
+            Self::Denied => f.write_str(
+                "the kernel lets nobody without CAP_NET_ADMIN touch its firewall: run ketukd as root",
+            ),
+            Self::Unsupported => f.write_str(
+                "the kernel has no nf_tables: load the module nf_tables, or set backend to iptables",
+            ),
+            Self::DoorName => write!(f, "a door's name has at most {MAX_NAME} bytes"),
+            Self::Kernel { operation, table, errno } => {
+                write!(f, "table {table}: {operation}: {}{}", errno.desc(), advice(*errno))
+            }
+            Self::Truncated => f.write_str("the kernel's answer was longer than expected"),
+            Self::Silent => f.write_str("the kernel did not answer"),
+            Self::Busy => f.write_str("the firewall changed too often meanwhile: try again"),
+        }
+    }
+}
+
+impl std::error::Error for NftError {}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::FindTable => "looking for the table",
+            Self::FindSet => "looking for a set",
+            Self::Add => "adding an address to a set",
+            Self::Delete => "deleting an address from a set",
+            Self::Commit => "changing a set",
+            Self::List => "listing a set",
+        })
+    }
+}
+
+/// What may be done about an error that a set's declaration can cause.
+fn advice(errno: Errno) -> &'static str {
+    match errno {
+        Errno::EINVAL => {
+            ": the set must be declared with `type ipv4_addr` or `ipv6_addr` and `flags timeout`"
+        }
+        Errno::ENFILE => ": the set is full, give it a larger `size`",
+        _ => "",
+    }
+}
