@@ -140,6 +140,7 @@ impl Syslog {
                 process: "ketukd".to_owned(),
                 pid: std::process::id(),
             })
+            .and_then(unblocked)
             .map_or_else(|_| Self::retry(), Self::Connected);
         }
         if let Self::Connected(logger) = self {
@@ -159,6 +160,18 @@ impl Syslog {
     fn retry() -> Self {
         Self::Lost(Instant::from_millis(clock::now().as_millis() + SYSLOG_RETRY_MS))
     }
+}
+
+/// A log daemon that hangs must not make this one hang: what it does not take at once is lost.
+fn unblocked(
+    logger: syslog::Logger<LoggerBackend, Formatter3164>,
+) -> syslog::Result<syslog::Logger<LoggerBackend, Formatter3164>> {
+    match &logger.backend {
+        LoggerBackend::Unix(socket) => socket.set_nonblocking(true)?,
+        LoggerBackend::UnixStream(stream) => stream.get_ref().set_nonblocking(true)?,
+        _ => {}
+    }
+    Ok(logger)
 }
 
 impl LogFile {

@@ -6,6 +6,7 @@ mod opening;
 mod options;
 mod value;
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
@@ -15,6 +16,7 @@ use options::{Options, nearest};
 use super::error::{Error, Fault, quoted};
 use super::{Config, MAX_FILE, uci};
 use crate::core::door::MAX_DOORS;
+use crate::core::ports::MAX_PORTS;
 
 /// The section types there are.
 const KINDS: &[&str] = &["globals", "door", "user"];
@@ -77,9 +79,19 @@ fn read(text: &[u8]) -> Result<Config, Fault> {
 
     // The doors take what they lack from the globals, wherever those stand in the file.
     let (mut globals, on_stop) = globals::read(own.map(Options::globals).transpose()?.as_ref())?;
+    let mut ports = BTreeSet::new();
     let doors = doors
         .into_iter()
-        .map(|section| door::read(&Options::door(section)?, on_stop, &mut globals.trap_except))
+        .map(|section| {
+            let door = door::read(&Options::door(section)?, on_stop, &mut globals.trap_except)?;
+            ports.extend(door.knock.sequence.iter().copied());
+            if ports.len() > MAX_PORTS {
+                let problem =
+                    format!("more than {MAX_PORTS} different ports in all sequences up to this door's");
+                return Err(Fault::new(section.kind.span, problem).help("let doors share ports"));
+            }
+            Ok(door)
+        })
         .collect::<Result<_, _>>()?;
     Ok(Config { globals, doors })
 }

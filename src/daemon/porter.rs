@@ -32,6 +32,8 @@ pub struct Porter<'t> {
     /// What happened how often.
     pub counters: Counters,
     knock_lines: Limit,
+    /// Apart, so that no flood of first knocks hides who came in.
+    open_lines: Limit,
 }
 
 impl<'t> Porter<'t> {
@@ -43,6 +45,7 @@ impl<'t> Porter<'t> {
             gate,
             counters: Counters::new(),
             knock_lines: Limit::new(KNOCK_LINES.0, KNOCK_LINES.1),
+            open_lines: Limit::new(KNOCK_LINES.0, KNOCK_LINES.1),
         }
     }
 
@@ -94,9 +97,11 @@ impl<'t> Porter<'t> {
             if step && verdict.stage > 0 {
                 if log_allowed(&mut self.knock_lines, &mut self.counters, now) {
                     info!("{source}: {}: Stage {}", door.name, verdict.stage);
-                    if verdict.judged == Judged::Opened {
-                        info!("{source}: {}: OPEN SESAME", door.name);
-                    }
+                }
+                if verdict.judged == Judged::Opened
+                    && log_allowed(&mut self.open_lines, &mut self.counters, now)
+                {
+                    info!("{source}: {}: OPEN SESAME", door.name);
                 }
             } else if log::log_enabled!(log::Level::Debug)
                 && log_allowed(&mut self.knock_lines, &mut self.counters, now)

@@ -80,10 +80,9 @@ mod tests {
     use super::*;
 
     fn config(doors: &[&str]) -> Config {
-        let mut text = String::new();
-        for name in doors {
-            text += &format!("config door '{name}'\n\tlist sequence '1'\n\toption dest_port '22'\n");
-        }
+        let door =
+            |name| ["config door '", name, "'\n\tlist sequence '1'\n\toption dest_port '22'\n"].concat();
+        let text: String = doors.iter().map(|name| door(name)).collect();
         config::parse("test", text.as_bytes()).unwrap()
     }
 
