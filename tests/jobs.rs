@@ -9,9 +9,8 @@ use std::process::Command;
 use std::rc::Rc;
 use std::time::{Duration, Instant as Clock};
 
-use ketuk::config::{Commands, Door, OnStop, Opening, PortRange};
-use ketuk::core::door;
-use ketuk::core::sequence::{FlagMatch, Protocol, Sequence};
+use ketuk::config::{Commands, Door, Opening, PortRange};
+use ketuk::core::sequence::Protocol;
 use ketuk::core::time::Instant;
 use ketuk::daemon::jobs::{COMMAND_TIME_LIMIT, Event, Job, JobKind, Jobs, Report};
 use ketuk::daemon::sweep::{Fault, SWEEP_TIME_LIMIT, sweep};
@@ -279,14 +278,6 @@ fn start(command: &str) -> Commands {
 
 fn door(name: &str, ports: &[(u16, u16)], commands: Commands) -> Rc<Door> {
     Rc::new(Door {
-        name: name.to_owned(),
-        enabled: true,
-        knock: door::Door {
-            sequence: Sequence::new(),
-            seq_timeout: Duration::from_secs(25),
-            tcp_flags: FlagMatch::SYN,
-            target: None,
-        },
         opening: (!ports.is_empty()).then(|| Opening {
             protocols: vec![Protocol::Tcp, Protocol::Udp],
             dest_port: ports.iter().map(|&(first, last)| PortRange { first, last }).collect(),
@@ -295,7 +286,7 @@ fn door(name: &str, ports: &[(u16, u16)], commands: Commands) -> Rc<Door> {
         open_time: None,
         max_time: None,
         commands,
-        on_stop: OnStop::Shut,
+        ..Door::named(name)
     })
 }
 

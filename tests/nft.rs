@@ -10,11 +10,8 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ketuk::config::{
-    Backend, Commands, Config, Door, Family, Forward, Globals, LogLevel, OnStop, Opening, PortRange, Table,
-};
-use ketuk::core::door;
-use ketuk::core::sequence::{FlagMatch, Protocol, Sequence};
+use ketuk::config::{Backend, Config, Door, Family, Forward, Globals, Opening, PortRange, Table};
+use ketuk::core::sequence::Protocol;
 use ketuk::firewall::error::NftError;
 use ketuk::firewall::events::Events;
 use ketuk::firewall::nft::AddressFamily::{V4, V6};
@@ -560,16 +557,7 @@ fn config() -> Config {
         dest_ip: vec![ip("192.168.1.10"), ip("2001:db8:1::10")],
     };
     Config {
-        globals: Globals {
-            enabled: true,
-            networks: vec![],
-            devices: vec![],
-            backend: Backend::Nft,
-            nft_table: None,
-            log_level: LogLevel::Notice,
-            log_file: None,
-            trap_except: vec![],
-        },
+        globals: Globals { backend: Backend::Nft, ..Globals::default() },
         doors: vec![
             door("ssh", &[Protocol::Tcp], &[(22, 22)], None),
             door("nas", &[Protocol::Tcp], &[(443, 443)], Some(nas)),
@@ -580,19 +568,8 @@ fn config() -> Config {
 
 fn door(name: &str, protocols: &[Protocol], dest_port: &[(u16, u16)], forward: Option<Forward>) -> Door {
     Door {
-        name: name.into(),
-        enabled: true,
-        knock: door::Door {
-            sequence: Sequence::new(),
-            seq_timeout: Duration::from_secs(25),
-            tcp_flags: FlagMatch::SYN,
-            target: None,
-        },
         opening: Some(Opening { protocols: protocols.to_vec(), dest_port: ports(dest_port), forward }),
-        open_time: Some(Duration::from_secs(30)),
-        max_time: Some(Duration::from_secs(30)),
-        commands: Commands::default(),
-        on_stop: OnStop::Shut,
+        ..Door::named(name)
     }
 }
 

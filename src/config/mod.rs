@@ -30,6 +30,8 @@ pub const MAX_TRAP_EXCEPT: usize = 4096;
 /// Longest `open_time` and `max_time`, in seconds: 31 days. What is to be open for longer is a rule
 /// of the firewall, and a count of its milliseconds fits into 32 bits.
 pub const MAX_OPEN_TIME_S: u32 = 31 * 24 * 3600;
+/// `open_time` if it is not given.
+pub const OPEN_TIME: Duration = Duration::from_secs(30);
 /// Largest configuration file, in bytes: 64 doors with long commands fit.
 pub const MAX_FILE: usize = 256 * 1024;
 
@@ -43,7 +45,7 @@ pub struct Config {
 }
 
 /// `config globals 'globals'`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Globals {
     /// `enabled`: for the init script; `ketukd run` runs whatever it says.
     pub enabled: bool,
@@ -65,9 +67,10 @@ pub struct Globals {
 }
 
 /// How doors are opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Backend {
     /// Whatever this host has, found at start.
+    #[default]
     Auto,
     /// Sets of `table inet fw4`.
     Fw4,
@@ -100,13 +103,14 @@ pub enum Family {
 }
 
 /// `log_level`, in syslog's words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LogLevel {
     /// Something does not work.
     Error,
     /// Something may not work.
     Warn,
     /// What knockd logs: stages, opens, commands.
+    #[default]
     Notice,
     /// Refusals and resets too.
     Info,
@@ -142,6 +146,22 @@ pub struct Door {
     pub commands: Commands,
     /// `on_stop`, the globals' unless the door has its own.
     pub on_stop: OnStop,
+}
+
+impl Door {
+    /// A door with every option at its default, which neither opens anything nor has a sequence.
+    pub fn named(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            enabled: true,
+            knock: door::Door::default(),
+            opening: None,
+            open_time: Some(OPEN_TIME),
+            max_time: Some(OPEN_TIME),
+            commands: Commands::default(),
+            on_stop: OnStop::Shut,
+        }
+    }
 }
 
 /// What a door opens, in the words of /etc/config/firewall.

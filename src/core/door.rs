@@ -36,3 +36,15 @@ pub struct Door {
     /// The destination that knocks must have, instead of the router's own addresses.
     pub target: Option<IpAddr>,
 }
+
+impl Default for Door {
+    /// No sequence, and knockd's defaults.
+    fn default() -> Self {
+        Self {
+            sequence: Sequence::new(),
+            seq_timeout: Duration::from_secs(25),
+            tcp_flags: FlagMatch::SYN,
+            target: None,
+        }
+    }
+}

@@ -2,11 +2,10 @@
 
 use core::net::IpAddr;
 use core::num::NonZeroU16;
-use core::time::Duration;
 
 use super::door::Door;
 use super::packet::{Probe, Transport};
-use super::sequence::{FlagMatch, Protocol, Step, flag};
+use super::sequence::{Protocol, Step, flag};
 
 /// A step written as in the configuration.
 pub(crate) fn step(text: &str) -> Step {
@@ -20,12 +19,7 @@ pub(crate) fn step(text: &str) -> Step {
 
 /// A door with the defaults and this sequence.
 pub(crate) fn door(steps: &[&str]) -> Door {
-    Door {
-        sequence: steps.iter().map(|text| step(text)).collect(),
-        seq_timeout: Duration::from_secs(25),
-        tcp_flags: FlagMatch::SYN,
-        target: None,
-    }
+    Door { sequence: steps.iter().map(|text| step(text)).collect(), ..Door::default() }
 }
 
 /// The address that the tests' router has.

@@ -192,35 +192,21 @@ fn split_rules(listing: &str) -> Vec<Vec<String>> {
 
 #[cfg(test)]
 mod tests {
-    use core::time::Duration;
 
     use super::*;
-    use crate::config::{Commands, Forward, OnStop, Opening};
-    use crate::core::door;
-    use crate::core::sequence::{FlagMatch, Sequence};
+    use crate::config::{Forward, Opening};
 
     const V4: &str = "192.0.2.7";
     const V6: &str = "2001:db8::7";
 
     fn door(protocols: &[Protocol], ports: &[(u16, u16)]) -> Door {
         Door {
-            name: "ssh".to_owned(),
-            enabled: true,
-            knock: door::Door {
-                sequence: Sequence::new(),
-                seq_timeout: Duration::from_secs(25),
-                tcp_flags: FlagMatch::SYN,
-                target: None,
-            },
             opening: Some(Opening {
                 protocols: protocols.to_vec(),
                 dest_port: ports.iter().map(|&(first, last)| PortRange { first, last }).collect(),
                 forward: None,
             }),
-            open_time: None,
-            max_time: None,
-            commands: Commands::default(),
-            on_stop: OnStop::Shut,
+            ..Door::named("ssh")
         }
     }
 

@@ -248,29 +248,15 @@ fn set(door: &Door, family: AddressFamily) -> SetName {
 
 #[cfg(test)]
 mod tests {
-    use core::time::Duration;
 
-    use crate::config::{Backend, Commands, Globals, LogLevel, OnStop};
-    use crate::core::door;
-    use crate::core::sequence::{FlagMatch, Sequence};
+    use crate::config::{Backend, Globals};
 
     use super::*;
 
     const BOTH: [Protocol; 2] = [Protocol::Tcp, Protocol::Udp];
 
     fn door(name: &str, opening: Option<Opening>) -> Door {
-        let sequence = Sequence::new();
-        let (seq_timeout, tcp_flags) = (Duration::from_secs(25), FlagMatch::SYN);
-        Door {
-            name: name.into(),
-            enabled: true,
-            knock: door::Door { sequence, seq_timeout, tcp_flags, target: None },
-            opening,
-            open_time: Some(Duration::from_secs(30)),
-            max_time: Some(Duration::from_secs(30)),
-            commands: Commands::default(),
-            on_stop: OnStop::Shut,
-        }
+        Door { opening, ..Door::named(name) }
     }
 
     fn opening(protocols: &[Protocol], ports: &[(u16, u16)], forward: Option<Forward>) -> Opening {
@@ -290,16 +276,7 @@ mod tests {
         let nas = forward(&[(8443, 8443)], &["192.168.1.10", "2001:db8:1::10"]);
         let off = Door { enabled: false, ..door("off", Some(opening(&BOTH, &[(1, 1)], None))) };
         Config {
-            globals: Globals {
-                enabled: true,
-                networks: vec![],
-                devices: vec![],
-                backend: Backend::Nft,
-                nft_table: None,
-                log_level: LogLevel::Notice,
-                log_file: None,
-                trap_except: vec![],
-            },
+            globals: Globals { backend: Backend::Nft, ..Globals::default() },
             doors: vec![
                 door("ssh", Some(opening(&[Protocol::Tcp], &[(22, 22)], None))),
                 door("legacy", None),

@@ -7,15 +7,9 @@ use super::opening;
 use super::options::Options;
 use super::value::{address, boolean, choice, commas, seconds, step, tcp_flags};
 use crate::config::error::{Fault, quoted};
-use crate::config::{Commands, Door, MAX_COMMAND, MAX_NAME, MAX_OPEN_TIME_S, OnStop};
+use crate::config::{Commands, Door, MAX_COMMAND, MAX_NAME, MAX_OPEN_TIME_S, OPEN_TIME, OnStop};
 use crate::core::door::{self, MAX_SEQ_TIMEOUT_S};
-use crate::core::sequence::{FlagMatch, MAX_STEPS, Sequence, Step};
-
-/// `seq_timeout` if it is not given (knockd's).
-const SEQ_TIMEOUT: Duration = Duration::from_secs(25);
-
-/// `open_time` if it is not given.
-const OPEN_TIME: Duration = Duration::from_secs(30);
+use crate::core::sequence::{MAX_STEPS, Sequence, Step};
 
 /// The command that says to run none, where an empty value would say that nothing is said.
 const NO_COMMAND: &str = "none";
@@ -26,33 +20,41 @@ pub(super) fn read(
     globals_on_stop: OnStop,
     exceptions: &mut Vec<Step>,
 ) -> Result<Door, Fault> {
-    let name = name(options)?;
-    let enabled = options.one("enabled")?.map(boolean).transpose()?.unwrap_or(true);
-    let knock = door::Door {
-        sequence: sequence(options)?,
-        seq_timeout: options
-            .one("seq_timeout")?
-            .map_or(Ok(SEQ_TIMEOUT), |value| seconds(value, 1, MAX_SEQ_TIMEOUT_S))?,
-        tcp_flags: options.one("tcpflags")?.map_or(Ok(FlagMatch::default()), tcp_flags)?,
-        target: options.one("target")?.map(address).transpose()?,
-    };
-    let opening = opening::read(options)?;
-    let (open_time, max_time) = times(options)?;
+    let mut door = Door::named(&name(options)?);
+    if let Some(value) = options.one("enabled")? {
+        door.enabled = boolean(value)?;
+    }
+    door.knock = knock(options)?;
+    door.opening = opening::read(options)?;
+    (door.open_time, door.max_time) = times(options)?;
     close(options)?;
-    let commands = Commands {
+    door.commands = Commands {
         start: command(options, "start_command")?.filter(|line| !line.is_empty()),
         start_6: command(options, "start_command_6")?,
         stop: command(options, "stop_command")?.filter(|line| !line.is_empty()),
         stop_6: command(options, "stop_command_6")?,
     };
-    let starts = [&commands.start, &commands.start_6];
-    if opening.is_none() && starts.iter().all(|start| start.as_deref().unwrap_or("").is_empty()) {
-        return Err(Fault::new(options.name().span, format!("door '{name}' opens nothing"))
+    let starts = [&door.commands.start, &door.commands.start_6];
+    if door.opening.is_none() && starts.iter().all(|start| start.as_deref().unwrap_or("").is_empty()) {
+        return Err(Fault::new(options.name().span, format!("door '{}' opens nothing", door.name))
             .help("give it a dest_port, or a start_command"));
     }
-    let on_stop = on_stop(options)?.unwrap_or(globals_on_stop);
+    door.on_stop = on_stop(options)?.unwrap_or(globals_on_stop);
     trap_except(options, exceptions)?;
-    Ok(Door { name, enabled, knock, opening, open_time, max_time, commands, on_stop })
+    Ok(door)
+}
+
+/// How the door is knocked at.
+fn knock(options: &Options<'_>) -> Result<door::Door, Fault> {
+    let mut knock = door::Door { sequence: sequence(options)?, ..door::Door::default() };
+    if let Some(value) = options.one("seq_timeout")? {
+        knock.seq_timeout = seconds(value, 1, MAX_SEQ_TIMEOUT_S)?;
+    }
+    if let Some(value) = options.one("tcpflags")? {
+        knock.tcp_flags = tcp_flags(value)?;
+    }
+    knock.target = options.one("target")?.map(address).transpose()?;
+    Ok(knock)
 }
 
 fn name(options: &Options<'_>) -> Result<String, Fault> {

@@ -16,16 +16,7 @@ const MAX_TABLE_NAME: usize = 255;
 
 /// Reads the globals, and what the doors take from them.
 pub(super) fn read(options: Option<&Options<'_>>) -> Result<(Globals, OnStop), Fault> {
-    let mut globals = Globals {
-        enabled: false,
-        networks: Vec::new(),
-        devices: Vec::new(),
-        backend: Backend::Auto,
-        nft_table: None,
-        log_level: LogLevel::Notice,
-        log_file: None,
-        trap_except: Vec::new(),
-    };
+    let mut globals = Globals::default();
     let Some(options) = options else { return Ok((globals, OnStop::Shut)) };
 
     if let Some(value) = options.one("enabled")? {

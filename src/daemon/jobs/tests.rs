@@ -3,9 +3,8 @@
 use std::cell::{Cell, RefCell};
 
 use super::*;
-use crate::config::{Commands, OnStop, Opening, PortRange};
-use crate::core::door;
-use crate::core::sequence::{FlagMatch, Protocol, Sequence};
+use crate::config::{Commands, Opening, PortRange};
+use crate::core::sequence::Protocol;
 
 /// What the fake system does when it is asked to start a program.
 type Fate = io::Result<Option<Exit>>;
@@ -81,14 +80,6 @@ fn address(host: u8) -> IpAddr {
 
 fn door(name: &str, opens: bool, commands: Commands) -> Rc<Door> {
     Rc::new(Door {
-        name: name.to_owned(),
-        enabled: true,
-        knock: door::Door {
-            sequence: Sequence::new(),
-            seq_timeout: Duration::from_secs(25),
-            tcp_flags: FlagMatch::SYN,
-            target: None,
-        },
         opening: opens.then(|| Opening {
             protocols: vec![Protocol::Tcp],
             dest_port: vec![PortRange { first: 22, last: 22 }],
@@ -97,7 +88,7 @@ fn door(name: &str, opens: bool, commands: Commands) -> Rc<Door> {
         open_time: None,
         max_time: None,
         commands,
-        on_stop: OnStop::Shut,
+        ..Door::named(name)
     })
 }
 

@@ -268,21 +268,26 @@ fn golden() {
         engine.set_doors(&[Some(door(&["7000"]))], &[]).unwrap();
         engine.set_addresses([V4].into_iter());
         let program = compile(engine, Family::V4);
-        let tail: Vec<_> = program[program.len() - 14..].iter().map(|i| (i.code, i.jt, i.jf, i.k)).collect();
+        let tail: Vec<_> = program[program.len() - 17..].iter().map(|i| (i.code, i.jt, i.jf, i.k)).collect();
         let expected = [
             (0x20, 0, 0, 16),          // ld [16]            destination
             (0x15, 1, 0, 0xcb00_7101), // jeq 203.0.113.1
-            (0x05, 0, 0, 9),           // ja drop
+            (0x05, 0, 0, 11),          // ja to the next section: there is none
             (0x60, 0, 0, 0),           // ld M[0]            flags
-            (0x15, 7, 0, 0x100),       // jeq udp
+            (0x15, 8, 0, 0x100),       // jeq udp
             (0x60, 0, 0, 0),           // ld M[0]
             (0x54, 0, 0, 0x17),        // and fin|syn|rst|ack
             (0x15, 0, 4, 0x02),        // jeq syn
             (0x60, 0, 0, 1),           // ld M[1]            port
-            (0x25, 2, 0, 7256),        // jgt above the last trap
-            (0x35, 3, 0, 6744),        // jge from the first: pass
+            (0x25, 1, 0, 7256),        // jgt above the last trap
+            (0x35, 4, 1, 6744),        // jge from the first: pass
+            (0x05, 0, 0, 0),           // ja: no range is left
+            (0x05, 0, 0, 1),           // ja: no flags are left
+            (0x05, 0, 0, 0),           // ja: no UDP ports
+            (0x05, 0, 0, 1),           // ja drop
+            (0x06, 0, 0, 256),         // pass: ret MAX_HEADERS
+            (0x06, 0, 0, 0),           // drop: ret 0
         ];
-        assert_eq!(tail[..expected.len()], expected, "{tail:x?}");
-        assert_eq!(tail.last(), Some(&(0x06, 0, 0, 0)));
+        assert_eq!(tail, expected, "{tail:x?}");
     });
 }

@@ -1,0 +1,77 @@
+//! The arguments of a command, told apart.
+
+use std::path::{Path, PathBuf};
+
+use super::Failure;
+use crate::config::{self, Config};
+use crate::control::DEFAULT_SOCKET;
+
+/// Where the configuration is unless `--config` says otherwise.
+const DEFAULT_CONFIG: &str = "/etc/config/ketuk";
+
+/// A command's arguments, told apart.
+#[derive(Debug, Default)]
+pub(super) struct Arguments {
+    pub(super) config: Option<PathBuf>,
+    pub(super) devices: Vec<String>,
+    pub(super) socket: Option<PathBuf>,
+    pub(super) table: Option<String>,
+    pub(super) zone: Option<String>,
+    pub(super) json: bool,
+    pub(super) operands: Vec<String>,
+}
+
+impl Arguments {
+    pub(super) fn parse(
+        command: &str,
+        arguments: &[String],
+        options: &[&str],
+        operands: std::ops::RangeInclusive<usize>,
+    ) -> Result<Self, Failure> {
+        let mut parsed = Self::default();
+        let mut arguments = arguments.iter();
+        while let Some(argument) = arguments.next() {
+            if !argument.starts_with('-') {
+                parsed.operands.push(argument.clone());
+                continue;
+            }
+            let (option, attached) = match argument.split_once('=') {
+                Some((option, value)) => (option, Some(value.to_owned())),
+                None => (argument.as_str(), None),
+            };
+            if !options.contains(&option) {
+                return Err(Failure::Usage(format!("'ketukd {command}' has no option '{option}'")));
+            }
+            if option == "--json" {
+                parsed.json = true;
+                continue;
+            }
+            let value = attached.or_else(|| arguments.next().cloned());
+            let value = value.ok_or_else(|| Failure::Usage(format!("option '{option}' needs a value")))?;
+            match option {
+                "--config" => parsed.config = Some(value.into()),
+                "--device" => parsed.devices.push(value),
+                "--socket" => parsed.socket = Some(value.into()),
+                "--table" => parsed.table = Some(value),
+                _ => parsed.zone = Some(value),
+            }
+        }
+        if operands.contains(&parsed.operands.len()) {
+            return Ok(parsed);
+        }
+        let problem = if parsed.operands.len() < *operands.start() { "few" } else { "many" };
+        Err(Failure::Usage(format!("too {problem} arguments for 'ketukd {command}'")))
+    }
+
+    pub(super) fn config_path(&self) -> &Path {
+        self.config.as_deref().unwrap_or(Path::new(DEFAULT_CONFIG))
+    }
+
+    pub(super) fn config(&self) -> Result<Config, Failure> {
+        config::load(self.config_path()).map_err(|error| Failure::Config(error.to_string()))
+    }
+
+    pub(super) fn socket(&self) -> &Path {
+        self.socket.as_deref().unwrap_or(Path::new(DEFAULT_SOCKET))
+    }
+}

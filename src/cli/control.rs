@@ -1,0 +1,115 @@
+//! The commands that speak to the running daemon.
+
+use std::io::{self, Write as _};
+use std::net::IpAddr;
+
+use super::arguments::Arguments;
+use super::{Failure, Outcome, print};
+use crate::control::message::{Refusal, Request, Verb};
+use crate::control::{client, show};
+
+/// Opens a door by hand.
+pub(super) fn open(arguments: &Arguments) -> Outcome {
+    let seconds = arguments
+        .operands
+        .get(2)
+        .map(|text| text.parse().map_err(|_| Failure::Usage(format!("'{text}' is no number of seconds"))));
+    let (door, address) = (&arguments.operands[0], address(&arguments.operands[1])?.to_string());
+    let request = Request {
+        request: Verb::Open,
+        door: Some(door),
+        address: Some(&address),
+        seconds: seconds.transpose()?,
+    };
+    ask(arguments, &request)
+}
+
+/// Shuts a door by hand.
+pub(super) fn close(arguments: &Arguments) -> Outcome {
+    let address = arguments.operands.get(1).map(|text| address(text)).transpose()?;
+    let address = address.map(|address| address.to_string());
+    let request = Request {
+        request: Verb::Close,
+        door: Some(&arguments.operands[0]),
+        address: address.as_deref(),
+        seconds: None,
+    };
+    ask(arguments, &request)
+}
+
+fn address(text: &str) -> Result<IpAddr, Failure> {
+    text.parse().map_err(|_| Failure::Usage(format!("'{text}' is no address")))
+}
+
+/// Has the configuration read anew.
+pub(super) fn reload(arguments: &Arguments) -> Outcome {
+    ask(arguments, &Request::plain(Verb::Reload))
+}
+
+/// A request whose answer is only done or not.
+fn ask(arguments: &Arguments, request: &Request<'_>) -> Outcome {
+    talk(arguments, request, |_, _| Ok(true))
+}
+
+/// What there is to know.
+pub(super) fn status(arguments: &Arguments) -> Outcome {
+    let mut status = show::Status::default();
+    talk(arguments, &Request::plain(Verb::Status), |kind, json| {
+        status.add(kind, json);
+        Ok(true)
+    })?;
+    let mut text = String::new();
+    if arguments.json { status.json(&mut text) } else { status.text(&mut text) }
+        .expect("a String takes everything");
+    print(&text)
+}
+
+/// Every knock as it is judged.
+pub(super) fn watch(arguments: &Arguments) -> Outcome {
+    talk(arguments, &Request::plain(Verb::Watch), |kind, json| {
+        let mut line = String::new();
+        if arguments.json {
+            show::watch_json(&mut line, kind, json)
+        } else {
+            show::watch(&mut line, kind, json)
+        }
+        .expect("a String takes everything");
+        let mut out = io::stdout().lock();
+        writeln!(out, "{line}")?;
+        out.flush()?;
+        Ok(true)
+    })
+}
+
+/// Asks the daemon; its refusal is the command's failure.
+fn talk(
+    arguments: &Arguments,
+    request: &Request<'_>,
+    mut each: impl FnMut(&str, &str) -> io::Result<bool>,
+) -> Outcome {
+    let socket = arguments.socket();
+    let mut outcome = Ok(());
+    client::ask(socket, request, |kind, json| {
+        if kind == "error" {
+            outcome = Err(refusal(json));
+            return Ok(false);
+        }
+        if kind == "ok" { Ok(false) } else { each(kind, json) }
+    })
+    .map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+            Failure::Failed(format!("no daemon answers at {}: is 'ketukd run' running?", socket.display()))
+        }
+        _ => Failure::Failed(format!("{}: {error}", socket.display())),
+    })?;
+    outcome
+}
+
+fn refusal(json: &str) -> Failure {
+    let mut unescaped = vec![0; json.len()];
+    match serde_json_core::from_str_escaped::<Refusal<'_>>(json, &mut unescaped) {
+        Ok((Refusal { code: 2, message }, _)) => Failure::Config(message.to_owned()),
+        Ok((Refusal { message, .. }, _)) => Failure::Failed(message.to_owned()),
+        Err(_) => Failure::Failed(format!("the daemon's answer cannot be read: {json}")),
+    }
+}

@@ -1,0 +1,103 @@
+//! `ketukd`'s command line.
+
+mod arguments;
+mod control;
+mod ruleset;
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use arguments::Arguments;
+
+use crate::daemon::run::{self, Options};
+
+const USAGE: &str = "\
+ketukd opens a port to whoever knocks right, and shuts it again.
+
+usage:
+  ketukd run [--config FILE] [--device DEV]... [--socket PATH]
+                                  run in the foreground
+  ketukd check [--config FILE]    read the configuration, say what is wrong with it
+  ketukd ruleset [--config FILE] [--table 'FAMILY NAME'] [--zone ZONE]
+                                  the sets and rules that the firewall must contain, for nft -f
+  ketukd status [--json]          doors, who is in, counters
+  ketukd open DOOR ADDRESS [SECONDS]
+                                  open a door by hand; 0 seconds: until it is closed
+  ketukd close DOOR [ADDRESS]     shut a door, for one address or for all
+  ketukd reload                   read the configuration anew
+  ketukd watch [--json]           every knock as it is judged
+  ketukd --version | --help
+
+status, open, close, reload and watch take --socket PATH too.
+exit codes: 0 done, 1 it failed, 2 wrong usage or configuration
+";
+
+/// What ended a command other than well.
+enum Failure {
+    /// Exit code 1.
+    Failed(String),
+    /// Exit code 2: the configuration.
+    Config(String),
+    /// Exit code 2: the command line.
+    Usage(String),
+}
+
+type Outcome = Result<(), Failure>;
+
+/// Runs the command that the arguments (without the program's name) ask for.
+pub fn main(arguments: impl Iterator<Item = String>) -> ExitCode {
+    let (code, message) = match command(arguments) {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(Failure::Failed(message)) => (1, message),
+        Err(Failure::Config(message)) => (2, message),
+        Err(Failure::Usage(message)) => (2, format!("{message}\ntry 'ketukd --help'")),
+    };
+    eprintln!("ketukd: {message}");
+    ExitCode::from(code)
+}
+
+fn command(mut arguments: impl Iterator<Item = String>) -> Outcome {
+    let Some(name) = arguments.next() else { return Err(Failure::Usage("which command?".to_owned())) };
+    let rest: Vec<String> = arguments.collect();
+    let parse = |options: &[&str], operands| Arguments::parse(&name, &rest, options, operands);
+    match name.as_str() {
+        "run" => run(&parse(&["--config", "--device", "--socket"], 0..=0)?),
+        "check" => check(&parse(&["--config"], 0..=0)?),
+        "ruleset" => ruleset::print(&parse(&["--config", "--table", "--zone"], 0..=0)?),
+        "status" => control::status(&parse(&["--socket", "--json"], 0..=0)?),
+        "open" => control::open(&parse(&["--socket"], 2..=3)?),
+        "close" => control::close(&parse(&["--socket"], 1..=2)?),
+        "reload" => control::reload(&parse(&["--socket"], 0..=0)?),
+        "watch" => control::watch(&parse(&["--socket", "--json"], 0..=0)?),
+        "--version" | "-V" => print(&format!("ketukd {}\n", env!("CARGO_PKG_VERSION"))),
+        "--help" | "-h" | "help" => print(USAGE),
+        _ => Err(Failure::Usage(format!("there is no command '{name}'"))),
+    }
+}
+
+fn run(arguments: &Arguments) -> Outcome {
+    let options = Options {
+        config: arguments.config_path().to_owned(),
+        devices: arguments.devices.clone(),
+        socket: arguments.socket().to_owned(),
+    };
+    run::run(options).map_err(|error| match error.exit_code() {
+        2 => Failure::Config(error.to_string()),
+        _ => Failure::Failed(error.to_string()),
+    })
+}
+
+fn check(arguments: &Arguments) -> Outcome {
+    let config = arguments.config()?;
+    let enabled = config.doors.iter().filter(|door| door.enabled).count();
+    let (doors, off) = (config.doors.len(), config.doors.len() - enabled);
+    print(&format!("{}: fine: {doors} doors, {off} of them disabled\n", arguments.config_path().display()))
+}
+
+/// Prints to standard output; a closed pipe is not an error worth a word.
+fn print(text: &str) -> Outcome {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::Failed(error.to_string())),
+        _ => Ok(()),
+    }
+}

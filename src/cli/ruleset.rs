@@ -1,0 +1,40 @@
+//! `ketukd ruleset`.
+
+use super::arguments::Arguments;
+use super::{Failure, Outcome};
+use crate::config::{Family, Table};
+use crate::firewall::ruleset::{self, Zone};
+
+/// Prints what the firewall must contain.
+pub(super) fn print(arguments: &Arguments) -> Outcome {
+    let config = arguments.config()?;
+    let table = match &arguments.table {
+        Some(text) => table(text)?,
+        None => config
+            .globals
+            .nft_table
+            .clone()
+            .unwrap_or_else(|| Table { family: Family::Inet, name: "fw4".to_owned() }),
+    };
+    let zone = arguments.zone.as_deref().unwrap_or("wan");
+    let zone = Zone::new(zone).ok_or_else(|| Failure::Usage(format!("'{zone}' is no zone name")))?;
+    let mut text = String::new();
+    ruleset::write(&mut text, &config, &table, zone).expect("a String takes everything");
+    super::print(&text)
+}
+
+/// `FAMILY NAME`, or a name alone for family inet.
+fn table(text: &str) -> Result<Table, Failure> {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let (family, name) = match words[..] {
+        [name] | ["inet", name] => (Family::Inet, name),
+        ["ip", name] => (Family::Ip, name),
+        ["ip6", name] => (Family::Ip6, name),
+        _ => return Err(Failure::Usage(format!("'{text}' is no table: 'inet NAME', 'ip NAME', 'ip6 NAME'"))),
+    };
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-./".contains(&byte);
+    if name.len() > 255 || !name.bytes().all(plain) {
+        return Err(Failure::Usage(format!("'{name}' is no table name")));
+    }
+    Ok(Table { family, name: name.to_owned() })
+}
