@@ -122,6 +122,23 @@ impl Daemon<'_> {
         serde_json::from_str(&self.ask(&["status", "--json"])).expect("JSON")
     }
 
+    /// Whether a door is open for this address, and the firewall has it.
+    pub fn lets_in(&self, door: &str, address: &str) -> bool {
+        self.grant(door, address).is_some_and(|grant| grant["in_firewall"] == true)
+    }
+
+    /// What the status says about an address that a door is open for.
+    pub fn grant(&self, door: &str, address: &str) -> Option<serde_json::Value> {
+        let status = self.status();
+        let grants = status["grants"].as_array().expect("a list");
+        grants.iter().find(|grant| grant["door"] == door && grant["address"] == address).cloned()
+    }
+
+    /// Waits until no command waits or runs.
+    pub fn wait_for_commands(&self) {
+        self.wait("all commands have run", |daemon| daemon.status()["daemon"]["commands_pending"] == false);
+    }
+
     /// A counter of the status.
     pub fn counter(&self, name: &str) -> u64 {
         self.status()["counters"][name].as_u64().unwrap_or_else(|| panic!("no counter {name}"))
@@ -140,6 +157,13 @@ impl Daemon<'_> {
     /// Its process.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// How often it has gone to sleep (proc_pid_status(5)): a wake-up each.
+    pub fn times_waited(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("alive");
+        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        line.and_then(|count| count.trim().parse().ok()).expect("a number")
     }
 
     /// Sends it a signal.
