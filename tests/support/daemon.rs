@@ -53,6 +53,14 @@ impl<'h> Start<'h> {
         &mut self.command
     }
 
+    /// Has another program start it, which takes the whole command line as its last arguments.
+    pub fn through(&mut self, program: &[&str]) -> &mut Self {
+        let mut command = Command::new(program[0]);
+        command.args(&program[1..]).arg(self.command.get_program()).args(self.command.get_args());
+        self.command = command;
+        self
+    }
+
     /// Starts it, and waits until it says that it can hear knocks.
     pub fn go(self) -> Daemon<'h> {
         let mut daemon = self.spawn();
@@ -159,7 +167,7 @@ impl Daemon<'_> {
         self.child.id()
     }
 
-    /// How often it has gone to sleep (proc_pid_status(5)): a wake-up each.
+    /// How often it has gone to sleep (`proc_pid_status(5)`): a wake-up each.
     pub fn times_waited(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("alive");
         let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
