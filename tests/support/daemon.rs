@@ -168,10 +168,20 @@ impl Daemon<'_> {
     }
 
     /// How often it has gone to sleep (`proc_pid_status(5)`): a wake-up each.
-    pub fn times_waited(&self) -> u64 {
+    fn times_waited(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("alive");
         let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
         line.and_then(|count| count.trim().parse().ok()).expect("a number")
+    }
+
+    /// `body` does not wake it. A link that has just come up may, so the body has more than one try; whatever
+    /// it does itself happens each time.
+    pub fn sleeps_through(&self, what: &str, mut body: impl FnMut()) {
+        self.wait(&format!("it sleeps through {what}"), |daemon| {
+            let before = daemon.times_waited();
+            body();
+            daemon.times_waited() == before
+        });
     }
 
     /// Sends it a signal.
