@@ -16,7 +16,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use super::backend::{Backend, BackendError};
 use super::devices::{ANY, Devices, Filters};
 use super::gate::Gate;
-use super::porter::Porter;
+use super::porter::{Porter, tell_closed};
 use super::slots::never_traps;
 use super::sweep;
 use crate::config::{self, Config, MAX_DEVICES};
@@ -94,6 +94,8 @@ impl fmt::Display for StartError {
 pub fn run(options: Options) -> Result<(), StartError> {
     let config = config::load(&options.config).map_err(StartError::Config)?;
     start_log(&config);
+    // Before anything changes: the sweep would take the rules of a daemon that lives.
+    Server::check_free(&options.socket).map_err(StartError::Control)?;
     let signals = block_signals().map_err(|error| StartError::Socket("a signal descriptor", error))?;
     let keyed = RandomState::new();
     let mut tables = TABLES.lock().unwrap_or_else(PoisonError::into_inner);
@@ -145,7 +147,7 @@ impl Daemon<'_> {
             let deadlines = [self.porter.next_deadline(), server.next_deadline()];
             let ready = self.wait(server, deadlines.into_iter().flatten().min());
             let now = now();
-            if ready.signals && !self.on_signals(now) {
+            if ready.signals && !self.on_signals(server, now) {
                 return;
             }
             if ready.links {
@@ -198,11 +200,13 @@ impl Daemon<'_> {
     }
 
     /// Whether to go on.
-    fn on_signals(&mut self, now: Instant) -> bool {
+    fn on_signals(&mut self, server: &mut Server, now: Instant) -> bool {
         while let Ok(Some(info)) = self.signals.read_signal() {
             match i32::try_from(info.ssi_signo).map(Signal::try_from) {
                 Ok(Ok(Signal::SIGHUP)) => {
-                    if let Err(error) = self.reload(now) {
+                    // The file may have been rotated away, whatever the configuration is worth.
+                    set_log(&self.config);
+                    if let Err(error) = self.reload(server, now) {
                         error!("the configuration stays as it was: {error}");
                     }
                 }
@@ -215,7 +219,7 @@ impl Daemon<'_> {
     }
 
     /// Reads the configuration anew. A wrong one changes nothing.
-    pub(super) fn reload(&mut self, now: Instant) -> Result<(), StartError> {
+    pub(super) fn reload(&mut self, server: &mut Server, now: Instant) -> Result<(), StartError> {
         info!("re-reading config file: {}", self.options.config.display());
         let config = config::load(&self.options.config).map_err(StartError::Config)?;
         self.porter.gate.backend().check(&config).map_err(StartError::Backend)?;
@@ -231,7 +235,9 @@ impl Daemon<'_> {
         }
         let Porter { slots, gate, counters, .. } = &mut self.porter;
         let new = slots.with(&config);
-        gate.change_doors(now, counters, slots, &new);
+        gate.change_doors(now, counters, (slots, &new), |door, grant| {
+            tell_closed(server, now, door, grant, "reload");
+        });
         *slots = new;
         if let Some(devices) = devices {
             self.devices = devices;
