@@ -81,7 +81,8 @@ impl Packet<'_> {
         }
         frame.extend_from_slice(self.payload);
         // The pseudo header: both addresses, the protocol, the segment's length.
-        let pseudo = add(0, &frame[ETHERNET + 12..ETHERNET + 20]) + if is_udp { 17 } else { 6 } + segment as u64;
+        let pseudo =
+            add(0, &frame[ETHERNET + 12..ETHERNET + 20]) + if is_udp { 17 } else { 6 } + segment as u64;
         let sum = fold(add(pseudo, &frame[ETHERNET + IP..]));
         let at = ETHERNET + IP + if is_udp { 6 } else { 16 };
         frame[at..at + 2].copy_from_slice(&sum.to_be_bytes());
@@ -91,7 +92,9 @@ impl Packet<'_> {
 /// The Internet checksum (RFC 1071) of more bytes.
 fn add(sum: u64, bytes: &[u8]) -> u64 {
     let words = bytes.chunks(2);
-    sum + words.map(|word| u64::from(word[0]) << 8 | word.get(1).map_or(0, |low| u64::from(*low))).sum::<u64>()
+    sum + words
+        .map(|word| u64::from(word[0]) << 8 | word.get(1).map_or(0, |low| u64::from(*low)))
+        .sum::<u64>()
 }
 
 fn fold(mut sum: u64) -> u16 {

@@ -26,7 +26,13 @@ impl Observer {
     }
 
     /// Waits up to `time` for news; tells `opened` each address among `candidates` that came into a set, and when.
-    pub fn wait(&mut self, time: Duration, first: Ipv4Addr, count: u32, mut opened: impl FnMut(u32, u64)) -> io::Result<()> {
+    pub fn wait(
+        &mut self,
+        time: Duration,
+        first: Ipv4Addr,
+        count: u32,
+        mut opened: impl FnMut(u32, u64),
+    ) -> io::Result<()> {
         socket::wait(&self.fd, time)?;
         while let Some(mut news) = socket::receive(&self.fd, &mut self.buffer)? {
             let when = now();

@@ -55,7 +55,8 @@ impl Paced {
     ) -> io::Result<Self> {
         socket::sleep_exactly();
         let batch = (rate / TICKS).clamp(1, BATCH);
-        let mut frames = vec![Vec::with_capacity(crate::frame::MAX_FRAME); usize::try_from(batch).expect("a batch")];
+        let mut frames =
+            vec![Vec::with_capacity(crate::frame::MAX_FRAME); usize::try_from(batch).expect("a batch")];
         let start = now();
         let mut sent = 0;
         while sent < count {
@@ -63,7 +64,8 @@ impl Paced {
             for (frame, index) in frames[..size].iter_mut().zip(sent..) {
                 write(frame, index);
             }
-            let due = start + u64::try_from(u128::from(sent) * 1_000_000_000 / u128::from(rate)).expect("hours");
+            let due =
+                start + u64::try_from(u128::from(sent) * 1_000_000_000 / u128::from(rate)).expect("hours");
             if now() < due {
                 sleep_until(due);
             }

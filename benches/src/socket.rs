@@ -32,7 +32,12 @@ pub fn sleep_until(ns: u64) {
     };
     // SAFETY: the pointer is to a live value; no remainder is asked for.
     unsafe {
-        libc::clock_nanosleep(libc::CLOCK_MONOTONIC, libc::TIMER_ABSTIME, &raw const moment, std::ptr::null_mut());
+        libc::clock_nanosleep(
+            libc::CLOCK_MONOTONIC,
+            libc::TIMER_ABSTIME,
+            &raw const moment,
+            std::ptr::null_mut(),
+        );
     }
 }
 
@@ -59,7 +64,9 @@ pub fn packet_socket(device: &str) -> io::Result<OwnedFd> {
         return Err(io::Error::last_os_error());
     }
     // SAFETY: no pointers; the descriptor is new and owned by nobody else.
-    let fd = unsafe { OwnedFd::from_raw_fd(cerr(libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0))?) };
+    let fd = unsafe {
+        OwnedFd::from_raw_fd(cerr(libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0))?)
+    };
     set(&fd, libc::SOL_PACKET, libc::PACKET_QDISC_BYPASS, 1)?;
     // SAFETY: a plain C structure of integers, for which all zero is a value.
     let mut address: libc::sockaddr_ll = unsafe { mem::zeroed() };
@@ -75,7 +82,8 @@ pub fn nftables_events() -> io::Result<OwnedFd> {
     const NFTABLES: c_int = 7;
     let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
     // SAFETY: no pointers; the descriptor is new and owned by nobody else.
-    let fd = unsafe { OwnedFd::from_raw_fd(cerr(libc::socket(libc::AF_NETLINK, kind, libc::NETLINK_NETFILTER))?) };
+    let fd =
+        unsafe { OwnedFd::from_raw_fd(cerr(libc::socket(libc::AF_NETLINK, kind, libc::NETLINK_NETFILTER))?) };
     // SAFETY: a plain C structure of integers, for which all zero is a value.
     let mut address: libc::sockaddr_nl = unsafe { mem::zeroed() };
     address.nl_family = u16::try_from(libc::AF_NETLINK).expect("a family");
@@ -88,10 +96,8 @@ pub fn nftables_events() -> io::Result<OwnedFd> {
 /// Waits until there is something to read, or for `time`.
 pub fn wait(fd: &OwnedFd, time: Duration) -> io::Result<()> {
     let mut polled = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-    let time = libc::timespec {
-        tv_sec: time.as_secs().cast_signed(),
-        tv_nsec: i64::from(time.subsec_nanos()),
-    };
+    let time =
+        libc::timespec { tv_sec: time.as_secs().cast_signed(), tv_nsec: i64::from(time.subsec_nanos()) };
     // SAFETY: one live pollfd, one live timespec, no signal mask.
     cerr(unsafe { libc::ppoll(&raw mut polled, 1, &raw const time, std::ptr::null()) })?;
     Ok(())
