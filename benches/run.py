@@ -21,7 +21,7 @@ import time
 
 ROUTER, SENDER = f"ketuk-bench-r{os.getpid()}", f"ketuk-bench-s{os.getpid()}"
 ROUTER_DEVICE, SENDER_DEVICE = "r0", "s0"
-ADDRESS = "10.9.0.1"
+ADDRESS, ADDRESS_6 = "10.9.0.1", "fd09::1"
 KNOCKERS = "10.9.1.0"  # and those after it
 SCANNERS = "10.9.200."
 
@@ -77,6 +77,7 @@ def network():
             run("ip", "-n", namespace, "address", "add", f"{address}/16", "dev", device)
             run("ip", "-n", namespace, "link", "set", device, "up")
             run("ip", "-n", namespace, "link", "set", "lo", "up")
+        run("ip", "-n", ROUTER, "address", "add", f"{ADDRESS_6}/64", "dev", ROUTER_DEVICE, "nodad")
         # As on a router: what is for strangers goes to the provider.
         run("ip", "-n", ROUTER, "route", "add", "default", "via", "10.9.0.2")
         yield
@@ -230,7 +231,7 @@ class Bench:
     def flood(self, rate, seconds, **values):
         """A whole flood; what was sent, at what rate, and how much of it arrived."""
         before = arrived()
-        sent = self.load("flood", to=ADDRESS, rate=rate, count=int(rate * seconds), **values)
+        sent = self.load("flood", rate=rate, count=int(rate * seconds), **{"to": ADDRESS, **values})
         return self.checked(sent, rate, arrived() - before)
 
     def checked(self, sent, rate, came):
@@ -292,8 +293,8 @@ class Bench:
         million = 100_000 if self.quick else 1_000_000
         with self.daemon(name) as daemon:
             figures = [daemon.rss()]
-            for seed in (1, 2):
-                self.flood(100_000, million / 100_000, port=DOORS["ssh"][0], seed=seed)
+            for seed, to in ((1, ADDRESS), (2, ADDRESS), (3, ADDRESS_6)):
+                self.flood(100_000, million / 100_000, port=DOORS["ssh"][0], seed=seed, to=to)
                 time.sleep(1)
                 figures.append(daemon.rss())
             return figures
@@ -364,7 +365,7 @@ def measure(bench):
         row(f"{what}: processor", **{name: percent(figures["cpu"]) for name, figures in floods.items()})
 
     memory = {name: bench.memory(name) for name in both}
-    for index, what in enumerate(("before", "after one million forged sources", "after two million")):
+    for index, what in enumerate(("before", "after one million forged sources", "after two million", "after a million more, of IPv6")):
         row(f"resident memory {what}", **{name: f"{figures[index]:,} kB" for name, figures in memory.items()})
 
     for what, rate, values in OTHER_FLOODS:

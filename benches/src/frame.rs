@@ -1,6 +1,6 @@
-//! Ethernet frames with an IPv4 packet inside, as they are on the wire.
+//! Ethernet frames with an IP packet inside, as they are on the wire.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 /// Where `run.py` lets the router's side of the cable live.
@@ -8,7 +8,8 @@ const ROUTER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const SENDER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
 
 const ETHERNET: usize = 14;
-const IP: usize = 20;
+const IPV4: usize = 20;
+const IPV6: usize = 40;
 
 /// Longest frame: Ethernet's.
 pub const MAX_FRAME: usize = 1514;
@@ -39,9 +40,10 @@ impl FromStr for Protocol {
 
 /// What a packet says.
 pub struct Packet<'a> {
-    pub source: Ipv4Addr,
+    /// Of the destination's family.
+    pub source: IpAddr,
     pub source_port: u16,
-    pub destination: Ipv4Addr,
+    pub destination: IpAddr,
     pub port: u16,
     pub sequence_number: u32,
     pub protocol: Protocol,
@@ -52,21 +54,34 @@ impl Packet<'_> {
     /// Writes the frame in the place of what was in `frame`.
     pub fn write(&self, frame: &mut Vec<u8>) {
         let is_udp = self.protocol == Protocol::Udp;
+        let protocol = if is_udp { 17 } else { 6 };
         let segment = if is_udp { 8 } else { 20 } + self.payload.len();
         let len = |bytes: usize| u16::try_from(bytes).expect("a frame is at most 1514 bytes").to_be_bytes();
 
         frame.clear();
         frame.extend_from_slice(&ROUTER_MAC);
         frame.extend_from_slice(&SENDER_MAC);
-        frame.extend_from_slice(&[8, 0]);
-
-        frame.extend_from_slice(&[0x45, 0]);
-        frame.extend_from_slice(&len(IP + segment));
-        frame.extend_from_slice(&[0, 0, 0x40, 0, 64, if is_udp { 17 } else { 6 }, 0, 0]);
-        frame.extend_from_slice(&self.source.octets());
-        frame.extend_from_slice(&self.destination.octets());
-        let sum = fold(add(0, &frame[ETHERNET..]));
-        frame[ETHERNET + 10..ETHERNET + 12].copy_from_slice(&sum.to_be_bytes());
+        let (header, addresses) = match (self.source, self.destination) {
+            (IpAddr::V4(source), IpAddr::V4(destination)) => {
+                frame.extend_from_slice(&[0x08, 0x00, 0x45, 0]);
+                frame.extend_from_slice(&len(IPV4 + segment));
+                frame.extend_from_slice(&[0, 0, 0x40, 0, 64, protocol, 0, 0]);
+                frame.extend_from_slice(&source.octets());
+                frame.extend_from_slice(&destination.octets());
+                let sum = fold(add(0, &frame[ETHERNET..]));
+                frame[ETHERNET + 10..ETHERNET + 12].copy_from_slice(&sum.to_be_bytes());
+                (IPV4, 8)
+            }
+            (IpAddr::V6(source), IpAddr::V6(destination)) => {
+                frame.extend_from_slice(&[0x86, 0xdd, 0x60, 0, 0, 0]);
+                frame.extend_from_slice(&len(segment));
+                frame.extend_from_slice(&[protocol, 64]);
+                frame.extend_from_slice(&source.octets());
+                frame.extend_from_slice(&destination.octets());
+                (IPV6, 32)
+            }
+            _ => panic!("a packet has one family"),
+        };
 
         frame.extend_from_slice(&self.source_port.to_be_bytes());
         frame.extend_from_slice(&self.port.to_be_bytes());
@@ -81,10 +96,10 @@ impl Packet<'_> {
         }
         frame.extend_from_slice(self.payload);
         // The pseudo header: both addresses, the protocol, the segment's length.
-        let pseudo =
-            add(0, &frame[ETHERNET + 12..ETHERNET + 20]) + if is_udp { 17 } else { 6 } + segment as u64;
-        let sum = fold(add(pseudo, &frame[ETHERNET + IP..]));
-        let at = ETHERNET + IP + if is_udp { 6 } else { 16 };
+        let start = ETHERNET + header;
+        let pseudo = add(0, &frame[start - addresses..start]) + u64::from(protocol) + segment as u64;
+        let sum = fold(add(pseudo, &frame[start..]));
+        let at = start + if is_udp { 6 } else { 16 };
         frame[at..at + 2].copy_from_slice(&sum.to_be_bytes());
     }
 }

@@ -55,9 +55,9 @@ pub fn run(arguments: &Arguments) -> Result<String> {
             0 => {
                 let Some((_, who, step)) = plan.next() else { break };
                 Packet {
-                    source: Ipv4Addr::from_bits(first.to_bits() + who),
+                    source: Ipv4Addr::from_bits(first.to_bits() + who).into(),
                     source_port: 30_000 + u16::try_from(step)?,
-                    destination: to,
+                    destination: to.into(),
                     port: steps[step],
                     sequence_number: who << 8 | u32::try_from(step)?,
                     protocol: Protocol::Syn,

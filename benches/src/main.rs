@@ -15,7 +15,7 @@ mod random;
 mod sender;
 mod socket;
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::process::ExitCode;
 
 use arguments::Arguments;
@@ -49,7 +49,7 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// `load flood device= to= rate= count= [port=N|random] [proto=syn|ack|udp] [payload=BYTES] [seed=]`
 fn flood(arguments: &Arguments) -> Result<String> {
-    let to: Ipv4Addr = arguments.get("to")?;
+    let to: IpAddr = arguments.get("to")?;
     let port = match arguments.text("port") {
         Some("random") | None => None,
         Some(_) => Some(arguments.get::<u16>("port")?),
@@ -60,7 +60,7 @@ fn flood(arguments: &Arguments) -> Result<String> {
     let mut sender = Sender::open(arguments.text("device").ok_or("device= is missing")?)?;
     let paced = Paced::run(&mut sender, arguments.get("rate")?, arguments.get("count")?, |frame, _| {
         Packet {
-            source: random.source(),
+            source: random.source(to),
             source_port: 1024 + random.below(64_000),
             destination: to,
             port: port.unwrap_or_else(|| 1 + random.below(65_535)),
@@ -75,7 +75,7 @@ fn flood(arguments: &Arguments) -> Result<String> {
 
 /// `load scan device= from= to= rate= order=up|down|SEED`
 fn scan(arguments: &Arguments) -> Result<String> {
-    let (source, destination): (Ipv4Addr, Ipv4Addr) = (arguments.get("from")?, arguments.get("to")?);
+    let (source, destination): (IpAddr, IpAddr) = (arguments.get("from")?, arguments.get("to")?);
     let mut ports: Vec<u16> = (1..=u16::MAX).collect();
     match arguments.text("order") {
         Some("up") => {}

@@ -1,6 +1,6 @@
 //! Random numbers that come again with the same seed.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// SplitMix64: one addition and three multiplications a number, and no bad seed.
 pub struct Random(u64);
@@ -29,12 +29,17 @@ impl Random {
         u16::try_from(u64::from(self.bits()) * u64::from(bound) >> 32).expect("less than bound")
     }
 
-    /// An address that a packet may come from: no network 0, 10 (the benchmark's own), 127, no multicast.
-    pub fn source(&mut self) -> Ipv4Addr {
+    /// An address of the same family that a packet may come from: of IPv4 no network 0, 10 (the benchmark's
+    /// own), 127 and no multicast; of IPv6 global unicast.
+    pub fn source(&mut self, like: IpAddr) -> IpAddr {
+        if like.is_ipv6() {
+            let bits = u128::from(self.next()) << 64 | u128::from(self.next());
+            return IpAddr::V6(Ipv6Addr::from_bits(bits >> 3 | 1 << 125));
+        }
         loop {
             let address = Ipv4Addr::from_bits(self.bits());
             if !matches!(address.octets()[0], 0 | 10 | 127 | 224..) {
-                return address;
+                return IpAddr::V4(address);
             }
         }
     }
