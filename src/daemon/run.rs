@@ -349,7 +349,7 @@ fn device_names(options: &Options, config: &Config) -> Vec<String> {
     let mut names = sources.into_iter().find(|names| !names.is_empty()).cloned().unwrap_or_default();
     if let Some(file) = &options.device_file {
         // Whoever writes it knows the devices of the networks; none is none yet, not all.
-        names = options.devices.clone();
+        names.clone_from(&options.devices);
         names.extend(listed_devices(file));
     } else if names.is_empty() {
         if !config.globals.networks.is_empty() {
