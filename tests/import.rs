@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
@@ -11,7 +12,7 @@ use support::{CLIENT, ROUTER, Scratch, World, ketukd, run, succeeded, wait_until
 
 /// Standard output and standard error of an import, which must succeed.
 fn import(file: &str) -> (String, String) {
-    let output = run(ketukd().to_str().unwrap(), &["import", file]);
+    let output = run(ketukd().to_str().expect("a plain path"), &["import", file]);
     let out = succeeded("ketukd import", &[file], &output);
     (out, String::from_utf8_lossy(&output.stderr).into_owned())
 }
@@ -34,7 +35,7 @@ fn golden() {
         for (extension, got) in [("uci", uci), ("warnings", warnings)] {
             let path = fixture(&format!("{name}.{extension}"));
             if fs::read_to_string(&path).unwrap_or_default() != got {
-                wrong += &format!("=== {path}\n{got}");
+                writeln!(wrong, "=== {path}\n{got}").unwrap();
             }
         }
     }
