@@ -2,6 +2,7 @@
 
 mod arguments;
 mod control;
+mod import;
 mod ruleset;
 
 use std::io::{self, Write as _};
@@ -22,6 +23,7 @@ usage:
                                   the sets and rules that the firewall must contain, for nft -f
   ketukd ruleset --fw4 [--config FILE] [--zone ZONE]
                                   the same as objects for fw4, one option a line
+  ketukd import FILE              knockd.conf as UCI, on standard output
   ketukd status [--json]          doors, who is in, counters
   ketukd open DOOR ADDRESS [SECONDS]
                                   open a door by hand; 0 seconds: until it is closed
@@ -66,6 +68,7 @@ fn command(mut arguments: impl Iterator<Item = String>) -> Outcome {
         "run" => run(&parse(&["--config", "--device", "--device-file", "--socket"], 0..=0)?),
         "check" => check(&parse(&["--config"], 0..=0)?),
         "ruleset" => ruleset::print(&parse(&["--config", "--table", "--zone", "--fw4"], 0..=0)?),
+        "import" => import::print(&parse(&[], 1..=1)?),
         "status" => control::status(&parse(&["--socket", "--json"], 0..=0)?),
         "open" => control::open(&parse(&["--socket"], 2..=3)?),
         "close" => control::close(&parse(&["--socket"], 1..=2)?),

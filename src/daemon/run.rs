@@ -73,7 +73,7 @@ impl StartError {
     /// The exit code: 2 for what the user has to change, 1 for what failed.
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::Backend(BackendError::Forward(_)) | Self::Devices(_) => 2,
+            Self::Config(_) | Self::Devices(_) => 2,
             _ => 1,
         }
     }
@@ -228,7 +228,6 @@ impl Daemon<'_> {
     pub(super) fn reload(&mut self, server: &mut Server, now: Instant) -> Result<(), StartError> {
         info!("re-reading config file: {}", self.options.config.display());
         let config = config::load(&self.options.config).map_err(StartError::Config)?;
-        self.porter.gate.backend().check(&config).map_err(StartError::Backend)?;
         let names = device_names(&self.options, &config);
         let devices =
             if names == self.device_names { None } else { Some(open_devices(&self.options, &config)?) };
@@ -260,7 +259,9 @@ impl Daemon<'_> {
     /// Deletes the rules that a daemon before this one left: they have no timer.
     fn sweep(&self) {
         let Some(iptables) = self.porter.gate.backend().iptables() else { return };
-        for swept in sweep::sweep(iptables, sweep::SWEEP_TIME_LIMIT) {
+        let openings = self.config.doors.iter().filter_map(|door| door.opening.as_ref());
+        let forwards = openings.into_iter().any(|opening| opening.forward.is_some());
+        for swept in sweep::sweep(iptables, forwards, sweep::SWEEP_TIME_LIMIT) {
             if swept.fault.is_some() {
                 warn!("{swept}");
             } else if swept.deleted > 0 {
