@@ -99,11 +99,9 @@ impl<'t> Porter<'t> {
             // It may be there and not enabled.
             let Some(id) = slots.find(name) else { continue };
             let Some(closed) = slots.get(id) else { continue };
-            if gate.shut(now, counters, (id, closed), Some(address)) > 0 {
-                let address = &address.to_string();
-                let event = Event { event: "close", door: name, address, seconds: Some(0), reason: "knock" };
-                server.tell(now, "event", &event);
-            }
+            gate.shut(now, counters, (id, closed), Some(address), |grant| {
+                tell_closed(server, now, closed, grant, "knock");
+            });
         }
     }
 
