@@ -74,8 +74,9 @@ fn a_device_that_was_away_for_a_moment_is_listened_on_again() {
     world.router.ip("link set wan0 up");
     addresses(&world);
     daemon.signal(Signal::SIGCONT);
-    hears(&world, &daemon);
+    // It looks after its devices before it answers.
     assert_eq!(state(&daemon), "listening");
+    hears(&world, &daemon);
 }
 
 #[test]
@@ -100,8 +101,9 @@ fn a_link_that_goes_down_and_up_is_listened_on_again() {
     world.router.ip("link set wan0 up");
     addresses(&world);
     daemon.signal(Signal::SIGCONT);
-    hears(&world, &daemon);
+    // It looks after its devices before it answers.
     assert_eq!(state(&daemon), "listening");
+    hears(&world, &daemon);
 }
 
 #[test]
