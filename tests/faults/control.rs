@@ -127,6 +127,7 @@ fn clients_that_say_nothing_are_in_nobodys_way() {
     let late = answers.filter(|answer| answer.contains("the request did not come in time")).count();
     assert!(late >= 7, "{late}");
     daemon.ask(&["status"]);
+    daemon.wait_until_idle();
 }
 
 #[test]
@@ -168,6 +169,7 @@ fn garbage_is_answered() {
         assert!(line.contains(answer), "{line}");
     }
     daemon.ask(&["status"]);
+    daemon.wait_until_idle();
 }
 
 #[test]
