@@ -87,6 +87,8 @@ pub struct Device<'a> {
 pub struct Door<'a> {
     /// Its name.
     pub name: &'a str,
+    /// `open`, or `close` for one whose knock shuts others.
+    pub action: &'a str,
     /// Steps of its sequence.
     pub steps: usize,
     /// Seconds it opens for; none: until it is shut.

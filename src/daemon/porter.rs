@@ -72,6 +72,9 @@ impl<'t> Porter<'t> {
     fn open(&mut self, server: &mut Server, now: Instant, id: DoorId, probe: &Probe) {
         let Some(door) = self.slots.get(id).cloned() else { return };
         let address = probe.source;
+        if !door.closes.is_empty() {
+            return self.close(server, now, &door, address);
+        }
         let entry = self.gate.open(now, &mut self.counters, (id, &door), address, door.open_time);
         let seconds = door.open_time.map(|time| time.as_secs());
         let (event, reason) = match entry {
@@ -87,6 +90,19 @@ impl<'t> Porter<'t> {
             }
         };
         tell_event(server, now, (event, reason), (&door.name, address), seconds);
+    }
+
+    /// A door was knocked at whose knock shuts others.
+    fn close(&mut self, server: &mut Server, now: Instant, door: &Door, address: IpAddr) {
+        let Self { gate, slots, counters, .. } = self;
+        for name in &door.closes {
+            // It may be there and not enabled.
+            let Some(id) = slots.find(name) else { continue };
+            let Some(closed) = slots.get(id) else { continue };
+            gate.shut(now, counters, (id, closed), Some(address), |grant| {
+                tell_closed(server, now, closed, grant, "knock");
+            });
+        }
     }
 
     /// Logs a judgement in knockd's words, and tells whoever watches.

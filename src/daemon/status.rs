@@ -69,6 +69,7 @@ impl Daemon<'_> {
                 "door",
                 &message::Door {
                     name: &door.name,
+                    action: if door.closes.is_empty() { "open" } else { "close" },
                     steps: door.knock.sequence.len(),
                     open_time: door.open_time.map(|time| time.as_secs()),
                     open: self.porter.gate.grants().iter().filter(|grant| grant.door == id).count(),
@@ -106,6 +107,10 @@ impl Daemon<'_> {
         let address = address.ok_or((2, "which address?".to_owned()))?;
         let Porter { slots, gate, counters, .. } = &mut self.porter;
         let door = slots.get(id).cloned().expect("just found");
+        if !door.closes.is_empty() {
+            let names = door.closes.join(", ");
+            return Err((2, format!("door '{}' opens nothing, its knock shuts: {names}", door.name)));
+        }
         // `max_time` bounds what clients may ask for; who may use this socket may do as he likes.
         let time = match request.seconds {
             Some(0) => None,
