@@ -21,5 +21,5 @@ bench:
 
 # The core alone, by criterion; its figures follow the table.
 bench-core:
-	scripts/cargo.sh bench --quiet --manifest-path benches/Cargo.toml -- --output-format bencher 2>/dev/null | \
+	scripts/cargo.sh bench --quiet --manifest-path benches/Cargo.toml --bench core -- --output-format bencher 2>/dev/null | \
 		python3 benches/core_table.py $(BENCH_RESULTS)
