@@ -229,9 +229,14 @@ impl Daemon<'_> {
         if globals(&config) != globals(&self.config) {
             warn!("another backend or table is used only after a restart");
         }
-        let Porter { slots, gate, counters, .. } = &mut self.porter;
+        let Porter { slots, gate, counters, recents, .. } = &mut self.porter;
         let new = slots.with(&config);
         gate.change_doors(now, counters, slots, &new);
+        for (id, old) in slots.iter() {
+            if new.get(id).is_none_or(|new| new.name != old.name) {
+                recents.forget(id);
+            }
+        }
         *slots = new;
         if let Some(devices) = devices {
             self.devices = devices;
