@@ -34,7 +34,7 @@ function section(values) {
 	const lines = [ 'config %s'.format(values['.type']) + (values['.anonymous'] ? '' : ' ' + quoted(values['.name'])) ];
 
 	for (const name in values)
-		if (name.charAt(0) != '.' && values[name] != null && values[name] !== '')
+		if (name.charAt(0) != '.' && values[name] !== '')
 			lines.push(...(Array.isArray(values[name])
 				? values[name].map(value => '\tlist %s %s'.format(name, quoted(value)))
 				: [ '\toption %s %s'.format(name, quoted(values[name])) ]));
@@ -52,8 +52,15 @@ return baseclass.extend({
 		return (seconds != null ? callOpen(door, address, seconds) : callOpen(door, address)).then(done);
 	},
 
-	/* The configuration with what the form has changed and not yet saved, as text. */
-	pending: () => uci.sections('ketuk').map(section).join('\n'),
+	/* Every section with what the form has changed and not yet saved: LuCI's own list keeps what was deleted. */
+	sections: () => uci.sections('ketuk').map(values => Object.fromEntries(Object.entries(values)
+		.map(([ name, value ]) => [ name, name.charAt(0) == '.' ? value : uci.get('ketuk', values['.name'], name) ])
+		.filter(([ , value ]) => value != null))),
+
+	/* The same as the text of the file. */
+	pending() {
+		return this.sections().map(section).join('\n');
+	},
 
 	/* Whether the daemon would take it. */
 	checkPending() {

@@ -75,7 +75,7 @@ return baseclass.extend({
 		};
 
 		section.handleAdd = function(ev, name) {
-			const problem = rules.name(name) ?? (uci.get('ketuk', name) ? _('The name %s is taken').format(name) : null);
+			const problem = rules.name(name) ?? (daemon.sections().some(values => values['.name'] == name) ? _('The name %s is taken').format(name) : null);
 
 			if (problem == null)
 				return handleAdd.apply(this, arguments);
@@ -87,7 +87,8 @@ return baseclass.extend({
 	/* Saves a section's dialog only if the daemon would take the whole. */
 	guardDialog(section, extra) {
 		section.addModalOptions = function(modal, section_id) {
-			const before = Object.assign({}, uci.get('ketuk', section_id));
+			const options = () => daemon.sections().find(values => values['.name'] == section_id) ?? {};
+			const before = options();
 
 			modal.map.save = function() {
 				const node = this.root.parentNode;
@@ -96,9 +97,7 @@ return baseclass.extend({
 
 				return form.Map.prototype.save.call(this, () => daemon.checkPending().catch(error => {
 					/* As it was, so that leaving the dialog leaves nothing behind. */
-					const now = uci.get('ketuk', section_id) ?? {};
-
-					for (const name of new Set([ ...Object.keys(before), ...Object.keys(now) ]))
+					for (const name of new Set([ ...Object.keys(before), ...Object.keys(options()) ]))
 						if (name.charAt(0) != '.')
 							uci.set('ketuk', section_id, name, before[name] ?? null);
 
@@ -113,8 +112,14 @@ return baseclass.extend({
 		};
 	},
 
-	/* The same for the page. */
-	save(map) {
-		return map.save(() => daemon.checkPending());
+	/* The same for the page, of one map or of several. */
+	save(maps) {
+		const [ first, ...others ] = maps;
+
+		return first.save(() => Promise.all(others.map(map => {
+			map.checkDepends();
+			return map.parse();
+		})).then(() => daemon.checkPending()))
+			.then(() => Promise.all(others.map(map => map.load().then(() => map.reset()))));
 	}
 });

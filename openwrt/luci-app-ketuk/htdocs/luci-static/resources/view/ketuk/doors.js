@@ -189,6 +189,9 @@ return view.extend({
 			function(section_id, value) {
 				const other = name => this.section.formvalue(section_id, name);
 
+				if (other('_where') == 'router' && !rules.words(value).length)
+					return _('Name the ports to open');
+
 				return rules.ports(value) ?? rules.opening({
 					proto: other('proto'),
 					dest_port: value,
@@ -256,14 +259,17 @@ return view.extend({
 	render([ hints ]) {
 		const map = new form.Map('ketuk', _('Doors'), _('A door is shut to everybody. It opens for the address from which somebody has knocked at the right ports in the right order, for that address alone, for a while.'));
 
-		this.map = map;
-		this.renderGlobals(map);
+		/* Apart, so that a door's dialog does not undo what is not yet saved here. */
+		const service = new form.Map('ketuk');
+
+		this.maps = [ service, map ];
+		this.renderGlobals(service);
 		this.renderDoors(map, knownHosts(hints));
 
-		return map.render();
+		return Promise.all(this.maps.map(part => part.render())).then(parts => E([], parts));
 	},
 
 	handleSave() {
-		return page.save(this.map);
+		return page.save(this.maps);
 	}
 });

@@ -97,12 +97,12 @@ return view.extend({
 			'click': ui.createHandlerFn(view, 'handleInvite', section_id)
 		}, [ _('Show') ]);
 
-		this.map = map;
+		this.maps = [ map ];
 
 		return map.render();
 	},
 
 	handleSave() {
-		return page.save(this.map);
+		return page.save(this.maps);
 	}
 });
