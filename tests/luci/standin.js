@@ -122,7 +122,8 @@
 	const call = Object.fromEntries([ 'get', 'add', 'set', 'delete', 'order', 'apply' ].map(method =>
 		[ method, (args) => rpc.declare({ object: 'uci', method, params: Object.keys(args) })(...Object.values(args)) ]));
 	const configs = {};
-	let operations = [], deleted = {};
+	const operations = [];
+	let deleted = {};
 
 	const uci = {
 		async load(config) {

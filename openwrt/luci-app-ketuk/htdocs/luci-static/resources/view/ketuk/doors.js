@@ -3,7 +3,6 @@
 'require form';
 'require rpc';
 'require uci';
-'require ui';
 'require tools.widgets as widgets';
 'require ketuk.daemon as daemon';
 'require ketuk.page as page';
