@@ -22,6 +22,7 @@ pub mod lane;
 pub mod limit;
 pub mod packet;
 pub mod ports;
+pub mod recent;
 pub mod sequence;
 #[cfg(test)]
 pub(crate) mod testing;
