@@ -12,7 +12,7 @@ use libc::{c_int, c_void, sock_filter, socklen_t};
 
 use super::cerr::cerr;
 use super::filter::{self, Family};
-use crate::core::packet::MAX_HEADERS;
+use crate::core::packet::MAX_PACKET;
 
 /// Packets read with one system call.
 pub const BATCH: usize = 32;
@@ -147,17 +147,18 @@ impl AsFd for Capture {
     }
 }
 
-/// Where packets are read to, made once.
+/// Where packets are read to, made once. Of most the filter hands over the headers alone, so that their
+/// places' other pages stay untouched.
 #[derive(Debug)]
 pub struct Batch {
-    packets: [[u8; MAX_HEADERS]; BATCH],
+    packets: [[u8; MAX_PACKET]; BATCH],
     lengths: [usize; BATCH],
 }
 
 impl Batch {
     /// An empty batch.
     pub const fn new() -> Self {
-        Self { packets: [[0; MAX_HEADERS]; BATCH], lengths: [0; BATCH] }
+        Self { packets: [[0; MAX_PACKET]; BATCH], lengths: [0; BATCH] }
     }
 
     /// Reads what is there, up to [`BATCH`] packets; how many.
@@ -186,7 +187,7 @@ impl Batch {
         };
         let count = usize::try_from(cerr(count)?).expect("cerr has seen the only negative value");
         for (len, header) in self.lengths.iter_mut().zip(&headers[..count]) {
-            *len = usize::try_from(header.msg_len).map_or(MAX_HEADERS, |len| len.min(MAX_HEADERS));
+            *len = usize::try_from(header.msg_len).map_or(MAX_PACKET, |len| len.min(MAX_PACKET));
         }
         Ok(count)
     }
