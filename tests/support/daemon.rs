@@ -1,0 +1,187 @@
+//! `ketukd run` on a host.
+
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::host::Host;
+use super::{Scratch, ketukd, run, succeeded, wait_until};
+
+/// A daemon. It is killed when this is dropped.
+#[derive(Debug)]
+pub struct Daemon<'h> {
+    host: &'h Host,
+    child: Child,
+    config: PathBuf,
+    socket: PathBuf,
+    log: PathBuf,
+}
+
+/// How to start one.
+#[derive(Debug)]
+pub struct Start<'h> {
+    host: &'h Host,
+    config: PathBuf,
+    socket: PathBuf,
+    log: PathBuf,
+    command: Command,
+}
+
+impl<'h> Start<'h> {
+    /// A daemon with this configuration, on device wan0.
+    pub fn new(host: &'h Host, scratch: &Scratch, config: &str) -> Self {
+        Self::on(host, scratch, config, &["wan0"])
+    }
+
+    /// The same, on other devices; none is for the configuration to say.
+    pub fn on(host: &'h Host, scratch: &Scratch, config: &str, devices: &[&str]) -> Self {
+        let config = scratch.write("ketuk.uci", config);
+        let (socket, log) = (scratch.path("ketuk.sock"), scratch.path("ketuk.log"));
+        let mut command = Command::new(ketukd());
+        command.arg("run").arg("--config").arg(&config).arg("--socket").arg(&socket);
+        for device in devices {
+            command.args(["--device", device]);
+        }
+        Self { host, config, socket, log, command }
+    }
+
+    /// The command, to change it.
+    pub fn command(&mut self) -> &mut Command {
+        &mut self.command
+    }
+
+    /// Starts it, and waits until it says that it can hear knocks.
+    pub fn go(self) -> Daemon<'h> {
+        let mut daemon = self.spawn();
+        wait_until("the control socket is there", || {
+            if let Some(status) = daemon.child.try_wait().expect("a child") {
+                panic!("ketukd ended, {status}:\n{}", daemon.log());
+            }
+            std::os::unix::net::UnixStream::connect(&daemon.socket).is_ok()
+        });
+        daemon
+    }
+
+    /// Starts it.
+    pub fn spawn(self) -> Daemon<'h> {
+        let Self { host, config, socket, log, mut command } = self;
+        let file = File::options().create(true).append(true).open(&log).expect("a log file");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
+        let child = host.enter(|| command.spawn()).expect("ketukd");
+        Daemon { host, child, config, socket, log }
+    }
+}
+
+impl Daemon<'_> {
+    /// Starts one with this configuration on wan0, after loading what `ketukd ruleset` prints into the
+    /// host's firewall.
+    pub fn start<'h>(host: &'h Host, scratch: &Scratch, config: &str) -> Daemon<'h> {
+        let start = Start::new(host, scratch, config);
+        host.nft(&ruleset(host, &start.config));
+        start.go()
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).expect("the log file")
+    }
+
+    /// Waits until a line of the log holds this.
+    pub fn wait_for_log(&self, text: &str) {
+        self.wait(&format!("the log says '{text}'"), |daemon| daemon.log().contains(text));
+    }
+
+    /// Waits for something; the log is printed if it does not come.
+    pub fn wait(&self, what: &str, mut done: impl FnMut(&Self) -> bool) {
+        let said = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            wait_until(what, || done(self));
+        }));
+        if let Err(panic) = said {
+            eprintln!("--- the daemon's log\n{}---", self.log());
+            std::panic::resume_unwind(panic);
+        }
+    }
+
+    /// Runs one of its subcommands against it: `control(&["close", "ssh"])`.
+    pub fn control(&self, arguments: &[&str]) -> Output {
+        let socket = self.socket.to_str().expect("a plain path");
+        let arguments: Vec<_> = arguments.iter().copied().chain(["--socket", socket]).collect();
+        self.host.enter(|| run(ketukd().to_str().expect("a plain path"), &arguments))
+    }
+
+    /// Standard output of one that must succeed.
+    pub fn ask(&self, arguments: &[&str]) -> String {
+        succeeded("ketukd", arguments, &self.control(arguments))
+    }
+
+    /// `ketukd status --json`.
+    pub fn status(&self) -> serde_json::Value {
+        serde_json::from_str(&self.ask(&["status", "--json"])).expect("JSON")
+    }
+
+    /// A counter of the status.
+    pub fn counter(&self, name: &str) -> u64 {
+        self.status()["counters"][name].as_u64().unwrap_or_else(|| panic!("no counter {name}"))
+    }
+
+    /// Changes the configuration file; it is read at the next reload.
+    pub fn write_config(&self, text: &str) {
+        fs::write(&self.config, text).expect("the configuration file");
+    }
+
+    /// Where its control socket is.
+    pub fn socket(&self) -> &std::path::Path {
+        &self.socket
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(i32::try_from(self.child.id()).expect("a process id")), signal).expect("alive");
+    }
+
+    /// Whether it runs.
+    pub fn is_alive(&mut self) -> bool {
+        self.child.try_wait().expect("a child").is_none()
+    }
+
+    /// Sends it a signal that ends it, and waits for that; its log.
+    pub fn end(mut self, signal: Signal) -> (ExitStatus, String) {
+        self.signal(signal);
+        let status = self.wait_for_end();
+        (status, self.log())
+    }
+
+    /// Waits for its end.
+    pub fn wait_for_end(&mut self) -> ExitStatus {
+        let mut ended = None;
+        wait_until("the daemon ends", || {
+            ended = self.child.try_wait().expect("a child");
+            ended.is_some()
+        });
+        ended.expect("just seen")
+    }
+}
+
+impl Drop for Daemon<'_> {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- the daemon's log\n{}---", fs::read_to_string(&self.log).unwrap_or_default());
+        }
+    }
+}
+
+/// What `ketukd ruleset` prints for a configuration.
+pub fn ruleset(host: &Host, config: &std::path::Path) -> String {
+    let config = config.to_str().expect("a plain path");
+    host.stdout(ketukd().to_str().expect("a plain path"), &["ruleset", "--config", config])
+}
