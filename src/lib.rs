@@ -12,6 +12,7 @@
 //! values out), [`control`] (the Unix socket), [`log`] and the knocking side, [`client`].
 
 pub mod client;
+pub mod profile;
 pub mod protocol;
 
 #[cfg(target_os = "linux")]

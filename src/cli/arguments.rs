@@ -17,6 +17,7 @@ pub(super) struct Arguments {
     pub(super) socket: Option<PathBuf>,
     pub(super) table: Option<String>,
     pub(super) zone: Option<String>,
+    pub(super) host: Option<String>,
     pub(super) json: bool,
     pub(super) operands: Vec<String>,
 }
@@ -52,6 +53,7 @@ impl Arguments {
                 "--config" => parsed.config = Some(value.into()),
                 "--device" => parsed.devices.push(value),
                 "--socket" => parsed.socket = Some(value.into()),
+                "--host" => parsed.host = Some(value),
                 "--table" => parsed.table = Some(value),
                 _ => parsed.zone = Some(value),
             }

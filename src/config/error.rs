@@ -127,17 +127,14 @@ impl Fault {
 
         // Of a secret nothing is shown; the caret then stands under what stands for it.
         let shown_end = line_start + secret::shown(&text[..line_start], &text[line_start..line_end]);
-        let hidden = if shown_end < line_end { secret::HIDDEN } else { "" };
-        let before = printable(&text[line_start..start.min(shown_end)]);
-        let under = match printable(&text[start.min(shown_end)..end.min(shown_end)]) {
-            nothing if nothing.is_empty() => hidden.to_owned(),
-            under => under,
-        };
-        let after = if under == hidden {
-            String::new()
-        } else {
-            printable(&text[end.min(shown_end)..shown_end]) + hidden
-        };
+        let (shown_start, under_end) = (start.min(shown_end), end.min(shown_end));
+        let before = printable(&text[line_start..shown_start]);
+        let mut under = printable(&text[shown_start..under_end]);
+        let mut after = printable(&text[under_end..shown_end]);
+        if shown_end < line_end {
+            let hidden = if start < shown_end { &mut after } else { &mut under };
+            hidden.push_str(secret::HIDDEN);
+        }
         let caret_column = before.chars().count() + 1;
 
         // Of a long line, the part around the fault.

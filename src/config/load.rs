@@ -49,7 +49,8 @@ pub fn parse(file_name: &str, text: &[u8]) -> Result<Config, Error> {
     if text.len() > MAX_FILE {
         return Err(Error::TooLarge { file: file_name.to_owned() });
     }
-    let mut sections = uci::parse(text).map_err(|refusal| Fault::from(refusal).into_error(file_name, text))?;
+    let mut sections =
+        uci::parse(text).map_err(|refusal| Fault::from(refusal).into_error(file_name, text))?;
     let config = read(&sections).map_err(|fault| fault.into_error(file_name, text));
     sections.iter_mut().for_each(wipe);
     config

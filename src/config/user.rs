@@ -68,7 +68,8 @@ impl User {
     pub fn for_core(&self, doors: DoorSet) -> user::User {
         let mut known = user::User { doors, expires: self.expires, ..user::User::default() };
         for key in &self.keys {
-            let key: &[u8; packet::KEY] = key.bytes().try_into().expect("the configuration checks its length");
+            let key: &[u8; packet::KEY] =
+                key.bytes().try_into().expect("the configuration checks its length");
             // The configuration has at most as many.
             let _ = known.keys.push(packet::Keys::derive(key));
         }

@@ -245,6 +245,11 @@ impl<'t, S: BuildHasher> Auth<'t, S> {
         sequences.clear();
     }
 
+    /// The rules that are the same for all users.
+    pub fn rules(&self) -> Rules {
+        self.rules
+    }
+
     /// The users that are there.
     pub fn users(&self) -> impl Iterator<Item = (UserId, &User)> {
         super::user::users_of(&self.tables.users)
@@ -309,7 +314,13 @@ impl<'t, S: BuildHasher> Auth<'t, S> {
     }
 
     #[cfg(feature = "fwknop")]
-    fn fwknop(&mut self, now: Instant, wall_s: u64, source: IpAddr, packet: &[u8]) -> Result<Request, Refused> {
+    fn fwknop(
+        &mut self,
+        now: Instant,
+        wall_s: u64,
+        source: IpAddr,
+        packet: &[u8],
+    ) -> Result<Request, Refused> {
         let Self { tables: Tables { users, failures, .. }, keyed, hmacs, .. } = self;
         if failures.are_too_many(keyed, now, source) {
             return Err((Refusal::Limited, None));

@@ -66,7 +66,7 @@ pub enum Heard {
 /// The sequences that are good now.
 #[derive(Debug)]
 pub struct Sequences {
-    sequences: heapless::Vec<Current, MAX_SEQUENCES>,
+    all: heapless::Vec<Current, MAX_SEQUENCES>,
     chains: Chains<BUCKETS>,
     /// The window that they were made for.
     window: Option<u64>,
@@ -75,7 +75,7 @@ pub struct Sequences {
 impl Sequences {
     /// None.
     pub const fn new() -> Self {
-        Self { sequences: heapless::Vec::new(), chains: Chains::new(), window: None }
+        Self { all: heapless::Vec::new(), chains: Chains::new(), window: None }
     }
 
     /// Forgets them: the users or the doors changed.
@@ -97,16 +97,16 @@ impl Sequences {
             return;
         }
         self.window = Some(now);
-        self.sequences.clear();
+        self.all.clear();
         self.chains.clear();
         for (user, secrets) in users_of(users) {
             for (door, name) in secrets.doors.iter().filter_map(|door| Some((door, name(door)?))) {
                 for secret in &secrets.totp {
                     for window in now.saturating_sub(1)..=now + 1 {
                         let ports = sequence(secret.bytes(), name, window, range);
-                        let slot = self.sequences.len();
+                        let slot = self.all.len();
                         // A configuration has at most MAX_PAIRS.
-                        if self.sequences.push(Current { ports, user, door, window }).is_ok() {
+                        if self.all.push(Current { ports, user, door, window }).is_ok() {
                             self.chains.link(keyed.hash_one(ports), slot);
                         }
                     }
@@ -117,7 +117,7 @@ impl Sequences {
 
     /// What these ports open: nothing, or one thing.
     pub fn find(&self, keyed: &impl BuildHasher, ports: [u16; STEPS]) -> impl Iterator<Item = Current> + '_ {
-        let found = self.chains.slots(keyed.hash_one(ports)).map(|slot| self.sequences[slot]);
+        let found = self.chains.slots(keyed.hash_one(ports)).map(|slot| self.all[slot]);
         found.filter(move |current| current.ports == ports)
     }
 }
@@ -175,7 +175,8 @@ impl Later {
     }
 
     fn was_heard(&self, port: u16, mark: Mark) -> bool {
-        self.ports[STEPS - 1] == port || self.ports.into_iter().zip(self.marks).any(|known| known == (port, mark))
+        self.ports[STEPS - 1] == port
+            || self.ports.into_iter().zip(self.marks).any(|known| known == (port, mark))
     }
 }
 
@@ -194,7 +195,14 @@ impl LastKnocks {
 
     /// Notes a knock in the range. A wrong one is simply followed by others: it spoils whatever sequence it
     /// falls into, as a trap does.
-    pub fn hear(&mut self, keyed: &impl BuildHasher, now: Instant, source: IpAddr, port: u16, mark: Mark) -> Heard {
+    pub fn hear(
+        &mut self,
+        keyed: &impl BuildHasher,
+        now: Instant,
+        source: IpAddr,
+        port: u16,
+        mark: Mark,
+    ) -> Heard {
         // No door has this number.
         let source = key(DoorId(u8::MAX), source, keyed);
         if let Some((slot, later)) = self.later.find(source, |entry| entry.source == source) {
@@ -255,4 +263,3 @@ impl Default for LastKnocks {
         Self::new()
     }
 }
-

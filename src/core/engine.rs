@@ -15,9 +15,9 @@ use core::num::NonZeroU16;
 
 use super::attempt::{Attempt, Deadline, Mark};
 use super::attempts::{Attempts, TimedOut};
+use super::changing;
 use super::counters::Judged;
 use super::door::{Door, DoorId, MAX_DOORS};
-use super::changing;
 use super::packet::{Probe, Transport};
 use super::ports::{DoorSet, NeverTrap, PortMap, Ports, TooManyPorts};
 use super::time::Instant;
@@ -187,9 +187,14 @@ impl<'t, S: BuildHasher> Engine<'t, S> {
         }
     }
 
+    /// Whether this probe is a step or a trap of some door's own sequence.
+    pub fn is_step(&self, probe: &Probe) -> bool {
+        self.concerned(probe).is_ok()
+    }
+
     /// Whether this probe could change anything, whoever sent it. The kernel filter lets exactly these through.
     pub fn matters(&self, probe: &Probe) -> bool {
-        self.concerned(probe).is_ok() || self.proof(probe).is_some()
+        self.is_step(probe) || self.proof(probe).is_some()
     }
 
     /// Judges a probe at every door that it concerns.

@@ -15,8 +15,8 @@
 pub mod attempt;
 pub mod attempts;
 pub mod auth;
-pub mod changing;
 pub mod chains;
+pub mod changing;
 pub mod counters;
 pub mod door;
 pub mod engine;

@@ -62,7 +62,8 @@ mod tests {
     #[test]
     fn once_and_only_what_is_newer_than_the_floor() {
         let mut replay = Replay::new(100);
-        let taken = [(100, 1), (101, 1), (101, 1), (101, 2), (99, 3)].map(|(t, n)| replay.take(t, identity(n)));
+        let taken =
+            [(100, 1), (101, 1), (101, 1), (101, 2), (99, 3)].map(|(t, n)| replay.take(t, identity(n)));
         assert_eq!(taken, [false, true, false, true, false]);
     }
 

@@ -27,7 +27,7 @@ pub struct Owner {
 /// The tags that are good now.
 #[derive(Debug)]
 pub struct Tags {
-    tags: heapless::Vec<(u64, Owner), MAX_TAGS>,
+    all: heapless::Vec<(u64, Owner), MAX_TAGS>,
     chains: Chains<BUCKETS>,
     /// The window that they were made for.
     window: Option<u64>,
@@ -36,7 +36,7 @@ pub struct Tags {
 impl Tags {
     /// None.
     pub const fn new() -> Self {
-        Self { tags: heapless::Vec::new(), chains: Chains::new(), window: None }
+        Self { all: heapless::Vec::new(), chains: Chains::new(), window: None }
     }
 
     /// Forgets them: the users changed.
@@ -51,15 +51,15 @@ impl Tags {
             return;
         }
         self.window = Some(window);
-        self.tags.clear();
+        self.all.clear();
         self.chains.clear();
         let beside = max_age_s.min(MAX_SPA_AGE_S).div_ceil(TAG_WINDOW_S);
         for (user, secrets) in users_of(users) {
             for (key, keys) in (0..).zip(&secrets.keys) {
                 for window in window.saturating_sub(beside)..=window.saturating_add(beside) {
                     let tag = keys.tag(window);
-                    self.chains.link(keyed.hash_one(tag), self.tags.len());
-                    self.tags.push((tag, Owner { user, key })).expect("MAX_TAGS is as many");
+                    self.chains.link(keyed.hash_one(tag), self.all.len());
+                    self.all.push((tag, Owner { user, key })).expect("MAX_TAGS is as many");
                 }
             }
         }
@@ -67,7 +67,7 @@ impl Tags {
 
     /// The keys that may have made a packet with this tag: none, or one.
     pub fn owners(&self, keyed: &impl BuildHasher, tag: u64) -> impl Iterator<Item = Owner> + '_ {
-        let found = self.chains.slots(keyed.hash_one(tag)).map(|slot| self.tags[slot]);
+        let found = self.chains.slots(keyed.hash_one(tag)).map(|slot| self.all[slot]);
         found.filter(move |(known, _)| *known == tag).map(|(_, owner)| owner)
     }
 }

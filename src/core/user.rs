@@ -1,9 +1,9 @@
 //! Who may open which doors, and the secrets that prove who it is.
 
 use super::ports::DoorSet;
-use crate::protocol::secret::Secret;
 #[cfg(feature = "fwknop")]
 use crate::protocol::fwknop;
+use crate::protocol::secret::Secret;
 use crate::protocol::{packet, totp};
 
 /// Most users in one configuration: a household has ten, a small office a hundred.

@@ -83,6 +83,7 @@ impl Daemon<'_> {
                 &message::Grant {
                     door: &door.name,
                     address: &grant.address.to_string(),
+                    user: grant.user.and_then(|user| self.porter.users.name(user)),
                     seconds_left: grant
                         .left(now)
                         .map(|left| left.as_secs() + u64::from(left.subsec_nanos() > 0)),

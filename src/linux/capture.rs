@@ -151,22 +151,23 @@ impl AsFd for Capture {
 /// places' other pages stay untouched.
 #[derive(Debug)]
 pub struct Batch {
-    packets: [[u8; MAX_PACKET]; BATCH],
+    packets: Box<[[u8; MAX_PACKET]]>,
     lengths: [usize; BATCH],
 }
 
 impl Batch {
     /// An empty batch.
-    pub const fn new() -> Self {
-        Self { packets: [[0; MAX_PACKET]; BATCH], lengths: [0; BATCH] }
+    pub fn new() -> Self {
+        Self { packets: vec![[0; MAX_PACKET]; BATCH].into_boxed_slice(), lengths: [0; BATCH] }
     }
 
     /// Reads what is there, up to [`BATCH`] packets; how many.
     fn fill(&mut self, fd: &OwnedFd) -> io::Result<usize> {
-        let mut vectors = self
-            .packets
-            .each_mut()
-            .map(|packet| libc::iovec { iov_base: packet.as_mut_ptr().cast(), iov_len: packet.len() });
+        let mut places = self.packets.iter_mut();
+        let mut vectors: [libc::iovec; BATCH] = std::array::from_fn(|_| {
+            let place = places.next().expect("BATCH places");
+            libc::iovec { iov_base: place.as_mut_ptr().cast(), iov_len: place.len() }
+        });
         let mut headers = vectors.each_mut().map(|vector| {
             // SAFETY: a plain C structure of integers and pointers, for which all zero is a value.
             let mut header: libc::mmsghdr = unsafe { mem::zeroed() };

@@ -19,8 +19,8 @@ use super::bpf::{
     Program,
     Test::{AnyBit, AtLeast, Equal, Greater},
 };
-use crate::core::door::Door;
 use crate::core::changing;
+use crate::core::door::Door;
 use crate::core::engine::{Engine, Listening};
 use crate::core::packet::{MAX_EXTENSIONS, MAX_HEADERS, MAX_PACKET};
 use crate::core::ports::Ports;
@@ -146,9 +146,14 @@ fn hull(ports: &[Ports]) -> Vec<Ports> {
 
 fn program(family: Family, sections: &[Section]) -> Program {
     let mut p = Program::new();
-    let labels =
-        Labels {
- pass: p.label(), whole: p.label(), drop: p.label(), tcp: p.label(), udp: p.label(), judge: p.label() };
+    let labels = Labels {
+        pass: p.label(),
+        whole: p.label(),
+        drop: p.label(),
+        tcp: p.label(),
+        udp: p.label(),
+        judge: p.label(),
+    };
     match family {
         Family::V4 => ipv4(&mut p, labels),
         Family::V6 => ipv6(&mut p, labels),
@@ -159,8 +164,10 @@ fn program(family: Family, sections: &[Section]) -> Program {
         judge(&mut p, labels, family, section);
     }
     p.jump(labels.drop);
-    p.place(labels.whole);
-    p.op(BPF_RET | BPF_K, u32::try_from(MAX_PACKET).expect("a few thousand"));
+    if sections.iter().any(|section| !section.whole.is_empty()) {
+        p.place(labels.whole);
+        p.op(BPF_RET | BPF_K, u32::try_from(MAX_PACKET).expect("a few thousand"));
+    }
     p.place(labels.pass);
     p.op(BPF_RET | BPF_K, u32::try_from(MAX_HEADERS).expect("a few hundred"));
     p.place(labels.drop);

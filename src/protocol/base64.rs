@@ -6,7 +6,7 @@ use base64ct::{Base64Unpadded, Encoding as _};
 pub fn decode<'o>(text: &str, out: &'o mut [u8]) -> Option<&'o [u8]> {
     let bare = text.trim_end_matches('=');
     // With padding it must be the right one.
-    if bare.len() != text.len() && (text.len() % 4 != 0 || text.len() - bare.len() > 2) {
+    if bare.len() != text.len() && (!text.len().is_multiple_of(4) || text.len() - bare.len() > 2) {
         return None;
     }
     Base64Unpadded::decode(bare, out).ok()

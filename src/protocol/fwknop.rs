@@ -165,7 +165,7 @@ fn decrypt<'b>(key: &[u8], salt: [u8; SALT], blocks: &'b mut [u8]) -> Result<&'b
     }
     let (key, iv) = derived.split_at(32);
     let mut cipher = cbc::Decryptor::<Aes256>::new_from_slices(key, iv).expect("32 and 16 bytes");
-    if blocks.is_empty() || blocks.len() % BLOCK != 0 {
+    if blocks.is_empty() || !blocks.len().is_multiple_of(BLOCK) {
         return Err(FwknopError::Rules);
     }
     for block in blocks.chunks_exact_mut(BLOCK) {
@@ -178,7 +178,7 @@ fn decrypt<'b>(key: &[u8], salt: [u8; SALT], blocks: &'b mut [u8]) -> Result<&'b
     if !(1..=16).contains(&pad) || padding.iter().any(|byte| *byte != pad) {
         return Err(FwknopError::Decrypt);
     }
-    let printable = message.iter().all(|byte| byte.is_ascii_graphic());
+    let printable = message.iter().all(u8::is_ascii_graphic);
     core::str::from_utf8(message).ok().filter(|_| printable).ok_or(FwknopError::Decrypt)
 }
 

@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn windows() {
         // RFC 6238, appendix B.
-        assert_eq!([59, 1_111_111_109, 20_000_000_000].map(window), [1, 0x23523EC, 0x27BC86AA]);
+        assert_eq!([59, 1_111_111_109, 20_000_000_000].map(window), [1, 0x0235_23EC, 0x27BC_86AA]);
     }
 
     #[test]

@@ -21,16 +21,8 @@ const GLOBALS: &[&str] = &[
 ];
 
 /// The options of `config user`.
-const USER: &[&str] = &[
-    "enabled",
-    "key",
-    "totp",
-    "fwknop_key",
-    "fwknop_hmac_key",
-    "door",
-    "expires",
-    "other_address",
-];
+const USER: &[&str] =
+    &["enabled", "key", "totp", "fwknop_key", "fwknop_hmac_key", "door", "expires", "other_address"];
 
 /// The options of `config door`.
 const DOOR: &[&str] = &[

@@ -228,7 +228,8 @@ fn every_port_and_every_flag() {
             wanted
         };
         let wanted = (0..=u16::MAX).filter(|port| check(*port, flag::SYN)).count();
-        assert!((300..600).contains(&wanted), "{wanted}");
+        // Sequences that change may begin anywhere in their range.
+        assert!((10_300..10_600).contains(&wanted), "{wanted}");
         let wanted = (0..=u8::MAX).filter(|flags| check(7000, *flags)).count();
         assert_eq!(wanted, 16 + 64, "SYN alone of four flags, or FIN without SYN");
     });
@@ -248,6 +249,7 @@ fn no_doors_or_no_addresses_pass_nothing() {
         assert!(!Kernel::load(&compile(engine, Family::V4)).passes(&syn));
         assert!(!Kernel::load(&nothing()).passes(&syn));
         engine.set_doors(&[], &[]).unwrap();
+        engine.set_listening(Listening::default());
         assert_eq!(compile(engine, Family::V4).len(), program(Family::V4, &[]).assemble().unwrap().len());
     });
 }
@@ -282,6 +284,7 @@ fn the_fullest_configuration_still_loads() {
 fn golden() {
     with_engine(|engine| {
         engine.set_doors(&[Some(door(&["7000"]))], &[]).unwrap();
+        engine.set_listening(Listening::default());
         engine.set_addresses([V4].into_iter());
         let program = compile(engine, Family::V4);
         let tail: Vec<_> = program[program.len() - 17..].iter().map(|i| (i.code, i.jt, i.jf, i.k)).collect();
