@@ -1,5 +1,6 @@
 //! Reads a whole configuration: the sections, and who reads which.
 
+mod closing;
 mod door;
 mod globals;
 mod opening;
@@ -109,7 +110,8 @@ fn read(sections: &[Section]) -> Result<Config, Fault> {
             }
             Ok(door)
         })
-        .collect::<Result<_, _>>()?;
+        .collect::<Result<Vec<_>, _>>()?;
+    closing::check(sections, &doors)?;
     let mut read_users = Vec::with_capacity(users.len());
     for section in users {
         let user = user::read(&Options::user(section)?, &doors, &read_users)?;

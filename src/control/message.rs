@@ -87,6 +87,8 @@ pub struct Device<'a> {
 pub struct Door<'a> {
     /// Its name.
     pub name: &'a str,
+    /// `open`, or `close` for one whose knock shuts others.
+    pub action: &'a str,
     /// Steps of its sequence.
     pub steps: usize,
     /// Seconds it opens for; none: until it is shut.
@@ -161,12 +163,22 @@ pub struct Event<'a> {
 }
 
 /// `error`: the request was refused.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize)]
 pub struct Refusal<'a> {
     /// The exit code for the command line: 1 it failed, 2 the configuration is wrong.
     pub code: u8,
     /// What was wrong.
     pub message: &'a str,
+}
+
+/// A [`Refusal`] at the other end. Its message may have several lines, which JSON escapes, so it cannot be
+/// borrowed from what was received.
+#[derive(Debug, Deserialize)]
+pub struct ReceivedRefusal {
+    /// The exit code for the command line.
+    pub code: u8,
+    /// What was wrong.
+    pub message: heapless::String<MAX_LINE>,
 }
 
 #[cfg(test)]

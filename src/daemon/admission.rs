@@ -6,10 +6,10 @@ use std::time::Duration;
 use log::{debug, error, info, warn};
 
 use super::gate::Entry;
-use super::porter::{Porter, log_allowed};
+use super::porter::{Porter, log_allowed, tell_event};
 use super::wanted;
 use crate::config::MAX_OPEN_TIME_S;
-use crate::control::message::{Event, Knock};
+use crate::control::message::Knock;
 use crate::control::server::Server;
 use crate::core::auth::{Knocked, Refusal, Refused, Request};
 use crate::core::counters::{self, Counter, Judged};
@@ -121,6 +121,9 @@ impl Porter<'_> {
         request: &Request,
     ) {
         let Some(door) = self.slots.get(id).cloned() else { return };
+        if !door.closes.is_empty() {
+            return self.close(server, now, &door, address);
+        }
         let user = self.users.name(request.user).unwrap_or_default().to_owned();
         let asked = request.seconds.map(|seconds| Duration::from_secs(seconds.min(MAX_OPEN_TIME_S).into()));
         let time = match (asked, door.max_time) {
@@ -147,13 +150,8 @@ impl Porter<'_> {
                 info!("{address}: {}: OPEN SESAME, user {user}{from}", door.name);
             }
         }
-        let (address, seconds) = (address.to_string(), time.map(|time| time.as_secs()));
-        let user = Some(user.as_str());
-        server.tell(
-            now,
-            "event",
-            &Event { event, door: &door.name, address: &address, seconds, reason, user },
-        );
+        let seconds = time.map(|time| time.as_secs());
+        tell_event(server, now, (event, reason), (&door.name, address), seconds, Some(&user));
     }
 
     /// Says why a knock opened nothing: to the log if it was a user's, for strangers' are many.

@@ -157,13 +157,15 @@ impl Gate {
         }
     }
 
-    /// Puts new users in the place of the old. What a user opened who may not any more is shut.
+    /// Puts new users in the place of the old. What a user opened who may not any more is shut,
+    /// and handed out.
     pub fn change_users(
         &mut self,
         now: Instant,
         counters: &mut Counters,
         slots: &Slots,
         (old, new): (&Users, &Users),
+        mut each: impl FnMut(&Door, &Grant),
     ) {
         let opened: heapless::Vec<Grant, MAX_GRANTS> =
             self.grants.iter().filter(|grant| grant.user.is_some()).copied().collect();
@@ -173,18 +175,19 @@ impl Gate {
                 let user = old.name(user).and_then(|name| new.find(name));
                 self.set_user(grant.door, grant.address, user);
             } else {
-                self.shut(now, counters, (grant.door, door), Some(grant.address));
+                self.shut(now, counters, (grant.door, door), Some(grant.address), |grant| each(door, grant));
             }
         }
     }
 
-    /// Shuts a door to `address`, or to everybody; to how many.
+    /// Shuts a door to `address`, or to everybody, and hands each of them out; to how many.
     pub fn shut(
         &mut self,
         now: Instant,
         counters: &mut Counters,
         (id, door): (DoorId, &Rc<Door>),
         address: Option<IpAddr>,
+        mut each: impl FnMut(&Grant),
     ) -> usize {
         let mut shut = 0;
         let chosen =
@@ -194,18 +197,23 @@ impl Gate {
             self.grants.shut(&self.keyed, id, found.address);
             self.expel(now, counters, door, found);
             info!("{}: {}: shut", found.address, door.name);
+            each(&found);
             shut += 1;
         }
     }
 
-    /// Shuts the doors whose time is over. The kernel has shut those of its sets by itself.
-    pub fn expire(&mut self, now: Instant, slots: &Slots, mut each: impl FnMut(&Door, &Grant)) {
+    /// Shuts the doors whose time is over. The kernel does so by itself, but had its elements a moment later.
+    pub fn expire(
+        &mut self,
+        now: Instant,
+        counters: &mut Counters,
+        slots: &Slots,
+        mut each: impl FnMut(&Door, &Grant),
+    ) {
         while let Some(grant) = self.grants.expire(&self.keyed, now) {
             let Some(door) = slots.get(grant.door).cloned() else { continue };
             info!("{}: {}: command timeout", grant.address, door.name);
-            if self.needs_jobs(&door) {
-                self.stop(now, &door, grant.address);
-            }
+            self.expel(now, counters, &door, grant);
             each(&door, &grant);
         }
     }
@@ -299,12 +307,21 @@ impl Gate {
     }
 
     /// Puts new doors in the place of the old. Who is in stays in, unless his door is gone or opens
-    /// something else now.
-    pub fn change_doors(&mut self, now: Instant, counters: &mut Counters, old: &Slots, new: &Slots) {
+    /// something else now; the others are handed out.
+    pub fn change_doors(
+        &mut self,
+        now: Instant,
+        counters: &mut Counters,
+        (old, new): (&Slots, &Slots),
+        mut each: impl FnMut(&Door, &Grant),
+    ) {
         for (id, door) in old.iter() {
-            let same = |new: &Rc<Door>| new.opening == door.opening && new.commands == door.commands;
+            // The name is that of the sets, and in the comments of rules.
+            let same = |new: &Rc<Door>| {
+                new.name == door.name && new.opening == door.opening && new.commands == door.commands
+            };
             if !new.get(id).is_some_and(same) {
-                self.shut(now, counters, (id, door), None);
+                self.shut(now, counters, (id, door), None, |grant| each(door, grant));
             }
         }
     }
@@ -317,7 +334,7 @@ impl Gate {
             if door.on_stop == OnStop::Keep && in_sets && door.opening.is_some() {
                 continue;
             }
-            self.shut(now, counters, (id, door), None);
+            self.shut(now, counters, (id, door), None, |_| {});
         }
     }
 

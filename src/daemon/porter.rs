@@ -1,6 +1,7 @@
 //! The packet's way, from bytes to an open door.
 
 use std::hash::RandomState;
+use std::net::IpAddr;
 
 use log::{debug, error, info, warn};
 
@@ -9,6 +10,7 @@ use super::one_time::{self, Line};
 use super::slots::Slots;
 use super::users::Users;
 use super::wall::Wall;
+use crate::config::Door;
 use crate::control::message::{Event, Knock};
 use crate::control::server::Server;
 use crate::core::auth::Auth;
@@ -50,6 +52,8 @@ pub struct Porter<'t> {
     pub(super) knock_lines: Limit,
     /// Apart, so that no flood of first knocks hides who came in.
     pub(super) open_lines: Limit,
+    /// Apart too: whoever reads that a door opened must be able to read that it did not.
+    refusal_lines: Limit,
 }
 
 impl<'t> Porter<'t> {
@@ -68,6 +72,7 @@ impl<'t> Porter<'t> {
             complained: None,
             knock_lines: Limit::new(KNOCK_LINES.0, KNOCK_LINES.1),
             open_lines: Limit::new(KNOCK_LINES.0, KNOCK_LINES.1),
+            refusal_lines: Limit::new(KNOCK_LINES.0, KNOCK_LINES.1),
         }
     }
 
@@ -97,6 +102,9 @@ impl<'t> Porter<'t> {
             return;
         }
         let address = probe.source;
+        if !door.closes.is_empty() {
+            return self.close(server, now, &door, address);
+        }
         let entry = self.gate.open(now, &mut self.counters, (id, &door), address, door.open_time);
         let seconds = door.open_time.map(|time| time.as_secs());
         self.gate.set_user(id, address, None);
@@ -106,18 +114,13 @@ impl<'t> Porter<'t> {
             Ok(Entry::Unchanged) => return,
             Err(refused) => {
                 self.counters.count(refused.counter());
-                if self.knock_lines.allow(now) {
+                if log_allowed(&mut self.refusal_lines, &mut self.counters, now) {
                     warn!("{address}: {}: not opened: {refused}", door.name);
                 }
                 ("refuse", "limit")
             }
         };
-        let address = address.to_string();
-        server.tell(
-            now,
-            "event",
-            &Event { event, door: &door.name, address: &address, seconds, reason, user: None },
-        );
+        tell_event(server, now, (event, reason), (&door.name, address), seconds, None);
     }
 
     /// Uses up the sequence for one time that was just knocked; whether the door may open.
@@ -149,6 +152,19 @@ impl<'t> Porter<'t> {
             }
         }
         knocks
+    }
+
+    /// A door was knocked at whose knock shuts others.
+    pub(super) fn close(&mut self, server: &mut Server, now: Instant, door: &Door, address: IpAddr) {
+        let Self { gate, slots, users, counters, .. } = self;
+        for name in &door.closes {
+            // It may be there and not enabled.
+            let Some(id) = slots.find(name) else { continue };
+            let Some(closed) = slots.get(id) else { continue };
+            gate.shut(now, counters, (id, closed), Some(address), |grant| {
+                tell_closed(server, now, users, closed, grant, "knock");
+            });
+        }
     }
 
     /// Logs a judgement in knockd's words, and tells whoever watches.
@@ -215,17 +231,8 @@ impl<'t> Porter<'t> {
                 info!("{source}: {}: sequence timeout (stage {stage})", door.name);
             }
         });
-        gate.expire(now, slots, |door, grant: &Grant| {
-            let address = grant.address.to_string();
-            let event = Event {
-                event: "close",
-                door: &door.name,
-                address: &address,
-                seconds: Some(0),
-                reason: "timeout",
-                user: grant.user.and_then(|user| users.name(user)),
-            };
-            server.tell(now, "event", &event);
+        gate.expire(now, counters, slots, |door, grant| {
+            tell_closed(server, now, users, door, grant, "timeout");
         });
         gate.tend(now, counters, slots);
     }
@@ -234,6 +241,34 @@ impl<'t> Porter<'t> {
     pub fn next_deadline(&self) -> Option<Instant> {
         [self.engine.next_deadline(), self.gate.next_deadline()].into_iter().flatten().min()
     }
+}
+
+/// Tells whoever watches that a door opened or shut for an address, and why.
+pub fn tell_event(
+    server: &mut Server,
+    now: Instant,
+    (event, reason): (&str, &str),
+    (door, address): (&str, IpAddr),
+    seconds: Option<u64>,
+    user: Option<&str>,
+) {
+    if server.is_watched() {
+        let address = &address.to_string();
+        server.tell(now, "event", &Event { event, door, address, seconds, reason, user });
+    }
+}
+
+/// The same for a door that was shut.
+pub fn tell_closed(
+    server: &mut Server,
+    now: Instant,
+    users: &Users,
+    door: &Door,
+    grant: &Grant,
+    reason: &str,
+) {
+    let user = grant.user.and_then(|user| users.name(user));
+    tell_event(server, now, ("close", reason), (&door.name, grant.address), Some(0), user);
 }
 
 /// Whether one more line about strangers may be logged; one that may not is counted.

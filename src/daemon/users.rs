@@ -72,7 +72,8 @@ mod tests {
     use super::*;
 
     fn config(users: &[&str]) -> Config {
-        let users: String = users.iter().flat_map(|user| ["config user ", user, "\nlist door ssh\n"]).collect();
+        let users: String =
+            users.iter().flat_map(|user| ["config user ", user, "\nlist door ssh\n"]).collect();
         config::parse("test", format!("config door ssh\noption dest_port 22\n{users}").as_bytes()).unwrap()
     }
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::closing;
 use super::globals::{on_stop, trap_except};
 use super::opening;
 use super::options::Options;
@@ -27,6 +28,11 @@ pub(super) fn read(
     }
     door.knock = knock(options)?;
     door.one_time = one_time(options, &door.knock.sequence)?;
+    door.closes = closing::read(options)?;
+    if !door.closes.is_empty() {
+        trap_except(options, exceptions)?;
+        return Ok(door);
+    }
     door.opening = opening::read(options)?;
     (door.open_time, door.max_time) = times(options)?;
     close(options)?;
