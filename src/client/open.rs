@@ -16,8 +16,9 @@ use crate::profile::Profile;
 use crate::protocol::packet::{self, DoorName, Keys, NONCE};
 use crate::protocol::totp;
 
-/// How long a door may take to open, knocks that get lost included.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a door may take to open: until the next window, if the current one has opened it already, and
+/// knocks that get lost.
+const PATIENCE: Duration = Duration::from_secs(40);
 /// How long one try to connect may take: a satellite's way there and back, twice.
 const CONNECT: Duration = Duration::from_millis(1500);
 /// After how long it is knocked again: packets get lost.

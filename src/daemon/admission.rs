@@ -104,7 +104,8 @@ impl Porter<'_> {
         if address != probe.source && (!user.other_address || !is_host(address)) {
             return Err(refused(Refusal::Address));
         }
-        let doors = wanted::doors(&self.slots, &user, &request.wanted).map_err(refused)?;
+        let doors =
+            wanted::doors(&self.slots, self.engine.addresses(), &user, &request.wanted).map_err(refused)?;
         for id in doors {
             self.let_in(server, now, probe, (id, address), request);
         }

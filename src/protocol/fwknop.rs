@@ -70,8 +70,8 @@ pub struct Port {
 /// `-N`: the host behind the router and its port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Nat {
-    /// The host; the router itself for `--nat-local`.
-    pub host: Ipv4Addr,
+    /// The host. For `--nat-local` it is whatever the client calls the router: `None` for a name.
+    pub host: Option<Ipv4Addr>,
     /// Its port.
     pub port: u16,
     /// `--nat-local`.
@@ -243,7 +243,10 @@ fn read(message: &str) -> Result<Request, FwknopError> {
 fn read_nat(field: &str, local: bool) -> Result<Nat, FwknopError> {
     let mut text = [0; 256];
     let (host, port) = text_of(field, &mut text)?.split_once(',').ok_or(FwknopError::Rules)?;
-    let host = host.parse().map_err(|_| FwknopError::Rules)?;
+    let host = host.parse().ok();
+    if host.is_none() && !local {
+        return Err(FwknopError::Rules);
+    }
     Ok(Nat { host, port: read_port(port)?, local })
 }
 

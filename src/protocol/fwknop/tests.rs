@@ -41,7 +41,7 @@ fn own_source_two_ports_and_a_time() {
 fn nat() {
     let request = opened(NAT).unwrap();
     let host = Ipv4Addr::new(192, 168, 1, 10);
-    assert_eq!(request.nat, Some(Nat { host, port: 22, local: false }));
+    assert_eq!(request.nat, Some(Nat { host: Some(host), port: 22, local: false }));
     assert_eq!((request.ports(), request.seconds), (&[port(false, 22)][..], 60));
 }
 
@@ -109,6 +109,9 @@ fn who_has_the_keys_must_follow_the_rules_too() {
         (2, nat, true),
         (4, &format!("{nat}:60"), true),
         (5, nat, true),
+        // "home.example.org,22"
+        (5, "aG9tZS5leGFtcGxlLm9yZywyMg", true),
+        (2, "aG9tZS5leGFtcGxlLm9yZywyMg", false),
         (6, &format!("{nat}:60"), true),
         (3, "65537", false),
         (3, "6x", false),
