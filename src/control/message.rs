@@ -107,6 +107,9 @@ pub struct Grant<'a> {
     pub door: &'a str,
     /// For whom.
     pub address: &'a str,
+    /// Who opened it last, if he proved who he is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<&'a str>,
     /// Seconds left, rounded up; none: until it is shut.
     pub seconds_left: Option<u64>,
     /// Whether the firewall has it.
@@ -158,6 +161,9 @@ pub struct Knock<'a> {
     pub steps: u8,
     /// Why: the name of the counter that counted it.
     pub judged: &'a str,
+    /// Who knocked, if he proved who he is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<&'a str>,
 }
 
 /// `event`: a door opened or shut.
@@ -173,6 +179,9 @@ pub struct Event<'a> {
     pub seconds: Option<u64>,
     /// Why.
     pub reason: &'a str,
+    /// Whose knock it was, if he proved who he is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<&'a str>,
 }
 
 /// `error`: the request was refused.
