@@ -106,8 +106,12 @@ pub struct Grant<'a> {
     pub door: &'a str,
     /// For whom.
     pub address: &'a str,
-    /// Seconds left, rounded up; none: until it is shut.
+    /// Seconds left, rounded up; none: until it is shut, or until its last connection ends.
     pub seconds_left: Option<u64>,
+    /// Whether it is over, and only its connections hold it open.
+    pub held: bool,
+    /// Connections through it; none where they cannot be counted.
+    pub sessions: Option<u32>,
     /// Whether the firewall has it.
     pub in_firewall: bool,
 }

@@ -17,12 +17,14 @@ pub mod chains;
 pub mod counters;
 pub mod door;
 pub mod engine;
+pub mod flow;
 pub mod grants;
 pub mod lane;
 pub mod limit;
 pub mod packet;
 pub mod ports;
 pub mod sequence;
+pub mod session;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod time;

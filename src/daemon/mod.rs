@@ -6,6 +6,7 @@ pub mod gate;
 pub mod jobs;
 pub mod porter;
 pub mod run;
+mod sessions;
 pub mod slots;
 pub mod status;
 pub mod sweep;

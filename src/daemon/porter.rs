@@ -166,7 +166,7 @@ impl<'t> Porter<'t> {
                 info!("{source}: {}: sequence timeout (stage {stage})", door.name);
             }
         });
-        gate.expire(now, slots, |door, grant: &Grant| {
+        gate.expire(now, counters, slots, |door, grant: &Grant| {
             let address = grant.address.to_string();
             let event = Event {
                 event: "close",
