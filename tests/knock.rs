@@ -187,7 +187,7 @@ fn tunnel_without_a_link_header() {
     ]
     .map(|(host, inner, local, remote)| {
         let tun = format!("TUN:{inner}/24,tun-name=tun7,iff-up,iff-no-pi");
-        let wire = format!("UDP:{remote}:5000,bind={local}");
+        let wire = format!("UDP-DATAGRAM:{remote}:5000,bind={local}");
         host.enter(|| Process::start("socat", &[&tun, &wire]))
     });
     router.nft("insert rule inet fw4 input_wan udp dport 5000 accept");

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::arguments::Arguments;
 use super::{Failure, Outcome, print};
-use crate::control::message::{Refusal, Request, Verb};
+use crate::control::message::{ReceivedRefusal, Request, Verb};
 use crate::control::{client, show};
 
 /// Opens a door by hand.
@@ -107,9 +107,9 @@ fn talk(
 
 fn refusal(json: &str) -> Failure {
     let mut unescaped = vec![0; json.len()];
-    match serde_json_core::from_str_escaped::<Refusal<'_>>(json, &mut unescaped) {
-        Ok((Refusal { code: 2, message }, _)) => Failure::Config(message.to_owned()),
-        Ok((Refusal { message, .. }, _)) => Failure::Failed(message.to_owned()),
+    match serde_json_core::from_str_escaped::<ReceivedRefusal>(json, &mut unescaped) {
+        Ok((ReceivedRefusal { code: 2, message }, _)) => Failure::Config(message.as_str().to_owned()),
+        Ok((ReceivedRefusal { message, .. }, _)) => Failure::Failed(message.as_str().to_owned()),
         Err(_) => Failure::Failed(format!("the daemon's answer cannot be read: {json}")),
     }
 }

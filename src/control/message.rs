@@ -158,12 +158,22 @@ pub struct Event<'a> {
 }
 
 /// `error`: the request was refused.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize)]
 pub struct Refusal<'a> {
     /// The exit code for the command line: 1 it failed, 2 the configuration is wrong.
     pub code: u8,
     /// What was wrong.
     pub message: &'a str,
+}
+
+/// A [`Refusal`] at the other end. Its message may have several lines, which JSON escapes, so it cannot be
+/// borrowed from what was received.
+#[derive(Debug, Deserialize)]
+pub struct ReceivedRefusal {
+    /// The exit code for the command line.
+    pub code: u8,
+    /// What was wrong.
+    pub message: heapless::String<MAX_LINE>,
 }
 
 #[cfg(test)]

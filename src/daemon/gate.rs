@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use log::{debug, error, info, warn};
+use log::{debug, error, info, trace, warn};
 
 use super::backend::Backend;
 use super::jobs::{self, Job, JobKind, Jobs};
@@ -79,6 +79,17 @@ impl std::fmt::Display for Refused {
     }
 }
 
+/// How often the firewall has been asked to let somebody in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Attempt {
+    /// For the first time since he knocked.
+    First,
+    /// Its tables changed.
+    Restore,
+    /// It refused last time.
+    Retry,
+}
+
 /// What [`Gate::open`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entry {
@@ -140,7 +151,7 @@ impl Gate {
             Opened::JustNow => Ok(Entry::Unchanged),
             Opened::New => {
                 self.begin_session(now, door, id, address, time);
-                self.admit(now, counters, door, id, address);
+                self.admit(now, counters, door, id, address, Attempt::First);
                 self.begun_session(door, id, address);
                 if needs_jobs {
                     self.start(now, door, address);
@@ -149,19 +160,20 @@ impl Gate {
             }
             Opened::Renewed => {
                 self.begin_session(now, door, id, address, time);
-                self.admit(now, counters, door, id, address);
+                self.admit(now, counters, door, id, address, Attempt::First);
                 Ok(Entry::Renewed)
             }
         }
     }
 
-    /// Shuts a door to `address`, or to everybody; to how many.
+    /// Shuts a door to `address`, or to everybody, and hands each of them out; to how many.
     pub fn shut(
         &mut self,
         now: Instant,
         counters: &mut Counters,
         (id, door): (DoorId, &Rc<Door>),
         address: Option<IpAddr>,
+        mut each: impl FnMut(&Grant),
     ) -> usize {
         let mut shut = 0;
         let chosen =
@@ -174,12 +186,12 @@ impl Gate {
             self.grants.shut(&self.keyed, id, found.address);
             self.expel(now, counters, door, found);
             info!("{}: {}: shut", found.address, door.name);
+            each(&found);
             shut += 1;
         }
     }
 
-    /// Shuts the doors whose time is over. The kernel has shut those of its sets by itself, but for those
-    /// with a session.
+    /// Shuts the doors whose time is over. The kernel does so by itself, but had its elements a moment later.
     pub fn expire(
         &mut self,
         now: Instant,
@@ -191,15 +203,8 @@ impl Gate {
         while let Some(grant) = self.grants.expire(&self.keyed, now) {
             let Some(door) = slots.get(grant.door).cloned() else { continue };
             info!("{}: {}: command timeout", grant.address, door.name);
-            if grant.session.is_some() {
-                self.expel(now, counters, &door, grant);
-                self.watch_sessions(now);
-            } else {
-                self.cut(&door, grant.address);
-                if self.needs_jobs(&door) {
-                    self.stop(now, &door, grant.address);
-                }
-            }
+            self.expel(now, counters, &door, grant);
+            self.watch_sessions(now);
             each(&door, &grant);
         }
     }
@@ -208,7 +213,7 @@ impl Gate {
     pub fn tend(&mut self, now: Instant, counters: &mut Counters, slots: &Slots) {
         if self.retry.is_some_and(|retry| retry <= now) {
             self.retry = None;
-            self.admit_waiting(now, counters, slots);
+            self.admit_waiting(now, counters, slots, Attempt::Retry);
         }
         self.run_jobs(now);
     }
@@ -239,7 +244,7 @@ impl Gate {
                 });
             }
         }
-        self.admit_waiting(now, counters, slots);
+        self.admit_waiting(now, counters, slots, Attempt::Restore);
     }
 
     /// Takes over who is in the sets already: a daemon before this one let them in.
@@ -297,14 +302,24 @@ impl Gate {
     }
 
     /// Puts new doors in the place of the old. Who is in stays in, unless his door is gone or opens
-    /// something else now.
-    pub fn change_doors(&mut self, now: Instant, counters: &mut Counters, old: &Slots, new: &Slots) {
+    /// something else now; the others are handed out.
+    pub fn change_doors(
+        &mut self,
+        now: Instant,
+        counters: &mut Counters,
+        (old, new): (&Slots, &Slots),
+        mut each: impl FnMut(&Door, &Grant),
+    ) {
         for (id, door) in old.iter() {
+            // The name is that of the sets, and in the comments of rules.
             let same = |new: &Rc<Door>| {
-                new.opening == door.opening && new.commands == door.commands && new.kill == door.kill
+                new.name == door.name
+                    && new.opening == door.opening
+                    && new.commands == door.commands
+                    && new.kill == door.kill
             };
             if !new.get(id).is_some_and(same) {
-                self.shut(now, counters, (id, door), None);
+                self.shut(now, counters, (id, door), None, |grant| each(door, grant));
             }
         }
     }
@@ -317,7 +332,7 @@ impl Gate {
             if door.on_stop == OnStop::Keep && in_sets && door.opening.is_some() {
                 continue;
             }
-            self.shut(now, counters, (id, door), None);
+            self.shut(now, counters, (id, door), None, |_| {});
         }
     }
 
@@ -342,7 +357,7 @@ impl Gate {
     }
 
     /// Gets everybody into the firewall who is in and not there.
-    fn admit_waiting(&mut self, now: Instant, counters: &mut Counters, slots: &Slots) {
+    fn admit_waiting(&mut self, now: Instant, counters: &mut Counters, slots: &Slots, attempt: Attempt) {
         let waiting: heapless::Vec<(DoorId, IpAddr), MAX_GRANTS> = self
             .grants
             .iter()
@@ -351,12 +366,13 @@ impl Gate {
             .collect();
         for (id, address) in waiting {
             if let Some(door) = slots.get(id).cloned() {
-                self.admit(now, counters, &door, id, address);
+                self.admit(now, counters, &door, id, address, attempt);
             }
         }
     }
 
-    /// Gets the grant of `address` into the firewall, now or later.
+    /// Gets the grant of `address` into the firewall, now or later. Only the first failure is logged: it may
+    /// be tried again for days.
     pub(super) fn admit(
         &mut self,
         now: Instant,
@@ -364,6 +380,7 @@ impl Gate {
         door: &Door,
         id: DoorId,
         address: IpAddr,
+        attempt: Attempt,
     ) {
         let Some(grant) = self.grants.get_mut(&self.keyed, id, address) else { return };
         let lease = grant.lease(now);
@@ -375,12 +392,21 @@ impl Gate {
             return;
         };
         match sets.open(&door.name, address, lease, grant.in_firewall) {
-            Ok(()) => grant.in_firewall = true,
+            Ok(()) => {
+                grant.in_firewall = true;
+                if attempt != Attempt::First {
+                    info!("{address}: {}: let in, now that the firewall can", door.name);
+                }
+            }
             Err(error) => {
                 grant.in_firewall = false;
                 counters.count(Counter::Event(Event::FirewallError));
                 self.retry = Some(now.after(RETRY));
-                self.complain(now, door, address, &error);
+                if attempt == Attempt::Retry {
+                    trace!("{address}: {}: {error}", door.name);
+                } else {
+                    self.complain(now, door, address, &error);
+                }
             }
         }
     }

@@ -36,6 +36,8 @@ pub struct Porter<'t> {
     knock_lines: Limit,
     /// Apart, so that no flood of first knocks hides who came in.
     open_lines: Limit,
+    /// Apart too: whoever reads that a door opened must be able to read that it did not.
+    refusal_lines: Limit,
 }
 
 impl<'t> Porter<'t> {
@@ -48,6 +50,7 @@ impl<'t> Porter<'t> {
             counters: Counters::new(),
             knock_lines: Limit::new(KNOCK_LINES.0, KNOCK_LINES.1),
             open_lines: Limit::new(KNOCK_LINES.0, KNOCK_LINES.1),
+            refusal_lines: Limit::new(KNOCK_LINES.0, KNOCK_LINES.1),
         }
     }
 
@@ -80,14 +83,13 @@ impl<'t> Porter<'t> {
             Ok(Entry::Unchanged) => return,
             Err(refused) => {
                 self.counters.count(refused.counter());
-                if self.knock_lines.allow(now) {
+                if log_allowed(&mut self.refusal_lines, &mut self.counters, now) {
                     warn!("{address}: {}: not opened: {refused}", door.name);
                 }
                 ("refuse", "limit")
             }
         };
-        let address = address.to_string();
-        server.tell(now, "event", &Event { event, door: &door.name, address: &address, seconds, reason });
+        tell_event(server, now, (event, reason), (&door.name, address), seconds);
     }
 
     /// A door was knocked at whose knock shuts others.
@@ -97,11 +99,9 @@ impl<'t> Porter<'t> {
             // It may be there and not enabled.
             let Some(id) = slots.find(name) else { continue };
             let Some(closed) = slots.get(id) else { continue };
-            if gate.shut(now, counters, (id, closed), Some(address)) > 0 {
-                let address = &address.to_string();
-                let event = Event { event: "close", door: name, address, seconds: Some(0), reason: "knock" };
-                server.tell(now, "event", &event);
-            }
+            gate.shut(now, counters, (id, closed), Some(address), |grant| {
+                tell_closed(server, now, closed, grant, "knock");
+            });
         }
     }
 
@@ -166,17 +166,7 @@ impl<'t> Porter<'t> {
                 info!("{source}: {}: sequence timeout (stage {stage})", door.name);
             }
         });
-        gate.expire(now, counters, slots, |door, grant: &Grant| {
-            let address = grant.address.to_string();
-            let event = Event {
-                event: "close",
-                door: &door.name,
-                address: &address,
-                seconds: Some(0),
-                reason: "timeout",
-            };
-            server.tell(now, "event", &event);
-        });
+        gate.expire(now, counters, slots, |door, grant| tell_closed(server, now, door, grant, "timeout"));
         gate.tend(now, counters, slots);
     }
 
@@ -184,6 +174,25 @@ impl<'t> Porter<'t> {
     pub fn next_deadline(&self) -> Option<Instant> {
         [self.engine.next_deadline(), self.gate.next_deadline()].into_iter().flatten().min()
     }
+}
+
+/// Tells whoever watches that a door opened or shut for an address, and why.
+pub fn tell_event(
+    server: &mut Server,
+    now: Instant,
+    (event, reason): (&str, &str),
+    (door, address): (&str, IpAddr),
+    seconds: Option<u64>,
+) {
+    if server.is_watched() {
+        let address = &address.to_string();
+        server.tell(now, "event", &Event { event, door, address, seconds, reason });
+    }
+}
+
+/// The same for a door that was shut.
+pub fn tell_closed(server: &mut Server, now: Instant, door: &Door, grant: &Grant, reason: &str) {
+    tell_event(server, now, ("close", reason), (&door.name, grant.address), Some(0));
 }
 
 /// Whether one more line about strangers may be logged; one that may not is counted.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use log::{debug, error, info, warn};
 
-use super::gate::Gate;
+use super::gate::{Attempt, Gate};
 use super::slots::Slots;
 use crate::config::{Close, Door, Opening, PortRange};
 use crate::core::counters::Counters;
@@ -159,7 +159,7 @@ impl Gate {
         }
         for (id, address) in leases {
             if let Some(door) = slots.get(id).cloned() {
-                self.admit(now, counters, &door, id, address);
+                self.admit(now, counters, &door, id, address, Attempt::First);
             }
         }
     }

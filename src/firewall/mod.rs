@@ -7,6 +7,7 @@ pub mod cut;
 pub mod error;
 pub mod events;
 pub mod flows;
+pub mod fw4;
 pub mod iptables;
 pub mod message;
 pub mod nft;
