@@ -23,6 +23,7 @@ pub mod lane;
 pub mod limit;
 pub mod packet;
 pub mod ports;
+pub mod recent;
 pub mod sequence;
 pub mod session;
 #[cfg(test)]

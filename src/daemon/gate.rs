@@ -60,12 +60,12 @@ pub enum Refused {
 
 impl Refused {
     /// The counter that counts it.
-    pub const fn counter(self) -> Counter {
-        Counter::Event(match self {
+    pub const fn counter(self) -> Event {
+        match self {
             Self::Rate => Event::OpenRate,
             Self::Full => Event::GrantsFull,
             Self::Commands => Event::CommandsFull,
-        })
+        }
     }
 }
 
