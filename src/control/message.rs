@@ -110,8 +110,12 @@ pub struct Grant<'a> {
     /// Who opened it last, if he proved who he is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<&'a str>,
-    /// Seconds left, rounded up; none: until it is shut.
+    /// Seconds left, rounded up; none: until it is shut, or until its last connection ends.
     pub seconds_left: Option<u64>,
+    /// Whether it is over, and only its connections hold it open.
+    pub held: bool,
+    /// Connections through it; none where they cannot be counted.
+    pub sessions: Option<u32>,
     /// Whether the firewall has it.
     pub in_firewall: bool,
 }

@@ -34,6 +34,8 @@ struct Fields<'a> {
     door: Option<&'a str>,
     address: &'a str,
     seconds_left: Option<u64>,
+    held: bool,
+    sessions: Option<u64>,
     in_firewall: bool,
     times: u64,
     seconds_ago: u64,
@@ -120,10 +122,19 @@ impl Status {
             )?;
         }
         for grant in self.grants.iter().map(|json| fields(json)) {
-            let left =
-                grant.seconds_left.map_or("until it is shut".to_owned(), |left| format!("{left} s left"));
+            let left = match (grant.seconds_left, grant.held) {
+                (Some(left), false) => format!("{left} s left"),
+                (Some(left), true) => format!("held by its connections, {left} s at most"),
+                (None, false) => "until it is shut".to_owned(),
+                (None, true) => "held by its connections".to_owned(),
+            };
             let door = grant.door.unwrap_or_default();
             write!(out, "open {door} for {}{}: {left}", grant.address, by(grant.user))?;
+            match grant.sessions {
+                None | Some(0) => {}
+                Some(1) => out.write_str(", 1 connection")?,
+                Some(sessions) => write!(out, ", {sessions} connections")?,
+            }
             writeln!(out, "{}", if grant.in_firewall { "" } else { ", NOT yet in the firewall" })?;
         }
         for recent in self.recents.iter().map(|json| fields(json)) {

@@ -21,6 +21,7 @@ pub mod counters;
 pub mod door;
 pub mod engine;
 pub mod failures;
+pub mod flow;
 pub mod grants;
 pub mod lane;
 pub mod limit;
@@ -29,6 +30,7 @@ pub mod ports;
 pub mod recent;
 pub mod replay;
 pub mod sequence;
+pub mod session;
 pub mod tags;
 #[cfg(test)]
 pub(crate) mod testing;
