@@ -8,6 +8,7 @@ use super::attempt::key;
 use super::chains::Chains;
 use super::door::DoorId;
 use super::time::Instant;
+use super::user::UserId;
 
 /// Most grants at one time. Only a complete knock makes one; a household has a handful, and each may
 /// have a stop command to run.
@@ -28,6 +29,8 @@ pub struct Grant {
     pub until: Option<Instant>,
     /// When it was opened or last renewed.
     pub renewed: Instant,
+    /// Who opened it last, if he proved who he is.
+    pub user: Option<UserId>,
     /// Whether the firewall has it. Not so while its set is missing.
     pub in_firewall: bool,
 }
@@ -90,7 +93,11 @@ impl Grants {
             return Opened::Renewed;
         }
         let at = self.grants.len();
-        if self.grants.push(Grant { door, address, until, renewed: now, in_firewall: false }).is_err() {
+        if self
+            .grants
+            .push(Grant { door, address, until, renewed: now, user: None, in_firewall: false })
+            .is_err()
+        {
             return Opened::Full;
         }
         self.chains.link(key(door, address, keyed), at);

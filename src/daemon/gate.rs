@@ -10,12 +10,14 @@ use log::{debug, error, info, trace, warn};
 use super::backend::Backend;
 use super::jobs::{self, Job, JobKind, Jobs};
 use super::slots::Slots;
+use super::users::Users;
 use crate::config::{Door, OnStop};
 use crate::core::counters::{Counter, Counters, Event};
 use crate::core::door::DoorId;
 use crate::core::grants::{Grant, Grants, MAX_GRANTS, Opened};
 use crate::core::limit::Limit;
 use crate::core::time::Instant;
+use crate::core::user::UserId;
 use crate::firewall::error::NftError;
 use crate::firewall::nft::AddressFamily;
 use crate::firewall::sets::Sets;
@@ -57,12 +59,12 @@ pub enum Refused {
 
 impl Refused {
     /// The counter that counts it.
-    pub const fn counter(self) -> Counter {
-        Counter::Event(match self {
+    pub const fn counter(self) -> Event {
+        match self {
             Self::Rate => Event::OpenRate,
             Self::Full => Event::GrantsFull,
             Self::Commands => Event::CommandsFull,
-        })
+        }
     }
 }
 
@@ -155,6 +157,36 @@ impl Gate {
             Opened::Renewed => {
                 self.admit(now, counters, door, id, address, Attempt::First);
                 Ok(Entry::Renewed)
+            }
+        }
+    }
+
+    /// Remembers who opened a door for `address`, if he proved who he is.
+    pub fn set_user(&mut self, id: DoorId, address: IpAddr, user: Option<UserId>) {
+        if let Some(grant) = self.grants.get_mut(&self.keyed, id, address) {
+            grant.user = user;
+        }
+    }
+
+    /// Puts new users in the place of the old. What a user opened who may not any more is shut,
+    /// and handed out.
+    pub fn change_users(
+        &mut self,
+        now: Instant,
+        counters: &mut Counters,
+        slots: &Slots,
+        (old, new): (&Users, &Users),
+        mut each: impl FnMut(&Door, &Grant),
+    ) {
+        let opened: heapless::Vec<Grant, MAX_GRANTS> =
+            self.grants.iter().filter(|grant| grant.user.is_some()).copied().collect();
+        for grant in opened {
+            let (Some(user), Some(door)) = (grant.user, slots.get(grant.door)) else { continue };
+            if new.still_allow(old, user, &door.name) {
+                let user = old.name(user).and_then(|name| new.find(name));
+                self.set_user(grant.door, grant.address, user);
+            } else {
+                self.shut(now, counters, (grant.door, door), Some(grant.address), |grant| each(door, grant));
             }
         }
     }
