@@ -77,22 +77,53 @@ impl Daemon<'_> {
                 },
             )?;
         }
+        let connections = self.porter.gate.connections(&self.porter.slots).unwrap_or_default();
+        let mut connections = connections.into_iter();
         for grant in self.porter.gate.grants().iter() {
+            let connections = connections.next();
             let Some(door) = self.porter.slots.get(grant.door) else { continue };
             client.send(
                 "grant",
                 &message::Grant {
                     door: &door.name,
                     address: &grant.address.to_string(),
+                    user: grant.user.and_then(|user| self.porter.users.name(user)),
                     seconds_left: grant
-                        .left(now)
+                        .time_left(now)
                         .map(|left| left.as_secs() + u64::from(left.subsec_nanos() > 0)),
+                    held: grant.is_held(now),
+                    sessions: connections,
                     in_firewall: grant.in_firewall,
                 },
             )?;
         }
+        self.recents(now, client)?;
         for (name, value) in self.porter.counters.iter() {
             client.send("counter", &message::Counter { name, value })?;
+        }
+        Ok(())
+    }
+
+    /// The last judgements, the newest first.
+    fn recents(&self, now: Instant, client: &mut Client) -> io::Result<()> {
+        let mut recents: Vec<_> = self.porter.recents.iter().collect();
+        recents.sort_unstable_by_key(|recent| std::cmp::Reverse(recent.at));
+        for recent in recents {
+            let Some(door) = self.porter.slots.get(recent.door) else { continue };
+            let port = recent.port.map(|(port, protocol)| format!("{port}:{protocol}"));
+            client.send(
+                "recent",
+                &message::Recent {
+                    door: &door.name,
+                    address: &recent.source.to_string(),
+                    port: port.as_deref(),
+                    stage: recent.stage,
+                    steps: door.knock.sequence.len(),
+                    reason: recent.reason,
+                    times: recent.times,
+                    seconds_ago: now.since(recent.at).as_secs(),
+                },
+            )?;
         }
         Ok(())
     }
@@ -125,7 +156,7 @@ impl Daemon<'_> {
         };
         log::info!("{address}: {}: opened by hand", door.name);
         let seconds = time.map(|time| time.as_secs());
-        tell_event(server, now, (event, "hand"), (&door.name, address), seconds);
+        tell_event(server, now, (event, "hand"), (&door.name, address), seconds, None);
         Ok(())
     }
 
@@ -136,10 +167,10 @@ impl Daemon<'_> {
         request: &Request<'_>,
     ) -> Result<(), Refused> {
         let (id, address) = (self.door(request)?, address(request)?);
-        let Porter { slots, gate, counters, .. } = &mut self.porter;
+        let Porter { slots, users, gate, counters, .. } = &mut self.porter;
         let door = slots.get(id).cloned().expect("just found");
         let shut = gate.shut(now, counters, (id, &door), address, |grant| {
-            tell_closed(server, now, &door, grant, "hand");
+            tell_closed(server, now, users, &door, grant, "hand");
         });
         match (shut, address) {
             (0, Some(address)) => Err((1, format!("door '{}' is not open for {address}", door.name))),

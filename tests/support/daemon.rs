@@ -157,6 +157,11 @@ impl Daemon<'_> {
         fs::write(&self.config, text).expect("the configuration file");
     }
 
+    /// Where its configuration is.
+    pub fn config(&self) -> &std::path::Path {
+        &self.config
+    }
+
     /// Where its control socket is.
     pub fn socket(&self) -> &std::path::Path {
         &self.socket
@@ -172,6 +177,28 @@ impl Daemon<'_> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("alive");
         let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
         line.and_then(|count| count.trim().parse().ok()).expect("a number")
+    }
+
+    /// Waits until it uses no processor time.
+    pub fn wait_until_idle(&self) {
+        self.wait("it is idle", |daemon| {
+            let before = daemon.processor_ticks();
+            std::thread::sleep(std::time::Duration::from_millis(100));
+            daemon.processor_ticks() == before
+        });
+    }
+
+    /// `utime` and `stime` of `proc_pid_stat(5)`.
+    fn processor_ticks(&self) -> u64 {
+        self.stat(14) + self.stat(15)
+    }
+
+    /// A field of `proc_pid_stat(5)`, by its number there, from 4.
+    pub fn stat(&self, field: usize) -> u64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).expect("alive");
+        // The name, field 2, may contain anything, and ends with the last parenthesis.
+        let (_, after_name) = stat.rsplit_once(") ").expect("a name");
+        after_name.split(' ').nth(field - 3).and_then(|field| field.parse().ok()).expect("a number")
     }
 
     /// `body` does not wake it. A link that has just come up may, so the body has more than one try; whatever
