@@ -1,2 +1,5 @@
-//! The client.
-fn main() {}
+//! The client that knocks: see the library's `client`.
+
+fn main() -> std::process::ExitCode {
+    ketuk::client::main(std::env::args_os().skip(1))
+}

@@ -17,7 +17,9 @@ pub(super) struct Arguments {
     pub(super) socket: Option<PathBuf>,
     pub(super) table: Option<String>,
     pub(super) zone: Option<String>,
+    pub(super) device_file: Option<PathBuf>,
     pub(super) json: bool,
+    pub(super) fw4: bool,
     pub(super) operands: Vec<String>,
 }
 
@@ -42,8 +44,12 @@ impl Arguments {
             if !options.contains(&option) {
                 return Err(Failure::Usage(format!("'ketukd {command}' has no option '{option}'")));
             }
-            if option == "--json" {
-                parsed.json = true;
+            match option {
+                "--json" => parsed.json = true,
+                "--fw4" => parsed.fw4 = true,
+                _ => {}
+            }
+            if matches!(option, "--json" | "--fw4") {
                 continue;
             }
             let value = attached.or_else(|| arguments.next().cloned());
@@ -51,6 +57,7 @@ impl Arguments {
             match option {
                 "--config" => parsed.config = Some(value.into()),
                 "--device" => parsed.devices.push(value),
+                "--device-file" => parsed.device_file = Some(value.into()),
                 "--socket" => parsed.socket = Some(value.into()),
                 "--table" => parsed.table = Some(value),
                 _ => parsed.zone = Some(value),

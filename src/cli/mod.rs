@@ -2,6 +2,7 @@
 
 mod arguments;
 mod control;
+mod import;
 mod rpcd;
 mod ruleset;
 
@@ -16,11 +17,14 @@ const USAGE: &str = "\
 ketukd opens a port to whoever knocks right, and shuts it again.
 
 usage:
-  ketukd run [--config FILE] [--device DEV]... [--socket PATH]
+  ketukd run [--config FILE] [--device DEV]... [--device-file FILE] [--socket PATH]
                                   run in the foreground
   ketukd check [--config FILE]    read the configuration, say what is wrong with it
   ketukd ruleset [--config FILE] [--table 'FAMILY NAME'] [--zone ZONE]
                                   the sets and rules that the firewall must contain, for nft -f
+  ketukd ruleset --fw4 [--config FILE] [--zone ZONE]
+                                  the same as objects for fw4, one option a line
+  ketukd import FILE              knockd.conf as UCI, on standard output
   ketukd status [--json]          doors, who is in, counters
   ketukd open DOOR ADDRESS [SECONDS]
                                   open a door by hand; 0 seconds: until it is closed
@@ -76,9 +80,10 @@ fn command(mut arguments: impl Iterator<Item = String>) -> Outcome {
     let rest: Vec<String> = arguments.collect();
     let parse = |options: &[&str], operands| Arguments::parse(&name, &rest, options, operands);
     match name.as_str() {
-        "run" => run(&parse(&["--config", "--device", "--socket"], 0..=0)?),
+        "run" => run(&parse(&["--config", "--device", "--device-file", "--socket"], 0..=0)?),
         "check" => check(&parse(&["--config"], 0..=0)?),
-        "ruleset" => ruleset::print(&parse(&["--config", "--table", "--zone"], 0..=0)?),
+        "ruleset" => ruleset::print(&parse(&["--config", "--table", "--zone", "--fw4"], 0..=0)?),
+        "import" => import::print(&parse(&[], 1..=1)?),
         "status" => control::status(&parse(&["--socket", "--json"], 0..=0)?),
         "open" => control::open(&parse(&["--socket"], 2..=3)?),
         "close" => control::close(&parse(&["--socket"], 1..=2)?),
@@ -95,6 +100,7 @@ fn run(arguments: &Arguments) -> Outcome {
     let options = Options {
         config: arguments.config_path().to_owned(),
         devices: arguments.devices.clone(),
+        device_file: arguments.device_file.clone(),
         socket: arguments.socket().to_owned(),
     };
     run::run(options).map_err(|error| match error.exit_code() {

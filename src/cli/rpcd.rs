@@ -8,12 +8,12 @@ use std::fs::File;
 use std::io::{self, Read as _};
 
 use serde::{Deserialize, Serialize};
-use serde_json_core::str::EscapedStr;
+use serde_json_core::str::{EscapedStr, EscapedStringFragment};
 
 use super::arguments::Arguments;
 use super::{Failure, Outcome, control, print};
 use crate::config::{self, Config};
-use crate::control::message::{Request, Verb, unescaped};
+use crate::control::message::{Request, Verb};
 use crate::control::show;
 use crate::linux::clock::wall_clock;
 
@@ -226,6 +226,18 @@ fn invite(call: &Call<'_>) -> Result<String, Failure> {
 fn argument(name: &str, value: Option<EscapedStr<'_>>) -> Result<String, Failure> {
     let value = value.and_then(unescaped).filter(|value| !value.is_empty());
     value.ok_or_else(|| Failure::Usage(format!("which {name}?")))
+}
+
+/// What a JSON string says; `None` if an escape in it is none of JSON's.
+fn unescaped(string: EscapedStr<'_>) -> Option<String> {
+    let mut text = String::with_capacity(string.0.len());
+    for fragment in string.fragments() {
+        match fragment.ok()? {
+            EscapedStringFragment::NotEscaped(piece) => text.push_str(piece),
+            EscapedStringFragment::Escaped(character) => text.push(character),
+        }
+    }
+    Some(text)
 }
 
 /// `value` as JSON; its strings have `text` bytes.

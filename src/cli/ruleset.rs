@@ -3,6 +3,7 @@
 use super::arguments::Arguments;
 use super::{Failure, Outcome};
 use crate::config::{Family, Table};
+use crate::firewall::fw4;
 use crate::firewall::ruleset::{self, Zone};
 
 /// Prints what the firewall must contain.
@@ -19,7 +20,12 @@ pub(super) fn print(arguments: &Arguments) -> Outcome {
     let zone = arguments.zone.as_deref().unwrap_or("wan");
     let zone = Zone::new(zone).ok_or_else(|| Failure::Usage(format!("'{zone}' is no zone name")))?;
     let mut text = String::new();
-    ruleset::write(&mut text, &config, &table, zone).expect("a String takes everything");
+    if arguments.fw4 {
+        fw4::write(&mut text, &config, zone)
+    } else {
+        ruleset::write(&mut text, &config, &table, zone)
+    }
+    .expect("a String takes everything");
     super::print(&text)
 }
 

@@ -1,5 +1,6 @@
 //! Reads a whole configuration: the sections, and who reads which.
 
+mod closing;
 mod door;
 mod globals;
 mod opening;
@@ -92,7 +93,8 @@ fn read(text: &[u8]) -> Result<Config, Fault> {
             }
             Ok(door)
         })
-        .collect::<Result<_, _>>()?;
+        .collect::<Result<Vec<_>, _>>()?;
+    closing::check(&sections, &doors)?;
     Ok(Config { globals, doors })
 }
 

@@ -136,6 +136,9 @@ pub struct Door {
     pub enabled: bool,
     /// How it is knocked at.
     pub knock: door::Door,
+    /// `list door` of a door with `action 'close'`: the doors that its knock shuts for the knocker. Empty for
+    /// a door that opens. Each is a door of the same configuration, and not a closing one.
+    pub closes: Vec<String>,
     /// What opens in the firewall; none for a door that only runs commands.
     pub opening: Option<Opening>,
     /// How long it stays open; `None` (`open_time '0'`) is until it is shut.
@@ -155,6 +158,7 @@ impl Door {
             name: name.to_owned(),
             enabled: true,
             knock: door::Door::default(),
+            closes: Vec::new(),
             opening: None,
             open_time: Some(OPEN_TIME),
             max_time: Some(OPEN_TIME),

@@ -1,7 +1,6 @@
 //! What is said over the control socket.
 
 use serde::{Deserialize, Serialize};
-use serde_json_core::str::{EscapedStr, EscapedStringFragment};
 
 /// Longest request, in bytes.
 pub const MAX_REQUEST: usize = 256;
@@ -88,6 +87,8 @@ pub struct Device<'a> {
 pub struct Door<'a> {
     /// Its name.
     pub name: &'a str,
+    /// `open`, or `close` for one whose knock shuts others.
+    pub action: &'a str,
     /// Steps of its sequence.
     pub steps: usize,
     /// Seconds it opens for; none: until it is shut.
@@ -182,42 +183,19 @@ pub struct Refusal<'a> {
     pub message: &'a str,
 }
 
-/// The same, as it is read: the message may quote a whole line of the configuration.
+/// A [`Refusal`] at the other end. Its message may have several lines, which JSON escapes, so it cannot be
+/// borrowed from what was received.
 #[derive(Debug, Deserialize)]
-pub struct Refused<'a> {
-    /// As above.
+pub struct ReceivedRefusal {
+    /// The exit code for the command line.
     pub code: u8,
-    /// As above.
-    #[serde(borrow)]
-    pub message: EscapedStr<'a>,
-}
-
-/// What a JSON string says; `None` if an escape in it is none of JSON's.
-pub fn unescaped(string: EscapedStr<'_>) -> Option<String> {
-    let mut text = String::with_capacity(string.0.len());
-    for fragment in string.fragments() {
-        match fragment.ok()? {
-            EscapedStringFragment::NotEscaped(piece) => text.push_str(piece),
-            EscapedStringFragment::Escaped(character) => text.push(character),
-        }
-    }
-    Some(text)
+    /// What was wrong.
+    pub message: heapless::String<MAX_LINE>,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_refusal_may_say_anything() {
-        let message =
-            "ketuk:3:9: unknown option 'dest_prot'\n    3 | \toption dest_prot \"22\"\n\u{7}\\ \u{e9}";
-        let mut buffer = [0; 512];
-        let len = serde_json_core::to_slice(&Refusal { code: 2, message }, &mut buffer).unwrap();
-        let (read, _) = serde_json_core::from_slice::<Refused<'_>>(&buffer[..len]).unwrap();
-        assert_eq!((read.code, unescaped(read.message).as_deref()), (2, Some(message)));
-        assert_eq!(unescaped(EscapedStr(r"\x")), None);
-    }
 
     #[test]
     fn requests_survive_the_way_over_the_socket() {

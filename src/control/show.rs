@@ -26,6 +26,7 @@ struct Fields<'a> {
     knocking: u64,
     name: &'a str,
     state: &'a str,
+    action: &'a str,
     steps: u8,
     open_time: Option<u64>,
     open: u64,
@@ -105,6 +106,10 @@ impl Status {
             writeln!(out, "device {}: {}", device.name, device.state)?;
         }
         for door in self.doors.iter().map(|json| fields(json)) {
+            if door.action == "close" {
+                writeln!(out, "door {}: {} steps, closes others", door.name, door.steps)?;
+                continue;
+            }
             let time = door.open_time.map_or("until it is shut".to_owned(), |time| format!("for {time} s"));
             write!(out, "door {}: {} steps, opens {time}, open for {}", door.name, door.steps, door.open)?;
             writeln!(

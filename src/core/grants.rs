@@ -13,8 +13,8 @@ use super::time::Instant;
 /// have a stop command to run.
 pub const MAX_GRANTS: usize = 256;
 
-/// Least time between two renewals of a grant. Each renewal is a change of the firewall, and whoever
-/// knows a one-step door could ask for thousands in a second.
+/// Least time between two renewals of a grant that lengthen it by no more than this. Each renewal is a change
+/// of the firewall, and whoever knows a one-step door could ask for thousands in a second.
 pub const RENEWAL_SPACING: Duration = Duration::from_millis(100);
 
 /// An address that a door is open for.
@@ -79,7 +79,10 @@ impl Grants {
         let until = time.map(|time| now.after(time));
         if let Some(at) = self.find(keyed, door, address) {
             let grant = &mut self.grants[at];
-            if now < grant.renewed.after(RENEWAL_SPACING) {
+            // Who gives much more time than there is left means it, however soon.
+            let lengthens =
+                grant.until.is_some_and(|old| until.is_none_or(|new| new > old.after(RENEWAL_SPACING)));
+            if now < grant.renewed.after(RENEWAL_SPACING) && !lengthens {
                 return Opened::JustNow;
             }
             grant.renewed = now;
@@ -210,7 +213,9 @@ mod tests {
         assert_eq!(open(0, HALF_MINUTE), (Opened::New, Some(30_000)));
         assert_eq!(open(99, HALF_MINUTE), (Opened::JustNow, Some(30_000)));
         assert_eq!(open(100, HALF_MINUTE), (Opened::Renewed, Some(30_100)));
-        assert_eq!(open(1000, Some(Duration::from_secs(1))), (Opened::Renewed, Some(30_100)));
+        assert_eq!(open(150, Some(Duration::from_secs(31))), (Opened::Renewed, Some(31_150)));
+        assert_eq!(open(200, HALF_MINUTE), (Opened::JustNow, Some(31_150)));
+        assert_eq!(open(1000, Some(Duration::from_secs(1))), (Opened::Renewed, Some(31_150)));
         assert_eq!(open(2000, None), (Opened::Renewed, None));
         assert_eq!(open(3000, HALF_MINUTE), (Opened::Renewed, None));
     }

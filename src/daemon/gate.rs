@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use log::{debug, error, info, warn};
+use log::{debug, error, info, trace, warn};
 
 use super::backend::Backend;
 use super::jobs::{self, Job, JobKind, Jobs};
@@ -76,6 +76,17 @@ impl std::fmt::Display for Refused {
     }
 }
 
+/// How often the firewall has been asked to let somebody in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Attempt {
+    /// For the first time since he knocked.
+    First,
+    /// Its tables changed.
+    Restore,
+    /// It refused last time.
+    Retry,
+}
+
 /// What [`Gate::open`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entry {
@@ -135,26 +146,27 @@ impl Gate {
             Opened::Full => Err(Refused::Full),
             Opened::JustNow => Ok(Entry::Unchanged),
             Opened::New => {
-                self.admit(now, counters, door, id, address);
+                self.admit(now, counters, door, id, address, Attempt::First);
                 if needs_jobs {
                     self.start(now, door, address);
                 }
                 Ok(Entry::New)
             }
             Opened::Renewed => {
-                self.admit(now, counters, door, id, address);
+                self.admit(now, counters, door, id, address, Attempt::First);
                 Ok(Entry::Renewed)
             }
         }
     }
 
-    /// Shuts a door to `address`, or to everybody; to how many.
+    /// Shuts a door to `address`, or to everybody, and hands each of them out; to how many.
     pub fn shut(
         &mut self,
         now: Instant,
         counters: &mut Counters,
         (id, door): (DoorId, &Rc<Door>),
         address: Option<IpAddr>,
+        mut each: impl FnMut(&Grant),
     ) -> usize {
         let mut shut = 0;
         let chosen =
@@ -164,18 +176,23 @@ impl Gate {
             self.grants.shut(&self.keyed, id, found.address);
             self.expel(now, counters, door, found);
             info!("{}: {}: shut", found.address, door.name);
+            each(&found);
             shut += 1;
         }
     }
 
-    /// Shuts the doors whose time is over. The kernel has shut those of its sets by itself.
-    pub fn expire(&mut self, now: Instant, slots: &Slots, mut each: impl FnMut(&Door, &Grant)) {
+    /// Shuts the doors whose time is over. The kernel does so by itself, but had its elements a moment later.
+    pub fn expire(
+        &mut self,
+        now: Instant,
+        counters: &mut Counters,
+        slots: &Slots,
+        mut each: impl FnMut(&Door, &Grant),
+    ) {
         while let Some(grant) = self.grants.expire(&self.keyed, now) {
             let Some(door) = slots.get(grant.door).cloned() else { continue };
             info!("{}: {}: command timeout", grant.address, door.name);
-            if self.needs_jobs(&door) {
-                self.stop(now, &door, grant.address);
-            }
+            self.expel(now, counters, &door, grant);
             each(&door, &grant);
         }
     }
@@ -184,7 +201,7 @@ impl Gate {
     pub fn tend(&mut self, now: Instant, counters: &mut Counters, slots: &Slots) {
         if self.retry.is_some_and(|retry| retry <= now) {
             self.retry = None;
-            self.admit_waiting(now, counters, slots);
+            self.admit_waiting(now, counters, slots, Attempt::Retry);
         }
         self.run_jobs(now);
     }
@@ -213,7 +230,7 @@ impl Gate {
                 });
             }
         }
-        self.admit_waiting(now, counters, slots);
+        self.admit_waiting(now, counters, slots, Attempt::Restore);
     }
 
     /// Takes over who is in the sets already: a daemon before this one let them in.
@@ -269,12 +286,21 @@ impl Gate {
     }
 
     /// Puts new doors in the place of the old. Who is in stays in, unless his door is gone or opens
-    /// something else now.
-    pub fn change_doors(&mut self, now: Instant, counters: &mut Counters, old: &Slots, new: &Slots) {
+    /// something else now; the others are handed out.
+    pub fn change_doors(
+        &mut self,
+        now: Instant,
+        counters: &mut Counters,
+        (old, new): (&Slots, &Slots),
+        mut each: impl FnMut(&Door, &Grant),
+    ) {
         for (id, door) in old.iter() {
-            let same = |new: &Rc<Door>| new.opening == door.opening && new.commands == door.commands;
+            // The name is that of the sets, and in the comments of rules.
+            let same = |new: &Rc<Door>| {
+                new.name == door.name && new.opening == door.opening && new.commands == door.commands
+            };
             if !new.get(id).is_some_and(same) {
-                self.shut(now, counters, (id, door), None);
+                self.shut(now, counters, (id, door), None, |grant| each(door, grant));
             }
         }
     }
@@ -287,7 +313,7 @@ impl Gate {
             if door.on_stop == OnStop::Keep && in_sets && door.opening.is_some() {
                 continue;
             }
-            self.shut(now, counters, (id, door), None);
+            self.shut(now, counters, (id, door), None, |_| {});
         }
     }
 
@@ -312,7 +338,7 @@ impl Gate {
     }
 
     /// Gets everybody into the firewall who is in and not there.
-    fn admit_waiting(&mut self, now: Instant, counters: &mut Counters, slots: &Slots) {
+    fn admit_waiting(&mut self, now: Instant, counters: &mut Counters, slots: &Slots, attempt: Attempt) {
         let waiting: heapless::Vec<(DoorId, IpAddr), MAX_GRANTS> = self
             .grants
             .iter()
@@ -321,25 +347,43 @@ impl Gate {
             .collect();
         for (id, address) in waiting {
             if let Some(door) = slots.get(id).cloned() {
-                self.admit(now, counters, &door, id, address);
+                self.admit(now, counters, &door, id, address, attempt);
             }
         }
     }
 
-    /// Gets the grant of `address` into the firewall, now or later.
-    fn admit(&mut self, now: Instant, counters: &mut Counters, door: &Door, id: DoorId, address: IpAddr) {
+    /// Gets the grant of `address` into the firewall, now or later. Only the first failure is logged: it may
+    /// be tried again for days.
+    fn admit(
+        &mut self,
+        now: Instant,
+        counters: &mut Counters,
+        door: &Door,
+        id: DoorId,
+        address: IpAddr,
+        attempt: Attempt,
+    ) {
         let Some(grant) = self.grants.get_mut(&self.keyed, id, address) else { return };
         let (Some(sets), true) = (self.backend.sets(), door.opening.is_some()) else {
             grant.in_firewall = true;
             return;
         };
         match sets.open(&door.name, address, grant.left(now), grant.in_firewall) {
-            Ok(()) => grant.in_firewall = true,
+            Ok(()) => {
+                grant.in_firewall = true;
+                if attempt != Attempt::First {
+                    info!("{address}: {}: let in, now that the firewall can", door.name);
+                }
+            }
             Err(error) => {
                 grant.in_firewall = false;
                 counters.count(Counter::Event(Event::FirewallError));
                 self.retry = Some(now.after(RETRY));
-                self.complain(now, door, address, &error);
+                if attempt == Attempt::Retry {
+                    trace!("{address}: {}: {error}", door.name);
+                } else {
+                    self.complain(now, door, address, &error);
+                }
             }
         }
     }

@@ -1,11 +1,13 @@
 //! The packet's way, from bytes to an open door.
 
 use std::hash::RandomState;
+use std::net::IpAddr;
 
 use log::{debug, info, warn};
 
 use super::gate::{Entry, Gate};
 use super::slots::Slots;
+use crate::config::Door;
 use crate::control::message::{Event, Knock};
 use crate::control::server::Server;
 use crate::core::counters::{self, Counter, Counters, Judged};
@@ -37,6 +39,8 @@ pub struct Porter<'t> {
     knock_lines: Limit,
     /// Apart, so that no flood of first knocks hides who came in.
     open_lines: Limit,
+    /// Apart too: whoever reads that a door opened must be able to read that it did not.
+    refusal_lines: Limit,
 }
 
 impl<'t> Porter<'t> {
@@ -50,6 +54,7 @@ impl<'t> Porter<'t> {
             recents: Recents::new(),
             knock_lines: Limit::new(KNOCK_LINES.0, KNOCK_LINES.1),
             open_lines: Limit::new(KNOCK_LINES.0, KNOCK_LINES.1),
+            refusal_lines: Limit::new(KNOCK_LINES.0, KNOCK_LINES.1),
         }
     }
 
@@ -71,6 +76,9 @@ impl<'t> Porter<'t> {
     fn open(&mut self, server: &mut Server, now: Instant, id: DoorId, probe: &Probe) {
         let Some(door) = self.slots.get(id).cloned() else { return };
         let address = probe.source;
+        if !door.closes.is_empty() {
+            return self.close(server, now, &door, address);
+        }
         let entry = self.gate.open(now, &mut self.counters, (id, &door), address, door.open_time);
         let seconds = door.open_time.map(|time| time.as_secs());
         let (event, reason) = match entry {
@@ -82,14 +90,26 @@ impl<'t> Porter<'t> {
                 self.counters.count(Counter::Event(counter));
                 let steps = u8::try_from(door.knock.sequence.len()).expect("at most MAX_STEPS");
                 self.recents.note(noted(now, probe, (id, steps, counter.name())));
-                if self.knock_lines.allow(now) {
+                if log_allowed(&mut self.refusal_lines, &mut self.counters, now) {
                     warn!("{address}: {}: not opened: {refused}", door.name);
                 }
                 ("refuse", "limit")
             }
         };
-        let address = address.to_string();
-        server.tell(now, "event", &Event { event, door: &door.name, address: &address, seconds, reason });
+        tell_event(server, now, (event, reason), (&door.name, address), seconds);
+    }
+
+    /// A door was knocked at whose knock shuts others.
+    fn close(&mut self, server: &mut Server, now: Instant, door: &Door, address: IpAddr) {
+        let Self { gate, slots, counters, .. } = self;
+        for name in &door.closes {
+            // It may be there and not enabled.
+            let Some(id) = slots.find(name) else { continue };
+            let Some(closed) = slots.get(id) else { continue };
+            gate.shut(now, counters, (id, closed), Some(address), |grant| {
+                tell_closed(server, now, closed, grant, "knock");
+            });
+        }
     }
 
     /// Logs a judgement in knockd's words, and tells whoever watches.
@@ -165,17 +185,7 @@ impl<'t> Porter<'t> {
                 info!("{source}: {}: sequence timeout (stage {stage})", door.name);
             }
         });
-        gate.expire(now, slots, |door, grant: &Grant| {
-            let address = grant.address.to_string();
-            let event = Event {
-                event: "close",
-                door: &door.name,
-                address: &address,
-                seconds: Some(0),
-                reason: "timeout",
-            };
-            server.tell(now, "event", &event);
-        });
+        gate.expire(now, counters, slots, |door, grant| tell_closed(server, now, door, grant, "timeout"));
         gate.tend(now, counters, slots);
     }
 
@@ -189,6 +199,25 @@ impl<'t> Porter<'t> {
 fn noted(now: Instant, probe: &Probe, (door, stage, reason): (DoorId, u8, &'static str)) -> Recent {
     let port = Some((probe.transport.port(), probe.transport.protocol()));
     Recent { source: probe.source, door, port, stage, reason, times: 1, at: now }
+}
+
+/// Tells whoever watches that a door opened or shut for an address, and why.
+pub fn tell_event(
+    server: &mut Server,
+    now: Instant,
+    (event, reason): (&str, &str),
+    (door, address): (&str, IpAddr),
+    seconds: Option<u64>,
+) {
+    if server.is_watched() {
+        let address = &address.to_string();
+        server.tell(now, "event", &Event { event, door, address, seconds, reason });
+    }
+}
+
+/// The same for a door that was shut.
+pub fn tell_closed(server: &mut Server, now: Instant, door: &Door, grant: &Grant, reason: &str) {
+    tell_event(server, now, ("close", reason), (&door.name, grant.address), Some(0));
 }
 
 /// Whether one more line about strangers may be logged; one that may not is counted.

@@ -1,8 +1,9 @@
 //! `ketukd run`: start-up, the loop, and the packet's way.
 
 use std::fmt;
+use std::fs::File;
 use std::hash::RandomState;
-use std::io;
+use std::io::{self, Read as _};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -16,7 +17,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use super::backend::{Backend, BackendError};
 use super::devices::{ANY, Devices, Filters};
 use super::gate::Gate;
-use super::porter::Porter;
+use super::porter::{Porter, tell_closed};
 use super::slots::never_traps;
 use super::sweep;
 use crate::config::{self, Config, MAX_DEVICES};
@@ -34,6 +35,9 @@ const STOP_TIME: Duration = Duration::from_millis(4500);
 /// Two sockets a device, the control socket and its clients, links, firewall, signals.
 const MAX_DESCRIPTORS: usize = 2 * MAX_DEVICES + 1 + MAX_CLIENTS + 3;
 
+/// Longest device file, in bytes: some room around [`MAX_DEVICES`] names.
+const MAX_DEVICE_FILE: u64 = 4096;
+
 /// The core's tables: fixed, and no memory until they are touched.
 static TABLES: Mutex<Tables> = Mutex::new(Tables::new());
 
@@ -44,6 +48,8 @@ pub struct Options {
     pub config: PathBuf,
     /// `--device`, instead of the configuration's.
     pub devices: Vec<String>,
+    /// `--device-file`: more of them, one a line, read again at each reload.
+    pub device_file: Option<PathBuf>,
     /// `--socket`
     pub socket: PathBuf,
 }
@@ -67,7 +73,7 @@ impl StartError {
     /// The exit code: 2 for what the user has to change, 1 for what failed.
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::Backend(BackendError::Forward(_)) | Self::Devices(_) => 2,
+            Self::Config(_) | Self::Devices(_) => 2,
             _ => 1,
         }
     }
@@ -94,6 +100,8 @@ impl fmt::Display for StartError {
 pub fn run(options: Options) -> Result<(), StartError> {
     let config = config::load(&options.config).map_err(StartError::Config)?;
     start_log(&config);
+    // Before anything changes: the sweep would take the rules of a daemon that lives.
+    Server::check_free(&options.socket).map_err(StartError::Control)?;
     let signals = block_signals().map_err(|error| StartError::Socket("a signal descriptor", error))?;
     let keyed = RandomState::new();
     let mut tables = TABLES.lock().unwrap_or_else(PoisonError::into_inner);
@@ -117,7 +125,7 @@ pub fn run(options: Options) -> Result<(), StartError> {
     daemon.follow_links();
     // Only now: whoever finds the socket may knock.
     let mut server = Server::open(&daemon.options.socket).map_err(StartError::Control)?;
-    info!("starting up, listening on {}", daemon.device_names.join(", "));
+    info!("starting up, listening on {}", shown(&daemon.device_names));
     daemon.serve(&mut server);
     daemon.stop();
     info!("shutting down");
@@ -145,7 +153,7 @@ impl Daemon<'_> {
             let deadlines = [self.porter.next_deadline(), server.next_deadline()];
             let ready = self.wait(server, deadlines.into_iter().flatten().min());
             let now = now();
-            if ready.signals && !self.on_signals(now) {
+            if ready.signals && !self.on_signals(server, now) {
                 return;
             }
             if ready.links {
@@ -198,11 +206,13 @@ impl Daemon<'_> {
     }
 
     /// Whether to go on.
-    fn on_signals(&mut self, now: Instant) -> bool {
+    fn on_signals(&mut self, server: &mut Server, now: Instant) -> bool {
         while let Ok(Some(info)) = self.signals.read_signal() {
             match i32::try_from(info.ssi_signo).map(Signal::try_from) {
                 Ok(Ok(Signal::SIGHUP)) => {
-                    if let Err(error) = self.reload(now) {
+                    // The file may have been rotated away, whatever the configuration is worth.
+                    set_log(&self.config);
+                    if let Err(error) = self.reload(server, now) {
                         error!("the configuration stays as it was: {error}");
                     }
                 }
@@ -215,10 +225,9 @@ impl Daemon<'_> {
     }
 
     /// Reads the configuration anew. A wrong one changes nothing.
-    pub(super) fn reload(&mut self, now: Instant) -> Result<(), StartError> {
+    pub(super) fn reload(&mut self, server: &mut Server, now: Instant) -> Result<(), StartError> {
         info!("re-reading config file: {}", self.options.config.display());
         let config = config::load(&self.options.config).map_err(StartError::Config)?;
-        self.porter.gate.backend().check(&config).map_err(StartError::Backend)?;
         let names = device_names(&self.options, &config);
         let devices =
             if names == self.device_names { None } else { Some(open_devices(&self.options, &config)?) };
@@ -231,14 +240,17 @@ impl Daemon<'_> {
         }
         let Porter { slots, gate, counters, recents, .. } = &mut self.porter;
         let new = slots.with(&config);
-        gate.change_doors(now, counters, slots, &new);
         for (id, old) in slots.iter() {
             if new.get(id).is_none_or(|new| new.name != old.name) {
                 recents.forget(id);
             }
         }
+        gate.change_doors(now, counters, (slots, &new), |door, grant| {
+            tell_closed(server, now, door, grant, "reload");
+        });
         *slots = new;
         if let Some(devices) = devices {
+            info!("listening on {} from now on", shown(&names));
             self.devices = devices;
             self.device_names = names;
         }
@@ -252,7 +264,9 @@ impl Daemon<'_> {
     /// Deletes the rules that a daemon before this one left: they have no timer.
     fn sweep(&self) {
         let Some(iptables) = self.porter.gate.backend().iptables() else { return };
-        for swept in sweep::sweep(iptables, sweep::SWEEP_TIME_LIMIT) {
+        let openings = self.config.doors.iter().filter_map(|door| door.opening.as_ref());
+        let forwards = openings.into_iter().any(|opening| opening.forward.is_some());
+        for swept in sweep::sweep(iptables, forwards, sweep::SWEEP_TIME_LIMIT) {
             if swept.fault.is_some() {
                 warn!("{swept}");
             } else if swept.deleted > 0 {
@@ -339,7 +353,11 @@ fn set_log(config: &Config) {
 fn device_names(options: &Options, config: &Config) -> Vec<String> {
     let sources = [&options.devices, &config.globals.devices];
     let mut names = sources.into_iter().find(|names| !names.is_empty()).cloned().unwrap_or_default();
-    if names.is_empty() {
+    if let Some(file) = &options.device_file {
+        // Whoever writes it knows the devices of the networks; none is none yet, not all.
+        names.clone_from(&options.devices);
+        names.extend(listed_devices(file));
+    } else if names.is_empty() {
         if !config.globals.networks.is_empty() {
             warn!("networks are resolved by the init script, with --device; listening on every device");
         }
@@ -347,6 +365,20 @@ fn device_names(options: &Options, config: &Config) -> Vec<String> {
     }
     names.dedup();
     names
+}
+
+/// The devices that `file` names.
+fn listed_devices(file: &Path) -> Vec<String> {
+    let mut text = String::new();
+    let read = File::open(file).and_then(|opened| opened.take(MAX_DEVICE_FILE).read_to_string(&mut text));
+    if let Err(error) = read {
+        warn!("{}: {error}", file.display());
+    }
+    text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
+}
+
+fn shown(names: &[String]) -> String {
+    if names.is_empty() { "no device before a network is up".to_owned() } else { names.join(", ") }
 }
 
 fn open_devices(options: &Options, config: &Config) -> Result<Devices, StartError> {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::gate::Entry;
-use super::porter::Porter;
+use super::porter::{Porter, tell_closed, tell_event};
 use super::run::{Daemon, StartError};
 use crate::control::message::{self, Request, Verb};
 use crate::control::server::{self, Client, Server};
@@ -28,10 +28,10 @@ impl Daemon<'_> {
             Verb::Watch => return server.watch(client),
             // A client that does not read its answer is no reason to say anything.
             Verb::Status => self.status(now, &mut client).map_err(|error| (1, error.to_string())),
-            Verb::Open => self.open_by_hand(now, &request),
-            Verb::Close => self.close_by_hand(now, &request),
+            Verb::Open => self.open_by_hand(server, now, &request),
+            Verb::Close => self.close_by_hand(server, now, &request),
             Verb::Reload => {
-                self.reload(now).map_err(|error| (StartError::exit_code(&error), error.to_string()))
+                self.reload(server, now).map_err(|error| (StartError::exit_code(&error), error.to_string()))
             }
         };
         match answered {
@@ -69,6 +69,7 @@ impl Daemon<'_> {
                 "door",
                 &message::Door {
                     name: &door.name,
+                    action: if door.closes.is_empty() { "open" } else { "close" },
                     steps: door.knock.sequence.len(),
                     open_time: door.open_time.map(|time| time.as_secs()),
                     open: self.porter.gate.grants().iter().filter(|grant| grant.door == id).count(),
@@ -121,32 +122,51 @@ impl Daemon<'_> {
         Ok(())
     }
 
-    fn open_by_hand(&mut self, now: Instant, request: &Request<'_>) -> Result<(), Refused> {
+    fn open_by_hand(
+        &mut self,
+        server: &mut Server,
+        now: Instant,
+        request: &Request<'_>,
+    ) -> Result<(), Refused> {
         let (id, address) = (self.door(request)?, address(request)?);
         let address = address.ok_or((2, "which address?".to_owned()))?;
         let Porter { slots, gate, counters, .. } = &mut self.porter;
         let door = slots.get(id).cloned().expect("just found");
+        if !door.closes.is_empty() {
+            let names = door.closes.join(", ");
+            return Err((2, format!("door '{}' opens nothing, its knock shuts: {names}", door.name)));
+        }
         // `max_time` bounds what clients may ask for; who may use this socket may do as he likes.
         let time = match request.seconds {
             Some(0) => None,
             Some(seconds) => Some(Duration::from_secs(seconds.into())),
             None => door.open_time,
         };
-        match gate.open(now, counters, (id, &door), address, time) {
-            Ok(Entry::New | Entry::Renewed) => {
-                log::info!("{address}: {}: opened by hand", door.name);
-                Ok(())
-            }
-            Ok(Entry::Unchanged) => Ok(()),
-            Err(refused) => Err((1, refused.to_string())),
-        }
+        let event = match gate.open(now, counters, (id, &door), address, time) {
+            Ok(Entry::New) => "open",
+            Ok(Entry::Renewed) => "renew",
+            Ok(Entry::Unchanged) => return Ok(()),
+            Err(refused) => return Err((1, refused.to_string())),
+        };
+        log::info!("{address}: {}: opened by hand", door.name);
+        let seconds = time.map(|time| time.as_secs());
+        tell_event(server, now, (event, "hand"), (&door.name, address), seconds);
+        Ok(())
     }
 
-    fn close_by_hand(&mut self, now: Instant, request: &Request<'_>) -> Result<(), Refused> {
+    fn close_by_hand(
+        &mut self,
+        server: &mut Server,
+        now: Instant,
+        request: &Request<'_>,
+    ) -> Result<(), Refused> {
         let (id, address) = (self.door(request)?, address(request)?);
         let Porter { slots, gate, counters, .. } = &mut self.porter;
         let door = slots.get(id).cloned().expect("just found");
-        match (gate.shut(now, counters, (id, &door), address), address) {
+        let shut = gate.shut(now, counters, (id, &door), address, |grant| {
+            tell_closed(server, now, &door, grant, "hand");
+        });
+        match (shut, address) {
             (0, Some(address)) => Err((1, format!("door '{}' is not open for {address}", door.name))),
             // Shut for everybody is what was asked for.
             _ => Ok(()),

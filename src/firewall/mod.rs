@@ -4,6 +4,7 @@
 pub mod commands;
 pub mod error;
 pub mod events;
+pub mod fw4;
 pub mod iptables;
 pub mod message;
 pub mod nft;

@@ -43,11 +43,7 @@ struct Chain<'a>(&'a str, Zone<'a>);
 pub fn write(out: &mut impl Write, config: &Config, table: &Table, zone: Zone<'_>) -> fmt::Result {
     let name = format_args!("{} {}", family_name(table.family), table.name);
     writeln!(out, "# ketuk: the sets and rules of the doors. Load with nft -f after table {name}, once.")?;
-    let doors = || {
-        let enabled = config.doors.iter().filter(|door| door.enabled);
-        enabled.filter_map(|door| door.opening.as_ref().map(|opening| (door, opening)))
-    };
-    for (door, _) in doors() {
+    for (door, _) in openings(config) {
         writeln!(out)?;
         for family in families(table) {
             let words = Words::of(family);
@@ -55,7 +51,7 @@ pub fn write(out: &mut impl Write, config: &Config, table: &Table, zone: Zone<'_
             writeln!(out, "add set {name} {set} {{ type {kind}; flags timeout; }}")?;
         }
     }
-    for (door, opening) in doors() {
+    for (door, opening) in openings(config) {
         writeln!(out)?;
         for family in families(table) {
             let rules = Rules { out: &mut *out, table, door, family, words: Words::of(family) };
@@ -66,6 +62,12 @@ pub fn write(out: &mut impl Write, config: &Config, table: &Table, zone: Zone<'_
         }
     }
     Ok(())
+}
+
+/// The doors that open something in the firewall, and what they open.
+pub(super) fn openings(config: &Config) -> impl Iterator<Item = (&Door, &Opening)> {
+    let enabled = config.doors.iter().filter(|door| door.enabled);
+    enabled.filter_map(|door| door.opening.as_ref().map(|opening| (door, opening)))
 }
 
 /// The rules of one door for one family of addresses.
@@ -150,6 +152,12 @@ impl Words {
     }
 }
 
+impl fmt::Display for Zone<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.unwrap_or("*"))
+    }
+}
+
 impl fmt::Display for Chain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.1.0 {
@@ -213,7 +221,7 @@ fn translations<'a>(
 }
 
 /// The ranges in order, those that touch made one: nft refuses a set whose ranges overlap.
-fn merged(ports: &[PortRange]) -> heapless::Vec<PortRange, MAX_PORT_RANGES> {
+pub(super) fn merged(ports: &[PortRange]) -> heapless::Vec<PortRange, MAX_PORT_RANGES> {
     let mut sorted = heapless::Vec::<PortRange, MAX_PORT_RANGES>::new();
     sorted.extend(ports.iter().copied().take(MAX_PORT_RANGES));
     sorted.sort_unstable_by_key(|range| range.first);
@@ -229,7 +237,7 @@ fn merged(ports: &[PortRange]) -> heapless::Vec<PortRange, MAX_PORT_RANGES> {
     merged
 }
 
-fn range(f: &mut fmt::Formatter<'_>, range: PortRange) -> fmt::Result {
+pub(super) fn range(f: &mut fmt::Formatter<'_>, range: PortRange) -> fmt::Result {
     if range.first == range.last {
         write!(f, "{}", range.first)
     } else {
@@ -242,7 +250,7 @@ fn families(table: &Table) -> impl Iterator<Item = AddressFamily> {
     AddressFamily::ALL.into_iter().filter(move |family| family.fits(table))
 }
 
-fn set(door: &Door, family: AddressFamily) -> SetName {
+pub(super) fn set(door: &Door, family: AddressFamily) -> SetName {
     SetName::new(&door.name, family).expect("a door's name has at most MAX_NAME bytes")
 }
 

@@ -10,3 +10,4 @@ pub mod links;
 pub mod netlink;
 pub mod peer;
 pub mod process;
+pub mod syn;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::closing;
 use super::globals::{on_stop, trap_except};
 use super::opening;
 use super::options::Options;
@@ -25,6 +26,11 @@ pub(super) fn read(
         door.enabled = boolean(value)?;
     }
     door.knock = knock(options)?;
+    door.closes = closing::read(options)?;
+    if !door.closes.is_empty() {
+        trap_except(options, exceptions)?;
+        return Ok(door);
+    }
     door.opening = opening::read(options)?;
     (door.open_time, door.max_time) = times(options)?;
     close(options)?;

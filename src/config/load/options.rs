@@ -37,14 +37,14 @@ const DOOR: &[&str] = &[
     "stop_command_6",
     "on_stop",
     "trap_except",
+    "action",
+    "door",
 ];
 
 /// Options of `config door` that a later version will have: named, so that a file written for it is
 /// not told that it misspelt them.
 const DOOR_LATER: &[&str] = &[
     "kill",
-    "action",
-    "door",
     "grant_prefix_4",
     "grant_prefix_6",
     "src",
@@ -84,6 +84,12 @@ impl<'a> Options<'a> {
     /// Whether the section has no name.
     pub(super) fn anonymous(&self) -> bool {
         self.section.anonymous
+    }
+
+    /// The first of the options that are given, but for those with these names.
+    pub(super) fn other_than(&self, names: &[&str]) -> Option<&'a Word> {
+        let is = |entry: &&Entry| !names.iter().any(|name| name.as_bytes() == entry.name.bytes);
+        self.section.options.iter().find(is).map(|entry| &entry.name)
     }
 
     /// Where an option is named; the section's name if it is not given.

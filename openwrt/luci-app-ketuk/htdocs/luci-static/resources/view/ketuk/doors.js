@@ -83,7 +83,7 @@ return view.extend({
 			o.value(value, title);
 		o.default = 'notice';
 
-		o = page.rule(s.taboption('advanced', form.Value, 'log_file', _('Log file'), _('Beside the system log.')),
+		page.rule(s.taboption('advanced', form.Value, 'log_file', _('Log file'), _('Beside the system log.')),
 			(section_id, value) => rules.log_file(value));
 
 		o = page.line(page.rule(s.taboption('advanced', form.Value, 'trap_except', _('Never traps'),

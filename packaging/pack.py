@@ -1,0 +1,329 @@
+#!/usr/bin/env python3
+"""Makes packages of the binaries that scripts/cross.sh built, the same bytes for the same commit.
+
+usage: packaging/pack.py [--bin DIR] [--out DIR] [ipk|apk|deb]...
+
+  ipk   for opkg, OpenWrt 24.10 and before: as OpenWrt's ipkg-build makes it, see Ipk
+  apk   for OpenWrt 25.12 and later: by `apk mkpkg` of apk-tools 3; left out with a word where it is not installed
+  deb   for hosts that are no routers: by dpkg-deb
+Without a kind: all of them.
+"""
+
+import argparse
+import gzip
+import io
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+RELEASE = "1"
+
+# OpenWrt's architectures, and what is built for them. One binary serves many: it depends on no library,
+# and mips_24kc is the least that these processors have in common.
+OPENWRT = {
+    "mips_24kc": "mips-unknown-linux-musl",
+    "mipsel_24kc": "mipsel-unknown-linux-musl",
+    "arm_cortex-a7_neon-vfpv4": "armv7-unknown-linux-musleabihf",
+    "aarch64_cortex-a53": "aarch64-unknown-linux-musl",
+    "aarch64_generic": "aarch64-unknown-linux-musl",
+    "x86_64": "x86_64-unknown-linux-musl",
+}
+DEBIAN = {
+    "amd64": "x86_64-unknown-linux-musl",
+    "arm64": "aarch64-unknown-linux-musl",
+    "armhf": "armv7-unknown-linux-musleabihf",
+}
+
+# Path on the router: source, mode. BIN stands for the directory of the target's binaries.
+DAEMON = {
+    "/etc/capabilities/ketuk.json": ("openwrt/files/ketuk.json", 0o644),
+    # Sequences are secrets.
+    "/etc/config/ketuk": ("uci/ketuk", 0o600),
+    "/etc/init.d/ketuk": ("openwrt/files/ketuk.init", 0o755),
+    "/etc/uci-defaults/50-ketuk": ("openwrt/files/ketuk.defaults", 0o755),
+    "/usr/sbin/ketukd": ("BIN/ketukd", 0o755),
+    "/usr/share/ketuk/firewall.include": ("openwrt/files/firewall.include", 0o755),
+}
+CLIENT = {"/usr/bin/ketuk": ("BIN/ketuk", 0o755)}
+
+# OpenWrt's own wording of what every package does after it came and before it goes.
+POSTINST = """#!/bin/sh
+[ "${IPKG_NO_SCRIPT}" = "1" ] && exit 0
+[ -s ${IPKG_INSTROOT}/lib/functions.sh ] || exit 0
+. ${IPKG_INSTROOT}/lib/functions.sh
+default_postinst $0 $@
+"""
+PRERM = """#!/bin/sh
+[ -s ${IPKG_INSTROOT}/lib/functions.sh ] || exit 0
+. ${IPKG_INSTROOT}/lib/functions.sh
+default_prerm $0 $@
+"""
+
+DAEMON_TEXT = "Port-knocking daemon: opens a port to whoever knocks right, for a while"
+CLIENT_TEXT = "Client for port knocking: knocks at the ports of a host, in order"
+
+
+class Package:
+    """What a package is, whatever becomes of it."""
+
+    def __init__(self, name, files, text, conffiles=(), user=None):
+        self.name, self.files, self.text = name, files, text
+        self.conffiles, self.user = conffiles, user
+
+    def read(self, binaries):
+        """[(path, content, mode)], sorted by path."""
+        found = []
+        for path, (source, mode) in sorted(self.files.items()):
+            source = source.replace("BIN", str(binaries), 1)
+            found.append((path, (ROOT / source).read_bytes(), mode))
+        return found
+
+
+KETUKD = Package("ketukd", DAEMON, DAEMON_TEXT, ["/etc/config/ketuk"], "ketuk:ketuk")
+KETUK = Package("ketuk", CLIENT, CLIENT_TEXT)
+
+
+def version():
+    """The version in Cargo.toml."""
+    return re.search(r'^version = "(.+)"', (ROOT / "Cargo.toml").read_text(), re.M)[1]
+
+
+def commit_time():
+    """When the commit was made, in seconds: every file of a package has this time."""
+    if given := os.environ.get("SOURCE_DATE_EPOCH"):
+        return int(given)
+    git = ["git", "-C", str(ROOT), "log", "-1", "--format=%ct"]
+    return int(subprocess.run(git, check=True, capture_output=True, text=True).stdout)
+
+
+def tar(members, time):
+    """A tar of [(path, content or None for a directory, mode)] as GNU tar makes it with --format=gnu
+    --numeric-owner of files that are root's. opkg reads no pax headers: it would record the package and
+    unpack nothing."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.GNU_FORMAT) as archive:
+        for path, content, mode in members:
+            member = tarfile.TarInfo(path)
+            member.mtime, member.mode = time, mode
+            member.uname = member.gname = ""
+            if content is None:
+                # tarfile would take the slash away again.
+                member.type, member.name = tarfile.DIRTYPE, path.rstrip("/")
+            else:
+                member.size = len(content)
+            archive.addfile(member, io.BytesIO(content or b""))
+    return out.getvalue()
+
+
+def compress(data):
+    """gzip without a name and a time."""
+    return gzip.compress(data, 9, mtime=0)
+
+
+def tree(files):
+    """The members of a tar of `.`: every directory before what is in it, by name."""
+    directories = {str(parent) for path, _, _ in files for parent in Path(path).parents}
+    members = [(path.rstrip("/") + "/", None, 0o755) for path in directories] + list(files)
+    members = sorted(members, key=lambda member: [part for part in member[0].split("/") if part])
+    return [("." + path, content, mode) for path, content, mode in members]
+
+
+def control(package, arch, size, time):
+    """The control file, its fields in the order that OpenWrt's own packages have."""
+    fields = {
+        "Package": package.name,
+        "Version": f"{version()}-r{RELEASE}",
+        "Source": f"feeds/packages/net/{package.name}",
+        "SourceName": package.name,
+        "License": "MIT OR Apache-2.0",
+        "Section": "net",
+        "Require-User": package.user,
+        "SourceDateEpoch": time,
+        "Architecture": arch,
+        "Installed-Size": size,
+        "Description": package.text,
+    }
+    return "".join(f"{name}: {value}\n" for name, value in fields.items() if value is not None)
+
+
+def ipk(package, arch, binaries, out, time):
+    """As ipkg-build: a gzip'd tar (and no ar) of ./debian-binary, ./data.tar.gz, ./control.tar.gz."""
+    data = tar(tree(package.read(binaries)), time)
+    scripts = [("/control", control(package, arch, len(data), time), 0o644)]
+    if package.conffiles:
+        scripts.append(("/conffiles", "".join(f"{path}\n" for path in package.conffiles), 0o644))
+    scripts.append(("/postinst", POSTINST, 0o755))
+    scripts.append(("/prerm", PRERM, 0o755))
+    if package is KETUKD:
+        scripts.append(("/postinst-pkg", (ROOT / "openwrt/files/postinst").read_text(), 0o755))
+        scripts.append(("/prerm-pkg", (ROOT / "openwrt/files/prerm").read_text(), 0o755))
+    scripts = tar(tree([(path, text.encode(), mode) for path, text, mode in scripts]), time)
+    parts = [
+        ("./debian-binary", b"2.0\n", 0o644),
+        ("./data.tar.gz", compress(data), 0o644),
+        ("./control.tar.gz", compress(scripts), 0o644),
+    ]
+    path = out / f"{package.name}_{version()}-r{RELEASE}_{arch}.ipk"
+    path.write_bytes(compress(tar(parts, time)))
+    return path
+
+
+def apk(package, arch, binaries, out, time):
+    """By apk-tools 3, with the files and scripts that OpenWrt's build adds."""
+    name, path = package.name, out / f"{package.name}-{version()}-r{RELEASE}.{arch}.apk"
+    with tempfile.TemporaryDirectory() as directory:
+        staged, scripts = Path(directory, "root"), Path(directory, "scripts")
+        scripts.mkdir()
+        files = package.read(binaries)
+        state = f"/lib/apk/packages/{name}"
+        listed = "".join(f"{path}\n" for path, _, _ in files)
+        files.append((f"{state}.list", listed.encode(), 0o644))
+        if package.user:
+            files.append((f"{state}.rusers", f"{package.user}\n".encode(), 0o644))
+        if package.conffiles:
+            lines = "".join(f"{path}\n" for path in package.conffiles)
+            files.append((f"{state}.conffiles", lines.encode(), 0o644))
+        stage(files, staged, time)
+        command = ["apk", "mkpkg", "--files", str(staged), "--output", str(path)]
+        for field in (
+            f"name:{name}",
+            f"version:{version()}-r{RELEASE}",
+            f"description:{package.text}",
+            f"arch:{arch}",
+            "license:MIT OR Apache-2.0",
+            f"origin:feeds/packages/net/{name}",
+        ):
+            command += ["--info", field]
+        prelude = '#!/bin/sh\n[ -s ${IPKG_INSTROOT}/lib/functions.sh ] || exit 0\n'
+        prelude += f'. ${{IPKG_INSTROOT}}/lib/functions.sh\nexport root="${{IPKG_INSTROOT}}"\nexport pkgname="{name}"\n'
+        own = {key: own_script(package, key) for key in ("postinst", "prerm")}
+        install = f"{prelude}add_group_and_user\ndefault_postinst\n{own['postinst']}"
+        bodies = {
+            "post-install": install,
+            "post-upgrade": install.replace("#!/bin/sh\n", "#!/bin/sh\nexport PKG_UPGRADE=1\n", 1),
+            "pre-deinstall": f"{prelude}default_prerm\n{own['prerm']}",
+        }
+        for kind, body in bodies.items():
+            (scripts / kind).write_text(body)
+            command += ["--script", f"{kind}:{scripts / kind}"]
+        subprocess.run(command, check=True, env={**os.environ, "SOURCE_DATE_EPOCH": str(time)})
+    return path
+
+
+def own_script(package, name):
+    """A script of the package's own, to be appended to OpenWrt's."""
+    if package is not KETUKD:
+        return ""
+    return (ROOT / "openwrt/files" / name).read_text().replace("#!/bin/sh\n", "", 1)
+
+
+DEB_POSTINST = """#!/bin/sh
+set -e
+if [ "$1" = configure ]; then
+	getent passwd ketuk >/dev/null ||
+		adduser --system --group --quiet --no-create-home --home /nonexistent ketuk
+	chgrp ketuk /etc/config/ketuk
+	chmod 0640 /etc/config/ketuk
+	[ ! -d /run/systemd/system ] || systemctl daemon-reload
+fi
+"""
+DEB_PRERM = """#!/bin/sh
+set -e
+[ ! -d /run/systemd/system ] || systemctl stop ketukd.service
+"""
+
+
+def deb(arch, binaries, out, time):
+    """Daemon and client in one, by dpkg-deb. Not enabled: without a door there is nothing to do."""
+    host = {
+        "/etc/config/ketuk": ("packaging/ketuk.host", 0o640),
+        "/lib/systemd/system/ketukd.service": ("packaging/ketukd.service", 0o644),
+        "/usr/sbin/ketukd": DAEMON["/usr/sbin/ketukd"],
+        **CLIENT,
+    }
+    files = Package("ketuk", host, "").read(binaries)
+    size = sum(len(content) for _, content, _ in files) // 1024 + 1
+    fields = (
+        f"Package: ketuk\nVersion: {version()}-{RELEASE}\nArchitecture: {arch}\n"
+        f"Maintainer: The ketuk authors <ketuk@localhost>\nInstalled-Size: {size}\nDepends: adduser\n"
+        f"Section: net\nPriority: optional\nDescription: {DAEMON_TEXT}\n"
+        " ketukd listens for knocks and opens doors in nftables sets; ketuk knocks.\n"
+    )
+    files += [
+        ("/DEBIAN/conffiles", b"/etc/config/ketuk\n", 0o644),
+        ("/DEBIAN/control", fields.encode(), 0o644),
+        ("/DEBIAN/postinst", DEB_POSTINST.encode(), 0o755),
+        ("/DEBIAN/prerm", DEB_PRERM.encode(), 0o755),
+    ]
+    path = out / f"ketuk_{version()}-{RELEASE}_{arch}.deb"
+    with tempfile.TemporaryDirectory() as directory:
+        stage(files, Path(directory), time)
+        build = ["dpkg-deb", "-Zxz", "--root-owner-group", "--build", directory, str(path)]
+        env = {**os.environ, "SOURCE_DATE_EPOCH": str(time)}
+        subprocess.run(build, check=True, env=env, stdout=subprocess.DEVNULL)
+    return path
+
+
+def stage(files, directory, time):
+    """Writes files with their modes and one time."""
+    for path, content, mode in files:
+        to = directory / path.lstrip("/")
+        to.parent.mkdir(parents=True, exist_ok=True)
+        to.write_bytes(content)
+        to.chmod(mode)
+    for path in [directory, *directory.rglob("*")]:
+        if path.is_dir():
+            path.chmod(0o755)
+        os.utime(path, (time, time))
+
+
+def has_apk():
+    """Whether there is an apk of version 3."""
+    if not shutil.which("apk"):
+        return False
+    said = subprocess.run(["apk", "--version"], capture_output=True, text=True, check=False).stdout
+    return said.startswith("apk-tools 3")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--bin", type=Path, default=ROOT / "target/cross", help="cargo's target directory")
+    parser.add_argument("--out", type=Path, default=ROOT / "dist", help="where the packages go")
+    parser.add_argument("kinds", nargs="*", choices=[[], "ipk", "apk", "deb"])
+    options = parser.parse_args()
+    kinds = options.kinds or ["ipk", "apk", "deb"]
+    time = commit_time()
+    options.out.mkdir(parents=True, exist_ok=True)
+
+    def directory(target):
+        found = options.bin / target / "router"
+        if not (found / "ketukd").exists():
+            sys.exit(f"pack.py: {found}/ketukd is not there: run scripts/cross.sh {target}")
+        return found
+
+    if "ipk" in kinds:
+        for arch, target in OPENWRT.items():
+            for package in (KETUKD, KETUK):
+                print(ipk(package, arch, directory(target), options.out, time))
+    if "apk" in kinds and has_apk():
+        for arch, target in OPENWRT.items():
+            for package in (KETUKD, KETUK):
+                print(apk(package, arch, directory(target), options.out, time))
+    elif "apk" in kinds:
+        message = "pack.py: no .apk: apk-tools 3 is not installed here (it is on OpenWrt 25.12 and Alpine 3.23)"
+        if "apk" in options.kinds:
+            sys.exit(message)
+        print(message, file=sys.stderr)
+    if "deb" in kinds:
+        for arch, target in DEBIAN.items():
+            print(deb(arch, directory(target), options.out, time))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+#!/bin/sh
+# Builds ketukd and ketuk for routers: static, against musl, small, the same bytes for the same commit.
+#
+# usage: scripts/cross.sh [-t] [TARGET...]     default: every target below
+#   -t   build the library's unit tests instead (with debug assertions, not small)
+#
+# Half of these targets come without a compiled standard library, so that its source is needed: Debian's
+# rustc-web, cargo-web and rust-web-src, or a rustup nightly with rust-src. zig links and brings musl.
+# What is missing is installed where that is possible (apt-get and pip), else named.
+#
+# KETUK_CACHE    where zig is kept (default ${XDG_CACHE_HOME:-~/.cache}/ketuk)
+# CROSS_TARGET   cargo's target directory (default target/cross)
+set -eu
+cd "$(dirname "$0")/.."
+
+ALL="mips-unknown-linux-musl mipsel-unknown-linux-musl armv7-unknown-linux-musleabihf
+arm-unknown-linux-musleabi aarch64-unknown-linux-musl x86_64-unknown-linux-musl"
+ZIG=0.15.2
+ZIGBUILD=0.24.1
+
+tests=
+[ "${1:-}" = -t ] && { tests=y; shift; }
+[ $# -gt 0 ] || set -- $ALL
+cache=${KETUK_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/ketuk}
+dir=${CROSS_TARGET:-target/cross}
+
+fail() {
+	echo "cross.sh: $*" >&2
+	exit 1
+}
+
+# The compiler: whichever has the source of std.
+nightly=$(rustup run nightly rustc --print sysroot 2>/dev/null || true)
+if [ -n "$nightly" ] && [ -d "$nightly/lib/rustlib/src/rust/library/std" ]; then
+	RUSTC=$nightly/bin/rustc CARGO=$nightly/bin/cargo
+else
+	if ! [ -d /usr/lib/rustlib/src/rust/library/std ] || ! [ -x /usr/bin/cargo ]; then
+		command -v apt-get >/dev/null ||
+			fail "the source of std is needed: rustup toolchain install nightly -c rust-src"
+		apt-get install -y -qq --no-install-recommends rustc-web cargo-web rust-web-src >&2 ||
+			fail "cannot install rustc-web, cargo-web and rust-web-src: try apt-get update"
+	fi
+	RUSTC=/usr/bin/rustc CARGO=/usr/bin/cargo
+	# The unstable options below are wanted from a stable compiler.
+	export RUSTC_BOOTSTRAP=1
+fi
+export RUSTC CARGO
+sysroot=$($RUSTC --print sysroot)
+
+# The linker, and musl.
+zig=$cache/zig-$ZIG-$ZIGBUILD
+if ! [ -x "$zig/bin/cargo-zigbuild" ]; then
+	python3 -m venv "$zig" && "$zig/bin/pip" install -q "ziglang==$ZIG" "cargo-zigbuild==$ZIGBUILD" ||
+		fail "cannot install ziglang $ZIG and cargo-zigbuild $ZIGBUILD with pip"
+fi
+PATH=$zig/bin:$PATH
+echo "cross.sh: $($RUSTC --version), $($CARGO --version), zig $ZIG, cargo-zigbuild $ZIGBUILD" >&2
+
+# One time stamp, and no path of this machine.
+SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null || echo 0)
+export SOURCE_DATE_EPOCH
+remap="--remap-path-prefix=$PWD=ketuk --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=cargo
+--remap-path-prefix=$sysroot=rust --remap-path-prefix=$(readlink -f "$sysroot/lib/rustlib/src/rust")=rust"
+# zig brings the start files; what rustc brings of its own would be linked beside them.
+export RUSTFLAGS="-C link-self-contained=no $(echo $remap)"
+
+for target; do
+	std="-Z build-std=std,panic_abort -Z build-std-features=optimize_for_size"
+	if [ -n "$tests" ]; then
+		std="-Z build-std=std,panic_unwind,test"
+		set -- test --no-run --lib --profile router-test
+	else
+		set -- zigbuild --bins --profile router
+		export CARGO_PROFILE_ROUTER_PANIC=immediate-abort
+	fi
+	command=$1
+	shift
+	"$zig/bin/cargo-zigbuild" "$command" $std -Z panic-immediate-abort --locked --target-dir "$dir" \
+		--target "$target" "$@" || fail "$target: the build failed"
+done

@@ -1,0 +1,205 @@
+//! A small internet for tests that need a real one: hosts in network namespaces, joined by wires.
+//!
+//! ```text
+//!   client    198.51.100.10  --.                              .-- lan   192.168.1.10
+//!             2001:db8:c::10    \                            /          2001:db8:2::10
+//!                                isp ---- wan0 router lan0 --
+//!   stranger  192.0.2.10       /     203.0.113.1   192.168.1.1
+//!             2001:db8:5::10 -'      2001:db8:1::1 2001:db8:2::1
+//! ```
+//! Everything is the kernel's own and goes when the test ends. Root is needed, or `unshare -rn`; without it
+//! a test fails and says so.
+#![allow(dead_code, unreachable_pub, clippy::allow_attributes, reason = "each test file uses its part")]
+#![expect(clippy::unwrap_used, reason = "a test says what it expected by panicking")]
+
+pub mod daemon;
+pub mod frames;
+pub mod host;
+pub mod wire;
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+use std::{fs, thread};
+
+use host::Host;
+
+/// Longest wait for anything that must happen, however slow the machine.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The router's address on the WAN.
+pub const ROUTER: &str = "203.0.113.1";
+/// The same for IPv6.
+pub const ROUTER_6: &str = "2001:db8:1::1";
+/// Who knocks.
+pub const CLIENT: &str = "198.51.100.10";
+/// The same for IPv6.
+pub const CLIENT_6: &str = "2001:db8:c::10";
+/// Who does not.
+pub const STRANGER: &str = "192.0.2.10";
+/// The same for IPv6.
+pub const STRANGER_6: &str = "2001:db8:5::10";
+/// The protected host.
+pub const LAN: &str = "192.168.1.10";
+/// The same for IPv6.
+pub const LAN_6: &str = "2001:db8:2::10";
+
+/// What fw4 makes of a default configuration, in its essentials.
+pub const FIREWALL: &str = include_str!("../fixtures/router.nft");
+
+/// The hosts.
+#[derive(Debug)]
+pub struct World {
+    pub client: Host,
+    pub stranger: Host,
+    pub isp: Host,
+    pub router: Host,
+    pub lan: Host,
+    pub scratch: Scratch,
+}
+
+impl World {
+    /// The hosts with addresses and routes, and a router without a firewall.
+    pub fn new() -> Self {
+        let [client, stranger, isp, router, lan] =
+            ["client", "stranger", "isp", "router", "lan"].map(Host::new);
+        isp.wire("client0", &client, "eth0");
+        isp.wire("stranger0", &stranger, "eth0");
+        isp.wire("router0", &router, "wan0");
+        router.wire("lan0", &lan, "eth0");
+
+        isp.addresses("client0", &["198.51.100.254/24", "2001:db8:c::fe/64"]);
+        isp.addresses("stranger0", &["192.0.2.254/24", "2001:db8:5::fe/64"]);
+        isp.addresses("router0", &["203.0.113.254/24", "2001:db8:1::fe/64"]);
+        client.addresses("eth0", &["198.51.100.10/24", "2001:db8:c::10/64"]);
+        stranger.addresses("eth0", &["192.0.2.10/24", "2001:db8:5::10/64"]);
+        router.addresses("wan0", &["203.0.113.1/24", "2001:db8:1::1/64"]);
+        router.addresses("lan0", &["192.168.1.1/24", "2001:db8:2::1/64"]);
+        lan.addresses("eth0", &["192.168.1.10/24", "2001:db8:2::10/64"]);
+
+        client.gateways("198.51.100.254", "2001:db8:c::fe");
+        stranger.gateways("192.0.2.254", "2001:db8:5::fe");
+        router.gateways("203.0.113.254", "2001:db8:1::fe");
+        lan.gateways("192.168.1.1", "2001:db8:2::1");
+        isp.ip("route add 2001:db8:2::/64 via 2001:db8:1::1");
+        for forwards in [&isp, &router] {
+            forwards.forward();
+        }
+        Self { client, stranger, isp, router, lan, scratch: Scratch::new() }
+    }
+
+    /// The same, with the firewall of `tests/fixtures/router.nft` on the router.
+    pub fn with_firewall() -> Self {
+        let world = Self::new();
+        world.router.nft(FIREWALL);
+        world
+    }
+}
+
+/// A folder that goes with the test.
+#[derive(Debug)]
+pub struct Scratch(PathBuf);
+
+impl Scratch {
+    /// A new one.
+    pub fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("ketuk-test-{}-{number}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    /// A path within.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// Writes a file within.
+    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        fs::write(&path, text).unwrap();
+        path
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A program that runs until this is dropped.
+#[derive(Debug)]
+pub struct Process(Child);
+
+impl Process {
+    /// Starts one.
+    pub fn start(program: &str, arguments: &[&str]) -> Self {
+        let child = Command::new(program).args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).spawn();
+        Self(
+            child.unwrap_or_else(|error| {
+                panic!("{program}: {error}; `make test` installs what the tests need")
+            }),
+        )
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Waits until `done` says so; fails after [`PATIENCE`].
+pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !done() {
+        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Runs a program to its end. One that is not installed fails the test with the package to install.
+pub fn run(program: &str, arguments: &[&str]) -> Output {
+    run_with_input(program, arguments, "")
+}
+
+/// The same, with something on standard input.
+pub fn run_with_input(program: &str, arguments: &[&str], input: &str) -> Output {
+    use std::io::Write as _;
+    let mut child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{program}: {error}; `make test` installs what the tests need"));
+    // Who does not read his input has closed the pipe.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    child.wait_with_output().unwrap()
+}
+
+/// Standard output of a program that must succeed.
+pub fn stdout(program: &str, arguments: &[&str]) -> String {
+    succeeded(program, arguments, &run(program, arguments))
+}
+
+/// Its standard output, if it succeeded.
+pub fn succeeded(program: &str, arguments: &[&str], output: &Output) -> String {
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{program} {}: {}\n{out}{err}", arguments.join(" "), output.status);
+    out.into_owned()
+}
+
+/// The binary under test.
+pub fn ketukd() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_ketukd"))
+}
+
+/// The client under test.
+pub fn ketuk() -> &'static str {
+    env!("CARGO_BIN_EXE_ketuk")
+}
