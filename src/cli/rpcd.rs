@@ -24,7 +24,7 @@ const MAX_INPUT: u64 = 64 * 1024;
 const KEY_LEN: usize = 32;
 
 /// The methods and the types of their arguments, as `ubus -v list` shows them.
-const METHODS: &str = r#"{"status":{},"open":{"door":"","address":"","seconds":0},"close":{"door":"","address":""},"check":{"config":""},"keygen":{},"invite":{"user":""}}
+const METHODS: &str = r#"{"status":{},"open":{"door":"","address":"","seconds":0},"close":{"door":"","address":""},"check":{"config":""},"keygen":{},"invite":{"user":"","host":""}}
 "#;
 
 /// The arguments of every method; rpcd adds the caller's session, which is ignored.
@@ -40,6 +40,8 @@ struct Call<'a> {
     config: Option<EscapedStr<'a>>,
     #[serde(borrow)]
     user: Option<EscapedStr<'a>>,
+    #[serde(borrow)]
+    host: Option<EscapedStr<'a>>,
 }
 
 /// What every answer says first.
@@ -220,6 +222,7 @@ fn keygen() -> Result<String, Failure> {
 /// A user's profile as a URI.
 fn invite(call: &Call<'_>) -> Result<String, Failure> {
     argument("user", call.user)?;
+    call.host.map(|host| argument("host", Some(host))).transpose()?;
     Err(Failure::Failed("invitations are not available in this version of ketuk".to_owned()))
 }
 
