@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::arguments::Arguments;
 use super::{Failure, Outcome, print};
-use crate::control::message::{ReceivedRefusal, Request, Verb};
+use crate::control::message::{Refused, Request, Verb, unescaped};
 use crate::control::{client, show};
 
 /// Opens a door by hand.
@@ -106,10 +106,11 @@ pub(super) fn talk(
 }
 
 fn refusal(json: &str) -> Failure {
-    let mut unescaped = vec![0; json.len()];
-    match serde_json_core::from_str_escaped::<ReceivedRefusal>(json, &mut unescaped) {
-        Ok((ReceivedRefusal { code: 2, message }, _)) => Failure::Config(message.as_str().to_owned()),
-        Ok((ReceivedRefusal { message, .. }, _)) => Failure::Failed(message.as_str().to_owned()),
-        Err(_) => Failure::Failed(format!("the daemon's answer cannot be read: {json}")),
+    let unreadable = || Failure::Failed(format!("the daemon's answer cannot be read: {json}"));
+    let Ok((refused, _)) = serde_json_core::from_str::<Refused<'_>>(json) else { return unreadable() };
+    match (refused.code, unescaped(refused.message)) {
+        (2, Some(message)) => Failure::Config(message),
+        (_, Some(message)) => Failure::Failed(message),
+        (_, None) => unreadable(),
     }
 }

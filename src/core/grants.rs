@@ -7,7 +7,9 @@ use core::time::Duration;
 use super::attempt::key;
 use super::chains::Chains;
 use super::door::DoorId;
+use super::session::Session;
 use super::time::Instant;
+use super::user::UserId;
 
 /// Most grants at one time. Only a complete knock makes one; a household has a handful, and each may
 /// have a stop command to run.
@@ -28,6 +30,10 @@ pub struct Grant {
     pub until: Option<Instant>,
     /// When it was opened or last renewed.
     pub renewed: Instant,
+    /// Who opened it last, if he proved who he is.
+    pub user: Option<UserId>,
+    /// What is known of the connections through it, for a door that shuts with the last of them.
+    pub session: Option<Session>,
     /// Whether the firewall has it. Not so while its set is missing.
     pub in_firewall: bool,
 }
@@ -36,6 +42,24 @@ impl Grant {
     /// The time that is left; `None` if there is no end.
     pub fn left(&self, now: Instant) -> Option<Duration> {
         self.until.map(|until| until.since(now))
+    }
+
+    /// The time that it certainly has left; `None` if there is no end, or a session's that nobody knows.
+    pub fn time_left(&self, now: Instant) -> Option<Duration> {
+        match self.session {
+            Some(session) if self.is_held(now) => session.limit.map(|limit| limit.since(now)),
+            _ => self.left(now),
+        }
+    }
+
+    /// Whether its time is over, and only connections hold it open.
+    pub fn is_held(&self, now: Instant) -> bool {
+        self.session.is_some_and(|session| session.open_until <= now)
+    }
+
+    /// The time to give the kernel; `None` if there is no end.
+    pub fn lease(&self, now: Instant) -> Option<Duration> {
+        self.session.map_or_else(|| self.left(now), |session| Some(session.lease(now)))
     }
 }
 
@@ -90,7 +114,11 @@ impl Grants {
             return Opened::Renewed;
         }
         let at = self.grants.len();
-        if self.grants.push(Grant { door, address, until, renewed: now, in_firewall: false }).is_err() {
+        if self
+            .grants
+            .push(Grant { door, address, until, renewed: now, user: None, session: None, in_firewall: false })
+            .is_err()
+        {
             return Opened::Full;
         }
         self.chains.link(key(door, address, keyed), at);

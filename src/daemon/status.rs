@@ -77,16 +77,22 @@ impl Daemon<'_> {
                 },
             )?;
         }
+        let connections = self.porter.gate.connections(&self.porter.slots).unwrap_or_default();
+        let mut connections = connections.into_iter();
         for grant in self.porter.gate.grants().iter() {
+            let connections = connections.next();
             let Some(door) = self.porter.slots.get(grant.door) else { continue };
             client.send(
                 "grant",
                 &message::Grant {
                     door: &door.name,
                     address: &grant.address.to_string(),
+                    user: grant.user.and_then(|user| self.porter.users.name(user)),
                     seconds_left: grant
-                        .left(now)
+                        .time_left(now)
                         .map(|left| left.as_secs() + u64::from(left.subsec_nanos() > 0)),
+                    held: grant.is_held(now),
+                    sessions: connections,
                     in_firewall: grant.in_firewall,
                 },
             )?;
@@ -150,7 +156,7 @@ impl Daemon<'_> {
         };
         log::info!("{address}: {}: opened by hand", door.name);
         let seconds = time.map(|time| time.as_secs());
-        tell_event(server, now, (event, "hand"), (&door.name, address), seconds);
+        tell_event(server, now, (event, "hand"), (&door.name, address), seconds, None);
         Ok(())
     }
 
@@ -161,10 +167,10 @@ impl Daemon<'_> {
         request: &Request<'_>,
     ) -> Result<(), Refused> {
         let (id, address) = (self.door(request)?, address(request)?);
-        let Porter { slots, gate, counters, .. } = &mut self.porter;
+        let Porter { slots, users, gate, counters, .. } = &mut self.porter;
         let door = slots.get(id).cloned().expect("just found");
         let shut = gate.shut(now, counters, (id, &door), address, |grant| {
-            tell_closed(server, now, &door, grant, "hand");
+            tell_closed(server, now, users, &door, grant, "hand");
         });
         match (shut, address) {
             (0, Some(address)) => Err((1, format!("door '{}' is not open for {address}", door.name))),

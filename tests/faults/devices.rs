@@ -1,5 +1,7 @@
 //! Devices and addresses that come, go and change.
 
+use std::fmt::Write as _;
+
 use nix::sys::signal::Signal;
 
 use super::support::daemon::{Daemon, Start, ruleset};
@@ -134,6 +136,26 @@ fn a_device_is_known_by_its_name() {
     wait_for_state(&daemon, "listening");
     hears(&world, &daemon);
     assert!(!daemon.log().contains("10.9.0.1"), "old0 is not to be listened on");
+}
+
+#[test]
+fn more_news_than_the_kernel_can_queue_are_no_news_lost() {
+    let world = World::with_firewall();
+    let daemon = Daemon::start(&world.router, &world.scratch, SSH);
+    daemon.signal(Signal::SIGSTOP);
+    world.router.addresses("wan0", &["203.0.113.5/24"]);
+    let mut batch = String::new();
+    for n in 0..3000 {
+        let address = format!("10.{}.{}.1/32 dev lan0\n", n / 250, n % 250);
+        let _ = write!(batch, "address add {address}address del {address}");
+    }
+    let file = world.scratch.write("batch", &batch);
+    world.router.ip(&format!("-batch {}", file.display()));
+    daemon.signal(Signal::SIGCONT);
+    daemon.wait("the new address counts", |daemon| {
+        knock_at(&world, "203.0.113.5");
+        daemon.lets_in("ssh", CLIENT)
+    });
 }
 
 fn knocks_count_at_the_new_address_only(device: &str) {

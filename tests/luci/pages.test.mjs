@@ -229,7 +229,11 @@ test('doors: from nothing to a door, without a shell', async () => {
 	await person.newSection('door', 'ssh');
 	await person.modal().waitFor();
 	assert.match(await person.saveDialog(), /Name the ports to knock at/);
+	await person.select('ssh', '_where', 'close');
+	assert.match(await person.saveDialog(), /Name the ports to knock at/);
 	await person.press('ssh', '_random');
+	assert.match(await person.saveDialog(), /There is no other door that opens/);
+	await person.select('ssh', '_where', 'router');
 	const first = await person.items('ssh', 'sequence');
 	assert.equal(first.length, 4);
 	await person.press('ssh', '_random');
@@ -512,6 +516,15 @@ test('users: a key made on the router, doors, and a last day', async () => {
 	await person.page.locator('tr[data-sid="alice"]').waitFor({ state: 'detached' });
 	await person.saveAndApply();
 	assert.doesNotMatch(await checked(), /alice/);
+});
+
+test('users: where there is no door yet', async () => {
+	router.write(DOOR.slice(0, DOOR.indexOf('config door')));
+	await person.goto('ketuk/users');
+	await person.newSection('user', 'alice');
+	await person.modal().waitFor();
+	assert.match(await person.field('alice', 'door').innerText(), /There is no door yet/);
+	await person.dismiss();
 });
 
 test('users: the invitation, as a link and as a picture, or why there is none', async () => {

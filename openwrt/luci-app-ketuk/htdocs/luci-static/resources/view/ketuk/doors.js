@@ -33,6 +33,12 @@ function ports(values) {
 	});
 }
 
+/* The doors that another one may shut. */
+function shuttable(section_id) {
+	return daemon.sections().filter(values => values['.type'] == 'door' && values.action != 'close' && values['.name'] != section_id)
+		.map(values => values['.name']);
+}
+
 /* For a door that opens something, or runs something when it opens. */
 function opens(option) {
 	for (const where of [ 'router', 'host', 'nowhere' ])
@@ -112,7 +118,21 @@ return view.extend({
 		s.tab('time', _('For how long'));
 		s.tab('commands', _('Commands'));
 		page.names(s);
-		page.guardDialog(s);
+		/* Here, because the doors to shut are those that there are when the dialog opens. */
+		page.guardDialog(s, (modal, section_id) => {
+			const others = shuttable(section_id);
+
+			if (!others.length)
+				return;
+
+			const list = page.rule(modal.taboption('opening', form.MultiValue, 'door', _('Doors'), _('For whoever knocks here; others who are in stay in.')),
+				(_section_id, value) => L.toArray(value).length ? null : _('Choose the doors to shut'));
+
+			for (const door of others)
+				list.value(door);
+
+			list.depends('_where', 'close');
+		});
 
 		o = s.taboption('knock', form.Flag, 'enabled', _('Enabled'));
 		o.default = o.enabled;
@@ -153,7 +173,8 @@ return view.extend({
 			(section_id, value) => rules.trap_except(value)));
 		o.modalonly = true;
 
-		o = s.taboption('opening', form.ListValue, '_where', _('It opens'));
+		o = page.rule(s.taboption('opening', form.ListValue, '_where', _('It opens')),
+			(section_id, value) => value == 'close' && !shuttable(section_id).length ? _('There is no other door that opens') : null);
 		o.value('router', _('this router'));
 		o.value('host', _('a host behind it'));
 		o.value('nowhere', _('nothing, only runs commands'));
@@ -172,13 +193,6 @@ return view.extend({
 		o.write = (section_id, value) => uci.set('ketuk', section_id, 'action', value == 'close' ? 'close' : null);
 		o.remove = () => {};
 
-		o = page.rule(s.taboption('opening', form.MultiValue, 'door', _('Doors'), _('For whoever knocks here; others who are in stay in.')),
-			(section_id, value) => L.toArray(value).length ? null : _('Choose the doors to shut'));
-		for (const door of uci.sections('ketuk', 'door'))
-			if (door.action != 'close')
-				o.value(door['.name']);
-		o.depends('_where', 'close');
-		o.modalonly = true;
 
 		o = s.taboption('opening', form.DynamicList, 'dest_ip', _('Host'), _('One IPv4 address, one IPv6 address, or one of each.'));
 		page.rule(o, (section_id, value) => L.toArray(value).length ? rules.hosts(value) : _('Name the host'), value => rules.address(value));

@@ -92,8 +92,11 @@ return view.extend({
 		page.rule(o, (section_id, value) => rules.secrets(value, rules.totp), value => rules.totp(value));
 		o.modalonly = true;
 
-		o = s.option(form.MultiValue, 'door', _('Doors'));
-		for (const door of uci.sections('ketuk', 'door'))
+		const doors = uci.sections('ketuk', 'door').filter(door => door.action != 'close');
+
+		o = s.option(doors.length ? form.MultiValue : form.DummyValue, 'door', _('Doors'));
+		o.default = doors.length ? null : _('There is no door yet.');
+		for (const door of doors)
 			o.value(door['.name']);
 
 		o = page.rule(s.option(form.Value, 'expires', _('Expires'), _('The last day, for example 2027-01-31; empty for never.')),
