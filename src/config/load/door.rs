@@ -6,6 +6,7 @@ use super::closing;
 use super::globals::{on_stop, trap_except};
 use super::opening;
 use super::options::Options;
+use super::rules;
 use super::shutting;
 use super::value::{address, boolean, commas, seconds, step, tcp_flags};
 use crate::config::error::{Fault, quoted};
@@ -27,6 +28,8 @@ pub(super) fn read(
         door.enabled = boolean(value)?;
     }
     door.knock = knock(options)?;
+    door.src = rules::src(options)?;
+    door.hours = rules::hours(options)?;
     door.closes = closing::read(options)?;
     if !door.closes.is_empty() {
         trap_except(options, exceptions)?;
