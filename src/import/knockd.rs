@@ -43,7 +43,14 @@ pub fn import(file: &str, text: &[u8]) -> Result<Imported, Refused> {
     let closed = closed(&doors);
     let mut sections = vec![globals];
     for (door, closes) in doors.iter().zip(closed) {
-        sections.push(door.section(&closes, &mut warnings));
+        let section = door.section(&closes, &mut warnings);
+        let knocks = ["sequence", "one_time_sequences"];
+        if section.options.iter().any(|option| knocks.contains(&option.name)) {
+            sections.push(section);
+        } else {
+            let message = format!("{0} is left out: door '{0}' has no sequence", section.name);
+            warnings.push(Warning { line: section.line, message });
+        }
     }
     let (uci, refused) = settle(&mut sections);
     warnings.extend(refused);
