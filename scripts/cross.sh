@@ -62,19 +62,22 @@ export SOURCE_DATE_EPOCH
 remap="--remap-path-prefix=$PWD=ketuk --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=cargo
 --remap-path-prefix=$sysroot=rust --remap-path-prefix=$(readlink -f "$sysroot/lib/rustlib/src/rust")=rust"
 # zig brings the start files; what rustc brings of its own would be linked beside them.
-export RUSTFLAGS="-C link-self-contained=no $(echo $remap)"
+common="-C link-self-contained=no -C link-arg=-Os $(echo $remap)"
 
 for target; do
-	std="-Z build-std=std,panic_abort -Z build-std-features=optimize_for_size"
+	flags=
 	if [ -n "$tests" ]; then
-		std="-Z build-std=std,panic_unwind,test"
-		set -- test --no-run --lib --profile router-test
+		what="test --no-run --lib -Z build-std=std,panic_unwind,test"
 	else
-		set -- zigbuild --bins --profile router
+		what="zigbuild --bins --profile router -Z build-std=std,panic_abort -Z build-std-features=optimize_for_size"
+		what="$what -Z panic-immediate-abort"
 		export CARGO_PROFILE_ROUTER_PANIC=immediate-abort
+		# Nothing unwinds.
+		flags="-C force-unwind-tables=no"
+		# Code for any address costs a quarter more on MIPS, where flash is smallest: every function and
+		# every call go through a table.
+		case $target in mips*) flags="$flags -C relocation-model=static" ;; esac
 	fi
-	command=$1
-	shift
-	"$zig/bin/cargo-zigbuild" "$command" $std -Z panic-immediate-abort --locked --target-dir "$dir" \
-		--target "$target" "$@" || fail "$target: the build failed"
+	RUSTFLAGS="$common $flags" "$zig/bin/cargo-zigbuild" $what --locked --target-dir "$dir" --target "$target" ||
+		fail "$target: the build failed"
 done

@@ -14,12 +14,14 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
-use syslog::{Facility, Formatter3164, LoggerBackend};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use syslog::{Facility, LogFormat, LoggerBackend, Severity};
 
 use crate::config::LogLevel;
 use crate::core::time::Instant;
@@ -40,7 +42,7 @@ struct Sinks {
 enum Syslog {
     /// Somebody else takes standard error to the log.
     Off,
-    Connected(syslog::Logger<LoggerBackend, Formatter3164>),
+    Connected(syslog::Logger<LoggerBackend, Line>),
     /// Not there; not tried again before this moment.
     Lost(Instant),
 }
@@ -103,6 +105,18 @@ fn stderr_is_collected() -> bool {
         || parent.is_ok_and(|name| matches!(name.trim_end(), "procd" | "ujail"))
 }
 
+/// Writes a line to standard error, unless nobody reads it there: a pipe that is writable takes `PIPE_BUF` bytes,
+/// and one that is not, or a terminal that was stopped, would stop the daemon.
+fn complain(line: &str) {
+    let stderr = io::stderr();
+    let mut fds = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
+    let writable = poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0);
+    if writable {
+        // A closed terminal is no reason to stop.
+        let _ = writeln!(stderr.lock(), "{line}");
+    }
+}
+
 impl Logger {
     fn sinks(&self) -> std::sync::MutexGuard<'_, Sinks> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -116,8 +130,7 @@ impl Log for Logger {
 
     fn log(&self, record: &Record<'_>) {
         let line = record.args().to_string();
-        // A closed terminal is no reason to stop.
-        let _ = writeln!(io::stderr().lock(), "{line}");
+        complain(&line);
         let mut sinks = self.sinks();
         sinks.syslog.write(record.level(), &line);
         if let Some(file) = &mut sinks.file {
@@ -134,14 +147,7 @@ impl Syslog {
             if clock::now() < *since {
                 return;
             }
-            *self = syslog::unix(Formatter3164 {
-                facility: Facility::LOG_DAEMON,
-                hostname: None,
-                process: "ketukd".to_owned(),
-                pid: std::process::id(),
-            })
-            .and_then(unblocked)
-            .map_or_else(|_| Self::retry(), Self::Connected);
+            *self = syslog::unix(Line).and_then(unblocked).map_or_else(|_| Self::retry(), Self::Connected);
         }
         if let Self::Connected(logger) = self {
             let sent = match level {
@@ -162,10 +168,23 @@ impl Syslog {
     }
 }
 
+/// A line as local log daemons take it, without a time: each puts its own. The crate's own format would bring
+/// all that knows of time zones along, 50 kB of it.
+#[derive(Clone, Copy, Debug)]
+struct Line;
+
+impl LogFormat<&str> for Line {
+    fn format<W: Write>(&self, w: &mut W, severity: Severity, line: &str) -> syslog::Result<()> {
+        // RFC 3164, section 4.1.1: the facility, which comes shifted, and the severity.
+        let priority = Facility::LOG_DAEMON as u8 | severity as u8;
+        write!(w, "<{priority}>ketukd[{}]: {line}", std::process::id()).map_err(syslog::Error::Write)
+    }
+}
+
 /// A log daemon that hangs must not make this one hang: what it does not take at once is lost.
 fn unblocked(
-    logger: syslog::Logger<LoggerBackend, Formatter3164>,
-) -> syslog::Result<syslog::Logger<LoggerBackend, Formatter3164>> {
+    logger: syslog::Logger<LoggerBackend, Line>,
+) -> syslog::Result<syslog::Logger<LoggerBackend, Line>> {
     match &logger.backend {
         LoggerBackend::Unix(socket) => socket.set_nonblocking(true)?,
         LoggerBackend::UnixStream(stream) => stream.get_ref().set_nonblocking(true)?,
@@ -183,7 +202,7 @@ impl LogFile {
             Ok(()) => self.complained = false,
             Err(error) if !self.complained => {
                 self.complained = true;
-                let _ = writeln!(io::stderr().lock(), "log file {}: {error}", self.path.display());
+                complain(&format!("log file {}: {error}", self.path.display()));
             }
             Err(_) => {}
         }

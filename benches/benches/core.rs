@@ -90,7 +90,8 @@ impl Bench<'_> {
             judged += u64::from(CHUNK) * ports.len() as u64;
         }
         // Whole chunks were judged; the share of what was asked for.
-        time.mul_f64(packets as f64 / judged as f64)
+        let ns = time.as_nanos() * u128::from(packets) / u128::from(judged);
+        Duration::from_nanos(u64::try_from(ns).expect("seconds"))
     }
 
     fn judge(&mut self, source: IpAddr, port: u16) -> usize {

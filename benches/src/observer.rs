@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::socket::{self, now};
 
 /// `NFNL_SUBSYS_NFTABLES` and `NFT_MSG_NEWSETELEM` of linux/netfilter/.
-const NEW_ELEMENT: u16 = 10 << 8 | 12;
+const NEW_ELEMENT: u16 = 10 << 8 | 0x0c;
 
 /// `struct nlmsghdr`.
 const HEADER: usize = 16;

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// SplitMix64: one addition and three multiplications a number, and no bad seed.
+/// `SplitMix64`: one addition and three multiplications a number, and no bad seed.
 pub struct Random(u64);
 
 impl Random {
@@ -26,7 +26,7 @@ impl Random {
 
     /// A number less than `bound`.
     pub fn below(&mut self, bound: u16) -> u16 {
-        u16::try_from(u64::from(self.bits()) * u64::from(bound) >> 32).expect("less than bound")
+        u16::try_from((u64::from(self.bits()) * u64::from(bound)) >> 32).expect("less than bound")
     }
 
     /// An address of the same family that a packet may come from: of IPv4 no network 0, 10 (the benchmark's
@@ -47,7 +47,7 @@ impl Random {
     /// Puts `items` in random order (Fisher and Yates).
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for end in (1..items.len()).rev() {
-            let other = u64::from(self.bits()) * (end as u64 + 1) >> 32;
+            let other = (u64::from(self.bits()) * (end as u64 + 1)) >> 32;
             items.swap(end, usize::try_from(other).expect("less than the length"));
         }
     }

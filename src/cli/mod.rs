@@ -4,6 +4,7 @@ mod arguments;
 mod control;
 mod import;
 mod invite;
+mod rpcd;
 mod ruleset;
 
 use std::io::{self, Write as _};
@@ -35,11 +36,15 @@ usage:
   ketukd close DOOR [ADDRESS]     shut a door, for one address or for all
   ketukd reload                   read the configuration anew
   ketukd watch [--json]           every knock as it is judged
+  ketukd rpcd list | call METHOD  answer rpcd, for the router's web page
   ketukd --version | --help
 
-status, open, close, reload and watch take --socket PATH too.
+status, open, close, reload, watch and rpcd take --socket PATH too.
 exit codes: 0 done, 1 it failed, 2 wrong usage or configuration
 ";
+
+/// The end of the path by which rpcd calls its plugin for ketuk.
+const RPCD_PLUGIN: &str = "/rpcd/ketuk";
 
 /// What ended a command other than well.
 enum Failure {
@@ -51,16 +56,26 @@ enum Failure {
     Usage(String),
 }
 
+impl Failure {
+    /// The exit code, and what to say.
+    fn parts(self) -> (u8, String) {
+        match self {
+            Self::Failed(message) => (1, message),
+            Self::Config(message) | Self::Usage(message) => (2, message),
+        }
+    }
+}
+
 type Outcome = Result<(), Failure>;
 
-/// Runs the command that the arguments (without the program's name) ask for.
-pub fn main(arguments: impl Iterator<Item = String>) -> ExitCode {
-    let (code, message) = match command(arguments) {
-        Ok(()) => return ExitCode::SUCCESS,
-        Err(Failure::Failed(message)) => (1, message),
-        Err(Failure::Config(message)) => (2, message),
-        Err(Failure::Usage(message)) => (2, format!("{message}\ntry 'ketukd --help'")),
-    };
+/// Runs the command that the arguments, the program's name first, ask for.
+pub fn main(mut arguments: impl Iterator<Item = String>) -> ExitCode {
+    let is_plugin = arguments.next().is_some_and(|name| name.ends_with(RPCD_PLUGIN));
+    let plugin = is_plugin.then(|| "rpcd".to_owned());
+    let Err(failure) = command(plugin.into_iter().chain(arguments)) else { return ExitCode::SUCCESS };
+    let hint = if matches!(failure, Failure::Usage(_)) { "\ntry 'ketukd --help'" } else { "" };
+    let (code, message) = failure.parts();
+    let message = message + hint;
     eprintln!("ketukd: {message}");
     ExitCode::from(code)
 }
@@ -81,6 +96,7 @@ fn command(mut arguments: impl Iterator<Item = String>) -> Outcome {
         "close" => control::close(&parse(&["--socket"], 1..=2)?),
         "reload" => control::reload(&parse(&["--socket"], 0..=0)?),
         "watch" => control::watch(&parse(&["--socket", "--json"], 0..=0)?),
+        "rpcd" => rpcd::answer(&parse(&["--config", "--socket"], 1..=2)?),
         "--version" | "-V" => print(&format!("ketukd {}\n", env!("CARGO_PKG_VERSION"))),
         "--help" | "-h" | "help" => print(USAGE),
         _ => Err(Failure::Usage(format!("there is no command '{name}'"))),

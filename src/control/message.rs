@@ -1,6 +1,7 @@
 //! What is said over the control socket.
 
 use serde::{Deserialize, Serialize};
+use serde_json_core::str::{EscapedStr, EscapedStringFragment};
 
 /// Longest request, in bytes.
 pub const MAX_REQUEST: usize = 256;
@@ -115,6 +116,27 @@ pub struct Grant<'a> {
     pub in_firewall: bool,
 }
 
+/// `recent`: how a source's last knock at a door was judged.
+#[derive(Debug, Serialize)]
+pub struct Recent<'a> {
+    /// The door.
+    pub door: &'a str,
+    /// Who knocked.
+    pub address: &'a str,
+    /// At which port, with its protocol; none if nothing came in time.
+    pub port: Option<&'a str>,
+    /// Steps taken: with this knock, or before the one that ended the attempt.
+    pub stage: u8,
+    /// Steps of the door's sequence.
+    pub steps: usize,
+    /// Why: the name of the counter that counted it.
+    pub reason: &'a str,
+    /// How often in a row.
+    pub times: u32,
+    /// Seconds since then.
+    pub seconds_ago: u64,
+}
+
 /// `counter`: how often something happened since start.
 #[derive(Debug, Serialize)]
 pub struct Counter<'a> {
@@ -171,19 +193,42 @@ pub struct Refusal<'a> {
     pub message: &'a str,
 }
 
-/// A [`Refusal`] at the other end. Its message may have several lines, which JSON escapes, so it cannot be
-/// borrowed from what was received.
+/// The same, as it is read: the message may quote a whole line of the configuration.
 #[derive(Debug, Deserialize)]
-pub struct ReceivedRefusal {
-    /// The exit code for the command line.
+pub struct Refused<'a> {
+    /// As above.
     pub code: u8,
-    /// What was wrong.
-    pub message: heapless::String<MAX_LINE>,
+    /// As above.
+    #[serde(borrow)]
+    pub message: EscapedStr<'a>,
+}
+
+/// What a JSON string says; `None` if an escape in it is none of JSON's.
+pub fn unescaped(string: EscapedStr<'_>) -> Option<String> {
+    let mut text = String::with_capacity(string.0.len());
+    for fragment in string.fragments() {
+        match fragment.ok()? {
+            EscapedStringFragment::NotEscaped(piece) => text.push_str(piece),
+            EscapedStringFragment::Escaped(character) => text.push(character),
+        }
+    }
+    Some(text)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refusal_may_say_anything() {
+        let message =
+            "ketuk:3:9: unknown option 'dest_prot'\n    3 | \toption dest_prot \"22\"\n\u{7}\\ \u{e9}";
+        let mut buffer = [0; 512];
+        let len = serde_json_core::to_slice(&Refusal { code: 2, message }, &mut buffer).unwrap();
+        let (read, _) = serde_json_core::from_slice::<Refused<'_>>(&buffer[..len]).unwrap();
+        assert_eq!((read.code, unescaped(read.message).as_deref()), (2, Some(message)));
+        assert_eq!(unescaped(EscapedStr(r"\x")), None);
+    }
 
     #[test]
     fn requests_survive_the_way_over_the_socket() {

@@ -11,6 +11,7 @@ pub struct Status {
     devices: Vec<String>,
     doors: Vec<String>,
     grants: Vec<String>,
+    recents: Vec<String>,
     counters: Vec<String>,
 }
 
@@ -34,8 +35,10 @@ struct Fields<'a> {
     address: &'a str,
     seconds_left: Option<u64>,
     in_firewall: bool,
+    times: u64,
+    seconds_ago: u64,
     value: u64,
-    port: &'a str,
+    port: Option<&'a str>,
     stage: u8,
     judged: &'a str,
     event: &'a str,
@@ -60,19 +63,25 @@ impl Status {
             "device" => &mut self.devices,
             "door" => &mut self.doors,
             "grant" => &mut self.grants,
+            "recent" => &mut self.recents,
             "counter" => &mut self.counters,
             _ => return,
         };
         list.push(json.to_owned());
     }
 
-    /// One JSON object: `daemon`, `devices`, `doors`, `grants` and, by name, `counters`.
+    /// One JSON object: `daemon`, `devices`, `doors`, `grants`, `recents` and, by name, `counters`.
     ///
     /// # Errors
     /// Only `out`'s own.
     pub fn json(&self, out: &mut impl Write) -> fmt::Result {
         write!(out, "{{\"daemon\":{}", self.daemon)?;
-        for (name, list) in [("devices", &self.devices), ("doors", &self.doors), ("grants", &self.grants)] {
+        for (name, list) in [
+            ("devices", &self.devices),
+            ("doors", &self.doors),
+            ("grants", &self.grants),
+            ("recents", &self.recents),
+        ] {
             write!(out, ",\"{name}\":[{}]", list.join(","))?;
         }
         out.write_str(",\"counters\":{")?;
@@ -117,6 +126,12 @@ impl Status {
             write!(out, "open {door} for {}{}: {left}", grant.address, by(grant.user))?;
             writeln!(out, "{}", if grant.in_firewall { "" } else { ", NOT yet in the firewall" })?;
         }
+        for recent in self.recents.iter().map(|json| fields(json)) {
+            let Fields { address, door, port, stage, steps, reason, times, seconds_ago, .. } = recent;
+            write!(out, "{seconds_ago} s ago: {address} {} at ", port.unwrap_or("nothing more"))?;
+            write!(out, "{}: {stage}/{steps} {reason}", door.unwrap_or_default())?;
+            writeln!(out, "{}", if times > 1 { format!(", {times} times") } else { String::new() })?;
+        }
         let counted = self.counters.iter().map(|json| fields(json)).filter(|counter| counter.value > 0);
         let counted: Vec<_> = counted.map(|counter| format!("{} {}", counter.name, counter.value)).collect();
         let none = "nothing yet".to_owned();
@@ -136,6 +151,7 @@ fn by(user: Option<&str>) -> String {
 pub fn watch(out: &mut impl Write, kind: &str, json: &str) -> fmt::Result {
     let Fields { address, door, port, stage, steps, judged, event, seconds, reason, user, .. } = fields(json);
     let by = by(user);
+    let port = port.unwrap_or_default();
     match (kind, door) {
         ("knock", Some(door)) => write!(out, "{address} {port} {door} {stage}/{steps} {judged}{by}"),
         ("knock", None) => write!(out, "{address} {port} - {judged}{by}"),
@@ -175,6 +191,14 @@ mod tests {
             ("device", r#"{"name":"wan0","state":"listening"}"#),
             ("door", r#"{"name":"ssh","steps":3,"open_time":30,"open":1,"firewall":"missing"}"#),
             ("grant", r#"{"door":"ssh","address":"192.0.2.1","seconds_left":null,"in_firewall":true}"#),
+            (
+                "recent",
+                r#"{"door":"ssh","address":"192.0.2.9","port":"7001:tcp","stage":2,"steps":3,"reason":"trap","times":2,"seconds_ago":7}"#,
+            ),
+            (
+                "recent",
+                r#"{"door":"ssh","address":"192.0.2.9","port":null,"stage":1,"steps":3,"reason":"timed_out","times":1,"seconds_ago":8}"#,
+            ),
             ("counter", r#"{"name":"opened","value":1}"#),
             ("counter", r#"{"name":"trap","value":0}"#),
         ] {
@@ -193,6 +217,8 @@ mod tests {
              device wan0: listening\n\
              door ssh: 3 steps, opens for 30 s, open for 1, its firewall sets are MISSING\n\
              open ssh for 192.0.2.1: until it is shut\n\
+             7 s ago: 192.0.2.9 7001:tcp at ssh: 2/3 trap, 2 times\n\
+             8 s ago: 192.0.2.9 nothing more at ssh: 1/3 timed_out\n\
              packets: opened 1\n"
         );
     }
@@ -203,6 +229,7 @@ mod tests {
         status().json(&mut text).unwrap();
         assert!(text.ends_with("\"counters\":{\"opened\":1,\"trap\":0}}\n"), "{text}");
         assert!(text.contains("\"grants\":[{\"door\":\"ssh\""), "{text}");
+        assert!(text.contains("\"recents\":[{\"door\":\"ssh\""), "{text}");
     }
 
     #[test]

@@ -71,6 +71,13 @@ pub enum Event {
     LogSuppressed,
 }
 
+impl Event {
+    /// The counter's name.
+    pub const fn name(self) -> &'static str {
+        EVENTS[self as usize].1
+    }
+}
+
 const JUDGED: [(Judged, &str); 11] = [
     (Judged::Opened, "opened"),
     (Judged::Advanced, "advanced"),
@@ -171,6 +178,9 @@ mod tests {
         assert_eq!(names.len(), Counters::new().iter().count());
         for (place, (judged, name)) in JUDGED.into_iter().enumerate() {
             assert_eq!((judged as usize, judged.name()), (place, name));
+        }
+        for (place, (event, name)) in EVENTS.into_iter().enumerate() {
+            assert_eq!((event as usize, event.name()), (place, name));
         }
     }
 }

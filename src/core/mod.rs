@@ -27,6 +27,7 @@ pub mod lane;
 pub mod limit;
 pub mod packet;
 pub mod ports;
+pub mod recent;
 pub mod replay;
 pub mod sequence;
 pub mod tags;

@@ -138,7 +138,7 @@ impl Porter<'_> {
             Ok(Entry::Renewed) => ("renew", "user"),
             Ok(Entry::Unchanged) => return,
             Err(refused) => {
-                self.counters.count(refused.counter());
+                self.counters.count(Counter::Event(refused.counter()));
                 warn!("{address}: {}: user {user}: not opened: {refused}", door.name);
                 ("refuse", "limit")
             }

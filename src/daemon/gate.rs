@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use log::{debug, error, info, warn};
+use log::{debug, error, info, trace, warn};
 
 use super::backend::Backend;
 use super::jobs::{self, Job, JobKind, Jobs};
@@ -59,12 +59,12 @@ pub enum Refused {
 
 impl Refused {
     /// The counter that counts it.
-    pub const fn counter(self) -> Counter {
-        Counter::Event(match self {
+    pub const fn counter(self) -> Event {
+        match self {
             Self::Rate => Event::OpenRate,
             Self::Full => Event::GrantsFull,
             Self::Commands => Event::CommandsFull,
-        })
+        }
     }
 }
 
@@ -76,6 +76,17 @@ impl std::fmt::Display for Refused {
             Self::Commands => "too many commands are waiting",
         })
     }
+}
+
+/// How often the firewall has been asked to let somebody in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Attempt {
+    /// For the first time since he knocked.
+    First,
+    /// Its tables changed.
+    Restore,
+    /// It refused last time.
+    Retry,
 }
 
 /// What [`Gate::open`] did.
@@ -137,14 +148,14 @@ impl Gate {
             Opened::Full => Err(Refused::Full),
             Opened::JustNow => Ok(Entry::Unchanged),
             Opened::New => {
-                self.admit(now, counters, door, id, address);
+                self.admit(now, counters, door, id, address, Attempt::First);
                 if needs_jobs {
                     self.start(now, door, address);
                 }
                 Ok(Entry::New)
             }
             Opened::Renewed => {
-                self.admit(now, counters, door, id, address);
+                self.admit(now, counters, door, id, address, Attempt::First);
                 Ok(Entry::Renewed)
             }
         }
@@ -222,7 +233,7 @@ impl Gate {
     pub fn tend(&mut self, now: Instant, counters: &mut Counters, slots: &Slots) {
         if self.retry.is_some_and(|retry| retry <= now) {
             self.retry = None;
-            self.admit_waiting(now, counters, slots);
+            self.admit_waiting(now, counters, slots, Attempt::Retry);
         }
         self.run_jobs(now);
     }
@@ -251,7 +262,7 @@ impl Gate {
                 });
             }
         }
-        self.admit_waiting(now, counters, slots);
+        self.admit_waiting(now, counters, slots, Attempt::Restore);
     }
 
     /// Takes over who is in the sets already: a daemon before this one let them in.
@@ -359,7 +370,7 @@ impl Gate {
     }
 
     /// Gets everybody into the firewall who is in and not there.
-    fn admit_waiting(&mut self, now: Instant, counters: &mut Counters, slots: &Slots) {
+    fn admit_waiting(&mut self, now: Instant, counters: &mut Counters, slots: &Slots, attempt: Attempt) {
         let waiting: heapless::Vec<(DoorId, IpAddr), MAX_GRANTS> = self
             .grants
             .iter()
@@ -368,25 +379,43 @@ impl Gate {
             .collect();
         for (id, address) in waiting {
             if let Some(door) = slots.get(id).cloned() {
-                self.admit(now, counters, &door, id, address);
+                self.admit(now, counters, &door, id, address, attempt);
             }
         }
     }
 
-    /// Gets the grant of `address` into the firewall, now or later.
-    fn admit(&mut self, now: Instant, counters: &mut Counters, door: &Door, id: DoorId, address: IpAddr) {
+    /// Gets the grant of `address` into the firewall, now or later. Only the first failure is logged: it may
+    /// be tried again for days.
+    fn admit(
+        &mut self,
+        now: Instant,
+        counters: &mut Counters,
+        door: &Door,
+        id: DoorId,
+        address: IpAddr,
+        attempt: Attempt,
+    ) {
         let Some(grant) = self.grants.get_mut(&self.keyed, id, address) else { return };
         let (Some(sets), true) = (self.backend.sets(), door.opening.is_some()) else {
             grant.in_firewall = true;
             return;
         };
         match sets.open(&door.name, address, grant.left(now), grant.in_firewall) {
-            Ok(()) => grant.in_firewall = true,
+            Ok(()) => {
+                grant.in_firewall = true;
+                if attempt != Attempt::First {
+                    info!("{address}: {}: let in, now that the firewall can", door.name);
+                }
+            }
             Err(error) => {
                 grant.in_firewall = false;
                 counters.count(Counter::Event(Event::FirewallError));
                 self.retry = Some(now.after(RETRY));
-                self.complain(now, door, address, &error);
+                if attempt == Attempt::Retry {
+                    trace!("{address}: {}: {error}", door.name);
+                } else {
+                    self.complain(now, door, address, &error);
+                }
             }
         }
     }

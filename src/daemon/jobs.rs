@@ -345,7 +345,7 @@ impl fmt::Display for Report {
         match &self.event {
             Event::Running(command) => write!(f, "running command: {command}"),
             Event::Failed(exit) => exit.fmt(f),
-            Event::Killed(limit) => write!(f, "command killed after {} s", limit.as_secs_f32()),
+            Event::Killed(limit) => write!(f, "command killed after {} s", limit.as_secs()),
             Event::NotStarted(error) => write!(f, "command could not be started: {error}"),
             Event::Lost(error) => write!(f, "command ended, nobody knows how: {error}"),
         }

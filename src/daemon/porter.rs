@@ -20,6 +20,7 @@ use crate::core::engine::{Engine, Judgement, Proof};
 use crate::core::grants::Grant;
 use crate::core::limit::Limit;
 use crate::core::packet::{self, Probe};
+use crate::core::recent::{Recent, Recents};
 use crate::core::time::Instant;
 
 /// Log lines about knocks a second, and at once. Strangers cause these, so a flood must not fill the log;
@@ -47,6 +48,8 @@ pub struct Porter<'t> {
     pub is_used_up: bool,
     /// What happened how often.
     pub counters: Counters,
+    /// The last judgements.
+    pub recents: Recents,
     /// When it was last said that the time is not known.
     pub(super) complained: Option<Instant>,
     pub(super) knock_lines: Limit,
@@ -69,6 +72,7 @@ impl<'t> Porter<'t> {
             one_time: Vec::new(),
             is_used_up: false,
             counters: Counters::new(),
+            recents: Recents::new(),
             complained: None,
             knock_lines: Limit::new(KNOCK_LINES.0, KNOCK_LINES.1),
             open_lines: Limit::new(KNOCK_LINES.0, KNOCK_LINES.1),
@@ -113,7 +117,10 @@ impl<'t> Porter<'t> {
             Ok(Entry::Renewed) => ("renew", "knock"),
             Ok(Entry::Unchanged) => return,
             Err(refused) => {
-                self.counters.count(refused.counter());
+                let counter = refused.counter();
+                self.counters.count(Counter::Event(counter));
+                let steps = u8::try_from(door.knock.sequence.len()).expect("at most MAX_STEPS");
+                self.recents.note(noted(now, probe, (id, steps, counter.name())));
                 if log_allowed(&mut self.refusal_lines, &mut self.counters, now) {
                     warn!("{address}: {}: not opened: {refused}", door.name);
                 }
@@ -172,6 +179,9 @@ impl<'t> Porter<'t> {
         let source = probe.source;
         for verdict in &judgement.verdicts {
             let Some(door) = self.slots.get(verdict.door) else { continue };
+            if !matches!(verdict.judged, Judged::Retransmission | Judged::Repeat) {
+                self.recents.note(noted(now, probe, (verdict.door, verdict.stage, verdict.judged.name())));
+            }
             if verdict.displaced {
                 self.counters.count(Counter::Event(counters::Event::Displaced));
             }
@@ -222,10 +232,19 @@ impl<'t> Porter<'t> {
 
     /// Ends what has run out of time, and runs what is due.
     pub fn expire(&mut self, server: &mut Server, now: Instant) {
-        let Self { engine, gate, slots, users, counters, knock_lines, .. } = self;
+        let Self { engine, gate, slots, users, counters, recents, knock_lines, .. } = self;
         engine.expire(now, |timed_out| {
             counters.count(Counter::Event(counters::Event::TimedOut));
             let Some(door) = slots.get(timed_out.door) else { return };
+            recents.note(Recent {
+                source: timed_out.source,
+                door: timed_out.door,
+                port: None,
+                stage: timed_out.stage,
+                reason: counters::Event::TimedOut.name(),
+                times: 1,
+                at: now,
+            });
             if log_allowed(knock_lines, counters, now) {
                 let (source, stage) = (timed_out.source, timed_out.stage);
                 info!("{source}: {}: sequence timeout (stage {stage})", door.name);
@@ -269,6 +288,12 @@ pub fn tell_closed(
 ) {
     let user = grant.user.and_then(|user| users.name(user));
     tell_event(server, now, ("close", reason), (&door.name, grant.address), Some(0), user);
+}
+
+/// What is noted of a probe at one door.
+fn noted(now: Instant, probe: &Probe, (door, stage, reason): (DoorId, u8, &'static str)) -> Recent {
+    let port = Some((probe.transport.port(), probe.transport.protocol()));
+    Recent { source: probe.source, door, port, stage, reason, times: 1, at: now }
 }
 
 /// Whether one more line about strangers may be logged; one that may not is counted.

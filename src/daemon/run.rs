@@ -254,11 +254,16 @@ impl Daemon<'_> {
         if globals(&config) != globals(&self.config) {
             warn!("another backend or table is used only after a restart");
         }
-        let Porter { slots, users, gate, counters, .. } = &mut self.porter;
+        let Porter { slots, users, gate, counters, recents, .. } = &mut self.porter;
         let new = slots.with(&config);
         gate.change_doors(now, counters, (slots, &new), |door, grant| {
             tell_closed(server, now, users, door, grant, "reload");
         });
+        for (id, old) in slots.iter() {
+            if new.get(id).is_none_or(|new| new.name != old.name) {
+                recents.forget(id);
+            }
+        }
         *slots = new;
         if let Some(devices) = devices {
             info!("listening on {} from now on", shown(&names));

@@ -92,8 +92,33 @@ impl Daemon<'_> {
                 },
             )?;
         }
+        self.recents(now, client)?;
         for (name, value) in self.porter.counters.iter() {
             client.send("counter", &message::Counter { name, value })?;
+        }
+        Ok(())
+    }
+
+    /// The last judgements, the newest first.
+    fn recents(&self, now: Instant, client: &mut Client) -> io::Result<()> {
+        let mut recents: Vec<_> = self.porter.recents.iter().collect();
+        recents.sort_unstable_by_key(|recent| std::cmp::Reverse(recent.at));
+        for recent in recents {
+            let Some(door) = self.porter.slots.get(recent.door) else { continue };
+            let port = recent.port.map(|(port, protocol)| format!("{port}:{protocol}"));
+            client.send(
+                "recent",
+                &message::Recent {
+                    door: &door.name,
+                    address: &recent.source.to_string(),
+                    port: port.as_deref(),
+                    stage: recent.stage,
+                    steps: door.knock.sequence.len(),
+                    reason: recent.reason,
+                    times: recent.times,
+                    seconds_ago: now.since(recent.at).as_secs(),
+                },
+            )?;
         }
         Ok(())
     }

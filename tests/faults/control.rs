@@ -1,7 +1,7 @@
 //! The control socket: who may ask, what is answered, and who cannot be in the way.
 
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -78,6 +78,27 @@ fn only_root_may_ask() {
 }
 
 #[test]
+fn members_of_the_group_may_ask() {
+    let world = World::with_firewall();
+    let group = world.scratch.write("group", "root:x:0:\nketuk:x:54321:\n");
+    let mut start = Start::new(&world.router, &world.scratch, SSH);
+    let script = "mount --bind \"$0\" /etc/group && exec \"$@\"";
+    start.through(&["unshare", "-m", "sh", "-c", script, group.to_str().expect("plain")]);
+    let daemon = start.go();
+    let data = std::fs::metadata(daemon.socket()).expect("the socket");
+    assert_eq!((data.permissions().mode() & 0o777, data.gid()), (0o660, 54321));
+    let program = world.scratch.path("ketukd");
+    std::fs::copy(ketukd(), &program).expect("a copy that everybody may run");
+    for (groups, code) in [("54321", 0), ("54322", 1), ("54322,54321", 0)] {
+        let (program, socket) = (program.display(), daemon.socket().display());
+        let who = format!("setpriv --reuid 65534 --regid 65534 --groups {groups}");
+        let output =
+            world.router.run("bash", &["-c", &format!("exec {who} {program} status --socket {socket}")]);
+        assert_eq!(output.status.code(), Some(code), "{groups}: {}", stderr(&output));
+    }
+}
+
+#[test]
 fn clients_that_say_nothing_are_in_nobodys_way() {
     let world = World::with_firewall();
     let daemon = Daemon::start(&world.router, &world.scratch, SSH);
@@ -106,6 +127,7 @@ fn clients_that_say_nothing_are_in_nobodys_way() {
     let late = answers.filter(|answer| answer.contains("the request did not come in time")).count();
     assert!(late >= 7, "{late}");
     daemon.ask(&["status"]);
+    daemon.wait_until_idle();
 }
 
 #[test]
@@ -147,6 +169,7 @@ fn garbage_is_answered() {
         assert!(line.contains(answer), "{line}");
     }
     daemon.ask(&["status"]);
+    daemon.wait_until_idle();
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Devices and addresses that come, go and change.
 
+use std::fmt::Write as _;
+
 use nix::sys::signal::Signal;
 
 use super::support::daemon::{Daemon, Start, ruleset};
@@ -33,12 +35,23 @@ fn hears(world: &World, daemon: &Daemon<'_>) {
     daemon.ask(&["close", "ssh"]);
 }
 
+/// It hears again, soon: nobody says when it has noticed.
+fn comes_to_hear(world: &World, daemon: &Daemon<'_>) {
+    daemon.wait("a knock is heard", |daemon| {
+        super::knock(world);
+        daemon.lets_in("ssh", CLIENT)
+    });
+    daemon.ask(&["close", "ssh"]);
+    assert_eq!(state(daemon), "listening");
+}
+
 #[test]
 fn a_device_that_is_not_there_yet_is_waited_for() {
     let world = World::with_firewall();
     world.router.ip("link del wan0");
     let daemon = Daemon::start(&world.router, &world.scratch, SSH);
     assert_eq!(state(&daemon), "waiting");
+    daemon.wait_until_idle();
     assert!(daemon.ask(&["status"]).contains("device wan0: waiting"));
     world.isp.wire("router0", &world.router, "wan0");
     addresses(&world);
@@ -54,6 +67,7 @@ fn a_device_that_is_deleted_and_made_anew_is_listened_on_again() {
     for _ in 0..2 {
         world.router.ip("link del wan0");
         wait_for_state(&daemon, "waiting");
+        daemon.wait_until_idle();
         world.isp.wire("router0", &world.router, "wan0");
         addresses(&world);
         wait_for_state(&daemon, "listening");
@@ -74,8 +88,7 @@ fn a_device_that_was_away_for_a_moment_is_listened_on_again() {
     world.router.ip("link set wan0 up");
     addresses(&world);
     daemon.signal(Signal::SIGCONT);
-    hears(&world, &daemon);
-    assert_eq!(state(&daemon), "listening");
+    comes_to_hear(&world, &daemon);
 }
 
 #[test]
@@ -84,6 +97,7 @@ fn a_link_that_goes_down_and_up_is_listened_on_again() {
     let daemon = Daemon::start(&world.router, &world.scratch, SSH);
     world.router.ip("link set wan0 down");
     wait_for_state(&daemon, "waiting");
+    daemon.wait_until_idle();
     // News that does not concern it changes nothing.
     world.router.addresses("lan0", &["192.168.1.99/24"]);
     for _ in 0..20 {
@@ -100,8 +114,7 @@ fn a_link_that_goes_down_and_up_is_listened_on_again() {
     world.router.ip("link set wan0 up");
     addresses(&world);
     daemon.signal(Signal::SIGCONT);
-    hears(&world, &daemon);
-    assert_eq!(state(&daemon), "listening");
+    comes_to_hear(&world, &daemon);
 }
 
 #[test]
@@ -123,6 +136,26 @@ fn a_device_is_known_by_its_name() {
     wait_for_state(&daemon, "listening");
     hears(&world, &daemon);
     assert!(!daemon.log().contains("10.9.0.1"), "old0 is not to be listened on");
+}
+
+#[test]
+fn more_news_than_the_kernel_can_queue_are_no_news_lost() {
+    let world = World::with_firewall();
+    let daemon = Daemon::start(&world.router, &world.scratch, SSH);
+    daemon.signal(Signal::SIGSTOP);
+    world.router.addresses("wan0", &["203.0.113.5/24"]);
+    let mut batch = String::new();
+    for n in 0..3000 {
+        let address = format!("10.{}.{}.1/32 dev lan0\n", n / 250, n % 250);
+        let _ = write!(batch, "address add {address}address del {address}");
+    }
+    let file = world.scratch.write("batch", &batch);
+    world.router.ip(&format!("-batch {}", file.display()));
+    daemon.signal(Signal::SIGCONT);
+    daemon.wait("the new address counts", |daemon| {
+        knock_at(&world, "203.0.113.5");
+        daemon.lets_in("ssh", CLIENT)
+    });
 }
 
 fn knocks_count_at_the_new_address_only(device: &str) {

@@ -1,7 +1,8 @@
 //! Where the log goes, and what happens when it cannot.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::io::Write;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -57,6 +58,27 @@ fn a_log_file_that_was_rotated_is_opened_anew() {
             fs::read_to_string(&path).is_ok_and(|text| text.contains("re-reading config file"))
         });
     }
+}
+
+#[test]
+fn a_standard_error_that_nobody_reads_stops_nothing() {
+    let world = World::with_firewall();
+    let fifo = world.scratch.path("fifo");
+    let path = fifo.to_str().expect("a plain path");
+    world.router.stdout("mkfifo", &[path]);
+    // Open at both ends, so that nobody waits for anybody; and full.
+    let mut pipe = fs::File::options()
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(&fifo)
+        .expect("the fifo");
+    while pipe.write(&[b'x'; 512]).is_ok() {}
+    let mut start = Start::new(&world.router, &world.scratch, SSH);
+    world.router.nft(&ruleset(&world.router, &world.scratch.path("ketuk.uci")));
+    start.through(&["sh", "-c", "exec \"$@\" 2>\"$0\"", path]);
+    let daemon = start.go();
+    knock_and_enter(&world, &daemon);
 }
 
 /// A /dev with nothing in it but null and perhaps a log.

@@ -1,5 +1,7 @@
 //! Firewall tables and sets that are missing, go, or are loaded anew.
 
+use nix::sys::signal::Signal;
+
 use super::support::daemon::{Daemon, Start, ruleset};
 use super::support::{CLIENT, FIREWALL, ROUTER, World};
 use super::{SSH, assert_time_kept, knock, knock_and_enter, let_some_time_pass};
@@ -21,9 +23,13 @@ fn opens_as_soon_as_the_sets_are_there(world: &World, missing: &str, load: impl 
     daemon.wait("the knock is judged", |daemon| daemon.grant("ssh", CLIENT).is_some());
     assert!(!daemon.lets_in("ssh", CLIENT));
     assert!(daemon.ask(&["status"]).contains("NOT yet in the firewall"));
+    daemon.wait("it is tried again", |daemon| daemon.counter("firewall_error") > 4);
+    let complaints = daemon.log().matches(&format!("{CLIENT}: ssh: ")).count();
+    assert_eq!(complaints, 3 + 1 + 1, "three stages, the opening, one complaint\n{}", daemon.log());
     load();
     daemon.wait("the door opens", |daemon| daemon.lets_in("ssh", CLIENT));
     assert_eq!(world.client.greeted_by(ROUTER, 22).as_deref(), Some("router"));
+    daemon.wait_for_log(&format!("{CLIENT}: ssh: let in, now that the firewall can"));
     assert_eq!(daemon.status()["doors"][0]["firewall"], "ready");
     assert_time_kept(world, &daemon, 60);
 }
@@ -42,6 +48,21 @@ fn a_door_opens_as_soon_as_its_table_is_there() {
     opens_as_soon_as_the_sets_are_there(&world, "table inet fw4", || {
         world.router.nft(&format!("{FIREWALL}\n{}", sets(&world)));
     });
+}
+
+#[test]
+fn more_news_than_the_kernel_can_queue_are_no_news_lost() {
+    let world = World::with_firewall();
+    let daemon = Daemon::start(&world.router, &world.scratch, SSH);
+    knock_and_enter(&world, &daemon);
+    let most = let_some_time_pass(&world, &daemon);
+    daemon.signal(Signal::SIGSTOP);
+    let rules = "add rule ip crowd crowd ip saddr 10.0.0.1 counter accept\n".repeat(5000);
+    world.router.nft(&format!("add table ip crowd\nadd chain ip crowd crowd\n{rules}"));
+    world.router.nft(&format!("flush ruleset\n{FIREWALL}\n{}", sets(&world)));
+    daemon.signal(Signal::SIGCONT);
+    daemon.wait("the element is back", |_| super::kernel_seconds_left(&world).is_some());
+    assert_time_kept(&world, &daemon, most);
 }
 
 /// Whoever is in gets back in, with the time that is left, however the firewall is loaded anew.

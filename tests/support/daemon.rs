@@ -179,6 +179,28 @@ impl Daemon<'_> {
         line.and_then(|count| count.trim().parse().ok()).expect("a number")
     }
 
+    /// Waits until it uses no processor time.
+    pub fn wait_until_idle(&self) {
+        self.wait("it is idle", |daemon| {
+            let before = daemon.processor_ticks();
+            std::thread::sleep(std::time::Duration::from_millis(100));
+            daemon.processor_ticks() == before
+        });
+    }
+
+    /// `utime` and `stime` of `proc_pid_stat(5)`.
+    fn processor_ticks(&self) -> u64 {
+        self.stat(14) + self.stat(15)
+    }
+
+    /// A field of `proc_pid_stat(5)`, by its number there, from 4.
+    pub fn stat(&self, field: usize) -> u64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).expect("alive");
+        // The name, field 2, may contain anything, and ends with the last parenthesis.
+        let (_, after_name) = stat.rsplit_once(") ").expect("a name");
+        after_name.split(' ').nth(field - 3).and_then(|field| field.parse().ok()).expect("a number")
+    }
+
     /// `body` does not wake it. A link that has just come up may, so the body has more than one try; whatever
     /// it does itself happens each time.
     pub fn sleeps_through(&self, what: &str, mut body: impl FnMut()) {

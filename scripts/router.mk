@@ -1,0 +1,32 @@
+# make cross         ketukd and ketuk for routers: static, against musl, small; and their sizes held against the table
+# make test-cross    every target's binaries, and the core's unit tests, under qemu's user emulation
+# make packages      dist/*.ipk, *.deb, and *.apk where apk-tools 3 is installed
+# make test-packages the packages read back, and the service's script
+# make test-qemu     knocks at booted MIPS and ARM kernels; make test-qemu-be: at a big-endian MIPS one, built once
+
+.PHONY: cross test-cross packages test-packages test-qemu test-qemu-be
+
+cross:
+	@scripts/need.sh python3=python3 '/usr/lib/python3*/ensurepip=python3-venv'
+	scripts/cross.sh
+	scripts/sizes.py
+
+test-cross:
+	@scripts/need.sh qemu-mipsel-static=qemu-user-static
+	tests/cross.sh
+
+packages:
+	@scripts/need.sh python3=python3 dpkg-deb=dpkg
+	packaging/pack.py
+
+test-packages:
+	@scripts/need.sh python3=python3 bsdtar=libarchive-tools dpkg-deb=dpkg busybox=busybox-static unshare=util-linux nft=nftables ip=iproute2
+	scripts/root.sh python3 -m unittest discover -s tests/router -v
+
+test-qemu:
+	@scripts/need.sh qemu-system-mipsel=qemu-system-mips qemu-system-aarch64=qemu-system-arm cpio=cpio depmod=kmod dpkg-deb=dpkg
+	tests/qemu/run.sh mipsel arm64
+
+test-qemu-be:
+	@scripts/need.sh qemu-system-mips=qemu-system-mips cpio=cpio dpkg-deb=dpkg
+	tests/qemu/run.sh mips

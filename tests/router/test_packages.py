@@ -1,0 +1,201 @@
+"""The packages, read back by programs that did not write them: GNU tar, gzip, bsdtar, dpkg-deb."""
+
+import hashlib
+import importlib.util
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+spec = importlib.util.spec_from_file_location("pack", ROOT / "packaging/pack.py")
+pack = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(pack)
+
+# Any time will do, and any bytes: what is in the binaries is not these tests' concern.
+TIME = 1_700_000_000
+TARGETS = sorted({*pack.OPENWRT.values(), *pack.DEBIAN.values()})
+
+
+def run(*command, **options):
+    return subprocess.run(command, check=True, capture_output=True, **options).stdout
+
+
+class Packages(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.directory = tempfile.TemporaryDirectory()
+        base = Path(cls.directory.name)
+        for target in TARGETS:
+            (base / "bin" / target / "router").mkdir(parents=True)
+            for name in ("ketukd", "ketuk"):
+                (base / "bin" / target / "router" / name).write_bytes(f"{name} for {target}\n".encode() * 99)
+        cls.out = cls.make(base, base / "one")
+        cls.base = base
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.directory.cleanup()
+
+    @staticmethod
+    def make(base, out, umask=0o022):
+        command = [sys.executable, ROOT / "packaging/pack.py", "--bin", base / "bin", "--out", out, "ipk", "deb"]
+        before = os.umask(umask)
+        try:
+            run(*command, env={**os.environ, "SOURCE_DATE_EPOCH": str(TIME)})
+        finally:
+            os.umask(before)
+        return out
+
+    def ipk(self, package, arch, out=None):
+        [path] = (out or self.out).glob(f"{package}_*_{arch}.ipk")
+        return path
+
+    def unpack(self, path):
+        """The three members, by GNU tar."""
+        to = Path(tempfile.mkdtemp(dir=self.base))
+        run("tar", "-xzf", path, "-C", to)
+        return to
+
+    def test_a_package_for_each_architecture(self):
+        names = sorted(path.name for path in self.out.iterdir())
+        version = pack.version()
+        ipks = [f"{name}_{version}-r1_{arch}.ipk" for name in ("ketuk", "ketukd") for arch in pack.OPENWRT]
+        debs = [f"ketuk_{version}-1_{arch}.deb" for arch in ("amd64", "arm64", "armhf")]
+        self.assertEqual(names, sorted(ipks + debs))
+
+    def test_the_outer_archive(self):
+        path = self.ipk("ketukd", "mipsel_24kc")
+        # Magic, deflate, no flags: neither a name nor anything else; no time.
+        self.assertEqual(path.read_bytes()[:8], b"\x1f\x8b\x08\0\0\0\0\0")
+        listing = run("tar", "--numeric-owner", "--utc", "-tvzf", path, text=True).splitlines()
+        self.assertEqual([line.split()[-1] for line in listing], ["./debian-binary", "./data.tar.gz", "./control.tar.gz"])
+        for line in listing:
+            self.assertTrue(line.startswith("-rw-r--r-- 0/0 "), line)
+            self.assertIn(" 2023-11-14 22:13 ", line)
+        self.assertEqual((self.unpack(path) / "debian-binary").read_text(), "2.0\n")
+
+    def test_what_the_daemon_installs(self):
+        data = self.unpack(self.ipk("ketukd", "mips_24kc")) / "data.tar.gz"
+        self.assertEqual(data.read_bytes()[:8], b"\x1f\x8b\x08\0\0\0\0\0")
+        # bsdtar is another reader than GNU tar.
+        listing = run("bsdtar", "--numeric-owner", "-tvzf", data, text=True).splitlines()
+        entries = [(line.split()[0], line.split()[2:4], line.split()[-1]) for line in listing]
+        self.assertEqual(
+            [(mode, name) for mode, _, name in entries],
+            [
+                ("drwxr-xr-x", "./"),
+                ("drwxr-xr-x", "./etc/"),
+                ("drwxr-xr-x", "./etc/capabilities/"),
+                ("-rw-r--r--", "./etc/capabilities/ketuk.json"),
+                ("drwxr-xr-x", "./etc/config/"),
+                ("-rw-------", "./etc/config/ketuk"),
+                ("drwxr-xr-x", "./etc/init.d/"),
+                ("-rwxr-xr-x", "./etc/init.d/ketuk"),
+                ("drwxr-xr-x", "./etc/uci-defaults/"),
+                ("-rwxr-xr-x", "./etc/uci-defaults/50-ketuk"),
+                ("drwxr-xr-x", "./usr/"),
+                ("drwxr-xr-x", "./usr/sbin/"),
+                ("-rwxr-xr-x", "./usr/sbin/ketukd"),
+                ("drwxr-xr-x", "./usr/share/"),
+                ("drwxr-xr-x", "./usr/share/ketuk/"),
+                ("-rwxr-xr-x", "./usr/share/ketuk/firewall.include"),
+            ],
+        )
+        self.assertEqual({tuple(owner) for _, owner, _ in entries}, {("0", "0")})
+        binary = run("tar", "-xzOf", data, "./usr/sbin/ketukd")
+        self.assertEqual(binary, b"ketukd for mips-unknown-linux-musl\n" * 99)
+
+    def test_the_client_installs_one_file(self):
+        data = self.unpack(self.ipk("ketuk", "x86_64")) / "data.tar.gz"
+        names = run("tar", "-tzf", data, text=True).split()
+        self.assertEqual(names, ["./", "./usr/", "./usr/bin/", "./usr/bin/ketuk"])
+
+    def test_control(self):
+        parts = self.unpack(self.ipk("ketukd", "aarch64_cortex-a53"))
+        control = parts / "control.tar.gz"
+        listing = run("bsdtar", "-tvzf", control, text=True).splitlines()
+        self.assertEqual(
+            [(line.split()[0], line.split()[-1]) for line in listing],
+            [
+                ("drwxr-xr-x", "./"),
+                ("-rw-r--r--", "./conffiles"),
+                ("-rw-r--r--", "./control"),
+                ("-rwxr-xr-x", "./postinst"),
+                ("-rwxr-xr-x", "./postinst-pkg"),
+                ("-rwxr-xr-x", "./prerm"),
+                ("-rwxr-xr-x", "./prerm-pkg"),
+            ],
+        )
+        text = run("tar", "-xzOf", control, "./control", text=True)
+        fields = dict(line.split(": ", 1) for line in text.splitlines())
+        self.assertEqual(fields["Package"], "ketukd")
+        self.assertEqual(fields["Version"], f"{pack.version()}-r1")
+        self.assertEqual(fields["Architecture"], "aarch64_cortex-a53")
+        self.assertEqual(fields["Require-User"], "ketuk:ketuk")
+        self.assertEqual(fields["SourceDateEpoch"], str(TIME))
+        # As ipkg-build counts: the length of data.tar.
+        size = len(run("gzip", "-dc", parts / "data.tar.gz"))
+        self.assertEqual(fields["Installed-Size"], str(size))
+        # Static: a Depends on something that a router lacks is reported as a wrong architecture.
+        self.assertNotIn("Depends", fields)
+        self.assertEqual(run("tar", "-xzOf", control, "./conffiles", text=True), "/etc/config/ketuk\n")
+
+    def test_the_tars_are_what_gnu_tar_makes(self):
+        """Byte for byte, with ipkg-build's options."""
+        parts = self.unpack(self.ipk("ketukd", "mipsel_24kc"))
+        for member in ("data", "control"):
+            ours = run("gzip", "-dc", parts / f"{member}.tar.gz")
+            tree = Path(tempfile.mkdtemp(dir=self.base))
+            run("tar", "-xpf", "-", "-C", tree, input=ours)
+            tree.chmod(0o755)
+            theirs = run(
+                "tar", "--format=gnu", "--numeric-owner", "--owner=0", "--group=0", "--sort=name",
+                "-cpf", "-", f"--mtime=@{TIME}", ".", cwd=tree,
+            )
+            self.assertEqual(ours, theirs, member)
+
+    def test_no_pax_headers(self):
+        """opkg would record the package and unpack nothing."""
+        for path in self.out.glob("*.ipk"):
+            parts = self.unpack(path)
+            for member in ("data", "control"):
+                self.assertNotIn(b"\x00ustar\x0000", run("gzip", "-dc", parts / f"{member}.tar.gz"))
+
+    def test_a_second_build_is_the_same(self):
+        again = self.make(self.base, self.base / "two", umask=0o077)
+        digest = lambda out: {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in out.iterdir()}
+        self.assertEqual(digest(self.out), digest(again))
+
+    def test_deb(self):
+        [path] = self.out.glob("*_arm64.deb")
+        listing = run("dpkg-deb", "-c", path, text=True).splitlines()
+        files = {line.split()[-1]: line.split()[:2] for line in listing if not line.startswith("d")}
+        self.assertEqual(
+            files,
+            {
+                "./etc/config/ketuk": ["-rw-r-----", "root/root"],
+                "./lib/systemd/system/ketukd.service": ["-rw-r--r--", "root/root"],
+                "./usr/bin/ketuk": ["-rwxr-xr-x", "root/root"],
+                "./usr/sbin/ketukd": ["-rwxr-xr-x", "root/root"],
+            },
+        )
+        field = lambda name: run("dpkg-deb", "-f", path, name, text=True).strip()
+        self.assertEqual((field("Package"), field("Architecture")), ("ketuk", "arm64"))
+        binary = run("sh", "-c", 'dpkg-deb --fsys-tarfile "$1" | tar -xO ./usr/sbin/ketukd', "sh", path)
+        self.assertEqual(binary, b"ketukd for aarch64-unknown-linux-musl\n" * 99)
+
+    def test_an_explicit_apk_without_apk_tools_fails_and_says_so(self):
+        command = [sys.executable, ROOT / "packaging/pack.py", "--bin", self.base / "bin", "--out", self.base / "apk", "apk"]
+        path = Path(tempfile.mkdtemp(dir=self.base))
+        for program in ("git", "dpkg-deb"):
+            (path / program).symlink_to(f"/usr/bin/{program}")
+        done = subprocess.run(command, env={"PATH": str(path), "SOURCE_DATE_EPOCH": "1"}, capture_output=True, text=True, check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("apk-tools 3 is not installed", done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
