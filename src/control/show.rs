@@ -112,7 +112,11 @@ impl Status {
                 continue;
             }
             let time = door.open_time.map_or("until it is shut".to_owned(), |time| format!("for {time} s"));
-            write!(out, "door {}: {} steps, opens {time}, open for {}", door.name, door.steps, door.open)?;
+            let steps = match door.steps {
+                0 => "users only".to_owned(),
+                steps => format!("{steps} steps"),
+            };
+            write!(out, "door {}: {steps}, opens {time}, open for {}", door.name, door.open)?;
             writeln!(
                 out,
                 "{}",
