@@ -134,6 +134,18 @@ pub enum OnStop {
     Keep,
 }
 
+/// When a door shuts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Close {
+    /// After `open_time`; connections that exist by then live on.
+    Timeout,
+    /// After `open_time`, but not while the knocker has a connection through it.
+    Session {
+        /// `max_time`, if it was given: the door shuts then, whatever goes through.
+        max: Option<Duration>,
+    },
+}
+
 /// `config door 'NAME'`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Door {
@@ -154,6 +166,10 @@ pub struct Door {
     pub one_time: Option<PathBuf>,
     /// Longest time that may be asked for; `None` is no bound. Never less than `open_time`.
     pub max_time: Option<Duration>,
+    /// `close`: when it shuts.
+    pub close: Close,
+    /// `kill`: whether shutting it cuts the connections through it.
+    pub kill: bool,
     /// Commands to run beside or instead of the firewall.
     pub commands: Commands,
     /// `on_stop`, the globals' unless the door has its own.
@@ -172,6 +188,8 @@ impl Door {
             open_time: Some(OPEN_TIME),
             one_time: None,
             max_time: Some(OPEN_TIME),
+            close: Close::Timeout,
+            kill: false,
             commands: Commands::default(),
             on_stop: OnStop::Shut,
         }

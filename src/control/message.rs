@@ -100,6 +100,17 @@ pub struct Door<'a> {
     pub firewall: &'a str,
 }
 
+/// `user`: somebody with a secret of his own.
+#[derive(Debug, Serialize)]
+pub struct User<'a> {
+    /// His name.
+    pub name: &'a str,
+    /// How many doors he may open.
+    pub doors: usize,
+    /// Seconds since a knock of his opened something; none: not since the start.
+    pub seen_seconds_ago: Option<u64>,
+}
+
 /// `grant`: somebody who is in.
 #[derive(Debug, Serialize)]
 pub struct Grant<'a> {
@@ -110,8 +121,12 @@ pub struct Grant<'a> {
     /// Who opened it last, if he proved who he is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<&'a str>,
-    /// Seconds left, rounded up; none: until it is shut.
+    /// Seconds left, rounded up; none: until it is shut, or until its last connection ends.
     pub seconds_left: Option<u64>,
+    /// Whether it is over, and only its connections hold it open.
+    pub held: bool,
+    /// Connections through it; none where they cannot be counted.
+    pub sessions: Option<u32>,
     /// Whether the firewall has it.
     pub in_firewall: bool,
 }

@@ -7,6 +7,7 @@ use core::time::Duration;
 use super::attempt::key;
 use super::chains::Chains;
 use super::door::DoorId;
+use super::session::Session;
 use super::time::Instant;
 use super::user::UserId;
 
@@ -31,6 +32,8 @@ pub struct Grant {
     pub renewed: Instant,
     /// Who opened it last, if he proved who he is.
     pub user: Option<UserId>,
+    /// What is known of the connections through it, for a door that shuts with the last of them.
+    pub session: Option<Session>,
     /// Whether the firewall has it. Not so while its set is missing.
     pub in_firewall: bool,
 }
@@ -39,6 +42,24 @@ impl Grant {
     /// The time that is left; `None` if there is no end.
     pub fn left(&self, now: Instant) -> Option<Duration> {
         self.until.map(|until| until.since(now))
+    }
+
+    /// The time that it certainly has left; `None` if there is no end, or a session's that nobody knows.
+    pub fn time_left(&self, now: Instant) -> Option<Duration> {
+        match self.session {
+            Some(session) if self.is_held(now) => session.limit.map(|limit| limit.since(now)),
+            _ => self.left(now),
+        }
+    }
+
+    /// Whether its time is over, and only connections hold it open.
+    pub fn is_held(&self, now: Instant) -> bool {
+        self.session.is_some_and(|session| session.open_until <= now)
+    }
+
+    /// The time to give the kernel; `None` if there is no end.
+    pub fn lease(&self, now: Instant) -> Option<Duration> {
+        self.session.map_or_else(|| self.left(now), |session| Some(session.lease(now)))
     }
 }
 
@@ -95,7 +116,7 @@ impl Grants {
         let at = self.grants.len();
         if self
             .grants
-            .push(Grant { door, address, until, renewed: now, user: None, in_firewall: false })
+            .push(Grant { door, address, until, renewed: now, user: None, session: None, in_firewall: false })
             .is_err()
         {
             return Opened::Full;

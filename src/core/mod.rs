@@ -22,6 +22,7 @@ pub mod door;
 pub mod engine;
 #[cfg(feature = "fwknop")]
 pub mod failures;
+pub mod flow;
 pub mod grants;
 pub mod lane;
 pub mod limit;
@@ -30,6 +31,7 @@ pub mod ports;
 pub mod recent;
 pub mod replay;
 pub mod sequence;
+pub mod session;
 pub mod tags;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -156,6 +156,7 @@ impl Porter<'_> {
         };
         if entry.is_ok() {
             self.gate.set_user(id, address, Some(request.user));
+            self.users.see(request.user, now);
             if log_allowed(&mut self.open_lines, &mut self.counters, now) {
                 let from = probe.source;
                 let from = if from == address { String::new() } else { format!(", asked by {from}") };

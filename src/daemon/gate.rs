@@ -9,13 +9,15 @@ use log::{debug, error, info, trace, warn};
 
 use super::backend::Backend;
 use super::jobs::{self, Job, JobKind, Jobs};
+use super::sessions::Sessions;
 use super::slots::Slots;
 use super::users::Users;
-use crate::config::{Door, OnStop};
+use crate::config::{Close, Door, OnStop};
 use crate::core::counters::{Counter, Counters, Event};
 use crate::core::door::DoorId;
 use crate::core::grants::{Grant, Grants, MAX_GRANTS, Opened};
 use crate::core::limit::Limit;
+use crate::core::session::{MARGIN, Session};
 use crate::core::time::Instant;
 use crate::core::user::UserId;
 use crate::firewall::error::NftError;
@@ -37,8 +39,9 @@ const COMPLAINTS: (u32, u32) = (1, 5);
 /// Everybody who is in, and what lets them in.
 #[derive(Debug)]
 pub struct Gate {
-    keyed: RandomState,
-    grants: Box<Grants>,
+    pub(super) keyed: RandomState,
+    pub(super) grants: Box<Grants>,
+    pub(super) sessions: Sessions,
     backend: Backend,
     jobs: Jobs,
     opens: Limit,
@@ -80,7 +83,7 @@ impl std::fmt::Display for Refused {
 
 /// How often the firewall has been asked to let somebody in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Attempt {
+pub(super) enum Attempt {
     /// For the first time since he knocked.
     First,
     /// Its tables changed.
@@ -106,6 +109,7 @@ impl Gate {
         Self {
             keyed,
             grants: Box::default(),
+            sessions: Sessions::default(),
             jobs: Jobs::new(backend.iptables().cloned()),
             backend,
             opens: Limit::new(OPENS_PER_SECOND, OPENS_BURST),
@@ -148,13 +152,16 @@ impl Gate {
             Opened::Full => Err(Refused::Full),
             Opened::JustNow => Ok(Entry::Unchanged),
             Opened::New => {
+                self.begin_session(now, door, id, address, time);
                 self.admit(now, counters, door, id, address, Attempt::First);
+                self.begun_session(door, id, address);
                 if needs_jobs {
                     self.start(now, door, address);
                 }
                 Ok(Entry::New)
             }
             Opened::Renewed => {
+                self.begin_session(now, door, id, address, time);
                 self.admit(now, counters, door, id, address, Attempt::First);
                 Ok(Entry::Renewed)
             }
@@ -204,7 +211,10 @@ impl Gate {
         let chosen =
             |grant: &Grant| grant.door == id && address.is_none_or(|address| address == grant.address);
         loop {
-            let Some(found) = self.grants.iter().find(|grant| chosen(grant)).copied() else { return shut };
+            let Some(found) = self.grants.iter().find(|grant| chosen(grant)).copied() else {
+                self.watch_sessions(now);
+                return shut;
+            };
             self.grants.shut(&self.keyed, id, found.address);
             self.expel(now, counters, door, found);
             info!("{}: {}: shut", found.address, door.name);
@@ -221,10 +231,12 @@ impl Gate {
         slots: &Slots,
         mut each: impl FnMut(&Door, &Grant),
     ) {
+        self.tend_sessions(now, counters, slots);
         while let Some(grant) = self.grants.expire(&self.keyed, now) {
             let Some(door) = slots.get(grant.door).cloned() else { continue };
             info!("{}: {}: command timeout", grant.address, door.name);
             self.expel(now, counters, &door, grant);
+            self.watch_sessions(now);
             each(&door, &grant);
         }
     }
@@ -240,12 +252,14 @@ impl Gate {
 
     /// When [`Self::expire`] and [`Self::tend`] must be called next.
     pub fn next_deadline(&self) -> Option<Instant> {
-        [self.grants.next_deadline(), self.jobs.next_deadline(), self.retry].into_iter().flatten().min()
+        let own = [self.grants.next_deadline(), self.jobs.next_deadline(), self.retry];
+        own.into_iter().chain([self.sessions.next_deadline()]).flatten().min()
     }
 
     /// Puts everybody back who is in and whom the firewall has lost, with the time that is left. To be
     /// called when its tables changed.
     pub fn restore(&mut self, now: Instant, counters: &mut Counters, slots: &Slots) {
+        self.load_cuts(slots, false);
         let Self { keyed, grants, backend, .. } = self;
         let Some(sets) = backend.sets() else { return };
         grants.iter_mut().for_each(|grant| grant.in_firewall = false);
@@ -277,6 +291,7 @@ impl Gate {
                         adopted += 1;
                         if let Some(grant) = grants.get_mut(keyed, id, address) {
                             grant.in_firewall = true;
+                            adopt_session(now, door, grant);
                         }
                     }
                 });
@@ -288,6 +303,7 @@ impl Gate {
                 info!("{}: adopted {adopted} open from before", door.name);
             }
         }
+        self.watch_sessions(now);
     }
 
     /// Says which doors cannot open yet because the firewall lacks their sets.
@@ -329,7 +345,10 @@ impl Gate {
         for (id, door) in old.iter() {
             // The name is that of the sets, and in the comments of rules.
             let same = |new: &Rc<Door>| {
-                new.name == door.name && new.opening == door.opening && new.commands == door.commands
+                new.name == door.name
+                    && new.opening == door.opening
+                    && new.commands == door.commands
+                    && new.kill == door.kill
             };
             if !new.get(id).is_some_and(same) {
                 self.shut(now, counters, (id, door), None, |grant| each(door, grant));
@@ -386,7 +405,7 @@ impl Gate {
 
     /// Gets the grant of `address` into the firewall, now or later. Only the first failure is logged: it may
     /// be tried again for days.
-    fn admit(
+    pub(super) fn admit(
         &mut self,
         now: Instant,
         counters: &mut Counters,
@@ -396,11 +415,15 @@ impl Gate {
         attempt: Attempt,
     ) {
         let Some(grant) = self.grants.get_mut(&self.keyed, id, address) else { return };
+        let lease = grant.lease(now);
+        if let (Some(session), Some(lease)) = (&mut grant.session, lease) {
+            session.leased = now.after(lease);
+        }
         let (Some(sets), true) = (self.backend.sets(), door.opening.is_some()) else {
             grant.in_firewall = true;
             return;
         };
-        match sets.open(&door.name, address, grant.left(now), grant.in_firewall) {
+        match sets.open(&door.name, address, lease, grant.in_firewall) {
             Ok(()) => {
                 grant.in_firewall = true;
                 if attempt != Attempt::First {
@@ -434,6 +457,7 @@ impl Gate {
                 }
             }
         }
+        self.cut(door, grant.address);
         if self.needs_jobs(door) {
             self.stop(now, door, grant.address);
         }
@@ -473,6 +497,14 @@ impl Gate {
             }
         }
     }
+}
+
+/// Of what a daemon before this one let in only the kernel's timer is known: not when it was opened.
+fn adopt_session(now: Instant, door: &Door, grant: &mut Grant) {
+    let (Close::Session { max }, Some(until)) = (door.close, grant.until) else { return };
+    let time = until.since(now).saturating_sub(MARGIN);
+    grant.session = Some(Session { leased: until, ..Session::new(now, time, max) });
+    grant.until = Some(now.after(time));
 }
 
 /// A door that only starts a command, and has nothing to undo: each knock runs it, as with knockd.

@@ -8,6 +8,7 @@ pub mod jobs;
 pub mod one_time;
 pub mod porter;
 pub mod run;
+mod sessions;
 pub mod slots;
 pub mod status;
 pub mod sweep;

@@ -37,8 +37,8 @@ use crate::log as sinks;
 /// How long a clean stop may take to run the doors' stop commands. procd kills after five seconds.
 const STOP_TIME: Duration = Duration::from_millis(4500);
 
-/// Two sockets a device, the control socket and its clients, links, firewall, signals.
-const MAX_DESCRIPTORS: usize = 2 * MAX_DEVICES + 1 + MAX_CLIENTS + 3;
+/// Two sockets a device, the control socket and its clients, links, firewall, connections, signals.
+const MAX_DESCRIPTORS: usize = 2 * MAX_DEVICES + 1 + MAX_CLIENTS + 4;
 
 /// Longest device file, in bytes: some room around [`MAX_DEVICES`] names.
 const MAX_DEVICE_FILE: u64 = 4096;
@@ -132,6 +132,7 @@ pub fn run(options: Options) -> Result<(), StartError> {
     daemon.set_doors();
     daemon.set_users(started, |_, _, _| {});
     daemon.warn();
+    daemon.porter.gate.load_cuts(&daemon.porter.slots, true);
     daemon.porter.gate.adopt(now(), &daemon.porter.slots);
     daemon.porter.gate.check_sets(&daemon.porter.slots);
     daemon.follow_links();
@@ -176,6 +177,9 @@ impl Daemon<'_> {
                 debug!("the firewall's tables changed, looking after open doors");
                 porter.gate.restore(now, &mut porter.counters, &porter.slots);
             }
+            if ready.connections {
+                porter.gate.on_announcements(now);
+            }
             if ready.packets {
                 porter.expire(server, now);
                 devices.receive(|bytes| porter.on_packet(server, now, bytes));
@@ -194,8 +198,11 @@ impl Daemon<'_> {
     fn wait(&self, server: &Server, deadline: Option<Instant>) -> Ready {
         let mut fds = heapless::Vec::<PollFd<'_>, MAX_DESCRIPTORS>::new();
         let firewall = self.porter.gate.backend().events().map(AsFd::as_fd);
+        let connections = self.porter.gate.announcements();
         // What is not there keeps its place.
-        let fixed = [self.signals.as_fd(), self.links.as_fd(), firewall.unwrap_or(self.signals.as_fd())];
+        let signals = self.signals.as_fd();
+        let fixed =
+            [signals, self.links.as_fd(), firewall.unwrap_or(signals), connections.unwrap_or(signals)];
         fds.extend(fixed.map(polled));
         fds.extend(self.devices.descriptors().chain(server.descriptors()).map(polled));
         let timeout = deadline.map_or(PollTimeout::NONE, |deadline| {
@@ -212,12 +219,13 @@ impl Daemon<'_> {
             }
         }
         let ready = |fd: &PollFd<'_>| fd.any().unwrap_or(true);
-        let fixed = &fds[..3];
+        let (fixed, rest) = fds.split_at(4);
         Ready {
             signals: ready(&fixed[0]),
             links: ready(&fixed[1]),
             firewall: firewall.is_some() && ready(&fixed[2]),
-            packets: fds[3..].iter().take(self.devices.descriptors().count()).any(ready),
+            connections: connections.is_some() && ready(&fixed[3]),
+            packets: rest.iter().take(self.devices.descriptors().count()).any(ready),
         }
     }
 
@@ -265,6 +273,7 @@ impl Daemon<'_> {
             }
         }
         *slots = new;
+        gate.load_cuts(slots, true);
         if let Some(devices) = devices {
             info!("listening on {} from now on", shown(&names));
             self.devices = devices;
@@ -377,6 +386,7 @@ struct Ready {
     signals: bool,
     links: bool,
     firewall: bool,
+    connections: bool,
     packets: bool,
 }
 

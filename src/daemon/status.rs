@@ -77,7 +77,20 @@ impl Daemon<'_> {
                 },
             )?;
         }
+        let connections = self.porter.gate.connections(&self.porter.slots).unwrap_or_default();
+        let mut connections = connections.into_iter();
+        for (user, seen) in self.porter.users.iter() {
+            client.send(
+                "user",
+                &message::User {
+                    name: &user.name,
+                    doors: user.doors.len(),
+                    seen_seconds_ago: seen.map(|seen| now.since(seen).as_secs()),
+                },
+            )?;
+        }
         for grant in self.porter.gate.grants().iter() {
+            let connections = connections.next();
             let Some(door) = self.porter.slots.get(grant.door) else { continue };
             client.send(
                 "grant",
@@ -86,8 +99,10 @@ impl Daemon<'_> {
                     address: &grant.address.to_string(),
                     user: grant.user.and_then(|user| self.porter.users.name(user)),
                     seconds_left: grant
-                        .left(now)
+                        .time_left(now)
                         .map(|left| left.as_secs() + u64::from(left.subsec_nanos() > 0)),
+                    held: grant.is_held(now),
+                    sessions: connections,
                     in_firewall: grant.in_firewall,
                 },
             )?;

@@ -32,6 +32,14 @@ pub fn import(file: &str, text: &[u8]) -> Result<Imported, Refused> {
     }
     let (own, doors): (Vec<_>, Vec<_>) = parts.into_iter().partition(|part| part.name == OPTIONS);
     let mut doors: Vec<Door<'_>> = doors.into_iter().map(Door::new).collect();
+    // To ketuk that is a door for users alone, to knockd a mistake.
+    doors.retain(|door| {
+        let has_sequence = door.part.get(&["sequence", "one_time_sequences"]).is_some();
+        if !has_sequence {
+            warnings.push(door.part.warning("left out: it has no sequence"));
+        }
+        has_sequence
+    });
     for door in doors.drain(doors.len().min(MAX_DOORS)..) {
         warnings.push(door.part.warning(format!("left out: more than {MAX_DOORS} doors")));
     }
@@ -43,14 +51,7 @@ pub fn import(file: &str, text: &[u8]) -> Result<Imported, Refused> {
     let closed = closed(&doors);
     let mut sections = vec![globals];
     for (door, closes) in doors.iter().zip(closed) {
-        let section = door.section(&closes, &mut warnings);
-        let knocks = ["sequence", "one_time_sequences"];
-        if section.options.iter().any(|option| knocks.contains(&option.name)) {
-            sections.push(section);
-        } else {
-            let message = format!("{0} is left out: door '{0}' has no sequence", section.name);
-            warnings.push(Warning { line: section.line, message });
-        }
+        sections.push(door.section(&closes, &mut warnings));
     }
     let (uci, refused) = settle(&mut sections);
     warnings.extend(refused);

@@ -31,12 +31,7 @@ pub fn uptime_s() -> u64 {
 
 /// Whether the kernel says that the wall clock is synchronised: NTP daemons tell it (adjtimex(2)).
 pub fn is_synchronised() -> bool {
-    let mut state = MaybeUninit::<libc::timex>::zeroed();
-    // SAFETY: the pointer is to a live value, all zero of which asks for nothing to be changed.
-    let answer = unsafe { libc::adjtimex(state.as_mut_ptr()) };
-    // SAFETY: all zero is a value of this plain C structure, whatever the call has written.
-    let state = unsafe { state.assume_init() };
-    answer >= 0 && state.status & libc::STA_UNSYNC == 0
+    wall_clock() == WallClock::Synchronised
 }
 
 /// Whether the kernel set the wall clock from a clock chip when it started.

@@ -7,7 +7,8 @@ use super::closing;
 use super::globals::{on_stop, trap_except};
 use super::opening;
 use super::options::Options;
-use super::value::{address, boolean, choice, commas, seconds, step, tcp_flags};
+use super::shutting;
+use super::value::{address, boolean, commas, seconds, step, tcp_flags};
 use crate::config::error::{Fault, quoted};
 use crate::config::{Commands, Door, MAX_COMMAND, MAX_NAME, MAX_OPEN_TIME_S, OPEN_TIME, OnStop};
 use crate::core::door::{self, MAX_SEQ_TIMEOUT_S};
@@ -35,7 +36,7 @@ pub(super) fn read(
     }
     door.opening = opening::read(options)?;
     (door.open_time, door.max_time) = times(options)?;
-    close(options)?;
+    shutting::read(options, &mut door)?;
     door.commands = Commands {
         start: command(options, "start_command")?.filter(|line| !line.is_empty()),
         start_6: command(options, "start_command_6")?,
@@ -131,15 +132,6 @@ fn times(options: &Options<'_>) -> Result<(Option<Duration>, Option<Duration>), 
             .help("open_time is 30 if it is not given, and 0 is without end"));
     }
     Ok((open_time, max_time))
-}
-
-/// `close`: so far there is one way.
-fn close(options: &Options<'_>) -> Result<(), Fault> {
-    let Some(value) = options.one("close")? else { return Ok(()) };
-    if choice(value, &[("timeout", true), ("session", false)])? {
-        return Ok(());
-    }
-    Err(value.fault("close 'session' is not available in this version of ketuk"))
 }
 
 /// A command; empty if the file says to run none.

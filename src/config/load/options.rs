@@ -48,12 +48,13 @@ const DOOR: &[&str] = &[
     "one_time_sequences",
     "action",
     "door",
+    "kill",
 ];
 
 /// Options of `config door` that a later version will have: named, so that a file written for it is
 /// not told that it misspelt them.
 const DOOR_LATER: &[&str] =
-    &["kill", "grant_prefix_4", "grant_prefix_6", "src", "start_time", "stop_time", "weekdays"];
+    &["grant_prefix_4", "grant_prefix_6", "src", "start_time", "stop_time", "weekdays"];
 
 /// Names longer than this are nobody's misspelling, and are not worth comparing.
 const MAX_MISSPELT: usize = 64;
