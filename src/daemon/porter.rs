@@ -88,7 +88,9 @@ impl<'t> Porter<'t> {
             Err(reason) => return self.counters.count(Counter::Malformed(reason)),
         };
         match self.engine.proof(&probe) {
-            Some(Proof::Packet) => return self.on_datagram(server, now, &probe, packet::udp_payload(bytes)),
+            Some(Proof::Packet) if self.on_datagram(server, now, &probe, packet::udp_payload(bytes)) => {
+                return;
+            }
             Some(Proof::Changing) if self.on_changing(server, now, &probe) => return,
             _ => {}
         }
