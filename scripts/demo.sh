@@ -10,14 +10,14 @@ set -euo pipefail
 
 cd "$(dirname "$0")/.."
 
-# A place of our own for the names of namespaces, in a mount namespace of our own.
+# Mounts, network and processes of our own: whatever is started here ends with this script.
 if [ -z "${KETUK_DEMO:-}" ]; then
-	KETUK_DEMO=1 exec unshare --mount --net "$0"
+	KETUK_DEMO=1 exec unshare --mount --net --pid --fork --kill-child --mount-proc "$0"
 fi
 work=$(mktemp -d)
 mkdir -p /run/netns
 mount -t tmpfs tmpfs /run/netns
-trap 'trap - EXIT; kill $(jobs -p) 2>/dev/null || true; wait 2>/dev/null || true; rm -rf "$work"' EXIT
+trap 'rm -rf "$work"' EXIT
 
 PATH=$PWD/target/release:$PATH:/usr/sbin:/sbin
 bold='' green='' plain=''
@@ -87,7 +87,7 @@ for host in isp router; do at $host sh -c 'echo 1 >/proc/sys/net/ipv4/ip_forward
 serve() { # serve HOST PORT WHO
 	at "$1" socat "TCP-LISTEN:$2,fork,reuseaddr" "SYSTEM:echo hello from the $3" &
 }
-serve router 22 "router's SSH"
+serve router 22 router
 serve nas 443 NAS
 
 # --- the router: a firewall as OpenWrt has it, and ketukd
@@ -137,7 +137,7 @@ refused stranger 22
 title "The client knocks, and is let in. The stranger is not"
 show client ketuk -v 203.0.113.1 7000 8000:udp 9000
 until_logged 'ssh: OPEN SESAME'
-connects client 22 "router's SSH"
+connects client 22 router
 refused stranger 22
 printf '%srouter$%s nft list set inet fw4 ketuk_ssh_4\n' "$green" "$plain"
 at router nft list set inet fw4 ketuk_ssh_4 | tee "$work/set" | grep elements || fail "there is no element in the set"

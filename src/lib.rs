@@ -9,9 +9,12 @@
 //!    -> firewall       an element in an nftables set, or iptables and commands
 //! ```
 //! [`daemon`] walks it in one function, `on_packet`. Beside the way, never in it: [`config`] (UCI in, typed
-//! values out), [`control`] (the Unix socket), [`log`] and the knocking side, [`client`].
+//! values out), [`import`] (other programs'
+//! configurations), [`control`] (the Unix socket), [`log`] and the knocking side, [`client`].
 
 pub mod client;
+pub mod profile;
+pub mod protocol;
 
 #[cfg(target_os = "linux")]
 pub mod cli;
@@ -25,6 +28,8 @@ pub mod core;
 pub mod daemon;
 #[cfg(target_os = "linux")]
 pub mod firewall;
+#[cfg(target_os = "linux")]
+pub mod import;
 #[cfg(target_os = "linux")]
 pub mod linux;
 #[cfg(target_os = "linux")]

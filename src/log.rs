@@ -14,11 +14,13 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use syslog::{Facility, LogFormat, LoggerBackend, Severity};
 
 use crate::config::LogLevel;
@@ -103,6 +105,18 @@ fn stderr_is_collected() -> bool {
         || parent.is_ok_and(|name| matches!(name.trim_end(), "procd" | "ujail"))
 }
 
+/// Writes a line to standard error, unless nobody reads it there: a pipe that is writable takes `PIPE_BUF` bytes,
+/// and one that is not, or a terminal that was stopped, would stop the daemon.
+fn complain(line: &str) {
+    let stderr = io::stderr();
+    let mut fds = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
+    let writable = poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0);
+    if writable {
+        // A closed terminal is no reason to stop.
+        let _ = writeln!(stderr.lock(), "{line}");
+    }
+}
+
 impl Logger {
     fn sinks(&self) -> std::sync::MutexGuard<'_, Sinks> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -115,13 +129,14 @@ impl Log for Logger {
     }
 
     fn log(&self, record: &Record<'_>) {
-        let line = record.args().to_string();
-        // A closed terminal is no reason to stop.
-        let _ = writeln!(io::stderr().lock(), "{line}");
         let mut sinks = self.sinks();
-        sinks.syslog.write(record.level(), &line);
-        if let Some(file) = &mut sinks.file {
-            file.write(&line);
+        // An error in the configuration has several lines, which syslog would show as one.
+        for line in record.args().to_string().lines() {
+            complain(line);
+            sinks.syslog.write(record.level(), line);
+            if let Some(file) = &mut sinks.file {
+                file.write(line);
+            }
         }
     }
 
@@ -189,7 +204,7 @@ impl LogFile {
             Ok(()) => self.complained = false,
             Err(error) if !self.complained => {
                 self.complained = true;
-                let _ = writeln!(io::stderr().lock(), "log file {}: {error}", self.path.display());
+                complain(&format!("log file {}: {error}", self.path.display()));
             }
             Err(_) => {}
         }

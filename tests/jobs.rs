@@ -188,7 +188,7 @@ fn check_rules(iptables: &Iptables) {
     for (program, address) in [(&iptables.ipv4, "192.0.2.7/32"), (&iptables.ipv6, "2001:db8::7/128")] {
         let listing = list(iptables, program);
         // TCP and UDP, in two rules each, in front of the user's.
-        assert_eq!(iptables.stale(program, &listing).len(), 4, "{listing}");
+        assert_eq!(iptables.stale(program, iptables.input(), &listing).len(), 4, "{listing}");
         assert_eq!(listing.matches(address).count(), 4, "{listing}");
         assert!(listing.contains("--dports 1,2,3,4,5,6,7,8,9,10,11,12,13,14 "), "{listing}");
         assert!(listing.contains("--dports 100:200,300 "), "{listing}");
@@ -246,12 +246,12 @@ fn check_sweep(iptables: &Iptables) {
     assert_clean(&drain(&mut jobs));
     assert_ne!(both_lists(iptables), user_rules);
 
-    let [v4, v6] = sweep(iptables, SWEEP_TIME_LIMIT);
+    let [v4, v6] = sweep(iptables, true, SWEEP_TIME_LIMIT);
     assert!(v4.fault.is_none() && v6.fault.is_none(), "{v4}; {v6}");
     assert_eq!((v4.deleted, v4.left, v6.deleted, v6.left), (6, 0, 2, 0));
     assert_eq!(both_lists(iptables), user_rules);
 
-    let [v4, v6] = sweep(iptables, SWEEP_TIME_LIMIT);
+    let [v4, v6] = sweep(iptables, true, SWEEP_TIME_LIMIT);
     assert_eq!((v4.deleted, v6.deleted), (0, 0));
 }
 
@@ -259,13 +259,13 @@ fn check_sweep(iptables: &Iptables) {
 fn a_sweep_names_what_is_missing() {
     in_namespace("a_sweep_names_what_is_missing", || {
         let iptables = Iptables { ipv4: "no-such-iptables".to_owned(), ..Iptables::default() };
-        let [v4, v6] = sweep(&iptables, SWEEP_TIME_LIMIT);
+        let [v4, v6] = sweep(&iptables, false, SWEEP_TIME_LIMIT);
         assert!(matches!(v4.fault, Some(Fault::Missing)), "{v4}");
         assert!(v6.fault.is_none(), "{v6}");
         let iptables = Iptables { chain: "input_wan_rule".to_owned(), ..Iptables::default() };
-        let [v4, _] = sweep(&iptables, SWEEP_TIME_LIMIT);
+        let [v4, _] = sweep(&iptables, false, SWEEP_TIME_LIMIT);
         assert!(matches!(v4.fault, Some(Fault::Failed(Exit::Code(1)))), "{v4}");
-        let [v4, _] = sweep(&Iptables::default(), Duration::ZERO);
+        let [v4, _] = sweep(&Iptables::default(), false, Duration::ZERO);
         assert!(matches!(v4.fault, Some(Fault::Output(OutputError::TimeLimit))), "{v4}");
     });
 }
@@ -380,7 +380,8 @@ fn for_each_iptables(check: impl Fn(&Iptables)) {
     };
     check(&Iptables::default());
     let works = |program| {
-        let listing = process::output(&legacy.list(program), Clock::now() + PATIENCE, 1 << 20);
+        let listing =
+            process::output(&legacy.list(program, legacy.input()), Clock::now() + PATIENCE, 1 << 20);
         matches!(listing, Ok((_, Exit::Code(0))))
     };
     if works(&legacy.ipv4) && works(&legacy.ipv6) {
@@ -440,7 +441,7 @@ fn both_lists(iptables: &Iptables) -> [String; 2] {
 }
 
 fn list(iptables: &Iptables, program: &str) -> String {
-    let mut argv = iptables.list(program);
+    let mut argv = iptables.list(program, iptables.input());
     // Without the chain: all of them.
     argv.pop();
     let (text, exit) = process::output(&argv, Clock::now() + PATIENCE, 1 << 20).unwrap();

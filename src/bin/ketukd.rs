@@ -2,7 +2,7 @@
 
 #[cfg(target_os = "linux")]
 fn main() -> std::process::ExitCode {
-    ketuk::cli::main(std::env::args().skip(1))
+    ketuk::cli::main(std::env::args())
 }
 
 #[cfg(not(target_os = "linux"))]

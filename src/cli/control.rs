@@ -2,10 +2,11 @@
 
 use std::io::{self, Write as _};
 use std::net::IpAddr;
+use std::path::Path;
 
 use super::arguments::Arguments;
 use super::{Failure, Outcome, print};
-use crate::control::message::{Refusal, Request, Verb};
+use crate::control::message::{Refused, Request, Verb, unescaped};
 use crate::control::{client, show};
 
 /// Opens a door by hand.
@@ -37,7 +38,7 @@ pub(super) fn close(arguments: &Arguments) -> Outcome {
     ask(arguments, &request)
 }
 
-fn address(text: &str) -> Result<IpAddr, Failure> {
+pub(super) fn address(text: &str) -> Result<IpAddr, Failure> {
     text.parse().map_err(|_| Failure::Usage(format!("'{text}' is no address")))
 }
 
@@ -48,13 +49,13 @@ pub(super) fn reload(arguments: &Arguments) -> Outcome {
 
 /// A request whose answer is only done or not.
 fn ask(arguments: &Arguments, request: &Request<'_>) -> Outcome {
-    talk(arguments, request, |_, _| Ok(true))
+    talk(arguments.socket(), request, |_, _| Ok(true))
 }
 
 /// What there is to know.
 pub(super) fn status(arguments: &Arguments) -> Outcome {
     let mut status = show::Status::default();
-    talk(arguments, &Request::plain(Verb::Status), |kind, json| {
+    talk(arguments.socket(), &Request::plain(Verb::Status), |kind, json| {
         status.add(kind, json);
         Ok(true)
     })?;
@@ -66,7 +67,7 @@ pub(super) fn status(arguments: &Arguments) -> Outcome {
 
 /// Every knock as it is judged.
 pub(super) fn watch(arguments: &Arguments) -> Outcome {
-    talk(arguments, &Request::plain(Verb::Watch), |kind, json| {
+    talk(arguments.socket(), &Request::plain(Verb::Watch), |kind, json| {
         let mut line = String::new();
         if arguments.json {
             show::watch_json(&mut line, kind, json)
@@ -82,12 +83,11 @@ pub(super) fn watch(arguments: &Arguments) -> Outcome {
 }
 
 /// Asks the daemon; its refusal is the command's failure.
-fn talk(
-    arguments: &Arguments,
+pub(super) fn talk(
+    socket: &Path,
     request: &Request<'_>,
     mut each: impl FnMut(&str, &str) -> io::Result<bool>,
 ) -> Outcome {
-    let socket = arguments.socket();
     let mut outcome = Ok(());
     client::ask(socket, request, |kind, json| {
         if kind == "error" {
@@ -106,10 +106,11 @@ fn talk(
 }
 
 fn refusal(json: &str) -> Failure {
-    let mut unescaped = vec![0; json.len()];
-    match serde_json_core::from_str_escaped::<Refusal<'_>>(json, &mut unescaped) {
-        Ok((Refusal { code: 2, message }, _)) => Failure::Config(message.to_owned()),
-        Ok((Refusal { message, .. }, _)) => Failure::Failed(message.to_owned()),
-        Err(_) => Failure::Failed(format!("the daemon's answer cannot be read: {json}")),
+    let unreadable = || Failure::Failed(format!("the daemon's answer cannot be read: {json}"));
+    let Ok((refused, _)) = serde_json_core::from_str::<Refused<'_>>(json) else { return unreadable() };
+    match (refused.code, unescaped(refused.message)) {
+        (2, Some(message)) => Failure::Config(message),
+        (_, Some(message)) => Failure::Failed(message),
+        (_, None) => unreadable(),
     }
 }

@@ -2,6 +2,9 @@
 
 mod arguments;
 mod control;
+mod import;
+mod invite;
+mod rpcd;
 mod ruleset;
 
 use std::io::{self, Write as _};
@@ -9,6 +12,7 @@ use std::process::ExitCode;
 
 use arguments::Arguments;
 
+use crate::config;
 use crate::daemon::run::{self, Options};
 
 const USAGE: &str = "\
@@ -22,17 +26,25 @@ usage:
                                   the sets and rules that the firewall must contain, for nft -f
   ketukd ruleset --fw4 [--config FILE] [--zone ZONE]
                                   the same as objects for fw4, one option a line
+  ketukd import FILE              knockd.conf as UCI, on standard output
+  ketukd invite USER [--host HOST] [--config FILE]
+                                  a user's profile for 'ketuk add', and as a QR code
+  ketukd keygen                   a new key and a new secret for a user
   ketukd status [--json]          doors, who is in, counters
   ketukd open DOOR ADDRESS [SECONDS]
                                   open a door by hand; 0 seconds: until it is closed
   ketukd close DOOR [ADDRESS]     shut a door, for one address or for all
   ketukd reload                   read the configuration anew
   ketukd watch [--json]           every knock as it is judged
+  ketukd rpcd list | call METHOD  answer rpcd, for the router's web page
   ketukd --version | --help
 
-status, open, close, reload and watch take --socket PATH too.
+status, open, close, reload, watch and rpcd take --socket PATH too.
 exit codes: 0 done, 1 it failed, 2 wrong usage or configuration
 ";
+
+/// The end of the path by which rpcd calls its plugin for ketuk.
+const RPCD_PLUGIN: &str = "/rpcd/ketuk";
 
 /// What ended a command other than well.
 enum Failure {
@@ -44,16 +56,26 @@ enum Failure {
     Usage(String),
 }
 
+impl Failure {
+    /// The exit code, and what to say.
+    fn parts(self) -> (u8, String) {
+        match self {
+            Self::Failed(message) => (1, message),
+            Self::Config(message) | Self::Usage(message) => (2, message),
+        }
+    }
+}
+
 type Outcome = Result<(), Failure>;
 
-/// Runs the command that the arguments (without the program's name) ask for.
-pub fn main(arguments: impl Iterator<Item = String>) -> ExitCode {
-    let (code, message) = match command(arguments) {
-        Ok(()) => return ExitCode::SUCCESS,
-        Err(Failure::Failed(message)) => (1, message),
-        Err(Failure::Config(message)) => (2, message),
-        Err(Failure::Usage(message)) => (2, format!("{message}\ntry 'ketukd --help'")),
-    };
+/// Runs the command that the arguments, the program's name first, ask for.
+pub fn main(mut arguments: impl Iterator<Item = String>) -> ExitCode {
+    let is_plugin = arguments.next().is_some_and(|name| name.ends_with(RPCD_PLUGIN));
+    let plugin = is_plugin.then(|| "rpcd".to_owned());
+    let Err(failure) = command(plugin.into_iter().chain(arguments)) else { return ExitCode::SUCCESS };
+    let hint = if matches!(failure, Failure::Usage(_)) { "\ntry 'ketukd --help'" } else { "" };
+    let (code, message) = failure.parts();
+    let message = message + hint;
     eprintln!("ketukd: {message}");
     ExitCode::from(code)
 }
@@ -66,11 +88,15 @@ fn command(mut arguments: impl Iterator<Item = String>) -> Outcome {
         "run" => run(&parse(&["--config", "--device", "--device-file", "--socket"], 0..=0)?),
         "check" => check(&parse(&["--config"], 0..=0)?),
         "ruleset" => ruleset::print(&parse(&["--config", "--table", "--zone", "--fw4"], 0..=0)?),
+        "import" => import::print(&parse(&[], 1..=1)?),
+        "invite" => invite::invite(&parse(&["--config", "--host"], 1..=1)?),
+        "keygen" => parse(&[], 0..=0).and_then(|_| invite::keygen()),
         "status" => control::status(&parse(&["--socket", "--json"], 0..=0)?),
         "open" => control::open(&parse(&["--socket"], 2..=3)?),
         "close" => control::close(&parse(&["--socket"], 1..=2)?),
         "reload" => control::reload(&parse(&["--socket"], 0..=0)?),
         "watch" => control::watch(&parse(&["--socket", "--json"], 0..=0)?),
+        "rpcd" => rpcd::answer(&parse(&["--config", "--socket"], 1..=2)?),
         "--version" | "-V" => print(&format!("ketukd {}\n", env!("CARGO_PKG_VERSION"))),
         "--help" | "-h" | "help" => print(USAGE),
         _ => Err(Failure::Usage(format!("there is no command '{name}'"))),
@@ -94,7 +120,15 @@ fn check(arguments: &Arguments) -> Outcome {
     let config = arguments.config()?;
     let enabled = config.doors.iter().filter(|door| door.enabled).count();
     let (doors, off) = (config.doors.len(), config.doors.len() - enabled);
-    print(&format!("{}: fine: {doors} doors, {off} of them disabled\n", arguments.config_path().display()))
+    let path = arguments.config_path();
+    let users = match config.users.len() {
+        0 => String::new(),
+        users => format!(", {users} users"),
+    };
+    for warning in config::warnings(path, &config) {
+        print(&format!("warning: {warning}\n"))?;
+    }
+    print(&format!("{}: fine: {doors} doors, {off} of them disabled{users}\n", path.display()))
 }
 
 /// Prints to standard output; a closed pipe is not an error worth a word.

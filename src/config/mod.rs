@@ -4,16 +4,21 @@
 
 mod error;
 mod load;
+mod secret;
 pub mod uci;
+mod user;
 
 pub use error::{Diagnostic, Error};
 pub use load::{load, parse};
+pub use user::{Auth, User, warnings};
 
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::core::door;
+use crate::core::hours::Hours;
+use crate::core::network::Network;
 use crate::core::sequence::{Protocol, Step};
 
 /// Longest door name, in bytes: an nftables set is named `ketuk_<door>_4`, and log lines carry it.
@@ -22,6 +27,8 @@ pub const MAX_NAME: usize = 32;
 pub const MAX_DEVICES: usize = 8;
 /// Most port ranges in one list of a door.
 pub const MAX_PORT_RANGES: usize = 16;
+/// Most networks in a door's `src`.
+pub const MAX_SRC: usize = 64;
 /// Longest command, in bytes.
 pub const MAX_COMMAND: usize = 1024;
 /// Most ports that are not to be traps, those of the globals and of every door together: there are
@@ -42,6 +49,8 @@ pub struct Config {
     pub globals: Globals,
     /// `config door`, in the file's order, disabled ones too. At most [`door::MAX_DOORS`].
     pub doors: Vec<Door>,
+    /// `config user`, in the file's order, disabled ones too. At most [`crate::core::user::MAX_USERS`].
+    pub users: Vec<User>,
 }
 
 /// `config globals 'globals'`.
@@ -64,6 +73,8 @@ pub struct Globals {
     /// `list trap_except`, of the globals and of every door: ports that are never traps. Each once,
     /// at most [`MAX_TRAP_EXCEPT`].
     pub trap_except: Vec<Step>,
+    /// What is the same for all users.
+    pub auth: Auth,
 }
 
 /// How doors are opened.
@@ -127,6 +138,18 @@ pub enum OnStop {
     Keep,
 }
 
+/// When a door shuts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Close {
+    /// After `open_time`; connections that exist by then live on.
+    Timeout,
+    /// After `open_time`, but not while the knocker has a connection through it.
+    Session {
+        /// `max_time`, if it was given: the door shuts then, whatever goes through.
+        max: Option<Duration>,
+    },
+}
+
 /// `config door 'NAME'`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Door {
@@ -136,12 +159,25 @@ pub struct Door {
     pub enabled: bool,
     /// How it is knocked at.
     pub knock: door::Door,
+    /// `list src`: the networks that may knock; empty for all.
+    pub src: Vec<Network>,
+    /// `start_time`, `stop_time`, `weekdays`: when it may be opened; none for always.
+    pub hours: Option<Hours>,
+    /// `list door` of a door with `action 'close'`: the doors that its knock shuts for the knocker. Empty for
+    /// a door that opens. Each is a door of the same configuration, and not a closing one.
+    pub closes: Vec<String>,
     /// What opens in the firewall; none for a door that only runs commands.
     pub opening: Option<Opening>,
     /// How long it stays open; `None` (`open_time '0'`) is until it is shut.
     pub open_time: Option<Duration>,
+    /// `one_time_sequences`: a file of sequences, each of which opens the door once. Absolute.
+    pub one_time: Option<PathBuf>,
     /// Longest time that may be asked for; `None` is no bound. Never less than `open_time`.
     pub max_time: Option<Duration>,
+    /// `close`: when it shuts.
+    pub close: Close,
+    /// `kill`: whether shutting it cuts the connections through it.
+    pub kill: bool,
     /// Commands to run beside or instead of the firewall.
     pub commands: Commands,
     /// `on_stop`, the globals' unless the door has its own.
@@ -155,12 +191,23 @@ impl Door {
             name: name.to_owned(),
             enabled: true,
             knock: door::Door::default(),
+            src: Vec::new(),
+            hours: None,
+            closes: Vec::new(),
             opening: None,
             open_time: Some(OPEN_TIME),
+            one_time: None,
             max_time: Some(OPEN_TIME),
+            close: Close::Timeout,
+            kill: false,
             commands: Commands::default(),
             on_stop: OnStop::Shut,
         }
+    }
+
+    /// Whether somebody without a secret can open it.
+    pub fn has_sequence(&self) -> bool {
+        !self.knock.sequence.is_empty() || self.one_time.is_some()
     }
 }
 

@@ -27,8 +27,12 @@ pub fn ask(
     let mut line = [0; MAX_REQUEST];
     let len = serde_json_core::to_slice(request, &mut line)
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "the request is too long"))?;
-    stream.write_all(&line[..len])?;
-    stream.write_all(b"\n")?;
+    let request = [&line[..len], b"\n"].concat();
+    match stream.write_all(&request) {
+        // The daemon has not waited for the request to refuse it; the reason is there to be read.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        written => written?,
+    }
     for line in BufReader::new(stream).lines() {
         let line = line?;
         let (kind, json) = line.split_once(' ').ok_or(io::ErrorKind::InvalidData)?;

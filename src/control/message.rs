@@ -1,6 +1,7 @@
 //! What is said over the control socket.
 
 use serde::{Deserialize, Serialize};
+use serde_json_core::str::{EscapedStr, EscapedStringFragment};
 
 /// Longest request, in bytes.
 pub const MAX_REQUEST: usize = 256;
@@ -87,6 +88,8 @@ pub struct Device<'a> {
 pub struct Door<'a> {
     /// Its name.
     pub name: &'a str,
+    /// `open`, or `close` for one whose knock shuts others.
+    pub action: &'a str,
     /// Steps of its sequence.
     pub steps: usize,
     /// Seconds it opens for; none: until it is shut.
@@ -104,10 +107,38 @@ pub struct Grant<'a> {
     pub door: &'a str,
     /// For whom.
     pub address: &'a str,
-    /// Seconds left, rounded up; none: until it is shut.
+    /// Who opened it last, if he proved who he is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<&'a str>,
+    /// Seconds left, rounded up; none: until it is shut, or until its last connection ends.
     pub seconds_left: Option<u64>,
+    /// Whether it is over, and only its connections hold it open.
+    pub held: bool,
+    /// Connections through it; none where they cannot be counted.
+    pub sessions: Option<u32>,
     /// Whether the firewall has it.
     pub in_firewall: bool,
+}
+
+/// `recent`: how a source's last knock at a door was judged.
+#[derive(Debug, Serialize)]
+pub struct Recent<'a> {
+    /// The door.
+    pub door: &'a str,
+    /// Who knocked.
+    pub address: &'a str,
+    /// At which port, with its protocol; none if nothing came in time.
+    pub port: Option<&'a str>,
+    /// Steps taken: with this knock, or before the one that ended the attempt.
+    pub stage: u8,
+    /// Steps of the door's sequence.
+    pub steps: usize,
+    /// Why: the name of the counter that counted it.
+    pub reason: &'a str,
+    /// How often in a row.
+    pub times: u32,
+    /// Seconds since then.
+    pub seconds_ago: u64,
 }
 
 /// `counter`: how often something happened since start.
@@ -134,6 +165,9 @@ pub struct Knock<'a> {
     pub steps: u8,
     /// Why: the name of the counter that counted it.
     pub judged: &'a str,
+    /// Who knocked, if he proved who he is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<&'a str>,
 }
 
 /// `event`: a door opened or shut.
@@ -149,10 +183,13 @@ pub struct Event<'a> {
     pub seconds: Option<u64>,
     /// Why.
     pub reason: &'a str,
+    /// Whose knock it was, if he proved who he is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<&'a str>,
 }
 
 /// `error`: the request was refused.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize)]
 pub struct Refusal<'a> {
     /// The exit code for the command line: 1 it failed, 2 the configuration is wrong.
     pub code: u8,
@@ -160,9 +197,42 @@ pub struct Refusal<'a> {
     pub message: &'a str,
 }
 
+/// The same, as it is read: the message may quote a whole line of the configuration.
+#[derive(Debug, Deserialize)]
+pub struct Refused<'a> {
+    /// As above.
+    pub code: u8,
+    /// As above.
+    #[serde(borrow)]
+    pub message: EscapedStr<'a>,
+}
+
+/// What a JSON string says; `None` if an escape in it is none of JSON's.
+pub fn unescaped(string: EscapedStr<'_>) -> Option<String> {
+    let mut text = String::with_capacity(string.0.len());
+    for fragment in string.fragments() {
+        match fragment.ok()? {
+            EscapedStringFragment::NotEscaped(piece) => text.push_str(piece),
+            EscapedStringFragment::Escaped(character) => text.push(character),
+        }
+    }
+    Some(text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refusal_may_say_anything() {
+        let message =
+            "ketuk:3:9: unknown option 'dest_prot'\n    3 | \toption dest_prot \"22\"\n\u{7}\\ \u{e9}";
+        let mut buffer = [0; 512];
+        let len = serde_json_core::to_slice(&Refusal { code: 2, message }, &mut buffer).unwrap();
+        let (read, _) = serde_json_core::from_slice::<Refused<'_>>(&buffer[..len]).unwrap();
+        assert_eq!((read.code, unescaped(read.message).as_deref()), (2, Some(message)));
+        assert_eq!(unescaped(EscapedStr(r"\x")), None);
+    }
 
     #[test]
     fn requests_survive_the_way_over_the_socket() {

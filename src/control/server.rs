@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -26,6 +27,10 @@ pub const REQUEST_TIME: Duration = Duration::from_secs(2);
 pub const WATCH_LINES_PER_SECOND: u32 = 200;
 const WATCH_BURST: u32 = 400;
 
+/// Bytes of an answer that are written at once. The kernel counts some hundred bytes more for each write, so
+/// a line at a time would fill the socket's buffer long before a long status is through.
+const CHUNK: usize = 4096;
+
 /// The listening socket and who is connected.
 #[derive(Debug)]
 pub struct Server {
@@ -41,6 +46,8 @@ pub struct Server {
 pub struct Client {
     stream: UnixStream,
     request: heapless::Vec<u8, MAX_REQUEST>,
+    /// What of the answer is still to be written.
+    answer: Vec<u8>,
     deadline: Option<Instant>,
 }
 
@@ -73,12 +80,10 @@ impl Server {
     /// A living daemon's socket is there, or the file system says no.
     pub fn open(path: &Path) -> Result<Self, ServerError> {
         let failed = |error| ServerError::Io(path.to_owned(), error);
-        if UnixStream::connect(path).is_ok() {
-            return Err(ServerError::InUse(path.to_owned()));
-        }
-        match fs::remove_file(path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed(error)),
-            _ => {}
+        Self::check_free(path)?;
+        // Anything but a socket stays, and is in the way: it is not ours.
+        if fs::symlink_metadata(path).is_ok_and(|data| data.file_type().is_socket()) {
+            fs::remove_file(path).map_err(failed)?;
         }
         let group = Group::from_name(GROUP).ok().flatten().map(|group| group.gid);
         let mode = if group.is_some() { 0o660 } else { 0o600 };
@@ -97,6 +102,17 @@ impl Server {
             clients: Vec::with_capacity(MAX_CLIENTS),
             watch_limit: Limit::new(WATCH_LINES_PER_SECOND, WATCH_BURST),
         })
+    }
+
+    /// Whether no daemon answers there.
+    ///
+    /// # Errors
+    /// One does.
+    pub fn check_free(path: &Path) -> Result<(), ServerError> {
+        match UnixStream::connect(path) {
+            Ok(_) => Err(ServerError::InUse(path.to_owned())),
+            Err(_) => Ok(()),
+        }
     }
 
     /// What to poll for input: the listener, then each client.
@@ -147,15 +163,21 @@ impl Server {
         if !self.is_watched() || !self.watch_limit.allow(now) {
             return;
         }
-        self.clients.retain_mut(|client| client.deadline.is_some() || client.send(kind, value).is_ok());
+        self.clients.retain_mut(|client| {
+            client.deadline.is_some() || client.send(kind, value).and_then(|()| client.flush()).is_ok()
+        });
     }
 
     fn accept(&mut self, now: Instant, stream: UnixStream) {
         if stream.set_nonblocking(true).is_err() {
             return;
         }
-        let client =
-            Client { stream, request: heapless::Vec::new(), deadline: Some(now.after(REQUEST_TIME)) };
+        let client = Client {
+            stream,
+            request: heapless::Vec::new(),
+            answer: Vec::new(),
+            deadline: Some(now.after(REQUEST_TIME)),
+        };
         let may = peer(&client.stream).is_ok_and(|peer| {
             peer.user == 0
                 || peer.user == geteuid().as_raw()
@@ -191,7 +213,7 @@ impl Client {
         &self.request
     }
 
-    /// Sends one line of an answer.
+    /// Sends one line of an answer, at the latest when that is ended.
     ///
     /// # Errors
     /// The client is gone, or does not read: an answer fits the socket's buffer, so it is not waited for.
@@ -203,13 +225,20 @@ impl Client {
         let len = serde_json_core::to_slice(value, &mut line[head..MAX_LINE - 1])
             .map_err(|_| io::Error::from(ErrorKind::InvalidData))?;
         line[head + len] = b'\n';
-        self.stream.write_all(&line[..=head + len])
+        self.answer.extend(&line[..=head + len]);
+        if self.answer.len() < CHUNK { Ok(()) } else { self.flush() }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let written = self.stream.write_all(&self.answer);
+        self.answer.clear();
+        written
     }
 
     /// Ends the answer well.
     pub fn done(mut self) {
         // Who does not wait for the answer does not need it.
-        let _ = self.send("ok", &());
+        let _ = self.send("ok", &()).and_then(|()| self.flush());
     }
 
     /// Ends the answer with an error.
@@ -217,7 +246,7 @@ impl Client {
         // JSON may take six bytes for one of the message's.
         let fits = (0..=message.len().min(MAX_LINE / 2)).rev().find(|at| message.is_char_boundary(*at));
         let fits = fits.unwrap_or(0);
-        let _ = self.send("error", &Refusal { code, message: &message[..fits] });
+        let _ = self.send("error", &Refusal { code, message: &message[..fits] }).and_then(|()| self.flush());
     }
 
     fn read(&mut self) -> Progress {

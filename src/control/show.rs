@@ -11,6 +11,7 @@ pub struct Status {
     devices: Vec<String>,
     doors: Vec<String>,
     grants: Vec<String>,
+    recents: Vec<String>,
     counters: Vec<String>,
 }
 
@@ -25,6 +26,7 @@ struct Fields<'a> {
     knocking: u64,
     name: &'a str,
     state: &'a str,
+    action: &'a str,
     steps: u8,
     open_time: Option<u64>,
     open: u64,
@@ -32,14 +34,19 @@ struct Fields<'a> {
     door: Option<&'a str>,
     address: &'a str,
     seconds_left: Option<u64>,
+    held: bool,
+    sessions: Option<u64>,
     in_firewall: bool,
+    times: u64,
+    seconds_ago: u64,
     value: u64,
-    port: &'a str,
+    port: Option<&'a str>,
     stage: u8,
     judged: &'a str,
     event: &'a str,
     seconds: Option<u64>,
     reason: &'a str,
+    user: Option<&'a str>,
 }
 
 fn fields(json: &str) -> Fields<'_> {
@@ -58,19 +65,25 @@ impl Status {
             "device" => &mut self.devices,
             "door" => &mut self.doors,
             "grant" => &mut self.grants,
+            "recent" => &mut self.recents,
             "counter" => &mut self.counters,
             _ => return,
         };
         list.push(json.to_owned());
     }
 
-    /// One JSON object: `daemon`, `devices`, `doors`, `grants` and, by name, `counters`.
+    /// One JSON object: `daemon`, `devices`, `doors`, `grants`, `recents` and, by name, `counters`.
     ///
     /// # Errors
     /// Only `out`'s own.
     pub fn json(&self, out: &mut impl Write) -> fmt::Result {
         write!(out, "{{\"daemon\":{}", self.daemon)?;
-        for (name, list) in [("devices", &self.devices), ("doors", &self.doors), ("grants", &self.grants)] {
+        for (name, list) in [
+            ("devices", &self.devices),
+            ("doors", &self.doors),
+            ("grants", &self.grants),
+            ("recents", &self.recents),
+        ] {
             write!(out, ",\"{name}\":[{}]", list.join(","))?;
         }
         out.write_str(",\"counters\":{")?;
@@ -96,6 +109,10 @@ impl Status {
             writeln!(out, "device {}: {}", device.name, device.state)?;
         }
         for door in self.doors.iter().map(|json| fields(json)) {
+            if door.action == "close" {
+                writeln!(out, "door {}: {} steps, closes others", door.name, door.steps)?;
+                continue;
+            }
             let time = door.open_time.map_or("until it is shut".to_owned(), |time| format!("for {time} s"));
             write!(out, "door {}: {} steps, opens {time}, open for {}", door.name, door.steps, door.open)?;
             writeln!(
@@ -105,11 +122,26 @@ impl Status {
             )?;
         }
         for grant in self.grants.iter().map(|json| fields(json)) {
-            let left =
-                grant.seconds_left.map_or("until it is shut".to_owned(), |left| format!("{left} s left"));
+            let left = match (grant.seconds_left, grant.held) {
+                (Some(left), false) => format!("{left} s left"),
+                (Some(left), true) => format!("held by its connections, {left} s at most"),
+                (None, false) => "until it is shut".to_owned(),
+                (None, true) => "held by its connections".to_owned(),
+            };
             let door = grant.door.unwrap_or_default();
-            write!(out, "open {door} for {}: {left}", grant.address)?;
+            write!(out, "open {door} for {}{}: {left}", grant.address, by(grant.user))?;
+            match grant.sessions {
+                None | Some(0) => {}
+                Some(1) => out.write_str(", 1 connection")?,
+                Some(sessions) => write!(out, ", {sessions} connections")?,
+            }
             writeln!(out, "{}", if grant.in_firewall { "" } else { ", NOT yet in the firewall" })?;
+        }
+        for recent in self.recents.iter().map(|json| fields(json)) {
+            let Fields { address, door, port, stage, steps, reason, times, seconds_ago, .. } = recent;
+            write!(out, "{seconds_ago} s ago: {address} {} at ", port.unwrap_or("nothing more"))?;
+            write!(out, "{}: {stage}/{steps} {reason}", door.unwrap_or_default())?;
+            writeln!(out, "{}", if times > 1 { format!(", {times} times") } else { String::new() })?;
         }
         let counted = self.counters.iter().map(|json| fields(json)).filter(|counter| counter.value > 0);
         let counted: Vec<_> = counted.map(|counter| format!("{} {}", counter.name, counter.value)).collect();
@@ -118,15 +150,22 @@ impl Status {
     }
 }
 
+/// Whose it is, if that is known.
+fn by(user: Option<&str>) -> String {
+    user.map(|user| format!(", user {user}")).unwrap_or_default()
+}
+
 /// A line of `ketukd watch`, for people.
 ///
 /// # Errors
 /// Only `out`'s own.
 pub fn watch(out: &mut impl Write, kind: &str, json: &str) -> fmt::Result {
-    let Fields { address, door, port, stage, steps, judged, event, seconds, reason, .. } = fields(json);
+    let Fields { address, door, port, stage, steps, judged, event, seconds, reason, user, .. } = fields(json);
+    let by = by(user);
+    let port = port.unwrap_or_default();
     match (kind, door) {
-        ("knock", Some(door)) => write!(out, "{address} {port} {door} {stage}/{steps} {judged}"),
-        ("knock", None) => write!(out, "{address} {port} - {judged}"),
+        ("knock", Some(door)) => write!(out, "{address} {port} {door} {stage}/{steps} {judged}{by}"),
+        ("knock", None) => write!(out, "{address} {port} - {judged}{by}"),
         ("event", Some(door)) => {
             write!(out, "{address} {event} {door}")?;
             match seconds {
@@ -134,7 +173,7 @@ pub fn watch(out: &mut impl Write, kind: &str, json: &str) -> fmt::Result {
                 Some(seconds) => write!(out, " {seconds} s")?,
                 None => out.write_str(" until it is shut")?,
             }
-            write!(out, " ({reason})")
+            write!(out, " ({reason}){by}")
         }
         _ => write!(out, "{kind} {json}"),
     }
@@ -163,6 +202,14 @@ mod tests {
             ("device", r#"{"name":"wan0","state":"listening"}"#),
             ("door", r#"{"name":"ssh","steps":3,"open_time":30,"open":1,"firewall":"missing"}"#),
             ("grant", r#"{"door":"ssh","address":"192.0.2.1","seconds_left":null,"in_firewall":true}"#),
+            (
+                "recent",
+                r#"{"door":"ssh","address":"192.0.2.9","port":"7001:tcp","stage":2,"steps":3,"reason":"trap","times":2,"seconds_ago":7}"#,
+            ),
+            (
+                "recent",
+                r#"{"door":"ssh","address":"192.0.2.9","port":null,"stage":1,"steps":3,"reason":"timed_out","times":1,"seconds_ago":8}"#,
+            ),
             ("counter", r#"{"name":"opened","value":1}"#),
             ("counter", r#"{"name":"trap","value":0}"#),
         ] {
@@ -181,6 +228,8 @@ mod tests {
              device wan0: listening\n\
              door ssh: 3 steps, opens for 30 s, open for 1, its firewall sets are MISSING\n\
              open ssh for 192.0.2.1: until it is shut\n\
+             7 s ago: 192.0.2.9 7001:tcp at ssh: 2/3 trap, 2 times\n\
+             8 s ago: 192.0.2.9 nothing more at ssh: 1/3 timed_out\n\
              packets: opened 1\n"
         );
     }
@@ -191,6 +240,7 @@ mod tests {
         status().json(&mut text).unwrap();
         assert!(text.ends_with("\"counters\":{\"opened\":1,\"trap\":0}}\n"), "{text}");
         assert!(text.contains("\"grants\":[{\"door\":\"ssh\""), "{text}");
+        assert!(text.contains("\"recents\":[{\"door\":\"ssh\""), "{text}");
     }
 
     #[test]
@@ -209,8 +259,8 @@ mod tests {
         assert!(value.starts_with(r#"{"kind":"knock","address":"#), "{value}");
         let (text, _) = line(
             "event",
-            r#"{"event":"open","door":"ssh","address":"192.0.2.1","seconds":30,"reason":"knock"}"#,
+            r#"{"event":"open","door":"ssh","address":"192.0.2.1","seconds":30,"reason":"knock","user":"eve"}"#,
         );
-        assert_eq!(text, "192.0.2.1 open ssh 30 s (knock)");
+        assert_eq!(text, "192.0.2.1 open ssh 30 s (knock), user eve");
     }
 }

@@ -9,9 +9,12 @@
 pub struct Chains<const N: usize> {
     /// For each bucket, the first slot plus one; 0 ends a chain.
     heads: [u16; N],
-    /// For each slot, the next slot of its chain plus one.
+    /// For each slot, the next slot of its chain plus one; [`UNLINKED`] if it was taken out.
     next: [u16; N],
 }
+
+/// Marks a slot that was taken out of its chain. No slot has this number.
+const UNLINKED: u16 = u16::MAX;
 
 impl<const N: usize> Chains<N> {
     /// An index that knows no slot.
@@ -39,21 +42,27 @@ impl<const N: usize> Chains<N> {
 
     /// Takes `slot` out of the chain of `hash`, the hash it was linked with.
     pub fn unlink(&mut self, hash: u64, slot: usize) {
+        let after = core::mem::replace(&mut self.next[slot], UNLINKED);
         let wanted = number(slot);
         let head = &mut self.heads[bucket::<N>(hash)];
         if *head == wanted {
-            *head = self.next[slot];
+            *head = after;
             return;
         }
         let mut link = *head;
         while let Some(before) = link.checked_sub(1).map(usize::from) {
             if self.next[before] == wanted {
-                self.next[before] = self.next[slot];
+                self.next[before] = after;
                 return;
             }
             link = self.next[before];
         }
         debug_assert!(false, "slot {slot} is not in the chain of its hash");
+    }
+
+    /// Whether `slot`, which was linked once, still is.
+    pub const fn is_linked(&self, slot: usize) -> bool {
+        self.next[slot] != UNLINKED
     }
 
     /// Forgets every slot.

@@ -7,14 +7,16 @@ use core::time::Duration;
 use super::attempt::key;
 use super::chains::Chains;
 use super::door::DoorId;
+use super::session::Session;
 use super::time::Instant;
+use super::user::UserId;
 
 /// Most grants at one time. Only a complete knock makes one; a household has a handful, and each may
 /// have a stop command to run.
 pub const MAX_GRANTS: usize = 256;
 
-/// Least time between two renewals of a grant. Each renewal is a change of the firewall, and whoever
-/// knows a one-step door could ask for thousands in a second.
+/// Least time between two renewals of a grant that lengthen it by no more than this. Each renewal is a change
+/// of the firewall, and whoever knows a one-step door could ask for thousands in a second.
 pub const RENEWAL_SPACING: Duration = Duration::from_millis(100);
 
 /// An address that a door is open for.
@@ -28,6 +30,10 @@ pub struct Grant {
     pub until: Option<Instant>,
     /// When it was opened or last renewed.
     pub renewed: Instant,
+    /// Who opened it last, if he proved who he is.
+    pub user: Option<UserId>,
+    /// What is known of the connections through it, for a door that shuts with the last of them.
+    pub session: Option<Session>,
     /// Whether the firewall has it. Not so while its set is missing.
     pub in_firewall: bool,
 }
@@ -36,6 +42,24 @@ impl Grant {
     /// The time that is left; `None` if there is no end.
     pub fn left(&self, now: Instant) -> Option<Duration> {
         self.until.map(|until| until.since(now))
+    }
+
+    /// The time that it certainly has left; `None` if there is no end, or a session's that nobody knows.
+    pub fn time_left(&self, now: Instant) -> Option<Duration> {
+        match self.session {
+            Some(session) if self.is_held(now) => session.limit.map(|limit| limit.since(now)),
+            _ => self.left(now),
+        }
+    }
+
+    /// Whether its time is over, and only connections hold it open.
+    pub fn is_held(&self, now: Instant) -> bool {
+        self.session.is_some_and(|session| session.open_until <= now)
+    }
+
+    /// The time to give the kernel; `None` if there is no end.
+    pub fn lease(&self, now: Instant) -> Option<Duration> {
+        self.session.map_or_else(|| self.left(now), |session| Some(session.lease(now)))
     }
 }
 
@@ -79,7 +103,10 @@ impl Grants {
         let until = time.map(|time| now.after(time));
         if let Some(at) = self.find(keyed, door, address) {
             let grant = &mut self.grants[at];
-            if now < grant.renewed.after(RENEWAL_SPACING) {
+            // Who gives much more time than there is left means it, however soon.
+            let lengthens =
+                grant.until.is_some_and(|old| until.is_none_or(|new| new > old.after(RENEWAL_SPACING)));
+            if now < grant.renewed.after(RENEWAL_SPACING) && !lengthens {
                 return Opened::JustNow;
             }
             grant.renewed = now;
@@ -87,7 +114,11 @@ impl Grants {
             return Opened::Renewed;
         }
         let at = self.grants.len();
-        if self.grants.push(Grant { door, address, until, renewed: now, in_firewall: false }).is_err() {
+        if self
+            .grants
+            .push(Grant { door, address, until, renewed: now, user: None, session: None, in_firewall: false })
+            .is_err()
+        {
             return Opened::Full;
         }
         self.chains.link(key(door, address, keyed), at);
@@ -210,7 +241,9 @@ mod tests {
         assert_eq!(open(0, HALF_MINUTE), (Opened::New, Some(30_000)));
         assert_eq!(open(99, HALF_MINUTE), (Opened::JustNow, Some(30_000)));
         assert_eq!(open(100, HALF_MINUTE), (Opened::Renewed, Some(30_100)));
-        assert_eq!(open(1000, Some(Duration::from_secs(1))), (Opened::Renewed, Some(30_100)));
+        assert_eq!(open(150, Some(Duration::from_secs(31))), (Opened::Renewed, Some(31_150)));
+        assert_eq!(open(200, HALF_MINUTE), (Opened::JustNow, Some(31_150)));
+        assert_eq!(open(1000, Some(Duration::from_secs(1))), (Opened::Renewed, Some(31_150)));
         assert_eq!(open(2000, None), (Opened::Renewed, None));
         assert_eq!(open(3000, HALF_MINUTE), (Opened::Renewed, None));
     }

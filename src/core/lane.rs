@@ -17,8 +17,7 @@ pub trait Entry: Copy {
 #[derive(Debug)]
 pub struct Lane<T, const N: usize> {
     entries: heapless::Vec<T, N>,
-    /// One bit an entry: it is not a hole.
-    live: heapless::Vec<bool, N>,
+    /// An entry that is in no chain is a hole.
     chains: Chains<N>,
     /// The slot that is written next, once every slot has been written.
     oldest: usize,
@@ -27,7 +26,7 @@ pub struct Lane<T, const N: usize> {
 impl<T: Entry, const N: usize> Lane<T, N> {
     /// An empty lane.
     pub const fn new() -> Self {
-        Self { entries: heapless::Vec::new(), live: heapless::Vec::new(), chains: Chains::new(), oldest: 0 }
+        Self { entries: heapless::Vec::new(), chains: Chains::new(), oldest: 0 }
     }
 
     /// The newest entry with this hash that `is_it` accepts, and its slot.
@@ -40,13 +39,12 @@ impl<T: Entry, const N: usize> Lane<T, N> {
         let mut displaced = None;
         let slot = self.entries.len();
         let slot = if self.entries.push(entry).is_ok() {
-            self.live.push(true).expect("as long as the entries");
             slot
         } else {
             let slot = self.oldest;
             self.oldest = (slot + 1) % N;
             let old = core::mem::replace(&mut self.entries[slot], entry);
-            if core::mem::replace(&mut self.live[slot], true) {
+            if self.chains.is_linked(slot) {
                 self.chains.unlink(old.hash(keyed), slot);
                 displaced = Some(old);
             }
@@ -59,7 +57,6 @@ impl<T: Entry, const N: usize> Lane<T, N> {
     /// Removes the entry in `slot`, which [`Self::find`] gave for `hash`.
     pub fn remove(&mut self, hash: u64, slot: usize) {
         self.chains.unlink(hash, slot);
-        self.live[slot] = false;
     }
 
     /// The entry in `slot`, which [`Self::find`] gave.
@@ -71,14 +68,13 @@ impl<T: Entry, const N: usize> Lane<T, N> {
     pub fn retain(&mut self, keyed: &impl core::hash::BuildHasher, mut keep: impl FnMut(&T) -> bool) {
         for slot in 0..self.entries.len() {
             let entry = self.entries[slot];
-            if self.live[slot] && !keep(&entry) {
+            if self.chains.is_linked(slot) && !keep(&entry) {
                 self.remove(entry.hash(keyed), slot);
             }
         }
-        if !self.live.contains(&true) {
+        if self.is_empty() {
             // Nobody left: start over with the memory that is already in use.
             self.entries.clear();
-            self.live.clear();
             self.chains.clear();
             self.oldest = 0;
         }
@@ -86,12 +82,17 @@ impl<T: Entry, const N: usize> Lane<T, N> {
 
     /// How many entries there are.
     pub fn len(&self) -> usize {
-        self.live.iter().filter(|live| **live).count()
+        self.linked().count()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.linked().next().is_none()
+    }
+
+    /// The slots that are no holes.
+    fn linked(&self) -> impl Iterator<Item = usize> + '_ {
+        (0..self.entries.len()).filter(|slot| self.chains.is_linked(*slot))
     }
 }
 

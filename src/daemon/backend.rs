@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-use crate::config::{self, Config, Door, Family, Table};
+use crate::config::{self, Config, Family, Table};
 use crate::firewall::events::Events;
 use crate::firewall::iptables::Iptables;
 use crate::firewall::nft::family_name;
@@ -35,8 +35,6 @@ pub enum BackendError {
     Nft(io::Error),
     /// The backend is `iptables`, and there is none.
     NoIptables,
-    /// This door is a port forward, which the iptables backend does not do.
-    Forward(String),
 }
 
 impl fmt::Display for BackendError {
@@ -49,10 +47,6 @@ impl fmt::Display for BackendError {
                 )
             }
             Self::NoIptables => f.write_str("backend 'iptables': there is no iptables program"),
-            Self::Forward(door) => write!(
-                f,
-                "door '{door}' is a port forward, which the iptables backend cannot do in this version: use backend 'nft', or a start_command"
-            ),
         }
     }
 }
@@ -68,7 +62,7 @@ impl Backend {
         match config.globals.backend {
             config::Backend::Fw4 => Self::nft("fw4", named()),
             config::Backend::Nft => Self::nft("nft", named()),
-            config::Backend::Iptables => Self::by_iptables(config),
+            config::Backend::Iptables => Self::by_iptables(),
             config::Backend::None => Ok(Self::None),
             config::Backend::Auto => {
                 let mut sets = Sets::connect(fw4()).map_err(BackendError::Nft)?;
@@ -78,7 +72,7 @@ impl Backend {
                 } else if config.globals.nft_table.is_some() || find_program("iptables").is_none() {
                     Self::nft("nft", named())
                 } else {
-                    Self::by_iptables(config)
+                    Self::by_iptables()
                 }
             }
         }
@@ -141,23 +135,10 @@ impl Backend {
         Ok(Self::Nft { name, sets, events: Events::open().map_err(BackendError::Nft)? })
     }
 
-    /// Whether every door of `config` can be opened this way.
-    ///
-    /// # Errors
-    /// It names a door that cannot.
-    pub fn check(&self, config: &Config) -> Result<(), BackendError> {
-        let forwards = |door: &&Door| door.opening.as_ref().is_some_and(|opening| opening.forward.is_some());
-        match config.doors.iter().filter(|door| door.enabled).find(forwards) {
-            Some(door) if self.iptables().is_some() => Err(BackendError::Forward(door.name.clone())),
-            _ => Ok(()),
-        }
-    }
-
-    fn by_iptables(config: &Config) -> Result<Self, BackendError> {
+    fn by_iptables() -> Result<Self, BackendError> {
         if find_program("iptables").is_none() {
             return Err(BackendError::NoIptables);
         }
-        let backend = Self::Iptables(Iptables::default());
-        backend.check(config).map(|()| backend)
+        Ok(Self::Iptables(Iptables::default()))
     }
 }

@@ -1,6 +1,7 @@
 //! The devices that are listened on, through everything that happens to them.
 
 use std::io;
+use std::mem;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use libc::sock_filter;
@@ -8,7 +9,7 @@ use log::{error, info, warn};
 
 use crate::linux::capture::{Batch, Capture, Received};
 use crate::linux::filter::Family;
-use crate::linux::links::index_of;
+use crate::linux::links::{LinkState, state_of};
 
 /// The name that stands for every device.
 pub const ANY: &str = "any";
@@ -22,6 +23,8 @@ pub struct Device {
     name: String,
     /// The index that the sockets are bound to; none while the device is not there.
     bound: Option<u32>,
+    /// Whether it is there and up.
+    listening: bool,
     captures: [Capture; 2],
 }
 
@@ -50,7 +53,7 @@ impl Devices {
         let mut devices = Vec::new();
         for name in names {
             let captures = [Capture::open(Family::V4)?, Capture::open(Family::V6)?];
-            devices.push(Device { name: name.clone(), bound: None, captures });
+            devices.push(Device { name: name.clone(), bound: None, listening: false, captures });
         }
         Ok(Self { devices, batch: Box::default() })
     }
@@ -83,14 +86,14 @@ impl Devices {
     /// Reads what has come, up to a bound that lets everything else have its turn.
     pub fn receive(&mut self, mut each: impl FnMut(&[u8])) {
         for device in &mut self.devices {
+            let mut down = false;
             for capture in &device.captures {
                 for _ in 0..BATCHES {
                     match capture.receive(&mut self.batch, &mut each) {
                         Ok(Received::Full) => {}
                         Ok(Received::Drained) => break,
-                        // Only binding again makes it hear again; the link's news will say when.
                         Ok(Received::Down) => {
-                            device.bound = None;
+                            down = true;
                             break;
                         }
                         Err(error) => {
@@ -99,6 +102,12 @@ impl Devices {
                         }
                     }
                 }
+            }
+            if down {
+                // It may have been away and be back under the same index, its news long read: only binding
+                // again makes the sockets hear again.
+                device.bound = None;
+                device.follow();
             }
         }
     }
@@ -109,31 +118,49 @@ impl Devices {
         captures.map(|capture| u64::from(capture.dropped())).sum()
     }
 
-    /// Each device's name, and whether it is there.
+    /// Each device's name, and whether it is there and up.
     pub fn iter(&self) -> impl Iterator<Item = (&str, bool)> {
-        self.devices.iter().map(|device| (device.name.as_str(), device.bound.is_some()))
+        self.devices.iter().map(|device| (device.name.as_str(), device.listening))
     }
 }
 
 impl Device {
     fn follow(&mut self) {
-        let index = if self.name == ANY { Some(0) } else { index_of(&self.name) };
-        let Some(index) = index else {
+        let state =
+            if self.name == ANY { Some(LinkState { index: 0, is_up: true }) } else { state_of(&self.name) };
+        let Some(LinkState { index, is_up }) = state else {
             if self.bound.take().is_some() {
+                self.forget();
+            }
+            if mem::take(&mut self.listening) {
                 warn!("{}: the device is gone, waiting for it to come back", self.name);
             }
             return;
         };
-        if self.bound == Some(index) {
-            return;
-        }
-        match self.captures.iter().try_for_each(|capture| capture.bind(index)) {
-            Ok(()) => {
-                self.bound = Some(index);
-                info!("listening on {}", self.name);
+        if self.bound != Some(index) {
+            if let Err(error) = self.captures.iter().try_for_each(|capture| capture.bind(index)) {
+                // It went away between looking and binding; the link's news will say when it is back.
+                warn!("{}: cannot listen: {error}", self.name);
+                return;
             }
-            // It went away between looking and binding; the link's news will say when it is back.
-            Err(error) => warn!("{}: cannot listen: {error}", self.name),
+            self.bound = Some(index);
+        }
+        // Bound sockets hear by themselves when the device comes up.
+        match (mem::replace(&mut self.listening, is_up), is_up) {
+            (false, true) => info!("listening on {}", self.name),
+            (true, false) => warn!("{}: the device is down, waiting for it to come up", self.name),
+            _ => {}
+        }
+    }
+
+    /// Stops listening. A device that was renamed is still there, and the kernel knows no way to unbind: only
+    /// new sockets hear nothing of it.
+    fn forget(&mut self) {
+        for capture in &mut self.captures {
+            match Capture::open(capture.family()) {
+                Ok(new) => *capture = new,
+                Err(error) => warn!("{}: cannot open a packet socket anew: {error}", self.name),
+            }
         }
     }
 }

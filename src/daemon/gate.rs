@@ -5,17 +5,21 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use log::{debug, error, info, warn};
+use log::{debug, error, info, trace, warn};
 
 use super::backend::Backend;
 use super::jobs::{self, Job, JobKind, Jobs};
+use super::sessions::Sessions;
 use super::slots::Slots;
-use crate::config::{Door, OnStop};
+use super::users::Users;
+use crate::config::{Close, Door, OnStop};
 use crate::core::counters::{Counter, Counters, Event};
 use crate::core::door::DoorId;
 use crate::core::grants::{Grant, Grants, MAX_GRANTS, Opened};
 use crate::core::limit::Limit;
+use crate::core::session::{MARGIN, Session};
 use crate::core::time::Instant;
+use crate::core::user::UserId;
 use crate::firewall::error::NftError;
 use crate::firewall::nft::AddressFamily;
 use crate::firewall::sets::Sets;
@@ -35,8 +39,9 @@ const COMPLAINTS: (u32, u32) = (1, 5);
 /// Everybody who is in, and what lets them in.
 #[derive(Debug)]
 pub struct Gate {
-    keyed: RandomState,
-    grants: Box<Grants>,
+    pub(super) keyed: RandomState,
+    pub(super) grants: Box<Grants>,
+    pub(super) sessions: Sessions,
     backend: Backend,
     jobs: Jobs,
     opens: Limit,
@@ -53,16 +58,32 @@ pub enum Refused {
     Full,
     /// Too many commands wait.
     Commands,
+    /// The door is not for this address.
+    Address,
+    /// The door is not for this hour.
+    Hours,
 }
 
 impl Refused {
     /// The counter that counts it.
-    pub const fn counter(self) -> Counter {
-        Counter::Event(match self {
+    pub const fn counter(self) -> Event {
+        match self {
             Self::Rate => Event::OpenRate,
             Self::Full => Event::GrantsFull,
             Self::Commands => Event::CommandsFull,
-        })
+            Self::Address | Self::Hours => Event::NotAllowed,
+        }
+    }
+}
+
+impl Refused {
+    /// A word for watchers.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Rate | Self::Full | Self::Commands => "limit",
+            Self::Address => "src",
+            Self::Hours => "hours",
+        }
     }
 }
 
@@ -72,8 +93,21 @@ impl std::fmt::Display for Refused {
             Self::Rate => "too many doors were opened just now",
             Self::Full => "too many doors are open",
             Self::Commands => "too many commands are waiting",
+            Self::Address => "the door is not for this address",
+            Self::Hours => "the door is not for this hour",
         })
     }
+}
+
+/// How often the firewall has been asked to let somebody in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Attempt {
+    /// For the first time since he knocked.
+    First,
+    /// Its tables changed.
+    Restore,
+    /// It refused last time.
+    Retry,
 }
 
 /// What [`Gate::open`] did.
@@ -93,6 +127,7 @@ impl Gate {
         Self {
             keyed,
             grants: Box::default(),
+            sessions: Sessions::default(),
             jobs: Jobs::new(backend.iptables().cloned()),
             backend,
             opens: Limit::new(OPENS_PER_SECOND, OPENS_BURST),
@@ -135,47 +170,91 @@ impl Gate {
             Opened::Full => Err(Refused::Full),
             Opened::JustNow => Ok(Entry::Unchanged),
             Opened::New => {
-                self.admit(now, counters, door, id, address);
+                self.begin_session(now, door, id, address, time);
+                self.admit(now, counters, door, id, address, Attempt::First);
+                self.begun_session(door, id, address);
                 if needs_jobs {
                     self.start(now, door, address);
                 }
                 Ok(Entry::New)
             }
             Opened::Renewed => {
-                self.admit(now, counters, door, id, address);
+                self.begin_session(now, door, id, address, time);
+                self.admit(now, counters, door, id, address, Attempt::First);
                 Ok(Entry::Renewed)
             }
         }
     }
 
-    /// Shuts a door to `address`, or to everybody; to how many.
+    /// Remembers who opened a door for `address`, if he proved who he is.
+    pub fn set_user(&mut self, id: DoorId, address: IpAddr, user: Option<UserId>) {
+        if let Some(grant) = self.grants.get_mut(&self.keyed, id, address) {
+            grant.user = user;
+        }
+    }
+
+    /// Puts new users in the place of the old. What a user opened who may not any more is shut,
+    /// and handed out.
+    pub fn change_users(
+        &mut self,
+        now: Instant,
+        counters: &mut Counters,
+        slots: &Slots,
+        (old, new): (&Users, &Users),
+        mut each: impl FnMut(&Door, &Grant),
+    ) {
+        let opened: heapless::Vec<Grant, MAX_GRANTS> =
+            self.grants.iter().filter(|grant| grant.user.is_some()).copied().collect();
+        for grant in opened {
+            let (Some(user), Some(door)) = (grant.user, slots.get(grant.door)) else { continue };
+            if new.still_allow(old, user, &door.name) {
+                let user = old.name(user).and_then(|name| new.find(name));
+                self.set_user(grant.door, grant.address, user);
+            } else {
+                self.shut(now, counters, (grant.door, door), Some(grant.address), |grant| each(door, grant));
+            }
+        }
+    }
+
+    /// Shuts a door to `address`, or to everybody, and hands each of them out; to how many.
     pub fn shut(
         &mut self,
         now: Instant,
         counters: &mut Counters,
         (id, door): (DoorId, &Rc<Door>),
         address: Option<IpAddr>,
+        mut each: impl FnMut(&Grant),
     ) -> usize {
         let mut shut = 0;
         let chosen =
             |grant: &Grant| grant.door == id && address.is_none_or(|address| address == grant.address);
         loop {
-            let Some(found) = self.grants.iter().find(|grant| chosen(grant)).copied() else { return shut };
+            let Some(found) = self.grants.iter().find(|grant| chosen(grant)).copied() else {
+                self.watch_sessions(now);
+                return shut;
+            };
             self.grants.shut(&self.keyed, id, found.address);
             self.expel(now, counters, door, found);
             info!("{}: {}: shut", found.address, door.name);
+            each(&found);
             shut += 1;
         }
     }
 
-    /// Shuts the doors whose time is over. The kernel has shut those of its sets by itself.
-    pub fn expire(&mut self, now: Instant, slots: &Slots, mut each: impl FnMut(&Door, &Grant)) {
+    /// Shuts the doors whose time is over. The kernel does so by itself, but had its elements a moment later.
+    pub fn expire(
+        &mut self,
+        now: Instant,
+        counters: &mut Counters,
+        slots: &Slots,
+        mut each: impl FnMut(&Door, &Grant),
+    ) {
+        self.tend_sessions(now, counters, slots);
         while let Some(grant) = self.grants.expire(&self.keyed, now) {
             let Some(door) = slots.get(grant.door).cloned() else { continue };
             info!("{}: {}: command timeout", grant.address, door.name);
-            if self.needs_jobs(&door) {
-                self.stop(now, &door, grant.address);
-            }
+            self.expel(now, counters, &door, grant);
+            self.watch_sessions(now);
             each(&door, &grant);
         }
     }
@@ -184,19 +263,21 @@ impl Gate {
     pub fn tend(&mut self, now: Instant, counters: &mut Counters, slots: &Slots) {
         if self.retry.is_some_and(|retry| retry <= now) {
             self.retry = None;
-            self.admit_waiting(now, counters, slots);
+            self.admit_waiting(now, counters, slots, Attempt::Retry);
         }
         self.run_jobs(now);
     }
 
     /// When [`Self::expire`] and [`Self::tend`] must be called next.
     pub fn next_deadline(&self) -> Option<Instant> {
-        [self.grants.next_deadline(), self.jobs.next_deadline(), self.retry].into_iter().flatten().min()
+        let own = [self.grants.next_deadline(), self.jobs.next_deadline(), self.retry];
+        own.into_iter().chain([self.sessions.next_deadline()]).flatten().min()
     }
 
     /// Puts everybody back who is in and whom the firewall has lost, with the time that is left. To be
     /// called when its tables changed.
     pub fn restore(&mut self, now: Instant, counters: &mut Counters, slots: &Slots) {
+        self.load_cuts(slots, false);
         let Self { keyed, grants, backend, .. } = self;
         let Some(sets) = backend.sets() else { return };
         grants.iter_mut().for_each(|grant| grant.in_firewall = false);
@@ -213,7 +294,7 @@ impl Gate {
                 });
             }
         }
-        self.admit_waiting(now, counters, slots);
+        self.admit_waiting(now, counters, slots, Attempt::Restore);
     }
 
     /// Takes over who is in the sets already: a daemon before this one let them in.
@@ -228,6 +309,7 @@ impl Gate {
                         adopted += 1;
                         if let Some(grant) = grants.get_mut(keyed, id, address) {
                             grant.in_firewall = true;
+                            adopt_session(now, door, grant);
                         }
                     }
                 });
@@ -239,6 +321,7 @@ impl Gate {
                 info!("{}: adopted {adopted} open from before", door.name);
             }
         }
+        self.watch_sessions(now);
     }
 
     /// Says which doors cannot open yet because the firewall lacks their sets.
@@ -269,12 +352,24 @@ impl Gate {
     }
 
     /// Puts new doors in the place of the old. Who is in stays in, unless his door is gone or opens
-    /// something else now.
-    pub fn change_doors(&mut self, now: Instant, counters: &mut Counters, old: &Slots, new: &Slots) {
+    /// something else now; the others are handed out.
+    pub fn change_doors(
+        &mut self,
+        now: Instant,
+        counters: &mut Counters,
+        (old, new): (&Slots, &Slots),
+        mut each: impl FnMut(&Door, &Grant),
+    ) {
         for (id, door) in old.iter() {
-            let same = |new: &Rc<Door>| new.opening == door.opening && new.commands == door.commands;
+            // The name is that of the sets, and in the comments of rules.
+            let same = |new: &Rc<Door>| {
+                new.name == door.name
+                    && new.opening == door.opening
+                    && new.commands == door.commands
+                    && new.kill == door.kill
+            };
             if !new.get(id).is_some_and(same) {
-                self.shut(now, counters, (id, door), None);
+                self.shut(now, counters, (id, door), None, |grant| each(door, grant));
             }
         }
     }
@@ -287,7 +382,7 @@ impl Gate {
             if door.on_stop == OnStop::Keep && in_sets && door.opening.is_some() {
                 continue;
             }
-            self.shut(now, counters, (id, door), None);
+            self.shut(now, counters, (id, door), None, |_| {});
         }
     }
 
@@ -312,7 +407,7 @@ impl Gate {
     }
 
     /// Gets everybody into the firewall who is in and not there.
-    fn admit_waiting(&mut self, now: Instant, counters: &mut Counters, slots: &Slots) {
+    fn admit_waiting(&mut self, now: Instant, counters: &mut Counters, slots: &Slots, attempt: Attempt) {
         let waiting: heapless::Vec<(DoorId, IpAddr), MAX_GRANTS> = self
             .grants
             .iter()
@@ -321,25 +416,47 @@ impl Gate {
             .collect();
         for (id, address) in waiting {
             if let Some(door) = slots.get(id).cloned() {
-                self.admit(now, counters, &door, id, address);
+                self.admit(now, counters, &door, id, address, attempt);
             }
         }
     }
 
-    /// Gets the grant of `address` into the firewall, now or later.
-    fn admit(&mut self, now: Instant, counters: &mut Counters, door: &Door, id: DoorId, address: IpAddr) {
+    /// Gets the grant of `address` into the firewall, now or later. Only the first failure is logged: it may
+    /// be tried again for days.
+    pub(super) fn admit(
+        &mut self,
+        now: Instant,
+        counters: &mut Counters,
+        door: &Door,
+        id: DoorId,
+        address: IpAddr,
+        attempt: Attempt,
+    ) {
         let Some(grant) = self.grants.get_mut(&self.keyed, id, address) else { return };
+        let lease = grant.lease(now);
+        if let (Some(session), Some(lease)) = (&mut grant.session, lease) {
+            session.leased = now.after(lease);
+        }
         let (Some(sets), true) = (self.backend.sets(), door.opening.is_some()) else {
             grant.in_firewall = true;
             return;
         };
-        match sets.open(&door.name, address, grant.left(now), grant.in_firewall) {
-            Ok(()) => grant.in_firewall = true,
+        match sets.open(&door.name, address, lease, grant.in_firewall) {
+            Ok(()) => {
+                grant.in_firewall = true;
+                if attempt != Attempt::First {
+                    info!("{address}: {}: let in, now that the firewall can", door.name);
+                }
+            }
             Err(error) => {
                 grant.in_firewall = false;
                 counters.count(Counter::Event(Event::FirewallError));
                 self.retry = Some(now.after(RETRY));
-                self.complain(now, door, address, &error);
+                if attempt == Attempt::Retry {
+                    trace!("{address}: {}: {error}", door.name);
+                } else {
+                    self.complain(now, door, address, &error);
+                }
             }
         }
     }
@@ -358,6 +475,7 @@ impl Gate {
                 }
             }
         }
+        self.cut(door, grant.address);
         if self.needs_jobs(door) {
             self.stop(now, door, grant.address);
         }
@@ -397,6 +515,14 @@ impl Gate {
             }
         }
     }
+}
+
+/// Of what a daemon before this one let in only the kernel's timer is known: not when it was opened.
+fn adopt_session(now: Instant, door: &Door, grant: &mut Grant) {
+    let (Close::Session { max }, Some(until)) = (door.close, grant.until) else { return };
+    let time = until.since(now).saturating_sub(MARGIN);
+    grant.session = Some(Session { leased: until, ..Session::new(now, time, max) });
+    grant.until = Some(now.after(time));
 }
 
 /// A door that only starts a command, and has nothing to undo: each knock runs it, as with knockd.

@@ -105,7 +105,8 @@ pub trait Running {
 pub struct Jobs<C = Child> {
     iptables: Option<Iptables>,
     time_limit: Duration,
-    queue: Deque<Job, MAX_JOBS>,
+    /// On the heap, where its room costs nothing until it is used; on the stack it would be moved, unused.
+    queue: Box<Deque<Job, MAX_JOBS>>,
     current: Option<Current<C>>,
 }
 
@@ -122,7 +123,7 @@ impl<C: Running> Jobs<C> {
 
     /// The same, with another limit than [`COMMAND_TIME_LIMIT`].
     pub fn with_time_limit(iptables: Option<Iptables>, time_limit: Duration) -> Self {
-        Self { iptables, time_limit, queue: Deque::new(), current: None }
+        Self { iptables, time_limit, queue: Box::new(Deque::new()), current: None }
     }
 
     /// Whether this many more jobs can wait.
@@ -149,7 +150,7 @@ impl<C: Running> Jobs<C> {
     /// Whether such a job waits or runs.
     pub fn is_pending(&self, door: &str, address: IpAddr, kind: JobKind) -> bool {
         let current = self.current.iter().map(|current| &current.job);
-        current.chain(&self.queue).any(|job| job.is(door, address, kind))
+        current.chain(self.queue.iter()).any(|job| job.is(door, address, kind))
     }
 
     /// Looks after the command that runs, and starts the next when it has ended. To be called after

@@ -17,12 +17,17 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use super::backend::{Backend, BackendError};
 use super::devices::{ANY, Devices, Filters};
 use super::gate::Gate;
-use super::porter::Porter;
+use super::porter::{Porter, tell_closed};
 use super::slots::never_traps;
 use super::sweep;
-use crate::config::{self, Config, MAX_DEVICES};
+use super::users::Users;
+use super::wall::Wall;
+use crate::config::{self, Config, Door, MAX_DEVICES};
 use crate::control::server::{MAX_CLIENTS, Server, ServerError};
-use crate::core::engine::{Engine, Tables};
+use crate::core::auth::{self, Auth};
+use crate::core::engine::{Engine, Listening, Tables};
+use crate::core::grants::Grant;
+use crate::core::ports::Ports;
 use crate::core::time::Instant;
 use crate::linux::clock::now;
 use crate::linux::filter::{self, Family};
@@ -32,14 +37,15 @@ use crate::log as sinks;
 /// How long a clean stop may take to run the doors' stop commands. procd kills after five seconds.
 const STOP_TIME: Duration = Duration::from_millis(4500);
 
-/// Two sockets a device, the control socket and its clients, links, firewall, signals.
-const MAX_DESCRIPTORS: usize = 2 * MAX_DEVICES + 1 + MAX_CLIENTS + 3;
+/// Two sockets a device, the control socket and its clients, links, firewall, connections, signals.
+const MAX_DESCRIPTORS: usize = 2 * MAX_DEVICES + 1 + MAX_CLIENTS + 4;
 
 /// Longest device file, in bytes: some room around [`MAX_DEVICES`] names.
 const MAX_DEVICE_FILE: u64 = 4096;
 
 /// The core's tables: fixed, and no memory until they are touched.
 static TABLES: Mutex<Tables> = Mutex::new(Tables::new());
+static AUTH_TABLES: Mutex<auth::Tables> = Mutex::new(auth::Tables::new());
 
 /// What the command line says.
 #[derive(Clone, Debug)]
@@ -73,7 +79,7 @@ impl StartError {
     /// The exit code: 2 for what the user has to change, 1 for what failed.
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::Backend(BackendError::Forward(_)) | Self::Devices(_) => 2,
+            Self::Config(_) | Self::Devices(_) => 2,
             _ => 1,
         }
     }
@@ -100,14 +106,20 @@ impl fmt::Display for StartError {
 pub fn run(options: Options) -> Result<(), StartError> {
     let config = config::load(&options.config).map_err(StartError::Config)?;
     start_log(&config);
+    // Before anything changes: the sweep would take the rules of a daemon that lives.
+    Server::check_free(&options.socket).map_err(StartError::Control)?;
     let signals = block_signals().map_err(|error| StartError::Socket("a signal descriptor", error))?;
     let keyed = RandomState::new();
     let mut tables = TABLES.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut auth_tables = AUTH_TABLES.lock().unwrap_or_else(PoisonError::into_inner);
+    let started = now();
     let mut daemon = Daemon {
-        started: now(),
+        started,
         porter: Porter::new(
             Engine::new(&mut tables, keyed.clone()),
+            Auth::new(&mut auth_tables, keyed.clone(), auth_rules(&config)),
             Gate::new(keyed, Backend::find(&config).map_err(StartError::Backend)?),
+            Wall::new(started, config.globals.auth.trust_clock, &options.socket),
         ),
         devices: open_devices(&options, &config)?,
         device_names: device_names(&options, &config),
@@ -118,6 +130,9 @@ pub fn run(options: Options) -> Result<(), StartError> {
     };
     daemon.sweep();
     daemon.set_doors();
+    daemon.set_users(started, |_, _, _| {});
+    daemon.warn();
+    daemon.porter.gate.load_cuts(&daemon.porter.slots, true);
     daemon.porter.gate.adopt(now(), &daemon.porter.slots);
     daemon.porter.gate.check_sets(&daemon.porter.slots);
     daemon.follow_links();
@@ -151,7 +166,7 @@ impl Daemon<'_> {
             let deadlines = [self.porter.next_deadline(), server.next_deadline()];
             let ready = self.wait(server, deadlines.into_iter().flatten().min());
             let now = now();
-            if ready.signals && !self.on_signals(now) {
+            if ready.signals && !self.on_signals(server, now) {
                 return;
             }
             if ready.links {
@@ -162,9 +177,16 @@ impl Daemon<'_> {
                 debug!("the firewall's tables changed, looking after open doors");
                 porter.gate.restore(now, &mut porter.counters, &porter.slots);
             }
+            if ready.connections {
+                porter.gate.on_announcements(now);
+            }
             if ready.packets {
                 porter.expire(server, now);
                 devices.receive(|bytes| porter.on_packet(server, now, bytes));
+                if porter.is_used_up {
+                    self.set_doors();
+                    self.follow_links();
+                }
             }
             for client in server.receive(now) {
                 self.answer(server, now, client);
@@ -176,8 +198,11 @@ impl Daemon<'_> {
     fn wait(&self, server: &Server, deadline: Option<Instant>) -> Ready {
         let mut fds = heapless::Vec::<PollFd<'_>, MAX_DESCRIPTORS>::new();
         let firewall = self.porter.gate.backend().events().map(AsFd::as_fd);
+        let connections = self.porter.gate.announcements();
         // What is not there keeps its place.
-        let fixed = [self.signals.as_fd(), self.links.as_fd(), firewall.unwrap_or(self.signals.as_fd())];
+        let signals = self.signals.as_fd();
+        let fixed =
+            [signals, self.links.as_fd(), firewall.unwrap_or(signals), connections.unwrap_or(signals)];
         fds.extend(fixed.map(polled));
         fds.extend(self.devices.descriptors().chain(server.descriptors()).map(polled));
         let timeout = deadline.map_or(PollTimeout::NONE, |deadline| {
@@ -194,21 +219,24 @@ impl Daemon<'_> {
             }
         }
         let ready = |fd: &PollFd<'_>| fd.any().unwrap_or(true);
-        let fixed = &fds[..3];
+        let (fixed, rest) = fds.split_at(4);
         Ready {
             signals: ready(&fixed[0]),
             links: ready(&fixed[1]),
             firewall: firewall.is_some() && ready(&fixed[2]),
-            packets: fds[3..].iter().take(self.devices.descriptors().count()).any(ready),
+            connections: connections.is_some() && ready(&fixed[3]),
+            packets: rest.iter().take(self.devices.descriptors().count()).any(ready),
         }
     }
 
     /// Whether to go on.
-    fn on_signals(&mut self, now: Instant) -> bool {
+    fn on_signals(&mut self, server: &mut Server, now: Instant) -> bool {
         while let Ok(Some(info)) = self.signals.read_signal() {
             match i32::try_from(info.ssi_signo).map(Signal::try_from) {
                 Ok(Ok(Signal::SIGHUP)) => {
-                    if let Err(error) = self.reload(now) {
+                    // The file may have been rotated away, whatever the configuration is worth.
+                    set_log(&self.config);
+                    if let Err(error) = self.reload(server, now) {
                         error!("the configuration stays as it was: {error}");
                     }
                 }
@@ -221,10 +249,9 @@ impl Daemon<'_> {
     }
 
     /// Reads the configuration anew. A wrong one changes nothing.
-    pub(super) fn reload(&mut self, now: Instant) -> Result<(), StartError> {
+    pub(super) fn reload(&mut self, server: &mut Server, now: Instant) -> Result<(), StartError> {
         info!("re-reading config file: {}", self.options.config.display());
         let config = config::load(&self.options.config).map_err(StartError::Config)?;
-        self.porter.gate.backend().check(&config).map_err(StartError::Backend)?;
         let names = device_names(&self.options, &config);
         let devices =
             if names == self.device_names { None } else { Some(open_devices(&self.options, &config)?) };
@@ -235,10 +262,18 @@ impl Daemon<'_> {
         if globals(&config) != globals(&self.config) {
             warn!("another backend or table is used only after a restart");
         }
-        let Porter { slots, gate, counters, .. } = &mut self.porter;
+        let Porter { slots, users, gate, counters, recents, .. } = &mut self.porter;
         let new = slots.with(&config);
-        gate.change_doors(now, counters, slots, &new);
+        gate.change_doors(now, counters, (slots, &new), |door, grant| {
+            tell_closed(server, now, users, door, grant, "reload");
+        });
+        for (id, old) in slots.iter() {
+            if new.get(id).is_none_or(|new| new.name != old.name) {
+                recents.forget(id);
+            }
+        }
         *slots = new;
+        gate.load_cuts(slots, true);
         if let Some(devices) = devices {
             info!("listening on {} from now on", shown(&names));
             self.devices = devices;
@@ -246,6 +281,8 @@ impl Daemon<'_> {
         }
         self.config = config;
         self.set_doors();
+        self.set_users(now, |users, door, grant| tell_closed(server, now, users, door, grant, "reload"));
+        self.warn();
         self.porter.gate.check_sets(&self.porter.slots);
         self.follow_links();
         Ok(())
@@ -254,7 +291,9 @@ impl Daemon<'_> {
     /// Deletes the rules that a daemon before this one left: they have no timer.
     fn sweep(&self) {
         let Some(iptables) = self.porter.gate.backend().iptables() else { return };
-        for swept in sweep::sweep(iptables, sweep::SWEEP_TIME_LIMIT) {
+        let openings = self.config.doors.iter().filter_map(|door| door.opening.as_ref());
+        let forwards = openings.into_iter().any(|opening| opening.forward.is_some());
+        for swept in sweep::sweep(iptables, forwards, sweep::SWEEP_TIME_LIMIT) {
             if swept.fault.is_some() {
                 warn!("{swept}");
             } else if swept.deleted > 0 {
@@ -265,10 +304,36 @@ impl Daemon<'_> {
 
     /// Gives the core the doors of the configuration.
     fn set_doors(&mut self) {
-        let Porter { engine, slots, .. } = &mut self.porter;
-        *slots = slots.with(&self.config);
-        if engine.set_doors(&slots.knocks(), &never_traps(&self.config)).is_err() {
+        let porter = &mut self.porter;
+        porter.slots = porter.slots.with(&self.config);
+        let knocks = porter.knocks();
+        if porter.engine.set_doors(&knocks, &never_traps(&self.config)).is_err() {
             error!("the doors name too many different ports: some cannot be knocked");
+        }
+    }
+
+    /// Gives the core the users of the configuration, once it has the doors. What is shut to those who may not
+    /// any more is handed out.
+    fn set_users(&mut self, now: Instant, mut each: impl FnMut(&Users, &Door, &Grant)) {
+        let Porter { engine, slots, auth, users, gate, counters, .. } = &mut self.porter;
+        let new = users.with(&self.config);
+        gate.change_users(now, counters, slots, (users, &new), |door, grant| each(users, door, grant));
+        auth.set_users(auth_rules(&self.config), &new.for_core(slots));
+        *users = new;
+        let config::Auth { spa_port, totp_ports, .. } = self.config.globals.auth;
+        let packets = auth.users().any(|(_, user)| user.sends_packets()).then_some(spa_port);
+        let changing = auth.users().any(|(_, user)| !user.totp.is_empty());
+        let changing = changing.then(|| Ports { first: totp_ports.first(), last: totp_ports.last() });
+        engine.set_listening(Listening { packets, changing });
+        if packets.is_some() || changing.is_some() {
+            self.porter.look_at_clock(now);
+        }
+    }
+
+    /// Says what is probably not meant.
+    fn warn(&self) {
+        for warning in config::warnings(&self.options.config, &self.config) {
+            warn!("{warning}");
         }
     }
 
@@ -321,7 +386,13 @@ struct Ready {
     signals: bool,
     links: bool,
     firewall: bool,
+    connections: bool,
     packets: bool,
+}
+
+fn auth_rules(config: &Config) -> auth::Rules {
+    let config::Auth { max_age, totp_ports, .. } = config.globals.auth;
+    auth::Rules { max_age_s: max_age.as_secs(), range: totp_ports }
 }
 
 fn start_log(config: &Config) {
@@ -343,7 +414,7 @@ fn device_names(options: &Options, config: &Config) -> Vec<String> {
     let mut names = sources.into_iter().find(|names| !names.is_empty()).cloned().unwrap_or_default();
     if let Some(file) = &options.device_file {
         // Whoever writes it knows the devices of the networks; none is none yet, not all.
-        names = options.devices.clone();
+        names.clone_from(&options.devices);
         names.extend(listed_devices(file));
     } else if names.is_empty() {
         if !config.globals.networks.is_empty() {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::gate::Entry;
-use super::porter::Porter;
+use super::porter::{Porter, tell_closed, tell_event};
 use super::run::{Daemon, StartError};
 use crate::control::message::{self, Request, Verb};
 use crate::control::server::{self, Client, Server};
@@ -28,10 +28,10 @@ impl Daemon<'_> {
             Verb::Watch => return server.watch(client),
             // A client that does not read its answer is no reason to say anything.
             Verb::Status => self.status(now, &mut client).map_err(|error| (1, error.to_string())),
-            Verb::Open => self.open_by_hand(now, &request),
-            Verb::Close => self.close_by_hand(now, &request),
+            Verb::Open => self.open_by_hand(server, now, &request),
+            Verb::Close => self.close_by_hand(server, now, &request),
             Verb::Reload => {
-                self.reload(now).map_err(|error| (StartError::exit_code(&error), error.to_string()))
+                self.reload(server, now).map_err(|error| (StartError::exit_code(&error), error.to_string()))
             }
         };
         match answered {
@@ -69,6 +69,7 @@ impl Daemon<'_> {
                 "door",
                 &message::Door {
                     name: &door.name,
+                    action: if door.closes.is_empty() { "open" } else { "close" },
                     steps: door.knock.sequence.len(),
                     open_time: door.open_time.map(|time| time.as_secs()),
                     open: self.porter.gate.grants().iter().filter(|grant| grant.door == id).count(),
@@ -76,52 +77,102 @@ impl Daemon<'_> {
                 },
             )?;
         }
+        let connections = self.porter.gate.connections(&self.porter.slots).unwrap_or_default();
+        let mut connections = connections.into_iter();
         for grant in self.porter.gate.grants().iter() {
+            let connections = connections.next();
             let Some(door) = self.porter.slots.get(grant.door) else { continue };
             client.send(
                 "grant",
                 &message::Grant {
                     door: &door.name,
                     address: &grant.address.to_string(),
+                    user: grant.user.and_then(|user| self.porter.users.name(user)),
                     seconds_left: grant
-                        .left(now)
+                        .time_left(now)
                         .map(|left| left.as_secs() + u64::from(left.subsec_nanos() > 0)),
+                    held: grant.is_held(now),
+                    sessions: connections,
                     in_firewall: grant.in_firewall,
                 },
             )?;
         }
+        self.recents(now, client)?;
         for (name, value) in self.porter.counters.iter() {
             client.send("counter", &message::Counter { name, value })?;
         }
         Ok(())
     }
 
-    fn open_by_hand(&mut self, now: Instant, request: &Request<'_>) -> Result<(), Refused> {
+    /// The last judgements, the newest first.
+    fn recents(&self, now: Instant, client: &mut Client) -> io::Result<()> {
+        let mut recents: Vec<_> = self.porter.recents.iter().collect();
+        recents.sort_unstable_by_key(|recent| std::cmp::Reverse(recent.at));
+        for recent in recents {
+            let Some(door) = self.porter.slots.get(recent.door) else { continue };
+            let port = recent.port.map(|(port, protocol)| format!("{port}:{protocol}"));
+            client.send(
+                "recent",
+                &message::Recent {
+                    door: &door.name,
+                    address: &recent.source.to_string(),
+                    port: port.as_deref(),
+                    stage: recent.stage,
+                    steps: door.knock.sequence.len(),
+                    reason: recent.reason,
+                    times: recent.times,
+                    seconds_ago: now.since(recent.at).as_secs(),
+                },
+            )?;
+        }
+        Ok(())
+    }
+
+    fn open_by_hand(
+        &mut self,
+        server: &mut Server,
+        now: Instant,
+        request: &Request<'_>,
+    ) -> Result<(), Refused> {
         let (id, address) = (self.door(request)?, address(request)?);
         let address = address.ok_or((2, "which address?".to_owned()))?;
         let Porter { slots, gate, counters, .. } = &mut self.porter;
         let door = slots.get(id).cloned().expect("just found");
+        if !door.closes.is_empty() {
+            let names = door.closes.join(", ");
+            return Err((2, format!("door '{}' opens nothing, its knock shuts: {names}", door.name)));
+        }
         // `max_time` bounds what clients may ask for; who may use this socket may do as he likes.
         let time = match request.seconds {
             Some(0) => None,
             Some(seconds) => Some(Duration::from_secs(seconds.into())),
             None => door.open_time,
         };
-        match gate.open(now, counters, (id, &door), address, time) {
-            Ok(Entry::New | Entry::Renewed) => {
-                log::info!("{address}: {}: opened by hand", door.name);
-                Ok(())
-            }
-            Ok(Entry::Unchanged) => Ok(()),
-            Err(refused) => Err((1, refused.to_string())),
-        }
+        let event = match gate.open(now, counters, (id, &door), address, time) {
+            Ok(Entry::New) => "open",
+            Ok(Entry::Renewed) => "renew",
+            Ok(Entry::Unchanged) => return Ok(()),
+            Err(refused) => return Err((1, refused.to_string())),
+        };
+        log::info!("{address}: {}: opened by hand", door.name);
+        let seconds = time.map(|time| time.as_secs());
+        tell_event(server, now, (event, "hand"), (&door.name, address), seconds, None);
+        Ok(())
     }
 
-    fn close_by_hand(&mut self, now: Instant, request: &Request<'_>) -> Result<(), Refused> {
+    fn close_by_hand(
+        &mut self,
+        server: &mut Server,
+        now: Instant,
+        request: &Request<'_>,
+    ) -> Result<(), Refused> {
         let (id, address) = (self.door(request)?, address(request)?);
-        let Porter { slots, gate, counters, .. } = &mut self.porter;
+        let Porter { slots, users, gate, counters, .. } = &mut self.porter;
         let door = slots.get(id).cloned().expect("just found");
-        match (gate.shut(now, counters, (id, &door), address), address) {
+        let shut = gate.shut(now, counters, (id, &door), address, |grant| {
+            tell_closed(server, now, users, &door, grant, "hand");
+        });
+        match (shut, address) {
             (0, Some(address)) => Err((1, format!("door '{}' is not open for {address}", door.name))),
             // Shut for everybody is what was asked for.
             _ => Ok(()),

@@ -1,6 +1,7 @@
 //! What a crash has left: iptables rules know no timeout, so the next start deletes them.
 
 use std::fmt;
+use std::fs;
 use std::time::{Duration, Instant};
 
 use crate::firewall::iptables::{EXIT_BUSY, Iptables};
@@ -17,12 +18,12 @@ const MAX_LISTING: usize = 1024 * 1024;
 /// privilege iptables says the same, at once and for ever.
 const MAX_ATTEMPTS: usize = 3;
 
-/// What a sweep did with one family's chain.
+/// What a sweep did with one family's chains.
 #[derive(Debug)]
 pub struct Swept {
     /// The program that was asked.
     pub program: String,
-    /// The chain.
+    /// The chain that `fault` is about.
     pub chain: String,
     /// How many rules of ours it deleted.
     pub deleted: usize,
@@ -43,14 +44,23 @@ pub enum Fault {
     Output(OutputError),
 }
 
-/// Deletes every rule of ours from the chain, in both families. Blocks, at most for `limit`, so it is
-/// for the start of the daemon, before doors are open.
-pub fn sweep(iptables: &Iptables, limit: Duration) -> [Swept; 2] {
+/// Deletes every rule of ours, in both families. Blocks, at most for `limit`, so it is for the start of the
+/// daemon, before doors are open. `forwards` says that the doors translate addresses.
+pub fn sweep(iptables: &Iptables, forwards: bool, limit: Duration) -> [Swept; 2] {
     let deadline = Instant::now() + limit;
-    [&iptables.ipv4, &iptables.ipv6].map(|program| sweep_family(iptables, program, deadline))
+    let nat = forwards || nat_may_hold_rules();
+    [&iptables.ipv4, &iptables.ipv6].map(|program| sweep_family(iptables, program, nat, deadline))
 }
 
-fn sweep_family(iptables: &Iptables, program: &str, deadline: Instant) -> Swept {
+/// Whether table nat can hold rules of ours. To list a table of the older kind makes it, and with it
+/// connection tracking on a host that has no other use for it.
+fn nat_may_hold_rules() -> bool {
+    fs::read_to_string("/proc/net/ip_tables_names")
+        .map_or(true, |tables| tables.lines().any(|table| table == "nat"))
+}
+
+fn sweep_family(iptables: &Iptables, program: &str, nat: bool, deadline: Instant) -> Swept {
+    let chains = iptables.chains(program).into_iter().filter(|chain| nat || chain.table.is_none());
     let mut swept = Swept {
         program: program.to_owned(),
         chain: iptables.chain.clone(),
@@ -61,17 +71,26 @@ fn sweep_family(iptables: &Iptables, program: &str, deadline: Instant) -> Swept 
     if process::find_program(program).is_none() {
         return Swept { fault: Some(Fault::Missing), ..swept };
     }
-    let listing = match output(&iptables.list(program), deadline) {
-        Ok(listing) => listing,
-        Err(fault) => return Swept { fault: Some(fault), ..swept },
-    };
-    // A foreign rule's comment may be in any encoding; our own rules are ASCII.
-    for argv in iptables.stale(program, &String::from_utf8_lossy(&listing)) {
-        match output(&argv, deadline) {
-            Ok(_) => swept.deleted += 1,
-            Err(fault) => {
-                swept.left += 1;
-                swept.fault = Some(fault);
+    for chain in chains {
+        let fault = |swept: &mut Swept, fault| {
+            chain.name.clone_into(&mut swept.chain);
+            swept.fault = Some(fault);
+        };
+        let listing = match output(&iptables.list(program, chain), deadline) {
+            Ok(listing) => listing,
+            Err(error) => {
+                fault(&mut swept, error);
+                continue;
+            }
+        };
+        // A foreign rule's comment may be in any encoding; our own rules are ASCII.
+        for argv in iptables.stale(program, chain, &String::from_utf8_lossy(&listing)) {
+            match output(&argv, deadline) {
+                Ok(_) => swept.deleted += 1,
+                Err(error) => {
+                    swept.left += 1;
+                    fault(&mut swept, error);
+                }
             }
         }
     }
@@ -94,11 +113,11 @@ fn output(argv: &[String], deadline: Instant) -> Result<Vec<u8>, Fault> {
 impl fmt::Display for Swept {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { program, chain, deleted, left, fault } = self;
-        write!(f, "{program}: deleted {deleted} stale rules of chain {chain}")?;
+        write!(f, "{program}: deleted {deleted} stale rules")?;
         if *left > 0 {
             write!(f, ", {left} are left and keep doors open")?;
         }
-        fault.as_ref().map_or(Ok(()), |fault| write!(f, ": {fault}"))
+        fault.as_ref().map_or(Ok(()), |fault| write!(f, ": chain {chain}: {fault}"))
     }
 }
 

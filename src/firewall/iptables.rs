@@ -5,8 +5,7 @@
 
 use std::net::IpAddr;
 
-use crate::config::{Door, MAX_NAME, PortRange};
-use crate::core::sequence::Protocol;
+use crate::config::{Door, Forward, MAX_NAME, Opening, PortRange};
 
 /// What the comment of every rule of ours begins with; the door's name is the rest.
 const COMMENT: &str = "ketuk:";
@@ -24,25 +23,43 @@ pub const EXIT_BUSY: i32 = 4;
 /// Where rules go, and which programs put them there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Iptables {
-    /// The chain, which must exist in both families.
+    /// The chain for the router's own ports, which must exist in both families.
     pub chain: String,
+    /// The chain for what goes through the router, likewise.
+    pub forwarding: String,
+    /// The chain of table nat in which destinations are translated, for IPv4.
+    pub prerouting: String,
     /// The program for IPv4.
     pub ipv4: String,
     /// The program for IPv6.
     pub ipv6: String,
 }
 
+/// A chain of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Chain<'a> {
+    /// `nat`, or none for `filter`.
+    pub table: Option<&'static str>,
+    /// Its name.
+    pub name: &'a str,
+}
+
 impl Default for Iptables {
     fn default() -> Self {
-        Self { chain: "INPUT".to_owned(), ipv4: "iptables".to_owned(), ipv6: "ip6tables".to_owned() }
+        Self {
+            chain: "INPUT".to_owned(),
+            forwarding: "FORWARD".to_owned(),
+            prerouting: "PREROUTING".to_owned(),
+            ipv4: "iptables".to_owned(),
+            ipv6: "ip6tables".to_owned(),
+        }
     }
 }
 
 impl Iptables {
     /// What lets `address` in at `door`, one command for each rule.
     ///
-    /// None for a door that opens nothing, nor for a port forward, which needs more than a chain of the
-    /// filter table and is refused with the configuration.
+    /// None for a door that opens nothing, nor for a forward to a host of the other family.
     pub fn insert(&self, door: &Door, address: IpAddr) -> Vec<Vec<String>> {
         // At the front: the chain's last rule may be one that rejects everything.
         self.rules("-I", door, address)
@@ -53,21 +70,35 @@ impl Iptables {
         self.rules("-D", door, address)
     }
 
-    /// What lists the chain's rules, for [`Self::stale`]; `program` is [`Self::ipv4`] or [`Self::ipv6`].
-    pub fn list(&self, program: &str) -> Vec<String> {
-        self.command(program, "-S")
+    /// The chains that rules of ours can be in; `program` is [`Self::ipv4`] or [`Self::ipv6`].
+    pub fn chains(&self, program: &str) -> Vec<Chain<'_>> {
+        let mut chains = vec![self.input(), Chain { table: None, name: &self.forwarding }];
+        if program == self.ipv4 {
+            chains.push(Chain { table: Some("nat"), name: &self.prerouting });
+        }
+        chains
+    }
+
+    /// The chain for the router's own ports.
+    pub fn input(&self) -> Chain<'_> {
+        Chain { table: None, name: &self.chain }
+    }
+
+    /// What lists a chain's rules, for [`Self::stale`].
+    pub fn list(&self, program: &str, chain: Chain<'_>) -> Vec<String> {
+        command(program, chain, "-S")
     }
 
     /// What deletes every rule of ours in `listing`, the output of [`Self::list`].
     ///
     /// Ours is a rule whose comment is `ketuk:` and what could be a door's name, and nothing more.
-    pub fn stale(&self, program: &str, listing: &str) -> Vec<Vec<String>> {
-        let append = ["-A", &self.chain];
+    pub fn stale(&self, program: &str, chain: Chain<'_>, listing: &str) -> Vec<Vec<String>> {
+        let append = ["-A", chain.name];
         split_rules(listing)
             .into_iter()
             .filter(|rule| rule.iter().take(2).eq(append) && is_ours(rule))
             .map(|rule| {
-                let mut argv = self.command(program, "-D");
+                let mut argv = command(program, chain, "-D");
                 argv.extend(rule.into_iter().skip(append.len()));
                 argv
             })
@@ -75,36 +106,86 @@ impl Iptables {
     }
 
     fn rules(&self, action: &str, door: &Door, address: IpAddr) -> Vec<Vec<String>> {
-        let Some(opening) = door.opening.as_ref().filter(|opening| opening.forward.is_none()) else {
-            return Vec::new();
-        };
+        let Some(opening) = &door.opening else { return Vec::new() };
         let program = if address.is_ipv4() { &self.ipv4 } else { &self.ipv6 };
-        let ports = ports(&opening.dest_port);
-        let rules =
-            opening.protocols.iter().flat_map(|protocol| ports.iter().map(move |ports| (protocol, ports)));
+        let rules = match &opening.forward {
+            None => door_rules(self.input(), opening, &opening.dest_port, &[], &["ACCEPT"]),
+            Some(forward) => self.forward(opening, forward, address),
+        };
+        let comment = format!("{COMMENT}{}", door.name);
         rules
-            .map(|(protocol, ports)| {
-                let mut argv = self.command(program, action);
-                argv.extend(condition(door, address, *protocol, ports));
+            .into_iter()
+            .map(|Rule { chain, condition, target }| {
+                let mut argv = command(program, chain, action);
+                argv.extend(["-s".to_owned(), address.to_string()]);
+                argv.extend(condition);
+                argv.extend(["-m", "comment", "--comment", &comment, "-j"].map(str::to_owned));
+                argv.extend(target);
                 argv
             })
             .collect()
     }
 
-    fn command(&self, program: &str, action: &str) -> Vec<String> {
-        [program, "-w", LOCK_WAIT_S, action, &self.chain].map(str::to_owned).to_vec()
+    /// The rules of a forward. What is translated is let through too; the latter comes first, so that no packet
+    /// is ever translated and then refused.
+    fn forward(&self, opening: &Opening, forward: &Forward, address: IpAddr) -> Vec<Rule<'_>> {
+        let through = Chain { table: None, name: &self.forwarding };
+        let host = forward.dest_ip.iter().find(|host| host.is_ipv4() == address.is_ipv4());
+        let Some(host) = host.map(IpAddr::to_string) else { return Vec::new() };
+        if address.is_ipv6() {
+            return door_rules(through, opening, &opening.dest_port, &["-d", &host], &["ACCEPT"]);
+        }
+        // Only what came by the translation: the host's address may be routed to from outside.
+        let translated = ["-d", &host, "-m", "conntrack", "--ctstate", "DNAT"];
+        let mut rules = door_rules(through, opening, &opening.dest_port, &translated, &["ACCEPT"]);
+        let to = match opening.dest_port[..] {
+            // Every port leads to this one; more than one is as many as outside, and each keeps its number.
+            [PortRange { first, last }] if first == last => format!("{host}:{first}"),
+            _ => host,
+        };
+        let nat = Chain { table: Some("nat"), name: &self.prerouting };
+        let target = ["DNAT", "--to-destination", &to];
+        rules.extend(door_rules(nat, opening, &forward.src_dport, &[], &target));
+        rules
     }
 }
 
-/// The rule itself.
-fn condition(door: &Door, address: IpAddr, protocol: Protocol, ports: &[String; 2]) -> Vec<String> {
-    let (address, protocol) = (address.to_string(), protocol.to_string());
-    let [option, ports] = ports;
-    let module = if option == "--dports" { "multiport" } else { &protocol };
-    let comment = format!("{COMMENT}{}", door.name);
-    ["-s", &address, "-p", &protocol, "-m", module, option, ports, "-m", "comment", "--comment", &comment]
+/// A rule without the program, the knocker's address and the comment.
+struct Rule<'a> {
+    chain: Chain<'a>,
+    condition: Vec<String>,
+    target: Vec<String>,
+}
+
+/// A rule for each protocol and as many ports as fit into one.
+fn door_rules<'a>(
+    chain: Chain<'a>,
+    opening: &Opening,
+    ranges: &[PortRange],
+    condition: &[&str],
+    target: &[&str],
+) -> Vec<Rule<'a>> {
+    let strings = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    let ports = ports(ranges);
+    let pairs =
+        opening.protocols.iter().flat_map(|protocol| ports.iter().map(move |ports| (protocol, ports)));
+    pairs
+        .map(|(protocol, [option, ports])| {
+            let protocol = protocol.to_string();
+            let module = if option == "--dports" { "multiport" } else { &protocol };
+            let mut words = strings(&["-p", &protocol, "-m", module, option, ports]);
+            words.extend(strings(condition));
+            Rule { chain, condition: words, target: strings(target) }
+        })
+        .collect()
+}
+
+fn command(program: &str, chain: Chain<'_>, action: &str) -> Vec<String> {
+    let table = chain.table.map(|table| ["-t", table]);
+    [program, "-w", LOCK_WAIT_S]
         .into_iter()
-        .chain(["-j", "ACCEPT"])
+        .chain(table.into_iter().flatten())
+        .chain([action, chain.name])
         .map(str::to_owned)
         .collect()
 }
@@ -194,7 +275,7 @@ fn split_rules(listing: &str) -> Vec<Vec<String>> {
 mod tests {
 
     use super::*;
-    use crate::config::{Forward, Opening};
+    use crate::core::sequence::Protocol;
 
     const V4: &str = "192.0.2.7";
     const V6: &str = "2001:db8::7";
@@ -215,7 +296,8 @@ mod tests {
     }
 
     fn stale(listing: &str) -> Vec<String> {
-        lines(Iptables::default().stale("iptables", listing))
+        let iptables = Iptables::default();
+        lines(iptables.stale("iptables", iptables.input(), listing))
     }
 
     #[test]
@@ -263,14 +345,53 @@ mod tests {
         assert_eq!(list(&[]), [""; 0]);
     }
 
+    fn forward(src_dport: &[(u16, u16)], dest_port: &[(u16, u16)], dest_ip: &[&str]) -> Door {
+        let mut door = door(&[Protocol::Tcp], dest_port);
+        let src_dport = src_dport.iter().map(|&(first, last)| PortRange { first, last }).collect();
+        let dest_ip = dest_ip.iter().map(|ip| ip.parse().unwrap()).collect();
+        door.opening.as_mut().unwrap().forward = Some(Forward { src_dport, dest_ip });
+        door
+    }
+
     #[test]
-    fn nothing_for_a_forward_or_a_command_door() {
-        let mut door = door(&[Protocol::Tcp], &[(22, 22)]);
-        let forward = Forward { src_dport: Vec::new(), dest_ip: vec!["192.168.1.2".parse().unwrap()] };
-        door.opening.as_mut().unwrap().forward = Some(forward);
-        assert_eq!(lines(Iptables::default().insert(&door, V4.parse().unwrap())), [""; 0]);
-        door.opening = None;
-        assert_eq!(lines(Iptables::default().delete(&door, V4.parse().unwrap())), [""; 0]);
+    fn a_forward_is_translated_for_ipv4_and_let_through_for_ipv6() {
+        let door = forward(&[(8443, 8443)], &[(443, 443)], &["192.168.1.10", "2001:db8:2::10"]);
+        assert_eq!(
+            lines(Iptables::default().insert(&door, V4.parse().unwrap())),
+            [
+                "iptables -w 5 -I FORWARD -s 192.0.2.7 -p tcp -m tcp --dport 443 -d 192.168.1.10 \
+                 -m conntrack --ctstate DNAT -m comment --comment ketuk:ssh -j ACCEPT",
+                "iptables -w 5 -t nat -I PREROUTING -s 192.0.2.7 -p tcp -m tcp --dport 8443 \
+                 -m comment --comment ketuk:ssh -j DNAT --to-destination 192.168.1.10:443",
+            ]
+        );
+        assert_eq!(
+            lines(Iptables::default().delete(&door, V6.parse().unwrap())),
+            ["ip6tables -w 5 -D FORWARD -s 2001:db8::7 -p tcp -m tcp --dport 443 -d 2001:db8:2::10 \
+              -m comment --comment ketuk:ssh -j ACCEPT"]
+        );
+        let door = forward(&[(8443, 8443)], &[(443, 443)], &["192.168.1.10"]);
+        assert_eq!(lines(Iptables::default().insert(&door, V6.parse().unwrap())), [""; 0]);
+    }
+
+    #[test]
+    fn the_ports_of_a_range_keep_their_numbers() {
+        let ports = &[(80, 80), (6000, 6010)];
+        let rules =
+            lines(Iptables::default().insert(&forward(ports, ports, &["192.168.1.10"]), V4.parse().unwrap()));
+        assert_eq!(rules.len(), 2);
+        assert!(
+            rules[1].contains("--dports 80,6000:6010 ") && rules[1].ends_with("192.168.1.10"),
+            "{rules:?}"
+        );
+        let many_to_one = forward(ports, &[(443, 443)], &["192.168.1.10"]);
+        let rules = lines(Iptables::default().insert(&many_to_one, V4.parse().unwrap()));
+        assert!(rules[0].contains("--dport 443 ") && rules[1].ends_with("192.168.1.10:443"), "{rules:?}");
+    }
+
+    #[test]
+    fn nothing_for_a_command_door() {
+        assert_eq!(lines(Iptables::default().delete(&Door::named("ssh"), V4.parse().unwrap())), [""; 0]);
     }
 
     #[test]

@@ -2,8 +2,11 @@
 #![forbid(unsafe_code)]
 
 pub mod commands;
+pub mod conntrack;
+pub mod cut;
 pub mod error;
 pub mod events;
+pub mod flows;
 pub mod fw4;
 pub mod iptables;
 pub mod message;

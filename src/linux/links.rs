@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::ifaddrs::getifaddrs;
-use nix::net::if_::if_nametoindex;
+use nix::net::if_::{InterfaceFlags, if_nametoindex};
 
 use super::netlink::{Received, Socket};
 
@@ -44,9 +44,24 @@ impl AsFd for Links {
     }
 }
 
-/// The index of a device; `None` if there is none of that name.
-pub fn index_of(device: &str) -> Option<u32> {
-    if_nametoindex(device).ok()
+/// A device that is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkState {
+    /// Its index.
+    pub index: u32,
+    /// Whether it is up.
+    pub is_up: bool,
+}
+
+/// The device of this name; `None` if there is none.
+pub fn state_of(device: &str) -> Option<LinkState> {
+    let index = if_nametoindex(device).ok()?;
+    let is_up = getifaddrs().is_ok_and(|mut interfaces| {
+        interfaces.any(|interface| {
+            interface.interface_name == device && interface.flags.contains(InterfaceFlags::IFF_UP)
+        })
+    });
+    Some(LinkState { index, is_up })
 }
 
 /// Every address of this host.

@@ -53,6 +53,14 @@ impl<'h> Start<'h> {
         &mut self.command
     }
 
+    /// Has another program start it, which takes the whole command line as its last arguments.
+    pub fn through(&mut self, program: &[&str]) -> &mut Self {
+        let mut command = Command::new(program[0]);
+        command.args(&program[1..]).arg(self.command.get_program()).args(self.command.get_args());
+        self.command = command;
+        self
+    }
+
     /// Starts it, and waits until it says that it can hear knocks.
     pub fn go(self) -> Daemon<'h> {
         let mut daemon = self.spawn();
@@ -122,6 +130,23 @@ impl Daemon<'_> {
         serde_json::from_str(&self.ask(&["status", "--json"])).expect("JSON")
     }
 
+    /// Whether a door is open for this address, and the firewall has it.
+    pub fn lets_in(&self, door: &str, address: &str) -> bool {
+        self.grant(door, address).is_some_and(|grant| grant["in_firewall"] == true)
+    }
+
+    /// What the status says about an address that a door is open for.
+    pub fn grant(&self, door: &str, address: &str) -> Option<serde_json::Value> {
+        let status = self.status();
+        let grants = status["grants"].as_array().expect("a list");
+        grants.iter().find(|grant| grant["door"] == door && grant["address"] == address).cloned()
+    }
+
+    /// Waits until no command waits or runs.
+    pub fn wait_for_commands(&self) {
+        self.wait("all commands have run", |daemon| daemon.status()["daemon"]["commands_pending"] == false);
+    }
+
     /// A counter of the status.
     pub fn counter(&self, name: &str) -> u64 {
         self.status()["counters"][name].as_u64().unwrap_or_else(|| panic!("no counter {name}"))
@@ -132,6 +157,11 @@ impl Daemon<'_> {
         fs::write(&self.config, text).expect("the configuration file");
     }
 
+    /// Where its configuration is.
+    pub fn config(&self) -> &std::path::Path {
+        &self.config
+    }
+
     /// Where its control socket is.
     pub fn socket(&self) -> &std::path::Path {
         &self.socket
@@ -140,6 +170,45 @@ impl Daemon<'_> {
     /// Its process.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// How often it has gone to sleep (`proc_pid_status(5)`): a wake-up each.
+    fn times_waited(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("alive");
+        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        line.and_then(|count| count.trim().parse().ok()).expect("a number")
+    }
+
+    /// Waits until it uses no processor time.
+    pub fn wait_until_idle(&self) {
+        self.wait("it is idle", |daemon| {
+            let before = daemon.processor_ticks();
+            std::thread::sleep(std::time::Duration::from_millis(100));
+            daemon.processor_ticks() == before
+        });
+    }
+
+    /// `utime` and `stime` of `proc_pid_stat(5)`.
+    fn processor_ticks(&self) -> u64 {
+        self.stat(14) + self.stat(15)
+    }
+
+    /// A field of `proc_pid_stat(5)`, by its number there, from 4.
+    pub fn stat(&self, field: usize) -> u64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).expect("alive");
+        // The name, field 2, may contain anything, and ends with the last parenthesis.
+        let (_, after_name) = stat.rsplit_once(") ").expect("a name");
+        after_name.split(' ').nth(field - 3).and_then(|field| field.parse().ok()).expect("a number")
+    }
+
+    /// `body` does not wake it. A link that has just come up may, so the body has more than one try; whatever
+    /// it does itself happens each time.
+    pub fn sleeps_through(&self, what: &str, mut body: impl FnMut()) {
+        self.wait(&format!("it sleeps through {what}"), |daemon| {
+            let before = daemon.times_waited();
+            body();
+            daemon.times_waited() == before
+        });
     }
 
     /// Sends it a signal.

@@ -113,6 +113,13 @@ impl Host {
         bytes.try_into().expect("six bytes")
     }
 
+    /// How many packets a device has received.
+    pub fn received(&self, device: &str) -> u64 {
+        let shown = self.ip(&format!("-j -s link show {device}"));
+        let shown: serde_json::Value = serde_json::from_str(&shown).expect("JSON");
+        shown[0]["stats64"]["rx"]["packets"].as_u64().expect("a number")
+    }
+
     /// Default routes for both families.
     pub fn gateways(&self, v4: &str, v6: &str) {
         self.ip(&format!("route add default via {v4}"));

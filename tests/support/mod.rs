@@ -15,6 +15,7 @@
 pub mod daemon;
 pub mod frames;
 pub mod host;
+pub mod wire;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};

@@ -1,11 +1,15 @@
 //! `config door`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
+use super::closing;
 use super::globals::{on_stop, trap_except};
 use super::opening;
 use super::options::Options;
-use super::value::{address, boolean, choice, commas, seconds, step, tcp_flags};
+use super::rules;
+use super::shutting;
+use super::value::{address, boolean, commas, seconds, step, tcp_flags};
 use crate::config::error::{Fault, quoted};
 use crate::config::{Commands, Door, MAX_COMMAND, MAX_NAME, MAX_OPEN_TIME_S, OPEN_TIME, OnStop};
 use crate::core::door::{self, MAX_SEQ_TIMEOUT_S};
@@ -25,9 +29,17 @@ pub(super) fn read(
         door.enabled = boolean(value)?;
     }
     door.knock = knock(options)?;
+    door.one_time = one_time(options, &door.knock.sequence)?;
+    door.src = rules::src(options)?;
+    door.hours = rules::hours(options)?;
+    door.closes = closing::read(options)?;
+    if !door.closes.is_empty() {
+        trap_except(options, exceptions)?;
+        return Ok(door);
+    }
     door.opening = opening::read(options)?;
     (door.open_time, door.max_time) = times(options)?;
-    close(options)?;
+    shutting::read(options, &mut door)?;
     door.commands = Commands {
         start: command(options, "start_command")?.filter(|line| !line.is_empty()),
         start_6: command(options, "start_command_6")?,
@@ -82,12 +94,21 @@ fn sequence(options: &Options<'_>) -> Result<Sequence, Fault> {
             return Err(value.fault(format!("more than {MAX_STEPS} knocks in one sequence")));
         }
     }
-    if sequence.is_empty() {
-        let name = quoted(&options.name().bytes);
-        return Err(Fault::new(options.name().span, format!("door {name} has no sequence"))
-            .help("name the ports to knock at, for example: list sequence '7000'"));
-    }
     Ok(sequence)
+}
+
+/// `one_time_sequences`, which leaves no room for a sequence that stays.
+fn one_time(options: &Options<'_>, sequence: &Sequence) -> Result<Option<PathBuf>, Fault> {
+    let Some(value) = options.one("one_time_sequences")? else { return Ok(None) };
+    if !value.text.starts_with('/') {
+        return Err(value.fault(format!("{} is not an absolute path", value.quoted())));
+    }
+    if !sequence.is_empty() {
+        return Err(value
+            .fault("a door has either a sequence or one_time_sequences")
+            .help("a sequence that stays would make those for one time useless"));
+    }
+    Ok(Some(PathBuf::from(value.text)))
 }
 
 /// `open_time` and `max_time`. None, written 0, is no end.
@@ -114,15 +135,6 @@ fn times(options: &Options<'_>) -> Result<(Option<Duration>, Option<Duration>), 
             .help("open_time is 30 if it is not given, and 0 is without end"));
     }
     Ok((open_time, max_time))
-}
-
-/// `close`: so far there is one way.
-fn close(options: &Options<'_>) -> Result<(), Fault> {
-    let Some(value) = options.one("close")? else { return Ok(()) };
-    if choice(value, &[("timeout", true), ("session", false)])? {
-        return Ok(());
-    }
-    Err(value.fault("close 'session' is not available in this version of ketuk"))
 }
 
 /// A command; empty if the file says to run none.

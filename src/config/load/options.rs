@@ -14,7 +14,15 @@ const GLOBALS: &[&str] = &[
     "log_file",
     "on_stop",
     "trap_except",
+    "spa_port",
+    "spa_max_age",
+    "totp_ports",
+    "trust_clock",
 ];
+
+/// The options of `config user`.
+const USER: &[&str] =
+    &["enabled", "key", "totp", "fwknop_key", "fwknop_hmac_key", "door", "expires", "other_address"];
 
 /// The options of `config door`.
 const DOOR: &[&str] = &[
@@ -37,22 +45,19 @@ const DOOR: &[&str] = &[
     "stop_command_6",
     "on_stop",
     "trap_except",
-];
-
-/// Options of `config door` that a later version will have: named, so that a file written for it is
-/// not told that it misspelt them.
-const DOOR_LATER: &[&str] = &[
-    "kill",
+    "one_time_sequences",
     "action",
     "door",
-    "grant_prefix_4",
-    "grant_prefix_6",
+    "kill",
     "src",
     "start_time",
     "stop_time",
     "weekdays",
-    "one_time_sequences",
 ];
+
+/// Options of `config door` that a later version will have: named, so that a file written for it is
+/// not told that it misspelt them.
+const DOOR_LATER: &[&str] = &["grant_prefix_4", "grant_prefix_6"];
 
 /// Names longer than this are nobody's misspelling, and are not worth comparing.
 const MAX_MISSPELT: usize = 64;
@@ -76,6 +81,13 @@ impl<'a> Options<'a> {
         Ok(Self { section })
     }
 
+    /// The options of `config user`.
+    pub(super) fn user(section: &'a Section) -> Result<Self, Fault> {
+        let title = format!("user {}", quoted(&section.name.bytes));
+        check_names(section, &title, USER, &[], ("globals", GLOBALS))?;
+        Ok(Self { section })
+    }
+
     /// Where the section is named.
     pub(super) fn name(&self) -> &'a Word {
         &self.section.name
@@ -84,6 +96,12 @@ impl<'a> Options<'a> {
     /// Whether the section has no name.
     pub(super) fn anonymous(&self) -> bool {
         self.section.anonymous
+    }
+
+    /// The first of the options that are given, but for those with these names.
+    pub(super) fn other_than(&self, names: &[&str]) -> Option<&'a Word> {
+        let is = |entry: &&Entry| !names.iter().any(|name| name.as_bytes() == entry.name.bytes);
+        self.section.options.iter().find(is).map(|entry| &entry.name)
     }
 
     /// Where an option is named; the section's name if it is not given.
@@ -259,7 +277,7 @@ mod tests {
     #[test]
     fn every_option_is_described() {
         let document = include_str!("../../../docs/configuration.md");
-        for name in GLOBALS.iter().chain(DOOR).chain(DOOR_LATER) {
+        for name in GLOBALS.iter().chain(DOOR).chain(USER).chain(DOOR_LATER) {
             assert!(document.contains(&format!("`{name}`")), "{name}");
         }
     }

@@ -1,0 +1,23 @@
+#!/usr/bin/env python3
+"""Puts criterion's figures (--output-format bencher, on standard input) after the table in results.md."""
+
+import pathlib
+import re
+import sys
+
+HEADING = "\n## One packet in the core\n"
+
+
+def main():
+    line = re.compile(r"^test (.+) \.\.\. bench:\s+([\d,]+) ns/iter \(\+/- ([\d,]+)\)")
+    figures = [found.groups() for found in map(line.match, sys.stdin) if found]
+    if not figures:
+        sys.exit("criterion measured nothing: scripts/cargo.sh bench --manifest-path benches/Cargo.toml says why")
+    rows = "".join(f"| {name} | {ns} ns | {spread} ns |\n" for name, ns, spread in figures)
+    path = pathlib.Path(sys.argv[1])
+    before = path.read_text().partition(HEADING)[0] if path.exists() else ""
+    path.write_text(f"{before}{HEADING}\n| what | time | spread |\n| --- | --- | --- |\n{rows}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+'use strict';
+'require baseclass';
+'require rpc';
+'require uci';
+
+/*
+ * The daemon as the pages see it: ubus' object `ketuk`, which `ketukd rpcd` answers.
+ */
+
+/* What one call may carry (uhttpd takes 64 KiB, and JSON needs room of its own). */
+const MAX_CHECKED = 48 * 1024;
+
+const callStatus = rpc.declare({ object: 'ketuk', method: 'status', expect: { '': {} } });
+const callOpen = rpc.declare({ object: 'ketuk', method: 'open', params: [ 'door', 'address', 'seconds' ] });
+const callClose = rpc.declare({ object: 'ketuk', method: 'close', params: [ 'door', 'address' ] });
+const callCheck = rpc.declare({ object: 'ketuk', method: 'check', params: [ 'config' ] });
+const callKeygen = rpc.declare({ object: 'ketuk', method: 'keygen' });
+const callInvite = rpc.declare({ object: 'ketuk', method: 'invite', params: [ 'user', 'host' ] });
+
+/* The answer, or what the daemon said against it as an error. */
+function done(answer) {
+	if (answer?.ok)
+		return answer;
+
+	throw new Error(answer?.error ?? _('The daemon gave no answer'));
+}
+
+function quoted(value) {
+	return "'" + String(value).replace(/'/g, "'\\''") + "'";
+}
+
+/* A section as it stands in the file. */
+function section(values) {
+	const lines = [ 'config %s'.format(values['.type']) + (values['.anonymous'] ? '' : ' ' + quoted(values['.name'])) ];
+
+	for (const name in values)
+		if (name.charAt(0) != '.' && values[name] !== '')
+			lines.push(...(Array.isArray(values[name])
+				? values[name].map(value => '\tlist %s %s'.format(name, quoted(value)))
+				: [ '\toption %s %s'.format(name, quoted(values[name])) ]));
+
+	return lines.join('\n') + '\n';
+}
+
+return baseclass.extend({
+	status: () => L.resolveDefault(callStatus(), {}),
+	keygen: () => callKeygen().then(done),
+	invite: (user, host) => (host ? callInvite(user, host) : callInvite(user)).then(done),
+	close: (door, address) => callClose(door, address).then(done),
+
+	open(door, address, seconds) {
+		return (seconds != null ? callOpen(door, address, seconds) : callOpen(door, address)).then(done);
+	},
+
+	/* Every section with what the form has changed and not yet saved: LuCI's own list keeps what was deleted. */
+	sections: () => uci.sections('ketuk').map(values => Object.fromEntries(Object.entries(values)
+		.map(([ name, value ]) => [ name, name.charAt(0) == '.' ? value : uci.get('ketuk', values['.name'], name) ])
+		.filter(([ , value ]) => value != null))),
+
+	/* The same as the text of the file. */
+	pending() {
+		return this.sections().map(section).join('\n');
+	},
+
+	/* Whether the daemon would take it. */
+	checkPending() {
+		const text = this.pending();
+
+		/* The daemon looks at it anyway when it is applied. */
+		return text.length > MAX_CHECKED ? Promise.resolve() : callCheck(text).then(done);
+	},
+
+	/* In words, what became of a knock: by the names of the daemon's counters. */
+	reason(name) {
+		switch (name) {
+		case 'opened':         return _('Opened the door');
+		case 'advanced':       return _('Right so far, and goes on');
+		case 'wrong_step':     return _('Refused: a step out of order');
+		case 'trap':           return _('Refused: touched a port that only a scan touches');
+		case 'not_begun':      return _('Refused: a later step without the first');
+		case 'timed_out':      return _('Refused: the next knock did not come in time');
+		case 'open_rate':      return _('Refused: too many doors were opened just then');
+		case 'grants_full':    return _('Refused: too many addresses were in');
+		case 'commands_full':  return _('Refused: too many commands were waiting');
+		default:               return name;
+		}
+	},
+
+	/* What stands in the way of knocking, the worst first: [ whether it is an error, the text, the daemon's words ]. */
+	troubles(status) {
+		const missing = (status.doors ?? []).filter(door => door.firewall == 'missing');
+		const waiting = (status.devices ?? []).filter(device => device.state == 'waiting');
+		const troubles = [];
+
+		if (status.running == null)
+			return [ [ true, _('The router gives no answer about the service. Is ketuk installed, and may you see it?') ] ];
+
+		if (!status.running && status.enabled)
+			troubles.push([ true, _('The service is not running: no knock is heard.'), status.error ]);
+		else if (!status.running && status.config_error == null)
+			troubles.push([ true, _('The service is switched off: no knock is heard. Switch it on under Doors.') ]);
+
+		if (status.config_error != null)
+			troubles.push([ true, status.running
+				? _('The configuration has an error. The daemon goes on with the one before.')
+				: _('The configuration has an error, so the service does not start.'), status.config_error ]);
+
+		if (missing.length)
+			troubles.push([ true, _('The firewall lacks the sets of these doors, so they do not open: %s. Restart the firewall.').format(missing.map(door => door.name).join(', ')) ]);
+
+		if (waiting.length)
+			troubles.push([ false, _('These devices are down, so no knock is heard there: %s. The daemon waits for them.').format(waiting.map(device => device.name).join(', ')) ]);
+
+		if (status.clock == 'unset')
+			troubles.push([ true, _('The clock is not set: knocks that depend on the time are refused until it is.') ]);
+		else if (status.clock == 'unsynchronised')
+			troubles.push([ false, _('The clock is not synchronised with a time server: knocks that depend on the time may be refused.') ]);
+
+		return troubles;
+	},
+
+	/* Seconds as a person reads them. */
+	span(seconds) {
+		if (seconds < 60)
+			return _('%d s').format(seconds);
+		if (seconds < 3600)
+			return _('%d min %d s').format(Math.floor(seconds / 60), seconds % 60);
+		return _('%d h %d min').format(Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60);
+	}
+});

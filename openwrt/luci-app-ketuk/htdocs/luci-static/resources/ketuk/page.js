@@ -1,0 +1,125 @@
+'use strict';
+'require baseclass';
+'require form';
+'require uci';
+'require ui';
+'require ketuk.daemon as daemon';
+'require ketuk.rules as rules';
+
+/*
+ * What the pages with a form share: fields that are judged as they stand when they are saved, and the
+ * daemon's own judgement before anything is.
+ */
+
+/* Shows why nothing was saved, at the place where the reader looks. */
+function complain(node, error) {
+	node.querySelector('.ketuk-complaint')?.remove();
+
+	if (error == null)
+		return;
+
+	const box = E('div', { 'class': 'alert-message danger ketuk-complaint' }, [ E('pre', {}, [ error.message ]) ]);
+
+	node.appendChild(box);
+	box.scrollIntoView({ block: 'nearest' });
+}
+
+return baseclass.extend({
+	/*
+	 * Gives a field its rule: problem(section_id, value) is null or a sentence. LuCI judges a field when it
+	 * changes; one whose rule looks at other fields has to be judged again when the form is saved. A list
+	 * judges each item as it is typed by `item`, and the whole when it is saved.
+	 */
+	rule(option, problem, item) {
+		option.validate = function(section_id, value) {
+			return (item && value !== '' ? item.call(this, value) : item ? null : problem.call(this, section_id, value)) ?? true;
+		};
+
+		option.isValid = function(section_id) {
+			this.triggerValidation(section_id);
+			this.problem = problem.call(this, section_id, this.formvalue(section_id));
+
+			return this.problem == null;
+		};
+
+		option.getValidationError = function() {
+			return this.problem;
+		};
+
+		return option;
+	},
+
+	/* A value in which blanks separate several: one line to type, whatever the file has. */
+	line(option) {
+		option.load = function(section_id) {
+			return L.toArray(uci.get('ketuk', section_id, this.ucioption ?? this.option)).join(' ');
+		};
+
+		option.write = function(section_id, value) {
+			uci.set('ketuk', section_id, this.ucioption ?? this.option, value.trim());
+		};
+
+		return option;
+	},
+
+	/* Names of new sections, as the daemon takes them; UCI knows one namespace for doors and users. */
+	names(section) {
+		const { handleAdd, renderSectionAdd } = Object.getPrototypeOf(section);
+
+		section.renderSectionAdd = function() {
+			const node = renderSectionAdd.apply(this, arguments);
+
+			node.querySelector('input')?.setAttribute('maxlength', rules.MAX_NAME);
+
+			return node;
+		};
+
+		section.handleAdd = function(ev, name) {
+			const problem = rules.name(name) ?? (daemon.sections().some(values => values['.name'] == name) ? _('The name %s is taken').format(name) : null);
+
+			if (problem == null)
+				return handleAdd.apply(this, arguments);
+
+			ui.addNotification(null, [ E('p', {}, [ problem ]) ], 'danger');
+		};
+	},
+
+	/* Saves a section's dialog only if the daemon would take the whole. */
+	guardDialog(section, extra) {
+		section.addModalOptions = function(modal, section_id) {
+			const options = () => daemon.sections().find(values => values['.name'] == section_id) ?? {};
+			const before = options();
+
+			modal.map.save = function() {
+				const node = this.root.parentNode;
+
+				complain(node, null);
+
+				return form.Map.prototype.save.call(this, () => daemon.checkPending().catch(error => {
+					/* As it was, so that leaving the dialog leaves nothing behind. */
+					for (const name of new Set([ ...Object.keys(before), ...Object.keys(options()) ]))
+						if (name.charAt(0) != '.')
+							uci.set('ketuk', section_id, name, before[name] ?? null);
+
+					throw error;
+				}), true).catch(error => {
+					complain(node, error);
+					throw error;
+				});
+			};
+
+			return extra?.call(this, modal, section_id);
+		};
+	},
+
+	/* The same for the page, of one map or of several. */
+	save(maps) {
+		const [ first, ...others ] = maps;
+
+		return first.save(() => Promise.all(others.map(map => {
+			map.checkDepends();
+			return map.parse();
+		})).then(() => daemon.checkPending()))
+			.then(() => Promise.all(others.map(map => map.load().then(() => map.reset()))));
+	}
+});

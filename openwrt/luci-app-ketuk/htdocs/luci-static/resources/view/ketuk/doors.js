@@ -1,0 +1,318 @@
+'use strict';
+'require view';
+'require form';
+'require rpc';
+'require uci';
+'require tools.widgets as widgets';
+'require ketuk.daemon as daemon';
+'require ketuk.page as page';
+'require ketuk.rules as rules';
+
+/* Knocks of a random sequence: with 64,512 ports each, nobody guesses four. */
+const RANDOM_STEPS = 4;
+
+const callHostHints = rpc.declare({
+	object: 'luci-rpc',
+	method: 'getHostHints',
+	expect: { '': {} }
+});
+
+/* The known hosts' addresses, each with its name. */
+function knownHosts(hints) {
+	return Object.values(hints).flatMap(hint =>
+		[ ...L.toArray(hint.ipaddrs ?? hint.ipv4), ...L.toArray(hint.ip6addrs ?? hint.ipv6) ]
+			.filter(address => rules.address(address) == null && !/^fe80:/i.test(address))
+			.map(address => [ address, hint.name ? '%s (%s)'.format(hint.name, address) : address ]));
+}
+
+/* The number in a port, a step or a range, as far as there is one. */
+function ports(values) {
+	return rules.words(values).flatMap(word => {
+		const [ first, last ] = word.split(':')[0].split('-').map(Number);
+		return Array.from({ length: Math.min((last || first) - first + 1, 65535) || 1 }, (_, n) => first + n);
+	});
+}
+
+/* The doors that another one may shut. */
+function shuttable(section_id) {
+	return daemon.sections().filter(values => values['.type'] == 'door' && values.action != 'close' && values['.name'] != section_id)
+		.map(values => values['.name']);
+}
+
+/* For a door that opens something, or runs something when it opens. */
+function opens(option) {
+	for (const where of [ 'router', 'host', 'nowhere' ])
+		option.depends('_where', where);
+}
+
+return view.extend({
+	load() {
+		return Promise.all([
+			L.resolveDefault(callHostHints(), {}),
+			uci.load('ketuk')
+		]);
+	},
+
+	renderGlobals(map) {
+		const globals = uci.sections('ketuk', 'globals')[0]?.['.name'] ?? uci.add('ketuk', 'globals', 'globals');
+		const s = map.section(form.NamedSection, globals, 'globals', _('Service'));
+		let o;
+
+		s.tab('service', _('General'));
+		s.tab('advanced', _('Advanced'));
+
+		o = s.taboption('service', form.Flag, 'enabled', _('Enabled'), _('Start the service with the router. Without it no door opens.'));
+		o.rmempty = false;
+
+		o = s.taboption('service', widgets.NetworkSelect, 'network', _('Networks'), _('Where knocks come from: as a rule the networks to the Internet.'));
+		o.multiple = true;
+		o.nocreate = true;
+
+		o = s.taboption('advanced', form.ListValue, 'backend', _('Open doors by'));
+		for (const [ value, title ] of [
+			[ 'auto', _('what this router has') ], [ 'fw4', _('the firewall (fw4)') ], [ 'nft', _('another nftables table') ],
+			[ 'iptables', 'iptables' ], [ 'none', _('the doors’ own commands') ]
+		])
+			o.value(value, title);
+		o.default = 'auto';
+
+		o = page.rule(s.taboption('advanced', form.Value, 'nft_table', _('Table')), function(section_id, value) {
+			return value ? rules.nft_table(value) : _('Name the table, for example: inet filter');
+		});
+		o.depends('backend', 'nft');
+		o.placeholder = 'inet filter';
+
+		o = s.taboption('advanced', form.ListValue, 'on_stop', _('When the service stops'));
+		o.value('shut', _('shut open doors'));
+		o.value('keep', _('leave open doors to their timers'));
+		o.default = 'shut';
+
+		o = s.taboption('advanced', form.ListValue, 'log_level', _('Log'));
+		for (const [ value, title ] of [
+			[ 'error', _('errors') ], [ 'warn', _('warnings') ], [ 'notice', _('who opened what') ],
+			[ 'info', _('every knock') ], [ 'debug', _('everything') ]
+		])
+			o.value(value, title);
+		o.default = 'notice';
+
+		page.rule(s.taboption('advanced', form.Value, 'log_file', _('Log file'), _('Beside the system log.')),
+			(section_id, value) => rules.log_file(value));
+
+		o = page.line(page.rule(s.taboption('advanced', form.Value, 'trap_except', _('Never traps'),
+			_('Ports near a sequence are traps: who touches one has to begin anew, as a scanner does. Name those on which anyone may use a service of yours.')),
+			(section_id, value) => rules.trap_except(value)));
+		o.placeholder = '51820:udp';
+	},
+
+	renderDoors(map, hosts) {
+		const s = map.section(form.GridSection, 'door', _('Doors'));
+		let o;
+
+		s.addremove = true;
+		s.sortable = true;
+		s.nodescriptions = true;
+		s.addbtntitle = _('Add door');
+		s.modaltitle = section_id => _('Door') + ' » ' + section_id;
+		s.tab('knock', _('Knock'));
+		s.tab('opening', _('What opens'));
+		s.tab('time', _('For how long'));
+		s.tab('commands', _('Commands'));
+		page.names(s);
+		/* Here, because the doors to shut are those that there are when the dialog opens. */
+		page.guardDialog(s, (modal, section_id) => {
+			const others = shuttable(section_id);
+
+			if (!others.length)
+				return;
+
+			const list = page.rule(modal.taboption('opening', form.MultiValue, 'door', _('Doors'), _('For whoever knocks here; others who are in stay in.')),
+				(_section_id, value) => L.toArray(value).length ? null : _('Choose the doors to shut'));
+
+			for (const door of others)
+				list.value(door);
+
+			list.depends('_where', 'close');
+		});
+
+		o = s.taboption('knock', form.Flag, 'enabled', _('Enabled'));
+		o.default = o.enabled;
+		o.editable = true;
+
+		o = s.taboption('knock', form.DynamicList, 'sequence', _('Sequence'),
+			_('The ports to knock at, in order: TCP, or UDP with :udp behind the port. Whoever knows them gets in, so keep them secret.'));
+		page.rule(o, (section_id, value) => rules.sequence(value), value => rules.step(value));
+		o.rmempty = false;
+		o.placeholder = '7000:udp';
+		o.load = section_id => L.toArray(uci.get('ketuk', section_id, 'sequence')).flatMap(value => value.split(/[ \t\n\r\f,]+/)).filter(step => step != '');
+
+		o = s.taboption('knock', form.Button, '_random', _('Random sequence'), _('Takes the place of the sequence above.'));
+		o.inputtitle = _('Make one');
+		o.modalonly = true;
+		o.onclick = function(ev, section_id) {
+			const list = this.map.lookupOption('sequence', section_id)[0];
+			const taken = uci.sections('ketuk', 'door').flatMap(door => ports([ ...L.toArray(door.sequence), ...L.toArray(door.dest_port), ...L.toArray(door.src_dport) ]));
+
+			list.getUIElement(section_id).setValue(rules.random(RANDOM_STEPS, taken));
+		};
+
+		o = page.rule(s.taboption('knock', form.Value, 'seq_timeout', _('Time to knock'), _('Seconds from the first knock to the last.')),
+			(section_id, value) => rules.seq_timeout(value));
+		o.placeholder = '25';
+		o.modalonly = true;
+
+		o = page.rule(s.taboption('knock', form.Value, 'tcpflags', _('TCP flags'), _('Which TCP segments are knocks.')),
+			(section_id, value) => rules.tcpflags(value));
+		o.placeholder = 'syn';
+		o.modalonly = true;
+
+		o = page.rule(s.taboption('knock', form.Value, 'target', _('Knocked-at address'), _('If not one of the router’s own.')),
+			(section_id, value) => rules.address(value));
+		o.modalonly = true;
+
+		o = page.line(page.rule(s.taboption('knock', form.Value, 'trap_except', _('Never traps'), _('Ports that may be touched between two knocks.')),
+			(section_id, value) => rules.trap_except(value)));
+		o.modalonly = true;
+
+		o = page.rule(s.taboption('opening', form.ListValue, '_where', _('It opens')),
+			(section_id, value) => value == 'close' && !shuttable(section_id).length ? _('There is no other door that opens') : null);
+		o.value('router', _('this router'));
+		o.value('host', _('a host behind it'));
+		o.value('nowhere', _('nothing, only runs commands'));
+		o.value('close', _('nothing, shuts other doors'));
+		o.modalonly = true;
+		o.forcewrite = true;
+		o.load = section_id => {
+			if (uci.get('ketuk', section_id, 'action') == 'close')
+				return 'close';
+
+			if (L.toArray(uci.get('ketuk', section_id, 'dest_ip')).length)
+				return 'host';
+
+			return !uci.get('ketuk', section_id, 'dest_port') && uci.get('ketuk', section_id, 'start_command') ? 'nowhere' : 'router';
+		};
+		o.write = (section_id, value) => uci.set('ketuk', section_id, 'action', value == 'close' ? 'close' : null);
+		o.remove = () => {};
+
+
+		o = s.taboption('opening', form.DynamicList, 'dest_ip', _('Host'), _('One IPv4 address, one IPv6 address, or one of each.'));
+		page.rule(o, (section_id, value) => L.toArray(value).length ? rules.hosts(value) : _('Name the host'), value => rules.address(value));
+		for (const [ address, title ] of hosts)
+			o.value(address, title);
+		o.depends('_where', 'host');
+		o.modalonly = true;
+
+		o = s.taboption('opening', form.ListValue, 'proto', _('Protocol'));
+		o.value('', _('TCP and UDP'));
+		o.value('tcp', 'TCP');
+		o.value('udp', 'UDP');
+		o.depends('_where', 'router');
+		o.depends('_where', 'host');
+		o.modalonly = true;
+		o.load = section_id => {
+			const words = rules.words(uci.get('ketuk', section_id, 'proto')).map(word => word.toLowerCase());
+			return words.length && words.every(word => word == words[0]) && words[0] != 'tcpudp' ? words[0] : '';
+		};
+
+		o = page.line(page.rule(s.taboption('opening', form.Value, 'src_dport', _('Ports on the router'), _('Blanks between several, a range as 8000-8010.')),
+			(section_id, value) => rules.ports(value)));
+		o.depends('_where', 'host');
+		o.modalonly = true;
+
+		o = page.line(page.rule(s.taboption('opening', form.Value, 'dest_port', _('Ports'), _('On the router; of a host, the port there, or nothing to keep each port its number.')),
+			function(section_id, value) {
+				const other = name => this.section.formvalue(section_id, name);
+
+				if (other('_where') == 'router' && !rules.words(value).length)
+					return _('Name the ports to open');
+
+				return rules.ports(value) ?? rules.opening({
+					proto: other('proto'),
+					dest_port: value,
+					src_dport: other('_where') == 'host' ? other('src_dport') : null,
+					dest_ip: other('_where') == 'host' ? other('dest_ip') : null,
+					start_command: null
+				});
+			}));
+		o.depends('_where', 'router');
+		o.depends('_where', 'host');
+		o.placeholder = '22';
+		o.textvalue = section_id => E('span', {}, [ uci.get('ketuk', section_id, 'action') == 'close'
+			? _('shuts %s').format(L.toArray(uci.get('ketuk', section_id, 'door')).join(', '))
+			: rules.words([
+			...L.toArray(uci.get('ketuk', section_id, 'src_dport') ?? uci.get('ketuk', section_id, 'dest_port')),
+			...L.toArray(uci.get('ketuk', section_id, 'dest_ip')).map(host => '→ ' + host)
+		]).join(' ') || _('commands') ]);
+
+		o = page.rule(s.taboption('time', form.Value, 'open_time', _('Open for'), _('Seconds; 0 is until it is shut by hand or the service stops.')),
+			(section_id, value) => rules.open_time(value));
+		opens(o);
+		o.placeholder = String(rules.OPEN_TIME);
+		/* knockd's name for the same. */
+		o.load = section_id => uci.get('ketuk', section_id, 'open_time') ?? uci.get('ketuk', section_id, 'cmd_timeout');
+		o.write = (section_id, value) => {
+			uci.set('ketuk', section_id, 'open_time', value);
+			uci.unset('ketuk', section_id, 'cmd_timeout');
+		};
+		o.remove = section_id => {
+			uci.unset('ketuk', section_id, 'open_time');
+			uci.unset('ketuk', section_id, 'cmd_timeout');
+		};
+		o.textvalue = function(section_id) {
+			const seconds = this.cfgvalue(section_id) ?? String(rules.OPEN_TIME);
+
+			if (uci.get('ketuk', section_id, 'action') == 'close')
+				return E('span', {}, [ '-' ]);
+
+			return E('span', {}, [ seconds == '0' ? _('until it is shut') : daemon.span(+seconds) ]);
+		};
+
+		o = page.rule(s.taboption('time', form.Value, 'max_time', _('At most'), _('The longest time, in seconds, that may be asked for; 0 is any.')),
+			function(section_id, value) {
+				return rules.max_time(value, this.section.formvalue(section_id, 'open_time'));
+			});
+		opens(o);
+		o.placeholder = _('as long as it opens for');
+		o.modalonly = true;
+
+		o = s.taboption('time', form.ListValue, 'on_stop', _('When the service stops'));
+		opens(o);
+		o.value('', _('as for all doors'));
+		o.value('shut', _('shut it'));
+		o.value('keep', _('leave it to its timer'));
+		o.modalonly = true;
+
+		for (const [ name, title, text ] of [
+			[ 'start_command', _('When it opens'), _('Run by sh; %IP% becomes the address of who knocked.') ],
+			[ 'stop_command', _('When it shuts'), null ],
+			[ 'start_command_6', _('When it opens, for IPv6'), _('Instead of the above; none: nothing.') ],
+			[ 'stop_command_6', _('When it shuts, for IPv6'), null ]
+		]) {
+			o = page.rule(s.taboption('commands', form.Value, name, title, text), function(section_id, value) {
+				const runs = [ 'start_command', 'start_command_6' ].some(of => rules.runs(of == name ? value : this.section.formvalue(section_id, of)));
+				const nowhere = this.section.formvalue(section_id, '_where') == 'nowhere';
+
+				return rules.command(value) ?? (name == 'start_command' && nowhere && !runs
+					? _('The door opens nothing: name the ports to open, or a command to run') : null);
+			});
+			opens(o);
+			o.modalonly = true;
+		}
+	},
+
+	render([ hints ]) {
+		const map = new form.Map('ketuk', _('Doors'), _('A door is shut to everybody. It opens for the address from which somebody has knocked at the right ports in the right order, for that address alone, for a while.'));
+
+		/* Apart, so that a door's dialog does not undo what is not yet saved here. */
+		const service = new form.Map('ketuk');
+
+		this.maps = [ service, map ];
+		this.renderGlobals(service);
+		this.renderDoors(map, knownHosts(hints));
+
+		return Promise.all(this.maps.map(part => part.render())).then(parts => E([], parts));
+	},
+
+	handleSave() {
+		return page.save(this.maps);
+	}
+});

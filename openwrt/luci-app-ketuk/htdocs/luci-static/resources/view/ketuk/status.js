@@ -1,0 +1,192 @@
+'use strict';
+'require view';
+'require dom';
+'require poll';
+'require request';
+'require ui';
+'require ketuk.daemon as daemon';
+
+/* Counters that a router's owner asks about; the rest are for `ketukd status`. */
+const COUNTERS = {
+	opened: _('Doors opened'),
+	wrong_step: _('Steps out of order'),
+	trap: _('Scans caught'),
+	timed_out: _('Sequences not finished in time'),
+	open_rate: _('Refused: too many at once'),
+	firewall_error: _('Firewall errors'),
+	socket_drops: _('Packets lost under load')
+};
+
+/* The address that this browser comes from; empty where the router cannot tell. */
+function browserAddress() {
+	return request.get(L.url('admin/services/ketuk/address'))
+		.then(response => response.ok ? response.json()?.address ?? '' : '')
+		.catch(() => '');
+}
+
+function table(id, titles, rows, empty) {
+	return E('table', { 'class': 'table', 'id': id }, [
+		E('tr', { 'class': 'tr table-titles' }, titles.map(title => E('th', { 'class': 'th' }, [ title ]))),
+		...rows.map(cells => E('tr', { 'class': 'tr' }, cells.map((cell, n) =>
+			E('td', { 'class': 'td', 'data-title': titles[n] }, [ cell ])))),
+		...(rows.length ? [] : [ E('tr', { 'class': 'tr placeholder' }, [ E('td', { 'class': 'td' }, [ E('em', {}, [ empty ]) ]) ]) ])
+	]);
+}
+
+return view.extend({
+	handleSave: null,
+	handleSaveApply: null,
+	handleReset: null,
+
+	load() {
+		return Promise.all([ daemon.status(), browserAddress() ]);
+	},
+
+	/* Asks again; nobody looks at a page that is not shown. */
+	refresh() {
+		return document.hidden ? Promise.resolve() : daemon.status().then(status => this.update(status));
+	},
+
+	update(status) {
+		this.status = status;
+		this.asked = Date.now();
+		dom.content(this.banner, daemon.troubles(status).map(([ error, text, words ]) =>
+			E('div', { 'class': 'alert-message ' + (error ? 'danger' : 'warning') }, [
+				E('p', {}, [ text ]),
+				words != null ? E('pre', {}, [ words ]) : ''
+			])));
+		dom.content(this.open, this.renderGrants(status.grants ?? []));
+		dom.content(this.recent, this.renderRecents(status.recents ?? []));
+		dom.content(this.counters, this.renderCounters(status));
+		this.fillDoors(status.doors ?? []);
+		this.count();
+	},
+
+	/* A call that changes something, and what came of it. */
+	act(call) {
+		return call.then(() => this.refresh()).catch(error =>
+			ui.addNotification(null, [ E('p', {}, [ error.message ]) ], 'danger'));
+	},
+
+	renderGrants(grants) {
+		/* What only some versions and doors know has a column only when there is something to show. */
+		const named = grants.some(grant => grant.user);
+		const counted = grants.some(grant => grant.sessions != null);
+		const titles = [ _('Door'), _('Address'), named && _('User'), _('Time left'), counted && _('Sessions'), '' ];
+		const rows = grants.map(grant => [
+			grant.door,
+			grant.address,
+			named && (grant.user ?? '-'),
+			E('span', { 'class': 'ketuk-left', 'data-seconds': grant.seconds_left ?? '' }, []),
+			counted && String(grant.sessions ?? '-'),
+			E('button', {
+				'class': 'btn cbi-button cbi-button-remove',
+				'data-door': grant.door,
+				'data-address': grant.address,
+				'disabled': L.hasViewPermission() ? null : 'disabled',
+				'click': ui.createHandlerFn(this, () => this.act(daemon.close(grant.door, grant.address)))
+			}, [ _('Shut') ])
+		].filter((cell, n) => titles[n] !== false));
+
+		return table('ketuk-open', titles.filter(title => title !== false), rows, _('Nobody is in.'));
+	},
+
+	renderRecents(recents) {
+		return table('ketuk-recent', [ _('When'), _('Address'), _('Door'), _('Knock'), _('What became of it') ], recents.map(recent => [
+			_('%s ago').format(daemon.span(recent.seconds_ago)),
+			recent.address,
+			recent.door,
+			'%s (%d/%d)'.format(recent.port ?? '-', recent.stage, recent.steps),
+			daemon.reason(recent.reason) + (recent.times > 1 ? ' (%d×)'.format(recent.times) : '')
+		]), _('Nobody has knocked since the service started.'));
+	},
+
+	renderCounters(status) {
+		const rows = Object.keys(COUNTERS).filter(name => status.counters?.[name] != null)
+			.map(name => [ COUNTERS[name], String(status.counters[name]) ]);
+
+		if (status.daemon)
+			rows.unshift(
+				[ _('Version'), status.daemon.version ],
+				[ _('Running for'), daemon.span(status.daemon.uptime_seconds) ],
+				[ _('Listening on'), (status.devices ?? []).map(device => device.name).join(', ') || '-' ],
+				[ _('Doors are opened by'), status.daemon.backend ]);
+
+		return table('ketuk-counters', [ _('Service'), '' ], rows, _('The service is not running.'));
+	},
+
+	/* Keeps what is chosen: the form is there between two polls. */
+	fillDoors(doors) {
+		const select = this.form.querySelector('select');
+		const chosen = select.value;
+
+		if (doors.map(door => door.name).join() == Array.from(select.options).map(option => option.value).join())
+			return;
+
+		dom.content(select, doors.map(door => E('option', { 'value': door.name }, [ door.name ])));
+
+		if (doors.some(door => door.name == chosen))
+			select.value = chosen;
+	},
+
+	/* Counts down between two polls. */
+	count() {
+		const passed = Math.floor((Date.now() - this.asked) / 1000);
+
+		for (const node of this.open.querySelectorAll('.ketuk-left')) {
+			const seconds = node.getAttribute('data-seconds');
+			node.textContent = seconds === '' ? _('until it is shut') : daemon.span(Math.max(0, +seconds - passed));
+		}
+	},
+
+	handleOpen() {
+		const [ door, address, seconds ] = [ 'select', '#ketuk-address', '#ketuk-seconds' ].map(selector => this.form.querySelector(selector).value.trim());
+
+		if (!door || !address)
+			return ui.addNotification(null, [ E('p', {}, [ _('Name a door and an address.') ]) ], 'warning');
+
+		if (seconds != '' && !/^[0-9]{1,7}$/.test(seconds))
+			return ui.addNotification(null, [ E('p', {}, [ _('Write a number of seconds, digits only') ]) ], 'warning');
+
+		return this.act(daemon.open(door, address, seconds != '' ? +seconds : null));
+	},
+
+	render([ status, address ]) {
+		const [ banner, open, recent, counters ] = [ 0, 1, 2, 3 ].map(() => E('div', {}, []));
+		const readonly = L.hasViewPermission() ? null : 'disabled';
+		const row = (id, title, field) => E('div', { 'class': 'cbi-value' }, [
+			E('label', { 'class': 'cbi-value-title', 'for': id }, [ title ]),
+			E('div', { 'class': 'cbi-value-field' }, field)
+		]);
+		const form = E('div', { 'class': 'cbi-section', 'id': 'ketuk-open-form' }, [
+			E('h3', {}, [ _('Open a door') ]),
+			row('ketuk-door', _('Door'), [ E('select', { 'class': 'cbi-input-select', 'id': 'ketuk-door' }, []) ]),
+			row('ketuk-address', _('Address'), [
+				E('input', { 'class': 'cbi-input-text', 'id': 'ketuk-address', 'type': 'text', 'value': address }),
+				E('div', { 'class': 'cbi-value-description' }, [ address ? _('Your browser comes from %s.').format(address) : _('Whom to open for.') ])
+			]),
+			row('ketuk-seconds', _('Seconds'), [
+				E('input', { 'class': 'cbi-input-text', 'id': 'ketuk-seconds', 'type': 'text', 'inputmode': 'numeric', 'placeholder': _('as the door says') })
+			]),
+			E('div', { 'class': 'right' }, [
+				E('button', { 'class': 'btn cbi-button cbi-button-action', 'id': 'ketuk-open-button', 'disabled': readonly,
+					'click': ui.createHandlerFn(this, 'handleOpen') }, [ _('Open') ])
+			])
+		]);
+
+		Object.assign(this, { banner, open, recent, counters, form });
+		this.update(status);
+		poll.add(() => this.refresh());
+		document.addEventListener('visibilitychange', () => this.refresh());
+		window.setInterval(() => this.count(), 1000);
+
+		return E('div', {}, [
+			E('h2', {}, [ _('Port Knocking') ]),
+			banner,
+			E('div', { 'class': 'cbi-section' }, [ E('h3', {}, [ _('Open doors') ]), open ]),
+			form,
+			E('div', { 'class': 'cbi-section' }, [ E('h3', {}, [ _('Recent knocks') ]), recent ]),
+			E('div', { 'class': 'cbi-section' }, [ E('h3', {}, [ _('Service') ]), counters ])
+		]);
+	}
+});

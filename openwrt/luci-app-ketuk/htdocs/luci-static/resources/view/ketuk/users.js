@@ -1,0 +1,128 @@
+'use strict';
+'require view';
+'require form';
+'require uci';
+'require ui';
+'require ketuk.daemon as daemon';
+'require ketuk.page as page';
+'require ketuk.rules as rules';
+
+return view.extend({
+	load() {
+		return Promise.all([
+			daemon.status(),
+			uci.load('ketuk')
+		]);
+	},
+
+	/* By which name the phone finds the router from outside: only its owner knows. */
+	handleInvite(section_id) {
+		const host = E('input', { 'class': 'cbi-input-text', 'id': 'ketuk-host', 'type': 'text', 'placeholder': 'home.example.org' });
+
+		ui.showModal(_('Invitation for %s').format(section_id), [
+			E('p', {}, [ _('The name or address by which this router is reached from the Internet. If you leave it empty, an address of the router is taken.') ]),
+			E('p', {}, [ host ]),
+			E('div', { 'class': 'right' }, [
+				E('button', { 'class': 'btn cbi-button', 'click': ui.hideModal }, [ _('Dismiss') ]), ' ',
+				E('button', { 'class': 'btn cbi-button cbi-button-positive important', 'click': ui.createHandlerFn(this, () =>
+					this.showInvitation(section_id, host.value.trim())) }, [ _('Show') ])
+			])
+		]);
+	},
+
+	/* The invitation: a link, and the same as a picture where LuCI can draw one. */
+	showInvitation(section_id, host) {
+		return Promise.all([
+			daemon.invite(section_id, host),
+			L.require('uqr').catch(() => null)
+		]).then(([ { uri }, uqr ]) => {
+			const picture = E('div', { 'class': 'center', 'id': 'ketuk-qr' }, []);
+
+			if (uqr != null) {
+				picture.innerHTML = uqr.renderSVG(uri, { pixelSize: 4 });
+				picture.firstElementChild.style.maxWidth = '100%';
+			}
+
+			ui.showModal(_('Invitation for %s').format(section_id), [
+				E('p', {}, [ _('Read it with the phone, or give the link to “ketuk add”. It holds the user’s secret: show it to nobody else.') ]),
+				picture,
+				E('p', {}, [ E('code', { 'id': 'ketuk-uri', 'style': 'overflow-wrap:anywhere' }, [ uri ]) ]),
+				E('div', { 'class': 'right' }, [ E('button', { 'class': 'btn cbi-button', 'click': ui.hideModal }, [ _('Dismiss') ]) ])
+			]);
+		}).catch(error => {
+			ui.hideModal();
+			ui.addNotification(null, [ E('p', {}, [ error.message ]) ], 'danger');
+		});
+	},
+
+	render([ status ]) {
+		const seen = {};
+		const map = new form.Map('ketuk', _('Users'), _('A user opens doors with a secret of his own, in a knock that nobody can repeat. To revoke it, delete the user.'));
+		const s = map.section(form.GridSection, 'user');
+		const view = this;
+		let o;
+
+		for (const user of status.users ?? [])
+			seen[user.name] = user;
+
+		s.addremove = true;
+		s.nodescriptions = true;
+		s.addbtntitle = _('Add user');
+		s.modaltitle = section_id => _('User') + ' » ' + section_id;
+		page.names(s);
+		page.guardDialog(s);
+
+		o = s.option(form.Flag, 'enabled', _('Enabled'));
+		o.default = o.enabled;
+		o.editable = true;
+
+		o = s.option(form.DynamicList, 'key', _('Key'), _('For “ketuk open” and the phone: 32 random bytes, base 64. A new one takes the place of the old.'));
+		page.rule(o, (section_id, value) => rules.secrets(value, rules.key), value => rules.key(value));
+		o.modalonly = true;
+
+		o = s.option(form.Button, '_keygen', _('New key'));
+		o.inputtitle = _('Make one');
+		o.modalonly = true;
+		o.onclick = function(ev, section_id) {
+			return daemon.keygen().then(({ key }) => this.map.lookupOption('key', section_id)[0].getUIElement(section_id).setValue([ key ]))
+				.catch(error => ui.addNotification(null, [ E('p', {}, [ error.message ]) ], 'danger'));
+		};
+
+		o = s.option(form.DynamicList, 'totp', _('TOTP secret'), _('For sequences that change every 30 seconds: base 32.'));
+		page.rule(o, (section_id, value) => rules.secrets(value, rules.totp), value => rules.totp(value));
+		o.modalonly = true;
+
+		const doors = uci.sections('ketuk', 'door').filter(door => door.action != 'close');
+
+		o = s.option(doors.length ? form.MultiValue : form.DummyValue, 'door', _('Doors'));
+		o.default = doors.length ? null : _('There is no door yet.');
+		for (const door of doors)
+			o.value(door['.name']);
+
+		o = page.rule(s.option(form.Value, 'expires', _('Expires'), _('The last day, for example 2027-01-31; empty for never.')),
+			(section_id, value) => rules.date(value));
+		o.placeholder = _('never');
+
+		o = s.option(form.DummyValue, '_seen', _('Last seen'));
+		o.modalonly = false;
+		o.textvalue = section_id => E('span', {}, [ seen[section_id]?.seen_seconds_ago != null
+			? _('%s ago').format(daemon.span(seen[section_id].seen_seconds_ago)) : '-' ]);
+
+		o = s.option(form.DummyValue, '_invite', _('Invitation'));
+		o.modalonly = false;
+		o.textvalue = section_id => E('button', {
+			'class': 'btn cbi-button cbi-button-action',
+			'data-user': section_id,
+			'disabled': L.hasViewPermission() ? null : 'disabled',
+			'click': ui.createHandlerFn(view, 'handleInvite', section_id)
+		}, [ _('Show') ]);
+
+		this.maps = [ map ];
+
+		return map.render();
+	},
+
+	handleSave() {
+		return page.save(this.maps);
+	}
+});

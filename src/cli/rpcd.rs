@@ -1,0 +1,298 @@
+//! `ketukd rpcd`: the plugin by which OpenWrt's rpcd, and so the router's web page, speaks to ketuk.
+//!
+//! rpcd runs `/usr/libexec/rpcd/ketuk list` once and `... call METHOD` for each call, with the arguments as
+//! one JSON object on standard input, and takes one JSON object from standard output (rpcd, `plugin.c`).
+//! Who may call what is decided by rpcd's ACLs before. The arguments may still be anything.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+
+use serde::{Deserialize, Serialize};
+use serde_json_core::str::{EscapedStr, EscapedStringFragment};
+
+use super::arguments::Arguments;
+use super::{Failure, Outcome, control, print};
+use crate::config::{self, Config};
+use crate::control::message::{Request, Verb};
+use crate::control::show;
+use crate::linux::clock::wall_clock;
+
+/// Longest arguments, in bytes: rpcd writes no more than a pipe holds.
+const MAX_INPUT: u64 = 64 * 1024;
+
+/// Bytes of a new key, as long as the hashes and ciphers that use it.
+const KEY_LEN: usize = 32;
+
+/// The methods and the types of their arguments, as `ubus -v list` shows them.
+const METHODS: &str = r#"{"status":{},"open":{"door":"","address":"","seconds":0},"close":{"door":"","address":""},"check":{"config":""},"keygen":{},"invite":{"user":"","host":""}}
+"#;
+
+/// The arguments of every method; rpcd adds the caller's session, which is ignored.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Call<'a> {
+    #[serde(borrow)]
+    door: Option<EscapedStr<'a>>,
+    #[serde(borrow)]
+    address: Option<EscapedStr<'a>>,
+    seconds: Option<u32>,
+    #[serde(borrow)]
+    config: Option<EscapedStr<'a>>,
+    #[serde(borrow)]
+    user: Option<EscapedStr<'a>>,
+    #[serde(borrow)]
+    host: Option<EscapedStr<'a>>,
+}
+
+/// What every answer says first.
+#[derive(Debug, Default, Serialize)]
+struct Answer<'a> {
+    /// Whether it was done.
+    ok: bool,
+    /// The command line's exit code, if it was not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<u8>,
+    /// Why it was not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+    /// `check`: how many doors there are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    doors: Option<usize>,
+    /// `keygen`: 32 random bytes, base64.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<&'a str>,
+    /// `invite`: the `ketuk://` URI.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uri: Option<&'a str>,
+}
+
+/// What `status` says before what the daemon says.
+#[derive(Debug, Serialize)]
+struct Service<'a> {
+    /// Whether the daemon answers.
+    running: bool,
+    /// Why it does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+    /// Whether it is to be started with the router.
+    enabled: bool,
+    /// What is wrong with the configuration file. A daemon that runs goes on with the one before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    config_error: Option<&'a str>,
+    /// `unset`, `unsynchronised` or `synchronised`.
+    clock: &'a str,
+}
+
+/// Answers rpcd.
+pub(super) fn answer(arguments: &Arguments) -> Outcome {
+    let operands: Vec<_> = arguments.operands.iter().map(String::as_str).collect();
+    let method = match operands[..] {
+        ["list"] => return print(METHODS),
+        ["call", method] => method,
+        _ => return Err(Failure::Usage("'ketukd rpcd' takes list, or call METHOD".to_owned())),
+    };
+    let answered = match method {
+        "status" => read(|_| Ok(status(arguments))),
+        "open" => read(|call| open(arguments, call)),
+        "close" => read(|call| close(arguments, call)),
+        "check" => read(|call| check(arguments, call)),
+        "keygen" => read(|_| keygen()),
+        "invite" => read(invite),
+        _ => return Err(Failure::Usage(format!("ketuk has no method '{method}'"))),
+    };
+    let json = answered.unwrap_or_else(|failure| {
+        let (code, message) = failure.parts();
+        json(&Answer { code: Some(code), error: Some(&message), ..Answer::default() }, message.len())
+    });
+    print(&format!("{json}\n"))
+}
+
+/// Reads the arguments and hands them on.
+fn read(handle: impl FnOnce(&Call<'_>) -> Result<String, Failure>) -> Result<String, Failure> {
+    let bad = |what: &str| Failure::Usage(format!("the arguments {what}"));
+    let mut input = Vec::new();
+    io::stdin()
+        .lock()
+        .take(MAX_INPUT + 1)
+        .read_to_end(&mut input)
+        .map_err(|error| bad(&format!("cannot be read: {error}")))?;
+    if input.len() as u64 > MAX_INPUT {
+        return Err(bad("are longer than 64 KiB"));
+    }
+    // By hand, without arguments.
+    if input.iter().all(u8::is_ascii_whitespace) {
+        return handle(&Call::default());
+    }
+    if !is_flat(&input) {
+        return Err(bad("are not one flat JSON object"));
+    }
+    let (call, _) = serde_json_core::from_slice(&input)
+        .map_err(|error| bad(&format!("cannot be understood: {error}")))?;
+    handle(&call)
+}
+
+/// Whether nothing is nested: the parser recurses, and who can call must not be able to exhaust its stack.
+fn is_flat(json: &[u8]) -> bool {
+    let (mut quoted, mut escaped, mut depth) = (false, false, 0_u32);
+    for byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = quoted,
+            b'"' => quoted = !quoted,
+            b'{' | b'[' if !quoted => depth += 1,
+            _ => {}
+        }
+    }
+    depth == 1 && json.trim_ascii_start().starts_with(b"{")
+}
+
+/// The daemon's status; whether it runs at all, and what an administrator has to know before.
+fn status(arguments: &Arguments) -> String {
+    let (config, config_error) = match config::load(arguments.config_path()) {
+        Ok(config) => (Some(config), None),
+        Err(error) => (None, Some(error.to_string())),
+    };
+    let mut status = show::Status::default();
+    let asked = control::talk(arguments.socket(), &Request::plain(Verb::Status), |kind, json| {
+        status.add(kind, json);
+        Ok(true)
+    });
+    let error = asked.err().map(|failure| failure.parts().1);
+    let service = Service {
+        running: error.is_none(),
+        error: error.as_deref(),
+        enabled: config.is_some_and(|config| config.globals.enabled),
+        config_error: config_error.as_deref(),
+        clock: wall_clock().name(),
+    };
+    let mut all = json(&service, [&error, &config_error].into_iter().flatten().map(String::len).sum());
+    if service.running {
+        let mut text = String::new();
+        status.json(&mut text).expect("a String takes everything");
+        all.truncate(all.len() - 1);
+        all.push(',');
+        all.push_str(text.trim_end().trim_start_matches('{'));
+    }
+    all
+}
+
+fn open(arguments: &Arguments, call: &Call<'_>) -> Result<String, Failure> {
+    let address = control::address(&argument("address", call.address)?)?.to_string();
+    let (door, address) = (&argument("door", call.door)?, Some(address.as_str()));
+    ask(arguments, &Request { request: Verb::Open, door: Some(door), address, seconds: call.seconds })
+}
+
+fn close(arguments: &Arguments, call: &Call<'_>) -> Result<String, Failure> {
+    // An empty address is a slip, and not everybody's.
+    let address = call.address.map(|address| argument("address", Some(address))).transpose()?;
+    let address = address.map(|address| control::address(&address)).transpose()?.map(|it| it.to_string());
+    let (door, address) = (&argument("door", call.door)?, address.as_deref());
+    ask(arguments, &Request { request: Verb::Close, door: Some(door), address, seconds: None })
+}
+
+fn ask(arguments: &Arguments, request: &Request<'_>) -> Result<String, Failure> {
+    control::talk(arguments.socket(), request, |_, _| Ok(true))?;
+    Ok(json(&Answer { ok: true, ..Answer::default() }, 0))
+}
+
+/// Checks a configuration that is not yet saved, or the file.
+fn check(arguments: &Arguments, call: &Call<'_>) -> Result<String, Failure> {
+    let Config { doors, .. } = match call.config {
+        Some(text) => {
+            let text =
+                unescaped(text).ok_or_else(|| Failure::Usage("config is no JSON string".to_owned()))?;
+            config::parse(&arguments.config_path().to_string_lossy(), text.as_bytes())
+                .map_err(|error| Failure::Config(error.to_string()))?
+        }
+        None => arguments.config()?,
+    };
+    Ok(json(&Answer { ok: true, doors: Some(doors.len()), ..Answer::default() }, 0))
+}
+
+/// A new secret, made where it will be kept.
+fn keygen() -> Result<String, Failure> {
+    let mut key = [0; KEY_LEN];
+    File::open("/dev/urandom")
+        .and_then(|mut random| random.read_exact(&mut key))
+        .map_err(|error| Failure::Failed(format!("/dev/urandom: {error}")))?;
+    let key = base64(&key);
+    Ok(json(&Answer { ok: true, key: Some(&key), ..Answer::default() }, key.len()))
+}
+
+/// A user's profile as a URI.
+fn invite(call: &Call<'_>) -> Result<String, Failure> {
+    argument("user", call.user)?;
+    call.host.map(|host| argument("host", Some(host))).transpose()?;
+    Err(Failure::Failed("invitations are not available in this version of ketuk".to_owned()))
+}
+
+fn argument(name: &str, value: Option<EscapedStr<'_>>) -> Result<String, Failure> {
+    let value = value.and_then(unescaped).filter(|value| !value.is_empty());
+    value.ok_or_else(|| Failure::Usage(format!("which {name}?")))
+}
+
+/// What a JSON string says; `None` if an escape in it is none of JSON's.
+fn unescaped(string: EscapedStr<'_>) -> Option<String> {
+    let mut text = String::with_capacity(string.0.len());
+    for fragment in string.fragments() {
+        match fragment.ok()? {
+            EscapedStringFragment::NotEscaped(piece) => text.push_str(piece),
+            EscapedStringFragment::Escaped(character) => text.push(character),
+        }
+    }
+    Some(text)
+}
+
+/// `value` as JSON; its strings have `text` bytes.
+fn json(value: &impl Serialize, text: usize) -> String {
+    // JSON takes up to six bytes for one of a string, and the names of the fields have their room.
+    let mut buffer = vec![0; 256 + 6 * text];
+    let len = serde_json_core::to_slice(value, &mut buffer).expect("it has room");
+    buffer.truncate(len);
+    String::from_utf8(buffer).expect("JSON is UTF-8")
+}
+
+/// RFC 4648, with padding.
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    bytes
+        .chunks(3)
+        .flat_map(|chunk| {
+            let group = chunk.iter().fold(0_u32, |group, byte| group << 8 | u32::from(*byte));
+            let group = group << (8 * (3 - chunk.len()));
+            (0..4).map(move |digit| {
+                let index = group >> (18 - 6 * digit) & 63;
+                if digit > chunk.len() { '=' } else { char::from(DIGITS[index as usize]) }
+            })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_as_in_the_rfc() {
+        for (text, expected) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+            ("\0\u{7f}~", "AH9+"),
+        ] {
+            assert_eq!(base64(text.as_bytes()), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_flat() {
+        for flat in [r"{}", r#" {"a":"{[","b":1}"#, r#"{"a":"\"{"}"#] {
+            assert!(is_flat(flat.as_bytes()), "{flat}");
+        }
+        for nested in [r#"{"a":{}}"#, r#"{"a":[]}"#, r#"{"a":"\\"}{}"#, "[1]", "1", "[[", ""] {
+            assert!(!is_flat(nested.as_bytes()), "{nested}");
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! How a door shuts: `close` and `kill`.
+
+use std::time::Duration;
+
+use super::options::Options;
+use super::value::{boolean, choice};
+use crate::config::error::Fault;
+use crate::config::{Close, Door};
+
+/// Reads both into a door whose opening and times are known.
+pub(super) fn read(options: &Options<'_>, door: &mut Door) -> Result<(), Fault> {
+    if let Some(value) = options.one("close")?
+        && choice(value, &[("timeout", false), ("session", true)])?
+    {
+        if door.opening.is_none() {
+            return Err(value
+                .fault("close 'session' in a door that opens no port")
+                .help("name what opens with dest_port: only connections to it can be counted"));
+        }
+        if door.open_time.is_none() {
+            return Err(value
+                .fault("close 'session' in a door that stays open")
+                .help("open_time is the time to connect in, and cannot be 0"));
+        }
+        // Unlike a client's wish, a session is bounded only if somebody says so.
+        let max: Option<Duration> = options.one("max_time")?.and(door.max_time);
+        door.close = Close::Session { max };
+    }
+    if let Some(value) = options.one("kill")? {
+        door.kill = boolean(value)?;
+        if door.kill && door.opening.is_none() {
+            return Err(value
+                .fault("kill in a door that opens no port")
+                .help("name what opens with dest_port: only connections to it can be cut"));
+        }
+    }
+    Ok(())
+}

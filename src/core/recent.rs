@@ -1,0 +1,166 @@
+//! The last judgements of knocks, for whoever asks why one did not open.
+//!
+//! The page and `ketukd status` show them; nothing is decided by them.
+//!
+//! What a flood may do to them is bounded twice. A source has one entry a door, whatever it sends: a new
+//! judgement takes the place of the one before. And sources that have got past the first step, which a
+//! stranger does not get by guessing, have entries of their own, which others cannot push out: a flood of
+//! forged first knocks turns over only the strangers' half.
+
+use core::net::IpAddr;
+
+use super::door::DoorId;
+use super::sequence::Protocol;
+use super::time::Instant;
+
+/// Entries in each half, and so at most twice as many in all: what fits on one screen. Noting a judgement
+/// looks at these and no more.
+pub const ENTRIES: usize = 16;
+
+/// Stage from which on a source is no stranger.
+const KNOWN_STAGE: u8 = 2;
+
+/// A judgement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recent {
+    /// Who knocked.
+    pub source: IpAddr,
+    /// At which door.
+    pub door: DoorId,
+    /// At which port; none if it was not a knock that ended the attempt but time.
+    pub port: Option<(u16, Protocol)>,
+    /// Steps it had taken: with this knock, or before the one that ended its attempt.
+    pub stage: u8,
+    /// What came of it: the name of the counter that counted it.
+    pub reason: &'static str,
+    /// How often in a row.
+    pub times: u32,
+    /// When, the last time.
+    pub at: Instant,
+}
+
+/// The last judgements.
+#[derive(Clone, Debug)]
+pub struct Recents {
+    known: Half,
+    strangers: Half,
+}
+
+type Half = heapless::Vec<Recent, ENTRIES>;
+
+impl Recents {
+    /// None.
+    pub const fn new() -> Self {
+        Self { known: Half::new(), strangers: Half::new() }
+    }
+
+    /// Notes a judgement; its `times` is counted here. If its half is full, the oldest there is forgotten.
+    pub fn note(&mut self, mut new: Recent) {
+        new.times = 1;
+        let is_same = |old: &Recent| old.source == new.source && old.door == new.door;
+        let was_known = self.known.iter().position(is_same);
+        // Who was no stranger does not become one by beginning anew.
+        let half = if was_known.is_some() || new.stage >= KNOWN_STAGE {
+            if let Some(at) = self.strangers.iter().position(is_same) {
+                self.strangers.remove(at);
+            }
+            &mut self.known
+        } else {
+            &mut self.strangers
+        };
+        if let Some(old) = half.iter_mut().find(|old| is_same(old)) {
+            if old.reason == new.reason && old.port == new.port {
+                new.times = old.times.saturating_add(1);
+            }
+            if new.stage == 0 {
+                new.stage = old.stage;
+            }
+            *old = new;
+        } else if let Err(new) = half.push(new) {
+            let oldest = half.iter_mut().min_by_key(|old| old.at).expect("it is full");
+            *oldest = new;
+        }
+    }
+
+    /// Forgets a door, whose slot another may get.
+    pub fn forget(&mut self, door: DoorId) {
+        self.known.retain(|entry| entry.door != door);
+        self.strangers.retain(|entry| entry.door != door);
+    }
+
+    /// All, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &Recent> {
+        self.known.iter().chain(&self.strangers)
+    }
+}
+
+impl Default for Recents {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::net::Ipv4Addr;
+
+    fn knock(source: u32, stage: u8, at: u64) -> Recent {
+        Recent {
+            source: IpAddr::V4(Ipv4Addr::from_bits(source)),
+            door: DoorId(0),
+            port: Some((7000, Protocol::Tcp)),
+            stage,
+            reason: "trap",
+            times: 0,
+            at: Instant::from_millis(at),
+        }
+    }
+
+    #[test]
+    fn a_source_has_one_entry_a_door_and_repeats_are_counted() {
+        let mut recents = Recents::new();
+        for at in 0..1000 {
+            recents.note(knock(1, 1, at));
+        }
+        assert_eq!(recents.iter().map(|entry| entry.times).collect::<Vec<_>>(), [1000]);
+        recents.note(Recent { reason: "advanced", ..knock(1, 1, 1000) });
+        recents.note(Recent { door: DoorId(1), ..knock(1, 1, 1001) });
+        assert_eq!(recents.iter().map(|entry| entry.times).collect::<Vec<_>>(), [1, 1]);
+    }
+
+    #[test]
+    fn a_flood_of_first_knocks_leaves_those_alone_who_got_further() {
+        let mut recents = Recents::new();
+        recents.note(knock(1, 2, 0));
+        // Having begun anew it is still the same person.
+        recents.note(knock(1, 1, 1));
+        for source in 2..100_000 {
+            recents.note(knock(source, 1, source.into()));
+        }
+        assert_eq!(recents.iter().count(), ENTRIES + 1);
+        assert!(recents.iter().any(|entry| *entry == Recent { times: 2, ..knock(1, 1, 1) }));
+        // Of the strangers, the last.
+        assert!(recents.iter().skip(1).all(|entry| entry.at >= Instant::from_millis(100_000 - 16)));
+    }
+
+    #[test]
+    fn who_gets_further_moves_over_and_the_oldest_goes() {
+        let mut recents = Recents::new();
+        for source in 1..=17 {
+            recents.note(knock(source, 1, source.into()));
+            recents.note(knock(source, 2, source.into()));
+        }
+        let sources: Vec<_> = recents.iter().map(|entry| entry.at.as_millis()).collect();
+        assert_eq!((sources.len(), sources.iter().min()), (ENTRIES, Some(&2)));
+    }
+
+    #[test]
+    fn a_door_is_forgotten() {
+        let mut recents = Recents::new();
+        recents.note(knock(1, 2, 0));
+        recents.note(Recent { door: DoorId(1), ..knock(2, 1, 0) });
+        recents.forget(DoorId(0));
+        assert_eq!(recents.iter().map(|entry| entry.door).collect::<Vec<_>>(), [DoorId(1)]);
+    }
+}

@@ -1,0 +1,244 @@
+//! The connections that the kernel tracks: counted, announced when they end, and forgotten on request.
+
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader};
+use std::net::IpAddr;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+use libc::sock_filter;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::core::flow::Flow;
+use crate::linux::netlink::{Received, Socket};
+
+use super::conntrack::{self, FAMILY_HEADER, TUPLE_IP, TUPLE_ORIGINAL, V4_SOURCE, V6_SOURCE};
+use super::message::{HEADER, Message, Messages, Request};
+
+/// What the kernel tells everybody who may read it, where there is no `ctnetlink`.
+const PROC: &str = "/proc/net/nf_conntrack";
+
+/// Whether the kernel announces anything: 0 is no.
+const PROC_EVENTS: &str = "/proc/sys/net/netfilter/nf_conntrack_events";
+
+/// `NFNLGRP_CONNTRACK_UPDATE` and `NFNLGRP_CONNTRACK_DESTROY`.
+const GROUPS: [u32; 2] = [2, 3];
+
+/// Size of the receive buffer, in bytes: the kernel fills dumps up to the buffer offered.
+const RECEIVE: usize = 16 * 1024;
+
+/// Longest wait for the next part of an answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Longest line of [`PROC`], in bytes. They have some 250.
+const MAX_LINE: u64 = 1024;
+
+/// Most announcements read at once. The rest makes the descriptor readable again.
+const ANNOUNCEMENTS: usize = 256;
+
+/// Most addresses that the announcements are filtered for in the kernel; for more, all come.
+const MAX_WATCHED: usize = 64;
+
+const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
+
+/// Where connections are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// `ctnetlink`.
+    Netlink,
+    /// `/proc/net/nf_conntrack`.
+    Proc,
+}
+
+/// Hands `each` every TCP and UDP connection that the kernel tracks.
+///
+/// # Errors
+/// The kernel tracks none, or will not tell.
+pub fn each(mut each: impl FnMut(&Flow)) -> io::Result<Source> {
+    match each_from(Source::Netlink, &mut each) {
+        Ok(()) => Ok(Source::Netlink),
+        Err(_) => each_from(Source::Proc, each).map(|()| Source::Proc),
+    }
+}
+
+/// The same, from one source.
+///
+/// # Errors
+/// It is not there.
+pub fn each_from(source: Source, mut each: impl FnMut(&Flow)) -> io::Result<()> {
+    match source {
+        Source::Netlink => {
+            let mut request = Request::new();
+            conntrack::dump(&mut request, 1);
+            converse(&request, |message| conntrack::flow(message).iter().for_each(&mut each))
+        }
+        Source::Proc => {
+            let mut file = BufReader::new(File::open(PROC)?);
+            let mut line = Vec::new();
+            loop {
+                line.clear();
+                if io::Read::take(&mut file, MAX_LINE).read_until(b'\n', &mut line)? == 0 {
+                    return Ok(());
+                }
+                if let Ok(text) = std::str::from_utf8(&line) {
+                    conntrack::line(text).iter().for_each(&mut each);
+                }
+            }
+        }
+    }
+}
+
+/// Has a connection forgotten. One that is not there is as good as forgotten.
+///
+/// # Errors
+/// The kernel has no `ctnetlink`, or says no.
+pub fn forget(flow: &Flow) -> io::Result<()> {
+    let mut request = Request::new();
+    conntrack::delete(&mut request, flow, 1);
+    match converse(&request, |_| {}) {
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+        outcome => outcome,
+    }
+}
+
+/// Sends a request and hands `each` what comes back until the answer ends.
+fn converse(request: &Request, mut each: impl FnMut(&Message<'_>)) -> io::Result<()> {
+    let socket = Socket::open(libc::NETLINK_NETFILTER, &[], &[])?;
+    socket.send(request.bytes())?;
+    let mut buffer = vec![0; RECEIVE];
+    loop {
+        match socket.recv(&mut buffer)? {
+            Received::Message(len) => {
+                for message in Messages::new(&buffer[..len]) {
+                    match message.kind {
+                        NLMSG_DONE => return Ok(()),
+                        NLMSG_ERROR => return outcome(&message),
+                        _ => each(&message),
+                    }
+                }
+            }
+            Received::Truncated => return Err(io::ErrorKind::InvalidData.into()),
+            Received::Lost => return Err(io::Error::from_raw_os_error(libc::ENOBUFS)),
+            Received::Nothing => wait(&socket)?,
+        }
+    }
+}
+
+fn outcome(message: &Message<'_>) -> io::Result<()> {
+    match message.body.first_chunk().map(|negated| i32::from_ne_bytes(*negated)) {
+        Some(0) => Ok(()),
+        Some(negated) => Err(io::Error::from_raw_os_error(negated.saturating_neg())),
+        None => Err(io::ErrorKind::InvalidData.into()),
+    }
+}
+
+fn wait(socket: &Socket) -> io::Result<()> {
+    let deadline = Instant::now() + ANSWER_TIMEOUT;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);
+        match poll(&mut [PollFd::new(socket.as_fd(), PollFlags::POLLIN)], timeout) {
+            Ok(0) if left.is_zero() => return Err(io::ErrorKind::TimedOut.into()),
+            Ok(1..) => return Ok(()),
+            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
+/// A socket that becomes readable when a connection of a watched address changes.
+#[derive(Debug)]
+pub struct Announcements(Socket);
+
+impl Announcements {
+    /// Listens for the connections that these addresses begin.
+    ///
+    /// # Errors
+    /// The kernel announces none: it has no `ctnetlink`, or is told not to.
+    pub fn open(addresses: &[IpAddr]) -> io::Result<Self> {
+        if std::fs::read_to_string(PROC_EVENTS)?.trim() == "0" {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        Ok(Self(Socket::open(libc::NETLINK_NETFILTER, &GROUPS, &filter(addresses))?))
+    }
+
+    /// Reads what has come: whether a connection has ended, or may have.
+    pub fn drain(&self) -> bool {
+        let mut buffer = [0; 2048];
+        let mut ended = false;
+        for _ in 0..ANNOUNCEMENTS {
+            match self.0.recv(&mut buffer) {
+                Ok(Received::Message(len)) => {
+                    ended |= Messages::new(&buffer[..len]).any(|message| {
+                        message.kind == conntrack::DELETE
+                            || conntrack::flow(&message).is_some_and(|flow| !flow.is_live())
+                    });
+                }
+                Ok(Received::Lost | Received::Truncated) => ended = true,
+                Ok(Received::Nothing) | Err(_) => break,
+            }
+        }
+        ended
+    }
+}
+
+impl AsFd for Announcements {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Lets through what tells of a connection that one of these addresses began.
+fn filter(addresses: &[IpAddr]) -> Vec<sock_filter> {
+    const LOAD_IMMEDIATE: u16 = 0x00; // BPF_LD | BPF_IMM
+    const LOAD_X_IMMEDIATE: u16 = 0x01; // BPF_LDX | BPF_IMM
+    const LOAD_WORD: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS
+    const LOAD_WORD_AT_X: u16 = 0x40; // BPF_LD | BPF_W | BPF_IND
+    const TO_X: u16 = 0x07; // BPF_MISC | BPF_TAX
+    const JUMP_EQUAL: u16 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
+    const RETURN: u16 = 0x06; // BPF_RET | BPF_K
+    /// `SKF_AD_OFF + SKF_AD_NLATTR`: A becomes the place of the attribute of type X at or behind A, or 0.
+    const FIND: u32 = 0xffff_f000 + 12;
+    /// `SKF_AD_OFF + SKF_AD_NLATTR_NEST`: the same, inside the attribute at A.
+    const FIND_INSIDE: u32 = 0xffff_f000 + 16;
+
+    let op = |code, k| sock_filter { code, jt: 0, jf: 0, k };
+    let all = op(RETURN, u32::MAX);
+    if addresses.len() > MAX_WATCHED {
+        return vec![all];
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "two small constants")]
+    let attributes = (HEADER + FAMILY_HEADER) as u32;
+    let mut program = Vec::new();
+    for (source, v4) in [(V4_SOURCE, true), (V6_SOURCE, false)] {
+        // Where the address is, into X.
+        program.push(op(LOAD_IMMEDIATE, attributes));
+        for (kind, find) in [(TUPLE_ORIGINAL, FIND), (TUPLE_IP, FIND_INSIDE), (source, FIND_INSIDE)] {
+            program.push(op(LOAD_X_IMMEDIATE, kind.into()));
+            program.push(op(LOAD_WORD, find));
+            // Not there: every later look is at 0, the header, in which these types are not found either.
+        }
+        program.push(op(TO_X, 0));
+        for address in addresses.iter().filter(|address| address.is_ipv4() == v4) {
+            let words: Vec<u32> = match address {
+                IpAddr::V4(address) => vec![address.to_bits()],
+                IpAddr::V6(address) => address
+                    .octets()
+                    .chunks(4)
+                    .map(|word| u32::from_be_bytes(word.try_into().expect("four bytes")))
+                    .collect(),
+            };
+            let mut to_next = 2 * words.len();
+            for (offset, word) in (4..).step_by(4).zip(words) {
+                program.push(op(LOAD_WORD_AT_X, offset));
+                to_next -= 2;
+                let jf = u8::try_from(to_next + 1).expect("at most seven");
+                program.push(sock_filter { code: JUMP_EQUAL, jt: 0, jf, k: word });
+            }
+            program.push(all);
+        }
+    }
+    program.push(op(RETURN, 0));
+    program
+}

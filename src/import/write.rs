@@ -1,0 +1,180 @@
+//! UCI text, written so that every option is one line and can be found again by it.
+
+use std::fmt::Write as _;
+
+use super::Warning;
+use crate::config::{self, Error};
+
+/// Longest comment taken from a foreign file, in characters.
+const MAX_COMMENT: usize = 200;
+
+/// A section to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Section {
+    /// Comments before it.
+    pub comments: Vec<String>,
+    /// `globals` or `door`.
+    pub kind: &'static str,
+    /// Its name, of letters, digits and underscores.
+    pub name: String,
+    /// Where it came from: a line of the foreign file, from 1.
+    pub line: usize,
+    /// Its options, in order.
+    pub options: Vec<Entry>,
+}
+
+/// A line of a section.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Whether it is one of a list.
+    pub list: bool,
+    /// The option.
+    pub name: &'static str,
+    /// Its value.
+    pub value: String,
+    /// Where it came from: a line of the foreign file, from 1.
+    pub line: usize,
+}
+
+impl Section {
+    /// A section without options.
+    pub fn new(kind: &'static str, name: &str, line: usize) -> Self {
+        Self { comments: Vec::new(), kind, name: name.to_owned(), line, options: Vec::new() }
+    }
+
+    /// Adds `option NAME 'VALUE'`.
+    pub fn option(&mut self, line: usize, name: &'static str, value: impl Into<String>) {
+        self.options.push(Entry { list: false, name, value: value.into(), line });
+    }
+
+    /// Adds `list NAME 'VALUE'`.
+    pub fn list(&mut self, line: usize, name: &'static str, value: impl Into<String>) {
+        self.options.push(Entry { list: true, name, value: value.into(), line });
+    }
+
+    /// Adds a comment before the section.
+    pub fn comment(&mut self, text: &str) {
+        let printable = |c: char| if c.is_control() { ' ' } else { c };
+        let mut comment: String = text.chars().take(MAX_COMMENT).map(printable).collect();
+        if comment.len() < text.len() {
+            comment.push_str("...");
+        }
+        self.comments.push(comment);
+    }
+
+    /// Appends the section to `out`.
+    pub fn write(&self, out: &mut String) {
+        let mut line = |text: std::fmt::Arguments<'_>| {
+            writeln!(out, "{text}").expect("a String takes everything");
+        };
+        for comment in &self.comments {
+            line(format_args!("# {comment}"));
+        }
+        line(format_args!("config {} '{}'", self.kind, self.name));
+        for Entry { list, name, value, .. } in &self.options {
+            let keyword = if *list { "list" } else { "option" };
+            line(format_args!("\t{keyword} {name} '{}'", value.replace('\'', r"'\''")));
+        }
+    }
+}
+
+/// The text of these sections, with whatever the daemon would refuse taken out of them and named.
+pub fn settle(sections: &mut Vec<Section>) -> (String, Vec<Warning>) {
+    let mut warnings = Vec::new();
+    loop {
+        let mut text = String::new();
+        for (n, section) in sections.iter().enumerate() {
+            if n > 0 {
+                text.push('\n');
+            }
+            section.write(&mut text);
+        }
+        let Err(error) = config::parse("", text.as_bytes()) else { return (text, warnings) };
+        let Some((fault, line)) = refused(&error) else {
+            // The whole is too large: the last door has to go.
+            let Some(last) = sections.pop() else { return (String::new(), warnings) };
+            warnings.push(Warning { line: last.line, message: format!("{}: left out: {error}", last.name) });
+            continue;
+        };
+        let (at, option) = place(sections, line);
+        let section = &mut sections[at];
+        let is_knock = |option: usize| section.options[option].name == "sequence";
+        if let Some(option) = option.filter(|option| !is_knock(*option)) {
+            let Entry { name, line, .. } = section.options.remove(option);
+            warnings.push(Warning { line, message: format!("{name} is left out: {fault}") });
+        } else {
+            let section = sections.remove(at);
+            let line = option.map_or(section.line, |option| section.options[option].line);
+            warnings.push(Warning { line, message: format!("{} is left out: {fault}", section.name) });
+        }
+    }
+}
+
+/// What the daemon says to a text, and of which of its lines.
+fn refused(error: &Error) -> Option<(String, usize)> {
+    let Error::Wrong(wrong) = error else { return None };
+    Some((wrong.message.clone(), wrong.line))
+}
+
+/// The section that a line belongs to, and which of its options; none: the section's own line.
+fn place(sections: &[Section], line: usize) -> (usize, Option<usize>) {
+    // Lines count from 1, and an empty one stands between two sections.
+    let mut left = line - 1;
+    for (at, section) in sections.iter().enumerate() {
+        let head = section.comments.len() + 1;
+        let len = head + section.options.len() + 1;
+        if left < len {
+            return (at, left.checked_sub(head));
+        }
+        left -= len;
+    }
+    (sections.len() - 1, None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn door() -> Section {
+        let mut door = Section::new("door", "a", 7);
+        door.list(8, "sequence", "7000");
+        door.option(9, "start_command", "echo 'x'");
+        door
+    }
+
+    #[test]
+    fn quotes_and_comments_survive() {
+        let mut door = door();
+        door.comment("from\ta\nb");
+        let mut text = String::new();
+        door.write(&mut text);
+        assert_eq!(
+            text,
+            "# from a b\nconfig door 'a'\n\tlist sequence '7000'\n\toption start_command 'echo '\\''x'\\'''\n"
+        );
+        let config = config::parse("", text.as_bytes()).unwrap();
+        assert_eq!(config.doors[0].commands.start.as_deref(), Some("echo 'x'"));
+    }
+
+    #[test]
+    fn what_is_refused_is_taken_out() {
+        let (mut good, mut bad) = (door(), door());
+        good.comment("first");
+        good.option(10, "seq_timeout", "never");
+        bad.name = "b".to_owned();
+        bad.line = 20;
+        bad.list(21, "sequence", "x");
+        let mut sections = vec![good, bad];
+        let (text, warnings) = settle(&mut sections);
+        let warnings: Vec<_> =
+            warnings.iter().map(|warning| (warning.line, warning.message.as_str())).collect();
+        assert_eq!(
+            warnings,
+            [
+                (10, "seq_timeout is left out: 'never' is not a number of seconds"),
+                (21, "b is left out: 'x' is not a port")
+            ]
+        );
+        assert_eq!(config::parse("", text.as_bytes()).unwrap().doors.len(), 1);
+    }
+}

@@ -1,0 +1,53 @@
+/* LuCI's own rules (its eslint.config.mjs: js/recommended, scripts, its globals), made errors. */
+import js from '@eslint/js';
+import globals from 'globals';
+
+const relaxed = { 'no-prototype-builtins': 'off', 'no-empty': 'off', 'no-regex-spaces': 'off', 'no-control-regex': 'off' };
+const style = { 'no-unused-vars': [ 'error', { argsIgnorePattern: '^_', caughtErrors: 'none' } ], 'prefer-const': 'error', 'eqeqeq': 'off' };
+
+export default [
+	js.configs.recommended,
+	{
+		/* Modules of LuCI: it gives each what its 'require' lines name. */
+		files: [ '**/htdocs/**/*.js' ],
+		languageOptions: {
+			sourceType: 'script',
+			ecmaVersion: 2022,
+			parserOptions: { ecmaFeatures: { globalReturn: true } },
+			globals: {
+				...globals.browser, _: 'readonly', L: 'readonly', E: 'readonly',
+				...Object.fromEntries([ 'baseclass', 'daemon', 'dom', 'form', 'page', 'poll', 'request', 'rpc', 'rules', 'uci', 'ui', 'uqr', 'view', 'widgets' ].map(name => [ name, 'readonly' ]))
+			}
+		},
+		plugins: { luci: { rules: {
+			/* A module that is used and not required is there by chance; one that is required and not used is fetched for nothing. */
+			require: {
+				create: context => ({
+					'Program:exit'(node) {
+						const text = context.sourceCode.text;
+						const required = [ ...text.matchAll(/^'require ([\w.]+)(?: as (\w+))?';$/gm) ].map(([ , name, as ]) => as ?? name.split('.').pop());
+						const body = text.replace(/^'require .*$/gm, '').replace(/\/\*[^]*?\*\//g, '').replace(/'(?:[^'\\\n]|\\.)*'/g, "''");
+
+						for (const name of required)
+							if (!new RegExp(`\\b${name}\\b`).test(body))
+								context.report({ node, message: `'${name}' is required and not used` });
+						for (const name of [ 'baseclass', 'daemon', 'dom', 'form', 'page', 'poll', 'request', 'rpc', 'rules', 'uci', 'ui', 'view', 'widgets' ])
+							if (!required.includes(name) && new RegExp(`(^|[^.\\w'])${name}\\.\\w`).test(body) && !new RegExp(`\\b(const|let) ${name}\\b`).test(body))
+								context.report({ node, message: `'${name}' is used and not required` });
+					}
+				})
+			}
+		} } },
+		rules: { ...relaxed, ...style, 'luci/require': 'error' }
+	},
+	{
+		files: [ 'tests/luci/*.mjs' ],
+		languageOptions: { ecmaVersion: 2024, globals: { ...globals.node, document: 'readonly', L: 'readonly', Event: 'readonly' } },
+		rules: style
+	},
+	{
+		files: [ 'tests/luci/standin*.js' ],
+		languageOptions: { sourceType: 'script', ecmaVersion: 2022, globals: { ...globals.browser, L: 'readonly', E: 'readonly' } },
+		rules: style
+	}
+];

@@ -1,0 +1,273 @@
+//! The rpcd plugin, as rpcd runs it: arguments on standard input, the answer on standard output.
+//!
+//! The daemon behind it is a stand-in that answers with fixed lines; `check` and the rest are the real thing.
+
+#![expect(clippy::unwrap_used, reason = "a test")]
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::mpsc;
+use std::thread;
+
+const DOOR: &str = "config globals 'globals'\n\toption enabled '1'\n\nconfig door 'ssh'\n\tlist sequence '7000'\n\toption dest_port '22'\n";
+
+/// A directory of this test's own, with a configuration in it.
+struct Place(PathBuf);
+
+impl Place {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("ketuk-rpcd-{name}-{}", std::process::id()));
+        fs::create_dir_all(path.join("rpcd")).unwrap();
+        fs::write(path.join("config"), DOOR).unwrap();
+        Self(path)
+    }
+
+    fn call(&self, method: &str, input: &[u8]) -> Output {
+        let (config, socket) = (self.0.join("config"), self.0.join("socket"));
+        let options = ["--config", config.to_str().unwrap(), "--socket", socket.to_str().unwrap()];
+        plugin(Path::new(env!("CARGO_BIN_EXE_ketukd")), &["rpcd", "call", method], &options, input)
+    }
+
+    /// The answer to a call, which must be one JSON object on one line.
+    fn answer(&self, method: &str, input: impl AsRef<[u8]>) -> String {
+        let output = self.call(method, input.as_ref());
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{method}: {:?}, {text}", output.status);
+        assert!(output.stderr.is_empty(), "{method}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            text.starts_with('{') && text.ends_with("}\n") && text.lines().count() == 1,
+            "{method}: {text}"
+        );
+        text
+    }
+
+    /// A stand-in for the daemon: answers one request with these lines, and hands the request over.
+    fn daemon(&self, lines: &'static str) -> mpsc::Receiver<String> {
+        let _ = fs::remove_file(self.0.join("socket"));
+        let listener = UnixListener::bind(self.0.join("socket")).unwrap();
+        let (sender, requests) = mpsc::channel();
+        thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = String::new();
+            BufReader::new(stream.try_clone().unwrap()).read_line(&mut request).unwrap();
+            stream.write_all(lines.as_bytes()).unwrap();
+            sender.send(request).unwrap();
+        });
+        requests
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn plugin(program: &Path, arguments: &[&str], options: &[&str], input: &[u8]) -> Output {
+    let mut child = Command::new(program)
+        .args(arguments)
+        .args(options)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A plugin that has read enough may be gone by now.
+    let _ = child.stdin.take().unwrap().write_all(input);
+    child.wait_with_output().unwrap()
+}
+
+#[test]
+fn by_the_name_that_rpcd_calls_it_and_by_its_own() {
+    let place = Place::new("name");
+    let link = place.0.join("rpcd/ketuk");
+    symlink(env!("CARGO_BIN_EXE_ketukd"), &link).unwrap();
+    let listed = plugin(&link, &["list"], &[], b"").stdout;
+    assert_eq!(listed, plugin(Path::new(env!("CARGO_BIN_EXE_ketukd")), &["rpcd", "list"], &[], b"").stdout);
+    assert_eq!(
+        String::from_utf8(listed).unwrap(),
+        "{\"status\":{},\"open\":{\"door\":\"\",\"address\":\"\",\"seconds\":0},\"close\":{\"door\":\"\",\"address\":\"\"},\
+         \"check\":{\"config\":\"\"},\"keygen\":{},\"invite\":{\"user\":\"\",\"host\":\"\"}}\n"
+    );
+}
+
+/// A method that the ACL grants and the plugin has not, or the other way round, would be a hole or a dead button.
+#[test]
+fn the_acl_names_exactly_the_methods_there_are() {
+    let acl = include_str!("../openwrt/luci-app-ketuk/root/usr/share/rpcd/acl.d/luci-app-ketuk.json");
+    let words: Vec<_> = acl.split('"').skip(1).step_by(2).collect();
+    let methods = ["status", "check", "open", "close", "keygen", "invite"];
+    let granted: Vec<_> = words.iter().filter(|word| methods.contains(word)).copied().collect();
+    assert_eq!(granted, methods, "read first, then write");
+    let rest: Vec<_> = words.into_iter().filter(|word| !methods.contains(word)).collect();
+    let expected = [
+        "luci-app-ketuk",
+        "description",
+        rest[2],
+        "read",
+        "ubus",
+        "ketuk",
+        "uci",
+        "ketuk",
+        "write",
+        "ubus",
+        "ketuk",
+        "uci",
+        "ketuk",
+    ];
+    assert_eq!(rest, expected);
+}
+
+#[test]
+fn status_with_and_without_a_daemon() {
+    let place = Place::new("status");
+    let text = place.answer("status", "{}");
+    assert!(text.starts_with("{\"running\":false,\"error\":\"no daemon answers at "), "{text}");
+    assert!(text.contains("\"enabled\":true"), "{text}");
+
+    let asked = place.daemon(concat!(
+        "daemon {\"version\":\"1\"}\n",
+        "device {\"name\":\"pppoe-wan\",\"state\":\"waiting\"}\n",
+        "recent {\"door\":\"ssh\",\"reason\":\"trap\"}\n",
+        "counter {\"name\":\"trap\",\"value\":1}\n",
+        "ok null\n"
+    ));
+    let text = place.answer("status", "{\"ubus_rpc_session\":\"0123456789abcdef0123456789abcdef\"}");
+    assert_eq!(asked.recv().unwrap(), "{\"request\":\"status\"}\n");
+    assert!(text.starts_with("{\"running\":true,\"enabled\":true,\"clock\":\""), "{text}");
+    assert!(
+        text.ends_with(concat!(
+            "\"daemon\":{\"version\":\"1\"},\"devices\":[{\"name\":\"pppoe-wan\",\"state\":\"waiting\"}],\"doors\":[],",
+            "\"grants\":[],\"recents\":[{\"door\":\"ssh\",\"reason\":\"trap\"}],\"counters\":{\"trap\":1}}\n"
+        )),
+        "{text}"
+    );
+
+    fs::write(place.0.join("config"), "config dor 'ssh'\n").unwrap();
+    let text = place.answer("status", "{}");
+    assert!(text.contains("\"enabled\":false,\"config_error\":\""), "{text}");
+    assert!(text.contains(r"config:1:8: unknown section type 'dor'\n    1 | config dor 'ssh'\n"), "{text}");
+}
+
+#[test]
+fn open_and_close_say_to_the_daemon_what_was_asked() {
+    let place = Place::new("open");
+    for (method, input, request) in [
+        (
+            "open",
+            r#"{"door":"ssh","address":"2001:DB8::1","seconds":90,"ubus_rpc_session":"x"}"#,
+            r#"{"request":"open","door":"ssh","address":"2001:db8::1","seconds":90}"#,
+        ),
+        (
+            "open",
+            r#"{"address":"192.0.2.1","door":"ssh"}"#,
+            r#"{"request":"open","door":"ssh","address":"192.0.2.1"}"#,
+        ),
+        (
+            "close",
+            r#"{"door":"ssh","address":"192.0.2.1"}"#,
+            r#"{"request":"close","door":"ssh","address":"192.0.2.1"}"#,
+        ),
+        ("close", r#"{"door":"ssh"}"#, r#"{"request":"close","door":"ssh"}"#),
+    ] {
+        let asked = place.daemon("ok null\n");
+        assert_eq!(place.answer(method, input), "{\"ok\":true}\n", "{input}");
+        assert_eq!(asked.recv().unwrap().trim_end(), request, "{input}");
+    }
+    let _asked = place.daemon("error {\"code\":1,\"message\":\"there is no door 'a\\\"b'\"}\n");
+    assert_eq!(
+        place.answer("open", r#"{"door":"a\"b","address":"192.0.2.1"}"#),
+        "{\"ok\":false,\"code\":1,\"error\":\"there is no door 'a\\\"b'\"}\n"
+    );
+}
+
+#[test]
+fn check_takes_what_is_not_yet_saved() {
+    let place = Place::new("check");
+    assert_eq!(place.answer("check", "{}"), "{\"ok\":true,\"doors\":1}\n");
+    assert_eq!(place.answer("check", r#"{"config":""}"#), "{\"ok\":true,\"doors\":0}\n");
+    let text = place.answer(
+        "check",
+        r#"{"config":"config door 'a'\n\tlist sequence '7000'\n\toption dest_prot '22'\n"}"#,
+    );
+    assert!(text.starts_with("{\"ok\":false,\"code\":2,\"error\":\""), "{text}");
+    assert!(text.contains(r"config:3:9: unknown option 'dest_prot' in door 'a'\n"), "{text}");
+}
+
+#[test]
+fn each_key_is_new() {
+    let place = Place::new("keygen");
+    let [one, other] = [(); 2].map(|()| place.answer("keygen", "{}"));
+    assert_ne!(one, other);
+    let key = one.strip_prefix("{\"ok\":true,\"key\":\"").and_then(|rest| rest.strip_suffix("=\"}\n"));
+    let key = key.unwrap_or_else(|| panic!("{one}"));
+    assert_eq!(key.len(), 43, "32 bytes: {one}");
+    assert!(key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/".contains(&byte)), "{one}");
+}
+
+/// Whatever comes in, one JSON object goes out, and it is a refusal.
+#[test]
+fn hostile_arguments() {
+    let place = Place::new("hostile");
+    let deep = "[".repeat(60_000);
+    let long = format!(r#"{{"door":"{}","address":"192.0.2.1"}}"#, "x".repeat(60_000));
+    let open = |door: &str, address: &str| format!(r#"{{"door":{door},"address":{address}}}"#);
+    let inputs: Vec<Vec<u8>> = vec![
+        b"{".into(),
+        b"}".into(),
+        b"null".into(),
+        b"[]".into(),
+        b"\"open\"".into(),
+        b"{\"door\":\"ssh\"} {}".into(),
+        b"{\"door\":\"ssh\"".into(),
+        b"{\"door\":\"\xff\xfe\",\"address\":\"192.0.2.1\"}".into(),
+        b"{\"door\":\"ssh\",\"address\":\"192.0.2.1\"}\0".into(),
+        b"\0\0\0".into(),
+        vec![b' '; 70_000],
+        vec![b'a'; 1_000_000],
+        deep.clone().into(),
+        format!(r#"{{"door":"ssh","x":{deep}"#).into(),
+        format!(r#"{{"door":{}"ssh"}}"#, r#"{"a":"#.repeat(10_000)).into(),
+        long.into(),
+        open("7", r#""192.0.2.1""#).into(),
+        open("null", r#""192.0.2.1""#).into(),
+        open("\"\"", r#""192.0.2.1""#).into(),
+        open("[\"ssh\"]", r#""192.0.2.1""#).into(),
+        open("\"ssh\"", "\"\"").into(),
+        open("\"ssh\"", "\"192.0.2.1; reboot\"").into(),
+        open("\"ssh\"", "\"192.0.2.0/24\"").into(),
+        open("\"ssh\"", "\"\\ud800\"").into(),
+        open("\"ssh\"", "\"\\u0000\"").into(),
+        br#"{"door":"ssh","address":"192.0.2.1","seconds":-1}"#.into(),
+        br#"{"door":"ssh","address":"192.0.2.1","seconds":4294967296}"#.into(),
+        br#"{"door":"ssh","address":"192.0.2.1","seconds":"30"}"#.into(),
+        br#"{"door":"ssh","address":"192.0.2.1","seconds":1e9}"#.into(),
+        br#"{"door":"ssh","door":"nas","address":"192.0.2.1"}"#.into(),
+    ];
+    for input in inputs {
+        let shown: String = String::from_utf8_lossy(&input).chars().take(60).collect();
+        let text = place.answer("open", &input);
+        assert!(text.starts_with("{\"ok\":false,\"code\":"), "{shown}: {text}");
+    }
+    // Nothing of it may come back as more than a name in a message.
+    let text = place.answer("invite", br#"{"user":"\u0007\"</script>"}"#);
+    assert!(text.starts_with("{\"ok\":false,"), "{text}");
+    // What no method reads does no harm, and neither does what is no argument.
+    assert!(
+        place.answer("check", r#"{"config":"","colour":"red","n":1.5,"b":true}"#).contains("\"ok\":true")
+    );
+}
+
+#[test]
+fn what_is_no_method_is_a_wrong_usage() {
+    let place = Place::new("usage");
+    for method in ["", "run", "status ", "../status", "--config", "list"] {
+        let output = place.call(method, b"{}");
+        assert_eq!(output.status.code(), Some(2), "{method}");
+        assert!(output.stdout.is_empty(), "{method}");
+    }
+}
