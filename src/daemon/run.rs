@@ -284,6 +284,7 @@ impl Daemon<'_> {
         self.set_users(now, |users, door, grant| tell_closed(server, now, users, door, grant, "reload"));
         self.warn();
         self.porter.gate.check_sets(&self.porter.slots);
+        self.porter.gate.restore_rules(now, &self.porter.slots);
         self.follow_links();
         Ok(())
     }
