@@ -100,6 +100,17 @@ pub struct Door<'a> {
     pub firewall: &'a str,
 }
 
+/// `user`: somebody with a secret of his own.
+#[derive(Debug, Serialize)]
+pub struct User<'a> {
+    /// His name.
+    pub name: &'a str,
+    /// How many doors he may open.
+    pub doors: usize,
+    /// Seconds since a knock of his opened something; none: not since the start.
+    pub seen_seconds_ago: Option<u64>,
+}
+
 /// `grant`: somebody who is in.
 #[derive(Debug, Serialize)]
 pub struct Grant<'a> {

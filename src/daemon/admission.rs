@@ -6,7 +6,7 @@ use std::time::Duration;
 use log::{debug, error, info, warn};
 
 use super::gate::Entry;
-use super::porter::{Porter, log_allowed, tell_event};
+use super::porter::{Porter, allows, log_allowed, tell_event};
 use super::wanted;
 use crate::config::MAX_OPEN_TIME_S;
 use crate::control::message::Knock;
@@ -21,14 +21,26 @@ use crate::core::time::Instant;
 const CLOCK_COMPLAINTS: Duration = Duration::from_secs(60);
 
 impl Porter<'_> {
-    /// A datagram came to the port of packets.
-    pub(super) fn on_datagram(&mut self, server: &mut Server, now: Instant, probe: &Probe, payload: &[u8]) {
+    /// A datagram came to the port of packets; whether that is all it can be.
+    pub(super) fn on_datagram(
+        &mut self,
+        server: &mut Server,
+        now: Instant,
+        probe: &Probe,
+        payload: &[u8],
+    ) -> bool {
         self.look_at_clock(now);
         let request = self.auth.packet(now, self.wall.seconds(), probe.source, payload);
-        match request.and_then(|request| self.admit(server, now, probe, &request)) {
+        let admitted = request.and_then(|request| self.admit(server, now, probe, &request));
+        // A port that a door's own sequence names too is counted there.
+        if self.engine.is_step(probe) {
+            return false;
+        }
+        match admitted {
             Ok(()) => self.counters.count(Counter::Judged(Judged::Opened)),
             Err(refused) => self.refuse(server, now, probe, refused),
         }
+        true
     }
 
     /// A knock came to a port of changing sequences; whether that is all it can be.
@@ -62,10 +74,7 @@ impl Porter<'_> {
 
     /// Believes the clock as soon as there is reason to.
     pub(super) fn look_at_clock(&mut self, now: Instant) {
-        if self.auth.trusts_clock() {
-            return;
-        }
-        if let Some(floor) = self.wall.floor(now, self.auth.rules().max_age_s) {
+        if let Some(floor) = self.wall.look(now, self.auth.rules().max_age_s) {
             self.auth.trust_clock(floor);
             let wait = floor.saturating_sub(self.wall.seconds());
             if wait > 0 {
@@ -73,7 +82,9 @@ impl Porter<'_> {
             } else if self.complained.is_some() {
                 info!("the time is known: users' knocks are taken");
             }
-        } else if self.complained.is_none_or(|last| now >= last.after(CLOCK_COMPLAINTS)) {
+        } else if !self.auth.trusts_clock()
+            && self.complained.is_none_or(|last| now >= last.after(CLOCK_COMPLAINTS))
+        {
             self.complained = Some(now);
             warn!(
                 "the time is not known, for the clock was not set since this host started: users' knocks are refused until it is synchronised; plain sequences work"
@@ -122,7 +133,8 @@ impl Porter<'_> {
         request: &Request,
     ) {
         let Some(door) = self.slots.get(id).cloned() else { return };
-        if !door.closes.is_empty() {
+        let allowed = allows(&door, address);
+        if allowed.is_ok() && !door.closes.is_empty() {
             return self.close(server, now, &door, address);
         }
         let user = self.users.name(request.user).unwrap_or_default().to_owned();
@@ -132,7 +144,8 @@ impl Porter<'_> {
             (Some(asked), Some(max)) => Some(asked.min(max)),
             (asked, None) => asked,
         };
-        let entry = self.gate.open(now, &mut self.counters, (id, &door), address, time);
+        let entry =
+            allowed.and_then(|()| self.gate.open(now, &mut self.counters, (id, &door), address, time));
         let (event, reason) = match entry {
             Ok(Entry::New) => ("open", "user"),
             Ok(Entry::Renewed) => ("renew", "user"),
@@ -140,11 +153,12 @@ impl Porter<'_> {
             Err(refused) => {
                 self.counters.count(Counter::Event(refused.counter()));
                 warn!("{address}: {}: user {user}: not opened: {refused}", door.name);
-                ("refuse", "limit")
+                ("refuse", refused.reason())
             }
         };
         if entry.is_ok() {
             self.gate.set_user(id, address, Some(request.user));
+            self.users.see(request.user, now);
             if log_allowed(&mut self.open_lines, &mut self.counters, now) {
                 let from = probe.source;
                 let from = if from == address { String::new() } else { format!(", asked by {from}") };

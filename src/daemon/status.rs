@@ -79,6 +79,16 @@ impl Daemon<'_> {
         }
         let connections = self.porter.gate.connections(&self.porter.slots).unwrap_or_default();
         let mut connections = connections.into_iter();
+        for (user, seen) in self.porter.users.iter() {
+            client.send(
+                "user",
+                &message::User {
+                    name: &user.name,
+                    doors: user.doors.len(),
+                    seen_seconds_ago: seen.map(|seen| now.since(seen).as_secs()),
+                },
+            )?;
+        }
         for grant in self.porter.gate.grants().iter() {
             let connections = connections.next();
             let Some(door) = self.porter.slots.get(grant.door) else { continue };
