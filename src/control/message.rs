@@ -120,11 +120,23 @@ pub struct Grant<'a> {
     pub in_firewall: bool,
 }
 
+/// `user`: somebody who proves who he is.
+#[derive(Debug, Serialize)]
+pub struct User<'a> {
+    /// His name.
+    pub name: &'a str,
+    /// Seconds since he last proved it; none: not since the start.
+    pub seen_seconds_ago: Option<u64>,
+}
+
 /// `recent`: how a source's last knock at a door was judged.
 #[derive(Debug, Serialize)]
 pub struct Recent<'a> {
-    /// The door.
-    pub door: &'a str,
+    /// The door; none if it concerned none.
+    pub door: Option<&'a str>,
+    /// Whose knock it was, if he proved who he is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<&'a str>,
     /// Who knocked.
     pub address: &'a str,
     /// At which port, with its protocol; none if nothing came in time.

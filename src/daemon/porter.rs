@@ -22,6 +22,7 @@ use crate::core::limit::Limit;
 use crate::core::packet::{self, Probe};
 use crate::core::recent::{Recent, Recents};
 use crate::core::time::Instant;
+use crate::core::user::MAX_USERS;
 
 /// Log lines about knocks a second, and at once. Strangers cause these, so a flood must not fill the log;
 /// a person's own three knocks always fit.
@@ -50,6 +51,8 @@ pub struct Porter<'t> {
     pub counters: Counters,
     /// The last judgements.
     pub recents: Recents,
+    /// When each user last proved who he is.
+    pub seen: [Option<Instant>; MAX_USERS],
     /// When it was last said that the time is not known.
     pub(super) complained: Option<Instant>,
     pub(super) knock_lines: Limit,
@@ -73,6 +76,7 @@ impl<'t> Porter<'t> {
             is_used_up: false,
             counters: Counters::new(),
             recents: Recents::new(),
+            seen: [None; MAX_USERS],
             complained: None,
             knock_lines: Limit::new(KNOCK_LINES.0, KNOCK_LINES.1),
             open_lines: Limit::new(KNOCK_LINES.0, KNOCK_LINES.1),
@@ -120,7 +124,7 @@ impl<'t> Porter<'t> {
                 let counter = refused.counter();
                 self.counters.count(Counter::Event(counter));
                 let steps = u8::try_from(door.knock.sequence.len()).expect("at most MAX_STEPS");
-                self.recents.note(noted(now, probe, (id, steps, counter.name())));
+                self.recents.note(noted(now, probe, (Some(id), steps, counter.name())));
                 if log_allowed(&mut self.refusal_lines, &mut self.counters, now) {
                     warn!("{address}: {}: not opened: {refused}", door.name);
                 }
@@ -180,7 +184,11 @@ impl<'t> Porter<'t> {
         for verdict in &judgement.verdicts {
             let Some(door) = self.slots.get(verdict.door) else { continue };
             if !matches!(verdict.judged, Judged::Retransmission | Judged::Repeat) {
-                self.recents.note(noted(now, probe, (verdict.door, verdict.stage, verdict.judged.name())));
+                self.recents.note(noted(
+                    now,
+                    probe,
+                    (Some(verdict.door), verdict.stage, verdict.judged.name()),
+                ));
             }
             if verdict.displaced {
                 self.counters.count(Counter::Event(counters::Event::Displaced));
@@ -238,7 +246,8 @@ impl<'t> Porter<'t> {
             let Some(door) = slots.get(timed_out.door) else { return };
             recents.note(Recent {
                 source: timed_out.source,
-                door: timed_out.door,
+                door: Some(timed_out.door),
+                user: None,
                 port: None,
                 stage: timed_out.stage,
                 reason: counters::Event::TimedOut.name(),
@@ -291,9 +300,13 @@ pub fn tell_closed(
 }
 
 /// What is noted of a probe at one door.
-fn noted(now: Instant, probe: &Probe, (door, stage, reason): (DoorId, u8, &'static str)) -> Recent {
+pub(super) fn noted(
+    now: Instant,
+    probe: &Probe,
+    (door, stage, reason): (Option<DoorId>, u8, &'static str),
+) -> Recent {
     let port = Some((probe.transport.port(), probe.transport.protocol()));
-    Recent { source: probe.source, door, port, stage, reason, times: 1, at: now }
+    Recent { source: probe.source, door, user: None, port, stage, reason, times: 1, at: now }
 }
 
 /// Whether one more line about strangers may be logged; one that may not is counted.

@@ -315,10 +315,16 @@ impl Daemon<'_> {
     /// Gives the core the users of the configuration, once it has the doors. What is shut to those who may not
     /// any more is handed out.
     fn set_users(&mut self, now: Instant, mut each: impl FnMut(&Users, &Door, &Grant)) {
-        let Porter { engine, slots, auth, users, gate, counters, .. } = &mut self.porter;
+        let Porter { engine, slots, auth, users, gate, counters, recents, seen, .. } = &mut self.porter;
         let new = users.with(&self.config);
         gate.change_users(now, counters, slots, (users, &new), |door, grant| each(users, door, grant));
         auth.set_users(auth_rules(&self.config), &new.for_core(slots));
+        for (id, old) in users.iter() {
+            if new.name(id) != Some(&old.name) {
+                recents.forget_user(id);
+                seen[id.index()] = None;
+            }
+        }
         *users = new;
         let config::Auth { spa_port, totp_ports, .. } = self.config.globals.auth;
         let packets = auth.users().any(|(_, user)| user.sends_packets()).then_some(spa_port);

@@ -97,6 +97,10 @@ impl Daemon<'_> {
                 },
             )?;
         }
+        for (id, user) in self.porter.users.iter() {
+            let seen = self.porter.seen[id.index()].map(|seen| now.since(seen).as_secs());
+            client.send("user", &message::User { name: &user.name, seen_seconds_ago: seen })?;
+        }
         self.recents(now, client)?;
         for (name, value) in self.porter.counters.iter() {
             client.send("counter", &message::Counter { name, value })?;
@@ -109,16 +113,17 @@ impl Daemon<'_> {
         let mut recents: Vec<_> = self.porter.recents.iter().collect();
         recents.sort_unstable_by_key(|recent| std::cmp::Reverse(recent.at));
         for recent in recents {
-            let Some(door) = self.porter.slots.get(recent.door) else { continue };
+            let door = recent.door.and_then(|door| self.porter.slots.get(door));
             let port = recent.port.map(|(port, protocol)| format!("{port}:{protocol}"));
             client.send(
                 "recent",
                 &message::Recent {
-                    door: &door.name,
+                    door: door.map(|door| door.name.as_str()),
+                    user: recent.user.and_then(|user| self.porter.users.name(user)),
                     address: &recent.source.to_string(),
                     port: port.as_deref(),
                     stage: recent.stage,
-                    steps: door.knock.sequence.len(),
+                    steps: door.map_or(0, |door| door.knock.sequence.len()),
                     reason: recent.reason,
                     times: recent.times,
                     seconds_ago: now.since(recent.at).as_secs(),

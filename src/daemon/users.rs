@@ -50,6 +50,11 @@ impl Users {
         named.map(|(slot, _)| UserId(slot))
     }
 
+    /// Every user with his slot.
+    pub fn iter(&self) -> impl Iterator<Item = (UserId, &Rc<config::User>)> {
+        (0..).zip(&self.0).filter_map(|(slot, user)| Some((UserId(slot), user.as_ref()?)))
+    }
+
     /// Whether these let the user of a slot of `before` still open a door.
     pub fn still_allow(&self, before: &Self, id: UserId, door: &str) -> bool {
         let Some(name) = before.name(id) else { return false };

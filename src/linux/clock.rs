@@ -72,48 +72,6 @@ pub fn local_minute() -> String {
     )
 }
 
-/// The start of 2026 in Unix time: this program is not older.
-const BEFORE_THIS_PROGRAM: libc::time_t = 1_767_225_600;
-
-/// What is known of the clock on the wall.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WallClock {
-    /// It shows a time before this program was made: nobody has set it since the router started.
-    Unset,
-    /// It was not compared with another clock, or not lately (`STA_UNSYNC`, adjtimex(2)).
-    Unsynchronised,
-    /// It follows another clock, by NTP.
-    Synchronised,
-}
-
-impl WallClock {
-    /// Its name in `status`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Unset => "unset",
-            Self::Unsynchronised => "unsynchronised",
-            Self::Synchronised => "synchronised",
-        }
-    }
-}
-
-/// Whether the clock on the wall can be trusted.
-pub fn wall_clock() -> WallClock {
-    // SAFETY: `time` takes a null pointer for "only return it".
-    let seconds = unsafe { libc::time(std::ptr::null_mut()) };
-    let mut state = MaybeUninit::<libc::timex>::zeroed();
-    // SAFETY: the pointer is to a live value, and all zero is a value of `timex`: with `modes` 0 the call only
-    // reads the clock's state.
-    let (known, state) = unsafe { (libc::adjtimex(state.as_mut_ptr()) >= 0, state.assume_init()) };
-    if seconds < BEFORE_THIS_PROGRAM {
-        WallClock::Unset
-    } else if known && state.status & libc::STA_UNSYNC == 0 {
-        WallClock::Synchronised
-    } else {
-        WallClock::Unsynchronised
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,11 +80,6 @@ mod tests {
     fn the_clock_goes_forward() {
         let before = now();
         assert!(now() >= before && before > Instant::default());
-    }
-
-    #[test]
-    fn the_wall_clock_is_set_where_tests_run() {
-        assert_ne!(wall_clock(), WallClock::Unset);
     }
 
     #[test]
