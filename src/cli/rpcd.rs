@@ -14,7 +14,7 @@ use super::{Failure, Outcome, control, invite, print};
 use crate::config::{self, Config};
 use crate::control::message::{Request, Verb};
 use crate::control::show;
-use crate::linux::clock::is_wall_clock_set;
+use crate::linux::clock;
 use crate::profile::{self, Profile};
 
 /// Longest arguments, in bytes: rpcd writes no more than a pipe holds.
@@ -163,7 +163,9 @@ fn status(arguments: &Arguments) -> String {
         error: error.as_deref(),
         enabled: config.as_ref().is_some_and(|config| config.globals.enabled),
         config_error: config_error.as_deref(),
-        clock_set: is_wall_clock_set() || config.is_some_and(|config| config.globals.auth.trust_clock),
+        clock_set: clock::is_synchronised()
+            || clock::has_clock_chip()
+            || config.is_some_and(|config| config.globals.auth.trust_clock),
     };
     let mut all = json(&service, [&error, &config_error].into_iter().flatten().map(String::len).sum());
     if service.running {

@@ -100,6 +100,17 @@ pub struct Door<'a> {
     pub firewall: &'a str,
 }
 
+/// `user`: somebody with a secret of his own.
+#[derive(Debug, Serialize)]
+pub struct User<'a> {
+    /// His name.
+    pub name: &'a str,
+    /// How many doors he may open.
+    pub doors: usize,
+    /// Seconds since a knock of his opened something; none: not since the start.
+    pub seen_seconds_ago: Option<u64>,
+}
+
 /// `grant`: somebody who is in.
 #[derive(Debug, Serialize)]
 pub struct Grant<'a> {
@@ -118,15 +129,6 @@ pub struct Grant<'a> {
     pub sessions: Option<u32>,
     /// Whether the firewall has it.
     pub in_firewall: bool,
-}
-
-/// `user`: somebody who proves who he is.
-#[derive(Debug, Serialize)]
-pub struct User<'a> {
-    /// His name.
-    pub name: &'a str,
-    /// Seconds since he last proved it; none: not since the start.
-    pub seen_seconds_ago: Option<u64>,
 }
 
 /// `recent`: how a source's last knock at a door was judged.

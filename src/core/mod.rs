@@ -20,11 +20,14 @@ pub mod changing;
 pub mod counters;
 pub mod door;
 pub mod engine;
+#[cfg(feature = "fwknop")]
 pub mod failures;
 pub mod flow;
 pub mod grants;
+pub mod hours;
 pub mod lane;
 pub mod limit;
+pub mod network;
 pub mod packet;
 pub mod ports;
 pub mod recent;

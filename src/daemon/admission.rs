@@ -6,7 +6,7 @@ use std::time::Duration;
 use log::{debug, error, info, warn};
 
 use super::gate::Entry;
-use super::porter::{Porter, log_allowed, noted, tell_event};
+use super::porter::{Porter, allows, log_allowed, noted, tell_event};
 use super::wanted;
 use crate::config::MAX_OPEN_TIME_S;
 use crate::control::message::Knock;
@@ -23,14 +23,26 @@ use crate::core::user::UserId;
 const CLOCK_COMPLAINTS: Duration = Duration::from_secs(60);
 
 impl Porter<'_> {
-    /// A datagram came to the port of packets.
-    pub(super) fn on_datagram(&mut self, server: &mut Server, now: Instant, probe: &Probe, payload: &[u8]) {
+    /// A datagram came to the port of packets; whether that is all it can be.
+    pub(super) fn on_datagram(
+        &mut self,
+        server: &mut Server,
+        now: Instant,
+        probe: &Probe,
+        payload: &[u8],
+    ) -> bool {
         self.look_at_clock(now);
         let request = self.auth.packet(now, self.wall.seconds(), probe.source, payload);
-        match request.and_then(|request| self.admit(server, now, probe, &request)) {
+        let admitted = request.and_then(|request| self.admit(server, now, probe, &request));
+        // A port that a door's own sequence names too is counted there.
+        if self.engine.is_step(probe) {
+            return false;
+        }
+        match admitted {
             Ok(()) => self.counters.count(Counter::Judged(Judged::Opened)),
             Err(refused) => self.refuse(server, now, probe, refused),
         }
+        true
     }
 
     /// A knock came to a port of changing sequences; whether that is all it can be.
@@ -64,10 +76,7 @@ impl Porter<'_> {
 
     /// Believes the clock as soon as there is reason to.
     pub(super) fn look_at_clock(&mut self, now: Instant) {
-        if self.auth.trusts_clock() {
-            return;
-        }
-        if let Some(floor) = self.wall.floor(now, self.auth.rules().max_age_s) {
+        if let Some(floor) = self.wall.look(now, self.auth.rules().max_age_s) {
             self.auth.trust_clock(floor);
             let wait = floor.saturating_sub(self.wall.seconds());
             if wait > 0 {
@@ -75,7 +84,9 @@ impl Porter<'_> {
             } else if self.complained.is_some() {
                 info!("the time is known: users' knocks are taken");
             }
-        } else if self.complained.is_none_or(|last| now >= last.after(CLOCK_COMPLAINTS)) {
+        } else if !self.auth.trusts_clock()
+            && self.complained.is_none_or(|last| now >= last.after(CLOCK_COMPLAINTS))
+        {
             self.complained = Some(now);
             warn!(
                 "the time is not known, for the clock was not set since this host started: users' knocks are refused until it is synchronised; plain sequences work"
@@ -93,7 +104,6 @@ impl Porter<'_> {
     ) -> Result<(), Refused> {
         let refused = |refusal| (refusal, Some(request.user));
         let user = self.users.get(request.user).cloned().ok_or((Refusal::Unknown, None))?;
-        self.seen[request.user.index()] = Some(now);
         if let Err(error) = self.wall.remember(request.time) {
             if log_allowed(&mut self.knock_lines, &mut self.counters, now) {
                 error!(
@@ -125,7 +135,8 @@ impl Porter<'_> {
         request: &Request,
     ) {
         let Some(door) = self.slots.get(id).cloned() else { return };
-        if !door.closes.is_empty() {
+        let allowed = allows(&door, address);
+        if allowed.is_ok() && !door.closes.is_empty() {
             return self.close(server, now, &door, address);
         }
         let user = self.users.name(request.user).unwrap_or_default().to_owned();
@@ -135,7 +146,8 @@ impl Porter<'_> {
             (Some(asked), Some(max)) => Some(asked.min(max)),
             (asked, None) => asked,
         };
-        let entry = self.gate.open(now, &mut self.counters, (id, &door), address, time);
+        let entry =
+            allowed.and_then(|()| self.gate.open(now, &mut self.counters, (id, &door), address, time));
         let (event, reason) = match entry {
             Ok(Entry::New) => ("open", "user"),
             Ok(Entry::Renewed) => ("renew", "user"),
@@ -143,14 +155,15 @@ impl Porter<'_> {
             Err(refused) => {
                 let counter = refused.counter();
                 self.counters.count(Counter::Event(counter));
-                self.note_user(now, probe, Some(id), counter.name(), request.user);
+                self.note_user(now, probe, id, counter.name(), request.user);
                 warn!("{address}: {}: user {user}: not opened: {refused}", door.name);
-                ("refuse", "limit")
+                ("refuse", refused.reason())
             }
         };
         if entry.is_ok() {
-            self.note_user(now, probe, Some(id), Judged::Opened.name(), request.user);
+            self.note_user(now, probe, id, Judged::Opened.name(), request.user);
             self.gate.set_user(id, address, Some(request.user));
+            self.users.see(request.user, now);
             if log_allowed(&mut self.open_lines, &mut self.counters, now) {
                 let from = probe.source;
                 let from = if from == address { String::new() } else { format!(", asked by {from}") };
@@ -180,15 +193,8 @@ impl Porter<'_> {
     }
 
     /// Notes what became of a user's knock.
-    fn note_user(
-        &mut self,
-        now: Instant,
-        probe: &Probe,
-        door: Option<DoorId>,
-        reason: &'static str,
-        user: UserId,
-    ) {
-        self.recents.note(Recent { user: Some(user), ..noted(now, probe, (door, 0, reason)) });
+    fn note_user(&mut self, now: Instant, probe: &Probe, door: DoorId, reason: &'static str, user: UserId) {
+        self.recents.note(Recent { user: Some(user), ..noted(now, probe, (Some(door), 0, reason)) });
     }
 }
 

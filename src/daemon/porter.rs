@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use log::{debug, error, info, warn};
 
-use super::gate::{Entry, Gate};
+use super::gate::{Entry, Gate, Refused};
 use super::one_time::{self, Line};
 use super::slots::Slots;
 use super::users::Users;
@@ -22,7 +22,7 @@ use crate::core::limit::Limit;
 use crate::core::packet::{self, Probe};
 use crate::core::recent::{Recent, Recents};
 use crate::core::time::Instant;
-use crate::core::user::MAX_USERS;
+use crate::linux::clock;
 
 /// Log lines about knocks a second, and at once. Strangers cause these, so a flood must not fill the log;
 /// a person's own three knocks always fit.
@@ -51,8 +51,6 @@ pub struct Porter<'t> {
     pub counters: Counters,
     /// The last judgements.
     pub recents: Recents,
-    /// When each user last proved who he is.
-    pub seen: [Option<Instant>; MAX_USERS],
     /// When it was last said that the time is not known.
     pub(super) complained: Option<Instant>,
     pub(super) knock_lines: Limit,
@@ -76,7 +74,6 @@ impl<'t> Porter<'t> {
             is_used_up: false,
             counters: Counters::new(),
             recents: Recents::new(),
-            seen: [None; MAX_USERS],
             complained: None,
             knock_lines: Limit::new(KNOCK_LINES.0, KNOCK_LINES.1),
             open_lines: Limit::new(KNOCK_LINES.0, KNOCK_LINES.1),
@@ -91,7 +88,9 @@ impl<'t> Porter<'t> {
             Err(reason) => return self.counters.count(Counter::Malformed(reason)),
         };
         match self.engine.proof(&probe) {
-            Some(Proof::Packet) => return self.on_datagram(server, now, &probe, packet::udp_payload(bytes)),
+            Some(Proof::Packet) if self.on_datagram(server, now, &probe, packet::udp_payload(bytes)) => {
+                return;
+            }
             Some(Proof::Changing) if self.on_changing(server, now, &probe) => return,
             _ => {}
         }
@@ -106,14 +105,16 @@ impl<'t> Porter<'t> {
     /// A door was knocked at in full.
     fn open(&mut self, server: &mut Server, now: Instant, id: DoorId, probe: &Probe) {
         let Some(door) = self.slots.get(id).cloned() else { return };
-        if door.one_time.is_some() && !self.use_up(id) {
+        let address = probe.source;
+        let allowed = allows(&door, address);
+        if allowed.is_ok() && door.one_time.is_some() && !self.use_up(id) {
             return;
         }
-        let address = probe.source;
-        if !door.closes.is_empty() {
-            return self.close(server, now, &door, address);
-        }
-        let entry = self.gate.open(now, &mut self.counters, (id, &door), address, door.open_time);
+        let entry = match allowed {
+            Ok(()) if !door.closes.is_empty() => return self.close(server, now, &door, address),
+            Ok(()) => self.gate.open(now, &mut self.counters, (id, &door), address, door.open_time),
+            Err(refused) => Err(refused),
+        };
         let seconds = door.open_time.map(|time| time.as_secs());
         self.gate.set_user(id, address, None);
         let (event, reason) = match entry {
@@ -128,7 +129,7 @@ impl<'t> Porter<'t> {
                 if log_allowed(&mut self.refusal_lines, &mut self.counters, now) {
                     warn!("{address}: {}: not opened: {refused}", door.name);
                 }
-                ("refuse", "limit")
+                ("refuse", refused.reason())
             }
         };
         tell_event(server, now, (event, reason), (&door.name, address), seconds, None);
@@ -307,6 +308,17 @@ pub(super) fn noted(
 ) -> Recent {
     let port = Some((probe.transport.port(), probe.transport.protocol()));
     Recent { source: probe.source, door, user: None, port, stage, reason, times: 1, at: now }
+}
+
+/// Whether a door is for who has knocked, and for now.
+pub(super) fn allows(door: &Door, address: IpAddr) -> Result<(), Refused> {
+    if !door.src.is_empty() && !door.src.iter().any(|network| network.contains(address)) {
+        return Err(Refused::Address);
+    }
+    match door.hours {
+        Some(hours) if !hours.allow(clock::local_time()) => Err(Refused::Hours),
+        _ => Ok(()),
+    }
 }
 
 /// Whether one more line about strangers may be logged; one that may not is counted.

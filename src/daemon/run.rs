@@ -29,6 +29,7 @@ use crate::core::engine::{Engine, Listening, Tables};
 use crate::core::grants::Grant;
 use crate::core::ports::Ports;
 use crate::core::time::Instant;
+use crate::core::user::{MAX_USERS, UserId};
 use crate::linux::clock::now;
 use crate::linux::filter::{self, Family};
 use crate::linux::links::{Links, own_addresses};
@@ -315,14 +316,13 @@ impl Daemon<'_> {
     /// Gives the core the users of the configuration, once it has the doors. What is shut to those who may not
     /// any more is handed out.
     fn set_users(&mut self, now: Instant, mut each: impl FnMut(&Users, &Door, &Grant)) {
-        let Porter { engine, slots, auth, users, gate, counters, recents, seen, .. } = &mut self.porter;
+        let Porter { engine, slots, auth, users, gate, counters, recents, .. } = &mut self.porter;
         let new = users.with(&self.config);
         gate.change_users(now, counters, slots, (users, &new), |door, grant| each(users, door, grant));
         auth.set_users(auth_rules(&self.config), &new.for_core(slots));
-        for (id, old) in users.iter() {
-            if new.name(id) != Some(&old.name) {
-                recents.forget_user(id);
-                seen[id.index()] = None;
+        for slot in (0..).map(UserId).take(MAX_USERS) {
+            if users.name(slot).is_some() && users.name(slot) != new.name(slot) {
+                recents.forget_user(slot);
             }
         }
         *users = new;

@@ -79,6 +79,16 @@ impl Daemon<'_> {
         }
         let connections = self.porter.gate.connections(&self.porter.slots).unwrap_or_default();
         let mut connections = connections.into_iter();
+        for (user, seen) in self.porter.users.iter() {
+            client.send(
+                "user",
+                &message::User {
+                    name: &user.name,
+                    doors: user.doors.len(),
+                    seen_seconds_ago: seen.map(|seen| now.since(seen).as_secs()),
+                },
+            )?;
+        }
         for grant in self.porter.gate.grants().iter() {
             let connections = connections.next();
             let Some(door) = self.porter.slots.get(grant.door) else { continue };
@@ -96,10 +106,6 @@ impl Daemon<'_> {
                     in_firewall: grant.in_firewall,
                 },
             )?;
-        }
-        for (id, user) in self.porter.users.iter() {
-            let seen = self.porter.seen[id.index()].map(|seen| now.since(seen).as_secs());
-            client.send("user", &message::User { name: &user.name, seen_seconds_ago: seen })?;
         }
         self.recents(now, client)?;
         for (name, value) in self.porter.counters.iter() {

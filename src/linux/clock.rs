@@ -5,6 +5,7 @@ use std::mem::MaybeUninit;
 
 use nix::time::{ClockId, clock_gettime};
 
+use crate::core::hours::WallTime;
 use crate::core::time::Instant;
 
 /// Now, on `CLOCK_MONOTONIC`, which nobody can set.
@@ -29,22 +30,13 @@ pub fn uptime_s() -> u64 {
     u64::try_from(time.tv_sec()).unwrap_or(0)
 }
 
-/// Whether there is reason to believe the wall clock: the kernel says that it is synchronised (adjtimex(2),
-/// which NTP daemons tell it), or set it from a clock chip when it started.
-pub fn is_wall_clock_set() -> bool {
-    is_synchronised() || has_clock_chip()
+/// Whether the kernel says that the wall clock is synchronised: NTP daemons tell it (adjtimex(2)).
+pub fn is_synchronised() -> bool {
+    wall_clock() == WallClock::Synchronised
 }
 
-fn is_synchronised() -> bool {
-    let mut state = MaybeUninit::<libc::timex>::zeroed();
-    // SAFETY: the pointer is to a live value, all zero of which asks for nothing to be changed.
-    let answer = unsafe { libc::adjtimex(state.as_mut_ptr()) };
-    // SAFETY: all zero is a value of this plain C structure, whatever the call has written.
-    let state = unsafe { state.assume_init() };
-    answer >= 0 && state.status & libc::STA_UNSYNC == 0
-}
-
-fn has_clock_chip() -> bool {
+/// Whether the kernel set the wall clock from a clock chip when it started.
+pub fn has_clock_chip() -> bool {
     let chips = std::fs::read_dir("/sys/class/rtc").into_iter().flatten().flatten();
     chips.into_iter().any(|chip| {
         std::fs::read_to_string(chip.path().join("hctosys")).is_ok_and(|text| text.trim_end() == "1")
@@ -53,15 +45,7 @@ fn has_clock_chip() -> bool {
 
 /// Local date and time as knockd writes them into its log file: `2026-11-22 12:34`.
 pub fn local_minute() -> String {
-    // SAFETY: `time` takes a null pointer for "only return it".
-    let seconds = unsafe { libc::time(std::ptr::null_mut()) };
-    let mut fields = MaybeUninit::<libc::tm>::zeroed();
-    // SAFETY: both pointers are to live values. All zero is a value of `tm`, so it is one even if the call
-    // fails and writes nothing.
-    let fields = unsafe {
-        libc::localtime_r(&raw const seconds, fields.as_mut_ptr());
-        fields.assume_init()
-    };
+    let fields = local();
     format!(
         "{:04}-{:02}-{:02} {:02}:{:02}",
         fields.tm_year + 1900,
@@ -72,6 +56,70 @@ pub fn local_minute() -> String {
     )
 }
 
+/// Local weekday and time of day.
+pub fn local_time() -> WallTime {
+    let fields = local();
+    let [weekday, hour, minute, second] = [fields.tm_wday, fields.tm_hour, fields.tm_min, fields.tm_sec]
+        .map(|field| u32::try_from(field).expect("localtime_r's fields are not negative"));
+    // A leap second belongs to the minute before it.
+    let second = (hour * 60 + minute) * 60 + second.min(59);
+    WallTime { weekday: u8::try_from(weekday).expect("0 to 6"), second }
+}
+
+fn local() -> libc::tm {
+    // SAFETY: `time` takes a null pointer for "only return it".
+    let seconds = unsafe { libc::time(std::ptr::null_mut()) };
+    let mut fields = MaybeUninit::<libc::tm>::zeroed();
+    // SAFETY: both pointers are to live values. All zero is a value of `tm`, so it is one even if the call
+    // fails and writes nothing.
+    unsafe {
+        libc::localtime_r(&raw const seconds, fields.as_mut_ptr());
+        fields.assume_init()
+    }
+}
+
+/// The start of 2026 in Unix time: this program is not older.
+const BEFORE_THIS_PROGRAM: libc::time_t = 1_767_225_600;
+
+/// What is known of the clock on the wall.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WallClock {
+    /// It shows a time before this program was made: nobody has set it since the router started.
+    Unset,
+    /// It was not compared with another clock, or not lately (`STA_UNSYNC`, adjtimex(2)).
+    Unsynchronised,
+    /// It follows another clock, by NTP.
+    Synchronised,
+}
+
+impl WallClock {
+    /// Its name in `status`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unset => "unset",
+            Self::Unsynchronised => "unsynchronised",
+            Self::Synchronised => "synchronised",
+        }
+    }
+}
+
+/// Whether the clock on the wall can be trusted.
+pub fn wall_clock() -> WallClock {
+    // SAFETY: `time` takes a null pointer for "only return it".
+    let seconds = unsafe { libc::time(std::ptr::null_mut()) };
+    let mut state = MaybeUninit::<libc::timex>::zeroed();
+    // SAFETY: the pointer is to a live value, and all zero is a value of `timex`: with `modes` 0 the call only
+    // reads the clock's state.
+    let (known, state) = unsafe { (libc::adjtimex(state.as_mut_ptr()) >= 0, state.assume_init()) };
+    if seconds < BEFORE_THIS_PROGRAM {
+        WallClock::Unset
+    } else if known && state.status & libc::STA_UNSYNC == 0 {
+        WallClock::Synchronised
+    } else {
+        WallClock::Unsynchronised
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,6 +128,11 @@ mod tests {
     fn the_clock_goes_forward() {
         let before = now();
         assert!(now() >= before && before > Instant::default());
+    }
+
+    #[test]
+    fn the_wall_clock_is_set_where_tests_run() {
+        assert_ne!(wall_clock(), WallClock::Unset);
     }
 
     #[test]
