@@ -29,6 +29,7 @@ use crate::core::engine::{Engine, Listening, Tables};
 use crate::core::grants::Grant;
 use crate::core::ports::Ports;
 use crate::core::time::Instant;
+use crate::core::user::{MAX_USERS, UserId};
 use crate::linux::clock::now;
 use crate::linux::filter::{self, Family};
 use crate::linux::links::{Links, own_addresses};
@@ -318,10 +319,15 @@ impl Daemon<'_> {
     // Never part of `run`, whose frame stays: users are large, and pass over the stack on their way.
     #[inline(never)]
     fn set_users(&mut self, now: Instant, mut each: impl FnMut(&Users, &Door, &Grant)) {
-        let Porter { engine, slots, auth, users, gate, counters, .. } = &mut self.porter;
+        let Porter { engine, slots, auth, users, gate, counters, recents, .. } = &mut self.porter;
         let new = users.with(&self.config);
         gate.change_users(now, counters, slots, (users, &new), |door, grant| each(users, door, grant));
         auth.set_users(auth_rules(&self.config), &new.for_core(slots));
+        for slot in (0..).map(UserId).take(MAX_USERS) {
+            if users.name(slot).is_some() && users.name(slot) != new.name(slot) {
+                recents.forget_user(slot);
+            }
+        }
         *users = new;
         let config::Auth { spa_port, totp_ports, .. } = self.config.globals.auth;
         let packets = auth.users().any(|(_, user)| user.sends_packets()).then_some(spa_port);
