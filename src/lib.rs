@@ -13,6 +13,8 @@
 //! configurations), [`control`] (the Unix socket), [`log`] and the knocking side, [`client`].
 
 pub mod client;
+pub mod profile;
+pub mod protocol;
 
 #[cfg(target_os = "linux")]
 pub mod cli;

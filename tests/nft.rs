@@ -557,6 +557,7 @@ fn config() -> Config {
         dest_ip: vec![ip("192.168.1.10"), ip("2001:db8:1::10")],
     };
     Config {
+        users: Vec::new(),
         globals: Globals { backend: Backend::Nft, ..Globals::default() },
         doors: vec![
             door("ssh", &[Protocol::Tcp], &[(22, 22)], None),

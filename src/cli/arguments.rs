@@ -17,6 +17,7 @@ pub(super) struct Arguments {
     pub(super) socket: Option<PathBuf>,
     pub(super) table: Option<String>,
     pub(super) zone: Option<String>,
+    pub(super) host: Option<String>,
     pub(super) device_file: Option<PathBuf>,
     pub(super) json: bool,
     pub(super) fw4: bool,
@@ -59,6 +60,7 @@ impl Arguments {
                 "--device" => parsed.devices.push(value),
                 "--device-file" => parsed.device_file = Some(value.into()),
                 "--socket" => parsed.socket = Some(value.into()),
+                "--host" => parsed.host = Some(value),
                 "--table" => parsed.table = Some(value),
                 _ => parsed.zone = Some(value),
             }

@@ -3,6 +3,7 @@
 mod arguments;
 mod control;
 mod import;
+mod invite;
 mod rpcd;
 mod ruleset;
 
@@ -11,6 +12,7 @@ use std::process::ExitCode;
 
 use arguments::Arguments;
 
+use crate::config;
 use crate::daemon::run::{self, Options};
 
 const USAGE: &str = "\
@@ -25,6 +27,9 @@ usage:
   ketukd ruleset --fw4 [--config FILE] [--zone ZONE]
                                   the same as objects for fw4, one option a line
   ketukd import FILE              knockd.conf as UCI, on standard output
+  ketukd invite USER [--host HOST] [--config FILE]
+                                  a user's profile for 'ketuk add', and as a QR code
+  ketukd keygen                   a new key and a new secret for a user
   ketukd status [--json]          doors, who is in, counters
   ketukd open DOOR ADDRESS [SECONDS]
                                   open a door by hand; 0 seconds: until it is closed
@@ -84,6 +89,8 @@ fn command(mut arguments: impl Iterator<Item = String>) -> Outcome {
         "check" => check(&parse(&["--config"], 0..=0)?),
         "ruleset" => ruleset::print(&parse(&["--config", "--table", "--zone", "--fw4"], 0..=0)?),
         "import" => import::print(&parse(&[], 1..=1)?),
+        "invite" => invite::invite(&parse(&["--config", "--host"], 1..=1)?),
+        "keygen" => parse(&[], 0..=0).and_then(|_| invite::keygen()),
         "status" => control::status(&parse(&["--socket", "--json"], 0..=0)?),
         "open" => control::open(&parse(&["--socket"], 2..=3)?),
         "close" => control::close(&parse(&["--socket"], 1..=2)?),
@@ -113,7 +120,15 @@ fn check(arguments: &Arguments) -> Outcome {
     let config = arguments.config()?;
     let enabled = config.doors.iter().filter(|door| door.enabled).count();
     let (doors, off) = (config.doors.len(), config.doors.len() - enabled);
-    print(&format!("{}: fine: {doors} doors, {off} of them disabled\n", arguments.config_path().display()))
+    let path = arguments.config_path();
+    let users = match config.users.len() {
+        0 => String::new(),
+        users => format!(", {users} users"),
+    };
+    for warning in config::warnings(path, &config) {
+        print(&format!("warning: {warning}\n"))?;
+    }
+    print(&format!("{}: fine: {doors} doors, {off} of them disabled{users}\n", path.display()))
 }
 
 /// Prints to standard output; a closed pipe is not an error worth a word.

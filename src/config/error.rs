@@ -3,6 +3,7 @@
 use std::{error, fmt, io};
 
 use super::MAX_FILE;
+use super::secret;
 use super::uci::{Refusal, Span};
 
 /// Longest piece of a line that is shown, in characters: an error goes to syslog too.
@@ -122,20 +123,28 @@ impl Fault {
         let line_end =
             text[start..].iter().position(|&byte| byte == b'\n').map_or(text.len(), |at| start + at);
         let end = self.span.end.clamp(start, line_end);
+        let column = printable(&text[line_start..start]).chars().count() + 1;
 
-        let before = printable(&text[line_start..start]);
-        let under = printable(&text[start..end]);
-        let after = printable(&text[end..line_end]);
-        let column = before.chars().count() + 1;
+        // Of a secret nothing is shown; the caret then stands under what stands for it.
+        let shown_end = line_start + secret::shown(&text[..line_start], &text[line_start..line_end]);
+        let (shown_start, under_end) = (start.min(shown_end), end.min(shown_end));
+        let before = printable(&text[line_start..shown_start]);
+        let mut under = printable(&text[shown_start..under_end]);
+        let mut after = printable(&text[under_end..shown_end]);
+        if shown_end < line_end {
+            let hidden = if start < shown_end { &mut after } else { &mut under };
+            hidden.push_str(secret::HIDDEN);
+        }
+        let caret_column = before.chars().count() + 1;
 
         // Of a long line, the part around the fault.
         let whole = [before, under.clone(), after].concat();
         let skip = match whole.chars().count() {
             0..=MAX_SHOWN => 0,
-            _ => (column - 1).saturating_sub(MAX_SHOWN / 2),
+            _ => (caret_column - 1).saturating_sub(MAX_SHOWN / 2),
         };
         let source = whole.chars().skip(skip).take(MAX_SHOWN).collect();
-        let before = column - 1 - skip;
+        let before = caret_column - 1 - skip;
         let under = under.chars().count().clamp(1, MAX_SHOWN - before);
 
         Error::Wrong(Box::new(Diagnostic {

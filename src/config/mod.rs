@@ -4,10 +4,13 @@
 
 mod error;
 mod load;
+mod secret;
 pub mod uci;
+mod user;
 
 pub use error::{Diagnostic, Error};
 pub use load::{load, parse};
+pub use user::{Auth, User, warnings};
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -46,6 +49,8 @@ pub struct Config {
     pub globals: Globals,
     /// `config door`, in the file's order, disabled ones too. At most [`door::MAX_DOORS`].
     pub doors: Vec<Door>,
+    /// `config user`, in the file's order, disabled ones too. At most [`crate::core::user::MAX_USERS`].
+    pub users: Vec<User>,
 }
 
 /// `config globals 'globals'`.
@@ -68,6 +73,8 @@ pub struct Globals {
     /// `list trap_except`, of the globals and of every door: ports that are never traps. Each once,
     /// at most [`MAX_TRAP_EXCEPT`].
     pub trap_except: Vec<Step>,
+    /// What is the same for all users.
+    pub auth: Auth,
 }
 
 /// How doors are opened.
@@ -163,6 +170,8 @@ pub struct Door {
     pub opening: Option<Opening>,
     /// How long it stays open; `None` (`open_time '0'`) is until it is shut.
     pub open_time: Option<Duration>,
+    /// `one_time_sequences`: a file of sequences, each of which opens the door once. Absolute.
+    pub one_time: Option<PathBuf>,
     /// Longest time that may be asked for; `None` is no bound. Never less than `open_time`.
     pub max_time: Option<Duration>,
     /// `close`: when it shuts.
@@ -187,12 +196,18 @@ impl Door {
             closes: Vec::new(),
             opening: None,
             open_time: Some(OPEN_TIME),
+            one_time: None,
             max_time: Some(OPEN_TIME),
             close: Close::Timeout,
             kill: false,
             commands: Commands::default(),
             on_stop: OnStop::Shut,
         }
+    }
+
+    /// Whether somebody without a secret can open it.
+    pub fn has_sequence(&self) -> bool {
+        !self.knock.sequence.is_empty() || self.one_time.is_some()
     }
 }
 

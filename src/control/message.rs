@@ -107,6 +107,9 @@ pub struct Grant<'a> {
     pub door: &'a str,
     /// For whom.
     pub address: &'a str,
+    /// Who opened it last, if he proved who he is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<&'a str>,
     /// Seconds left, rounded up; none: until it is shut, or until its last connection ends.
     pub seconds_left: Option<u64>,
     /// Whether it is over, and only its connections hold it open.
@@ -162,6 +165,9 @@ pub struct Knock<'a> {
     pub steps: u8,
     /// Why: the name of the counter that counted it.
     pub judged: &'a str,
+    /// Who knocked, if he proved who he is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<&'a str>,
 }
 
 /// `event`: a door opened or shut.
@@ -177,6 +183,9 @@ pub struct Event<'a> {
     pub seconds: Option<u64>,
     /// Why.
     pub reason: &'a str,
+    /// Whose knock it was, if he proved who he is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<&'a str>,
 }
 
 /// `error`: the request was refused.

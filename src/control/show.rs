@@ -46,6 +46,7 @@ struct Fields<'a> {
     event: &'a str,
     seconds: Option<u64>,
     reason: &'a str,
+    user: Option<&'a str>,
 }
 
 fn fields(json: &str) -> Fields<'_> {
@@ -128,7 +129,7 @@ impl Status {
                 (None, true) => "held by its connections".to_owned(),
             };
             let door = grant.door.unwrap_or_default();
-            write!(out, "open {door} for {}: {left}", grant.address)?;
+            write!(out, "open {door} for {}{}: {left}", grant.address, by(grant.user))?;
             match grant.sessions {
                 None | Some(0) => {}
                 Some(1) => out.write_str(", 1 connection")?,
@@ -149,16 +150,22 @@ impl Status {
     }
 }
 
+/// Whose it is, if that is known.
+fn by(user: Option<&str>) -> String {
+    user.map(|user| format!(", user {user}")).unwrap_or_default()
+}
+
 /// A line of `ketukd watch`, for people.
 ///
 /// # Errors
 /// Only `out`'s own.
 pub fn watch(out: &mut impl Write, kind: &str, json: &str) -> fmt::Result {
-    let Fields { address, door, port, stage, steps, judged, event, seconds, reason, .. } = fields(json);
+    let Fields { address, door, port, stage, steps, judged, event, seconds, reason, user, .. } = fields(json);
+    let by = by(user);
     let port = port.unwrap_or_default();
     match (kind, door) {
-        ("knock", Some(door)) => write!(out, "{address} {port} {door} {stage}/{steps} {judged}"),
-        ("knock", None) => write!(out, "{address} {port} - {judged}"),
+        ("knock", Some(door)) => write!(out, "{address} {port} {door} {stage}/{steps} {judged}{by}"),
+        ("knock", None) => write!(out, "{address} {port} - {judged}{by}"),
         ("event", Some(door)) => {
             write!(out, "{address} {event} {door}")?;
             match seconds {
@@ -166,7 +173,7 @@ pub fn watch(out: &mut impl Write, kind: &str, json: &str) -> fmt::Result {
                 Some(seconds) => write!(out, " {seconds} s")?,
                 None => out.write_str(" until it is shut")?,
             }
-            write!(out, " ({reason})")
+            write!(out, " ({reason}){by}")
         }
         _ => write!(out, "{kind} {json}"),
     }
@@ -252,8 +259,8 @@ mod tests {
         assert!(value.starts_with(r#"{"kind":"knock","address":"#), "{value}");
         let (text, _) = line(
             "event",
-            r#"{"event":"open","door":"ssh","address":"192.0.2.1","seconds":30,"reason":"knock"}"#,
+            r#"{"event":"open","door":"ssh","address":"192.0.2.1","seconds":30,"reason":"knock","user":"eve"}"#,
         );
-        assert_eq!(text, "192.0.2.1 open ssh 30 s (knock)");
+        assert_eq!(text, "192.0.2.1 open ssh 30 s (knock), user eve");
     }
 }

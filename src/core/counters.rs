@@ -1,14 +1,17 @@
 //! How often each thing happened: the only trace that most packets leave.
 
+use super::auth::Refusal;
 use super::packet::Malformed;
 
-/// What is counted. Each packet that reaches the daemon is counted in exactly one of the first two groups.
+/// What is counted. Each packet that reaches the daemon is counted in exactly one of the first three groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Counter {
     /// No probe, and why.
     Malformed(Malformed),
     /// A probe, and what came of it; the door that went furthest decides.
     Judged(Judged),
+    /// A knock that should prove who sent it, and why it opened nothing.
+    Refused(Refusal),
     /// What happened outside the matching.
     Event(Event),
 }
@@ -24,6 +27,8 @@ pub enum Judged {
     Retransmission,
     /// It repeated the step just taken.
     Repeat,
+    /// It was a knock in the range of changing sequences.
+    Changing,
     /// It was another of the door's steps.
     WrongStep,
     /// It was a trap.
@@ -75,11 +80,12 @@ impl Event {
     }
 }
 
-const JUDGED: [(Judged, &str); 10] = [
+const JUDGED: [(Judged, &str); 11] = [
     (Judged::Opened, "opened"),
     (Judged::Advanced, "advanced"),
     (Judged::Retransmission, "retransmission"),
     (Judged::Repeat, "repeat"),
+    (Judged::Changing, "changing"),
     (Judged::WrongStep, "wrong_step"),
     (Judged::Trap, "trap"),
     (Judged::NotBegun, "not_begun"),
@@ -105,13 +111,19 @@ const EVENTS: [(Event, &str); 9] = [
 pub struct Counters {
     malformed: [u64; Malformed::ALL.len()],
     judged: [u64; JUDGED.len()],
+    refused: [u64; Refusal::ALL.len()],
     events: [u64; EVENTS.len()],
 }
 
 impl Counters {
     /// All zero.
     pub const fn new() -> Self {
-        Self { malformed: [0; Malformed::ALL.len()], judged: [0; JUDGED.len()], events: [0; EVENTS.len()] }
+        Self {
+            malformed: [0; Malformed::ALL.len()],
+            judged: [0; JUDGED.len()],
+            refused: [0; Refusal::ALL.len()],
+            events: [0; EVENTS.len()],
+        }
     }
 
     /// Counts one more.
@@ -124,6 +136,7 @@ impl Counters {
         let count = match counter {
             Counter::Malformed(reason) => &mut self.malformed[reason as usize],
             Counter::Judged(judged) => &mut self.judged[judged as usize],
+            Counter::Refused(refusal) => &mut self.refused[refusal as usize],
             Counter::Event(event) => &mut self.events[event as usize],
         };
         *count = count.saturating_add(more);
@@ -134,7 +147,8 @@ impl Counters {
         let malformed = Malformed::ALL.iter().map(|reason| (reason.name(), self.malformed[*reason as usize]));
         let judged = JUDGED.iter().map(|(judged, name)| (*name, self.judged[*judged as usize]));
         let events = EVENTS.iter().map(|(event, name)| (*name, self.events[*event as usize]));
-        judged.chain(malformed).chain(events)
+        let refused = Refusal::ALL.iter().map(|refusal| (refusal.name(), self.refused[*refusal as usize]));
+        judged.chain(refused).chain(malformed).chain(events)
     }
 }
 
@@ -153,6 +167,7 @@ mod tests {
         let all = Malformed::ALL
             .map(Counter::Malformed)
             .into_iter()
+            .chain(Refusal::ALL.map(Counter::Refused))
             .chain(JUDGED.map(|(judged, _)| Counter::Judged(judged)))
             .chain(EVENTS.map(|(event, _)| Counter::Event(event)));
         let mut names = std::collections::BTreeSet::new();

@@ -11,13 +11,15 @@
 
 use core::hash::BuildHasher;
 use core::net::IpAddr;
+use core::num::NonZeroU16;
 
 use super::attempt::{Attempt, Deadline, Mark};
 use super::attempts::{Attempts, TimedOut};
+use super::changing;
 use super::counters::Judged;
 use super::door::{Door, DoorId, MAX_DOORS};
 use super::packet::{Probe, Transport};
-use super::ports::{DoorSet, NeverTrap, PortMap, TooManyPorts};
+use super::ports::{DoorSet, NeverTrap, PortMap, Ports, TooManyPorts};
 use super::time::Instant;
 
 /// Most addresses of the router that knocks may be sent to; more are not listened at.
@@ -32,6 +34,25 @@ pub struct Tables {
     doors: heapless::Vec<Option<Door>, MAX_DOORS>,
     /// The router's own addresses, sorted.
     addresses: heapless::Vec<IpAddr, MAX_ADDRESSES>,
+    listening: Listening,
+}
+
+/// Where knocks that prove who sent them are listened for: at the router's own addresses, and these ports.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Listening {
+    /// UDP port of packets.
+    pub packets: Option<NonZeroU16>,
+    /// TCP ports of changing sequences.
+    pub changing: Option<Ports>,
+}
+
+/// How a probe could prove who sent it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// By what it carries.
+    Packet,
+    /// By being one of a changing sequence.
+    Changing,
 }
 
 impl Tables {
@@ -42,6 +63,7 @@ impl Tables {
             ports: PortMap::new(),
             doors: heapless::Vec::new(),
             addresses: heapless::Vec::new(),
+            listening: Listening { packets: None, changing: None },
         }
     }
 }
@@ -141,9 +163,38 @@ impl<'t, S: BuildHasher> Engine<'t, S> {
         &self.tables.ports
     }
 
+    /// Sets where knocks that prove who sent them are listened for.
+    pub fn set_listening(&mut self, listening: Listening) {
+        self.tables.listening = listening;
+    }
+
+    /// Where they are listened for.
+    pub fn listening(&self) -> Listening {
+        self.tables.listening
+    }
+
+    /// How this probe could prove who sent it, if it could.
+    pub fn proof(&self, probe: &Probe) -> Option<Proof> {
+        self.tables.addresses.binary_search(&probe.destination).ok()?;
+        let Listening { packets, changing } = self.tables.listening;
+        match probe.transport {
+            Transport::Udp { port, .. } => {
+                packets.filter(|packets| packets.get() == port).map(|_| Proof::Packet)
+            }
+            Transport::Tcp { port, flags, .. } => changing
+                .filter(|ports| changing::FLAGS.matches(flags) && (ports.first..=ports.last).contains(&port))
+                .map(|_| Proof::Changing),
+        }
+    }
+
+    /// Whether this probe is a step or a trap of some door's own sequence.
+    pub fn is_step(&self, probe: &Probe) -> bool {
+        self.concerned(probe).is_ok()
+    }
+
     /// Whether this probe could change anything, whoever sent it. The kernel filter lets exactly these through.
     pub fn matters(&self, probe: &Probe) -> bool {
-        self.concerned(probe).is_ok()
+        self.is_step(probe) || self.proof(probe).is_some()
     }
 
     /// Judges a probe at every door that it concerns.

@@ -9,6 +9,7 @@ use super::chains::Chains;
 use super::door::DoorId;
 use super::session::Session;
 use super::time::Instant;
+use super::user::UserId;
 
 /// Most grants at one time. Only a complete knock makes one; a household has a handful, and each may
 /// have a stop command to run.
@@ -29,6 +30,8 @@ pub struct Grant {
     pub until: Option<Instant>,
     /// When it was opened or last renewed.
     pub renewed: Instant,
+    /// Who opened it last, if he proved who he is.
+    pub user: Option<UserId>,
     /// What is known of the connections through it, for a door that shuts with the last of them.
     pub session: Option<Session>,
     /// Whether the firewall has it. Not so while its set is missing.
@@ -113,7 +116,7 @@ impl Grants {
         let at = self.grants.len();
         if self
             .grants
-            .push(Grant { door, address, until, renewed: now, session: None, in_firewall: false })
+            .push(Grant { door, address, until, renewed: now, user: None, session: None, in_firewall: false })
             .is_err()
         {
             return Opened::Full;

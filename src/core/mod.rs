@@ -4,7 +4,8 @@
 //! argument and a decision is a value of fixed size. That is what lets the same code run in the
 //! daemon, under a fuzzer, and in a test that plays a day of traffic in a second.
 //!
-//! Read in the packet's order: [`packet`], [`engine`] (with [`ports`], [`attempts`]), [`grants`].
+//! Read in the packet's order: [`packet`], [`engine`] (with [`ports`], [`attempts`]) or, for knocks that prove
+//! who sent them, [`auth`] (with [`tags`], [`changing`], [`replay`]), [`grants`].
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(test),
@@ -13,10 +14,13 @@
 
 pub mod attempt;
 pub mod attempts;
+pub mod auth;
 pub mod chains;
+pub mod changing;
 pub mod counters;
 pub mod door;
 pub mod engine;
+pub mod failures;
 pub mod flow;
 pub mod grants;
 pub mod hours;
@@ -26,8 +30,11 @@ pub mod network;
 pub mod packet;
 pub mod ports;
 pub mod recent;
+pub mod replay;
 pub mod sequence;
 pub mod session;
+pub mod tags;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod time;
+pub mod user;

@@ -13,6 +13,9 @@ use super::sequence::Protocol;
 /// header needs 80; the rest is room for IPv6 extension headers.
 pub const MAX_HEADERS: usize = 256;
 
+/// Longest packet that is read whole, in bytes: Ethernet's MTU. What is longer comes in fragments.
+pub const MAX_PACKET: usize = 1500;
+
 /// Most IPv6 extension headers before the transport header. The kernel filter has no loops, so the
 /// chain is unrolled there and must end; RFC 8200 gives each of its five kinds at most once, but for
 /// destination options, which may come twice.
@@ -127,6 +130,31 @@ impl fmt::Display for Malformed {
 /// # Errors
 /// The reason why the packet cannot be a knock.
 pub fn parse(bytes: &[u8]) -> Result<Probe, Malformed> {
+    let Headers { source, destination, protocol, packet, at } = headers(bytes)?;
+    Ok(Probe { source, destination, transport: transport(protocol, packet, at)? })
+}
+
+/// What a datagram carries that [`parse`] has read; empty if it is none, or was cut short.
+pub fn udp_payload(bytes: &[u8]) -> &[u8] {
+    headers(bytes).map_or(&[], |Headers { protocol, packet, at, .. }| {
+        let datagram = packet.get(at..).filter(|_| protocol == 17).unwrap_or(&[]);
+        let len = datagram.get(4..6).map_or(0, |_| usize::from(be16(datagram, 4)));
+        datagram.get(UDP_HEADER..len).unwrap_or(&[])
+    })
+}
+
+/// What the IP headers say.
+struct Headers<'b> {
+    source: IpAddr,
+    destination: IpAddr,
+    protocol: u8,
+    /// The packet without padding.
+    packet: &'b [u8],
+    /// Where in it the transport header begins.
+    at: usize,
+}
+
+fn headers(bytes: &[u8]) -> Result<Headers<'_>, Malformed> {
     match bytes.first().map(|first| first >> 4) {
         Some(4) => parse_v4(bytes),
         Some(6) => parse_v6(bytes),
@@ -136,7 +164,7 @@ pub fn parse(bytes: &[u8]) -> Result<Probe, Malformed> {
 }
 
 /// IPv4, RFC 791.
-fn parse_v4(bytes: &[u8]) -> Result<Probe, Malformed> {
+fn parse_v4(bytes: &[u8]) -> Result<Headers<'_>, Malformed> {
     let header = bytes.get(..IPV4_HEADER).ok_or(Malformed::Truncated)?;
     let header_len = usize::from(header[0] & 0x0f) * 4;
     if header_len < IPV4_HEADER {
@@ -146,16 +174,17 @@ fn parse_v4(bytes: &[u8]) -> Result<Probe, Malformed> {
     if be16(header, 6) & 0x3fff != 0 {
         return Err(Malformed::Fragment);
     }
-    let packet = clip(bytes, usize::from(be16(header, 2)));
-    Ok(Probe {
+    Ok(Headers {
         source: IpAddr::V4(v4(header, 12)),
         destination: IpAddr::V4(v4(header, 16)),
-        transport: transport(header[9], packet, header_len)?,
+        protocol: header[9],
+        packet: clip(bytes, usize::from(be16(header, 2))),
+        at: header_len,
     })
 }
 
 /// IPv6 and its chain of extension headers, RFC 8200.
-fn parse_v6(bytes: &[u8]) -> Result<Probe, Malformed> {
+fn parse_v6(bytes: &[u8]) -> Result<Headers<'_>, Malformed> {
     const HOP_BY_HOP: u8 = 0;
     const ROUTING: u8 = 43;
     const FRAGMENT: u8 = 44;
@@ -185,10 +214,12 @@ fn parse_v6(bytes: &[u8]) -> Result<Probe, Malformed> {
     }
     match next {
         HOP_BY_HOP | ROUTING | DESTINATION | AUTHENTICATION | FRAGMENT => Err(Malformed::Extensions),
-        _ => Ok(Probe {
+        protocol => Ok(Headers {
             source: IpAddr::V6(v6(header, 8)),
             destination: IpAddr::V6(v6(header, 24)),
-            transport: transport(next, packet, at)?,
+            protocol,
+            packet,
+            at,
         }),
     }
 }

@@ -11,6 +11,7 @@ use super::backend::Backend;
 use super::jobs::{self, Job, JobKind, Jobs};
 use super::sessions::Sessions;
 use super::slots::Slots;
+use super::users::Users;
 use crate::config::{Close, Door, OnStop};
 use crate::core::counters::{Counter, Counters, Event};
 use crate::core::door::DoorId;
@@ -18,6 +19,7 @@ use crate::core::grants::{Grant, Grants, MAX_GRANTS, Opened};
 use crate::core::limit::Limit;
 use crate::core::session::{MARGIN, Session};
 use crate::core::time::Instant;
+use crate::core::user::UserId;
 use crate::firewall::error::NftError;
 use crate::firewall::nft::AddressFamily;
 use crate::firewall::sets::Sets;
@@ -184,6 +186,36 @@ impl Gate {
         }
     }
 
+    /// Remembers who opened a door for `address`, if he proved who he is.
+    pub fn set_user(&mut self, id: DoorId, address: IpAddr, user: Option<UserId>) {
+        if let Some(grant) = self.grants.get_mut(&self.keyed, id, address) {
+            grant.user = user;
+        }
+    }
+
+    /// Puts new users in the place of the old. What a user opened who may not any more is shut,
+    /// and handed out.
+    pub fn change_users(
+        &mut self,
+        now: Instant,
+        counters: &mut Counters,
+        slots: &Slots,
+        (old, new): (&Users, &Users),
+        mut each: impl FnMut(&Door, &Grant),
+    ) {
+        let opened: heapless::Vec<Grant, MAX_GRANTS> =
+            self.grants.iter().filter(|grant| grant.user.is_some()).copied().collect();
+        for grant in opened {
+            let (Some(user), Some(door)) = (grant.user, slots.get(grant.door)) else { continue };
+            if new.still_allow(old, user, &door.name) {
+                let user = old.name(user).and_then(|name| new.find(name));
+                self.set_user(grant.door, grant.address, user);
+            } else {
+                self.shut(now, counters, (grant.door, door), Some(grant.address), |grant| each(door, grant));
+            }
+        }
+    }
+
     /// Shuts a door to `address`, or to everybody, and hands each of them out; to how many.
     pub fn shut(
         &mut self,
@@ -343,14 +375,20 @@ impl Gate {
     }
 
     /// Shuts everything for a clean stop; the commands are still to run.
-    pub fn stop_all(&mut self, now: Instant, counters: &mut Counters, slots: &Slots) {
+    pub fn stop_all(
+        &mut self,
+        now: Instant,
+        counters: &mut Counters,
+        slots: &Slots,
+        mut each: impl FnMut(&Door, &Grant),
+    ) {
         let in_sets = self.backend.sets().is_some();
         for (id, door) in slots.iter() {
             // Only a set has a timer of its own that shuts the door later.
             if door.on_stop == OnStop::Keep && in_sets && door.opening.is_some() {
                 continue;
             }
-            self.shut(now, counters, (id, door), None, |_| {});
+            self.shut(now, counters, (id, door), None, |grant| each(door, grant));
         }
     }
 

@@ -1,12 +1,18 @@
 //! The daemon: start-up as a list, the loop that waits, and the packet's way through it.
 
+pub mod admission;
 pub mod backend;
 pub mod devices;
 pub mod gate;
+pub mod hotplug;
 pub mod jobs;
+pub mod one_time;
 pub mod porter;
 pub mod run;
 mod sessions;
 pub mod slots;
 pub mod status;
 pub mod sweep;
+pub mod users;
+pub mod wall;
+pub mod wanted;

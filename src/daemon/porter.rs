@@ -3,16 +3,21 @@
 use std::hash::RandomState;
 use std::net::IpAddr;
 
-use log::{debug, info, warn};
+use log::{debug, error, info, warn};
 
 use super::gate::{Entry, Gate, Refused};
+use super::hotplug::Hotplug;
+use super::one_time::{self, Line};
 use super::slots::Slots;
+use super::users::Users;
+use super::wall::Wall;
 use crate::config::Door;
 use crate::control::message::{Event, Knock};
 use crate::control::server::Server;
+use crate::core::auth::Auth;
 use crate::core::counters::{self, Counter, Counters, Judged};
 use crate::core::door::DoorId;
-use crate::core::engine::{Engine, Judgement};
+use crate::core::engine::{Engine, Judgement, Proof};
 use crate::core::grants::Grant;
 use crate::core::limit::Limit;
 use crate::core::packet::{self, Probe};
@@ -31,28 +36,49 @@ pub struct Porter<'t> {
     pub engine: Engine<'t, RandomState>,
     /// The doors.
     pub slots: Slots,
+    /// Who proves who he is.
+    pub auth: Auth<'t, RandomState>,
+    /// The users.
+    pub users: Users,
     /// Who is in.
     pub gate: Gate,
+    /// The time of day.
+    pub wall: Wall,
+    /// The sequences for one time whose turn it is.
+    pub one_time: Vec<(DoorId, Line)>,
+    /// A sequence for one time was used: the doors must be set anew.
+    pub is_used_up: bool,
     /// What happened how often.
     pub counters: Counters,
+    /// The scripts that are told of doors that open and shut.
+    pub hotplug: Hotplug,
     /// The last judgements.
     pub recents: Recents,
-    knock_lines: Limit,
+    /// When it was last said that the time is not known.
+    pub(super) complained: Option<Instant>,
+    pub(super) knock_lines: Limit,
     /// Apart, so that no flood of first knocks hides who came in.
-    open_lines: Limit,
+    pub(super) open_lines: Limit,
     /// Apart too: whoever reads that a door opened must be able to read that it did not.
     refusal_lines: Limit,
 }
 
 impl<'t> Porter<'t> {
     /// A porter without doors.
-    pub fn new(engine: Engine<'t, RandomState>, gate: Gate) -> Self {
+    pub fn new(engine: Engine<'t, RandomState>, auth: Auth<'t, RandomState>, gate: Gate, wall: Wall) -> Self {
         Self {
             engine,
             slots: Slots::default(),
+            auth,
+            users: Users::default(),
             gate,
+            wall,
+            one_time: Vec::new(),
+            is_used_up: false,
             counters: Counters::new(),
+            hotplug: Hotplug::default(),
             recents: Recents::new(),
+            complained: None,
             knock_lines: Limit::new(KNOCK_LINES.0, KNOCK_LINES.1),
             open_lines: Limit::new(KNOCK_LINES.0, KNOCK_LINES.1),
             refusal_lines: Limit::new(KNOCK_LINES.0, KNOCK_LINES.1),
@@ -65,6 +91,11 @@ impl<'t> Porter<'t> {
             Ok(probe) => probe,
             Err(reason) => return self.counters.count(Counter::Malformed(reason)),
         };
+        match self.engine.proof(&probe) {
+            Some(Proof::Packet) => return self.on_datagram(server, now, &probe, packet::udp_payload(bytes)),
+            Some(Proof::Changing) if self.on_changing(server, now, &probe) => return,
+            _ => {}
+        }
         let judgement = self.engine.judge(now, &probe);
         self.counters.count(Counter::Judged(judgement.judged));
         self.report(server, now, &probe, &judgement);
@@ -76,6 +107,9 @@ impl<'t> Porter<'t> {
     /// A door was knocked at in full.
     fn open(&mut self, server: &mut Server, now: Instant, id: DoorId, probe: &Probe) {
         let Some(door) = self.slots.get(id).cloned() else { return };
+        if door.one_time.is_some() && !self.use_up(id) {
+            return;
+        }
         let address = probe.source;
         let entry = match allows(&door, address) {
             Ok(()) if !door.closes.is_empty() => return self.close(server, now, &door, address),
@@ -83,6 +117,7 @@ impl<'t> Porter<'t> {
             Err(refused) => Err(refused),
         };
         let seconds = door.open_time.map(|time| time.as_secs());
+        self.gate.set_user(id, address, None);
         let (event, reason) = match entry {
             Ok(Entry::New) => ("open", "knock"),
             Ok(Entry::Renewed) => ("renew", "knock"),
@@ -98,18 +133,49 @@ impl<'t> Porter<'t> {
                 ("refuse", refused.reason())
             }
         };
-        tell_event(server, now, (event, reason), (&door.name, address), seconds);
+        tell_event((server, &mut self.hotplug), now, (event, reason), (&door.name, address), seconds, None);
+    }
+
+    /// Uses up the sequence for one time that was just knocked; whether the door may open.
+    fn use_up(&mut self, id: DoorId) -> bool {
+        let Some(at) = self.one_time.iter().position(|(door, _)| *door == id) else { return false };
+        let (_, line) = self.one_time.swap_remove(at);
+        self.is_used_up = true;
+        line.mark()
+            .map_err(|error| error!("{line}: not marked as used, so the door stays shut: {error}"))
+            .is_ok()
+    }
+
+    /// The doors as the core is to know them, with the sequences for one time whose turn it is.
+    pub fn knocks(&mut self) -> Vec<Option<crate::core::door::Door>> {
+        let mut knocks = self.slots.knocks();
+        self.is_used_up = false;
+        self.one_time.clear();
+        for (id, door) in self.slots.iter() {
+            let (Some(file), Some(Some(knock))) = (&door.one_time, knocks.get_mut(id.index())) else {
+                continue;
+            };
+            match one_time::next_line(file) {
+                Ok(Some(line)) => {
+                    knock.sequence.clone_from(&line.sequence);
+                    self.one_time.push((id, line));
+                }
+                Ok(None) => warn!("{}: {}: no sequence is left", door.name, file.display()),
+                Err(error) => error!("{}: {}: {error}", door.name, file.display()),
+            }
+        }
+        knocks
     }
 
     /// A door was knocked at whose knock shuts others.
-    fn close(&mut self, server: &mut Server, now: Instant, door: &Door, address: IpAddr) {
-        let Self { gate, slots, counters, .. } = self;
+    pub(super) fn close(&mut self, server: &mut Server, now: Instant, door: &Door, address: IpAddr) {
+        let Self { gate, slots, users, counters, hotplug, .. } = self;
         for name in &door.closes {
             // It may be there and not enabled.
             let Some(id) = slots.find(name) else { continue };
             let Some(closed) = slots.get(id) else { continue };
             gate.shut(now, counters, (id, closed), Some(address), |grant| {
-                tell_closed(server, now, closed, grant, "knock");
+                tell_closed((server, hotplug), now, users, closed, grant, "knock");
             });
         }
     }
@@ -156,20 +222,23 @@ impl<'t> Porter<'t> {
             stage,
             steps,
             judged: judged.name(),
+            user: None,
         };
         if judgement.verdicts.is_empty() {
             server.tell(now, "knock", &knock(None, 0, 0, judgement.judged));
         }
         for verdict in &judgement.verdicts {
             let Some(door) = self.slots.get(verdict.door) else { continue };
-            let steps = u8::try_from(door.knock.sequence.len()).expect("at most MAX_STEPS");
+            let one_time = self.one_time.iter().find(|(id, _)| *id == verdict.door);
+            let sequence = one_time.map_or(&door.knock.sequence, |(_, line)| &line.sequence);
+            let steps = u8::try_from(sequence.len()).expect("at most MAX_STEPS");
             server.tell(now, "knock", &knock(Some(&door.name), verdict.stage, steps, verdict.judged));
         }
     }
 
     /// Ends what has run out of time, and runs what is due.
     pub fn expire(&mut self, server: &mut Server, now: Instant) {
-        let Self { engine, gate, slots, counters, recents, knock_lines, .. } = self;
+        let Self { engine, gate, slots, users, counters, recents, knock_lines, hotplug, .. } = self;
         engine.expire(now, |timed_out| {
             counters.count(Counter::Event(counters::Event::TimedOut));
             let Some(door) = slots.get(timed_out.door) else { return };
@@ -187,33 +256,48 @@ impl<'t> Porter<'t> {
                 info!("{source}: {}: sequence timeout (stage {stage})", door.name);
             }
         });
-        gate.expire(now, counters, slots, |door, grant| tell_closed(server, now, door, grant, "timeout"));
+        gate.expire(now, counters, slots, |door, grant| {
+            tell_closed((server, hotplug), now, users, door, grant, "timeout");
+        });
         gate.tend(now, counters, slots);
+        hotplug.tend(now);
     }
 
     /// When [`Self::expire`] must be called next.
     pub fn next_deadline(&self) -> Option<Instant> {
-        [self.engine.next_deadline(), self.gate.next_deadline()].into_iter().flatten().min()
+        let deadlines =
+            [self.engine.next_deadline(), self.gate.next_deadline(), self.hotplug.next_deadline()];
+        deadlines.into_iter().flatten().min()
     }
 }
 
-/// Tells whoever watches that a door opened or shut for an address, and why.
+/// Tells whoever watches that a door opened or shut for an address, and why; and the scripts.
 pub fn tell_event(
-    server: &mut Server,
+    (server, hotplug): (&mut Server, &mut Hotplug),
     now: Instant,
     (event, reason): (&str, &str),
     (door, address): (&str, IpAddr),
     seconds: Option<u64>,
+    user: Option<&str>,
 ) {
+    hotplug.call(now, event, (door, address), seconds, user);
     if server.is_watched() {
         let address = &address.to_string();
-        server.tell(now, "event", &Event { event, door, address, seconds, reason });
+        server.tell(now, "event", &Event { event, door, address, seconds, reason, user });
     }
 }
 
 /// The same for a door that was shut.
-pub fn tell_closed(server: &mut Server, now: Instant, door: &Door, grant: &Grant, reason: &str) {
-    tell_event(server, now, ("close", reason), (&door.name, grant.address), Some(0));
+pub fn tell_closed(
+    audience: (&mut Server, &mut Hotplug),
+    now: Instant,
+    users: &Users,
+    door: &Door,
+    grant: &Grant,
+    reason: &str,
+) {
+    let user = grant.user.and_then(|user| users.name(user));
+    tell_event(audience, now, ("close", reason), (&door.name, grant.address), Some(0), user);
 }
 
 /// What is noted of a probe at one door.
@@ -223,7 +307,7 @@ fn noted(now: Instant, probe: &Probe, (door, stage, reason): (DoorId, u8, &'stat
 }
 
 /// Whether a door is for who has knocked, and for now.
-fn allows(door: &Door, address: IpAddr) -> Result<(), Refused> {
+pub(super) fn allows(door: &Door, address: IpAddr) -> Result<(), Refused> {
     if !door.src.is_empty() && !door.src.iter().any(|network| network.contains(address)) {
         return Err(Refused::Address);
     }
@@ -234,7 +318,7 @@ fn allows(door: &Door, address: IpAddr) -> Result<(), Refused> {
 }
 
 /// Whether one more line about strangers may be logged; one that may not is counted.
-fn log_allowed(limit: &mut Limit, counters: &mut Counters, now: Instant) -> bool {
+pub(super) fn log_allowed(limit: &mut Limit, counters: &mut Counters, now: Instant) -> bool {
     let allowed = limit.allow(now);
     if !allowed {
         counters.count(Counter::Event(counters::Event::LogSuppressed));

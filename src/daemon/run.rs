@@ -17,12 +17,18 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use super::backend::{Backend, BackendError};
 use super::devices::{ANY, Devices, Filters};
 use super::gate::Gate;
+use super::hotplug::Hotplug;
 use super::porter::{Porter, tell_closed};
 use super::slots::never_traps;
 use super::sweep;
-use crate::config::{self, Config, MAX_DEVICES};
+use super::users::Users;
+use super::wall::Wall;
+use crate::config::{self, Config, Door, MAX_DEVICES};
 use crate::control::server::{MAX_CLIENTS, Server, ServerError};
-use crate::core::engine::{Engine, Tables};
+use crate::core::auth::{self, Auth};
+use crate::core::engine::{Engine, Listening, Tables};
+use crate::core::grants::Grant;
+use crate::core::ports::Ports;
 use crate::core::time::Instant;
 use crate::linux::clock::now;
 use crate::linux::filter::{self, Family};
@@ -40,6 +46,7 @@ const MAX_DEVICE_FILE: u64 = 4096;
 
 /// The core's tables: fixed, and no memory until they are touched.
 static TABLES: Mutex<Tables> = Mutex::new(Tables::new());
+static AUTH_TABLES: Mutex<auth::Tables> = Mutex::new(auth::Tables::new());
 
 /// What the command line says.
 #[derive(Clone, Debug)]
@@ -105,11 +112,15 @@ pub fn run(options: Options) -> Result<(), StartError> {
     let signals = block_signals().map_err(|error| StartError::Socket("a signal descriptor", error))?;
     let keyed = RandomState::new();
     let mut tables = TABLES.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut auth_tables = AUTH_TABLES.lock().unwrap_or_else(PoisonError::into_inner);
+    let started = now();
     let mut daemon = Daemon {
-        started: now(),
+        started,
         porter: Porter::new(
             Engine::new(&mut tables, keyed.clone()),
+            Auth::new(&mut auth_tables, keyed.clone(), auth_rules(&config)),
             Gate::new(keyed, Backend::find(&config).map_err(StartError::Backend)?),
+            Wall::new(started, config.globals.auth.trust_clock, &options.socket),
         ),
         devices: open_devices(&options, &config)?,
         device_names: device_names(&options, &config),
@@ -120,6 +131,8 @@ pub fn run(options: Options) -> Result<(), StartError> {
     };
     daemon.sweep();
     daemon.set_doors();
+    daemon.set_users(started, |_, _, _, _| {});
+    daemon.warn();
     daemon.porter.gate.load_cuts(&daemon.porter.slots, true);
     daemon.porter.gate.adopt(now(), &daemon.porter.slots);
     daemon.porter.gate.check_sets(&daemon.porter.slots);
@@ -128,7 +141,7 @@ pub fn run(options: Options) -> Result<(), StartError> {
     let mut server = Server::open(&daemon.options.socket).map_err(StartError::Control)?;
     info!("starting up, listening on {}", shown(&daemon.device_names));
     daemon.serve(&mut server);
-    daemon.stop();
+    daemon.stop(&mut server);
     info!("shutting down");
     Ok(())
 }
@@ -171,6 +184,10 @@ impl Daemon<'_> {
             if ready.packets {
                 porter.expire(server, now);
                 devices.receive(|bytes| porter.on_packet(server, now, bytes));
+                if porter.is_used_up {
+                    self.set_doors();
+                    self.follow_links();
+                }
             }
             for client in server.receive(now) {
                 self.answer(server, now, client);
@@ -246,10 +263,10 @@ impl Daemon<'_> {
         if globals(&config) != globals(&self.config) {
             warn!("another backend or table is used only after a restart");
         }
-        let Porter { slots, gate, counters, recents, .. } = &mut self.porter;
+        let Porter { slots, users, gate, counters, recents, hotplug, .. } = &mut self.porter;
         let new = slots.with(&config);
         gate.change_doors(now, counters, (slots, &new), |door, grant| {
-            tell_closed(server, now, door, grant, "reload");
+            tell_closed((server, hotplug), now, users, door, grant, "reload");
         });
         for (id, old) in slots.iter() {
             if new.get(id).is_none_or(|new| new.name != old.name) {
@@ -265,6 +282,10 @@ impl Daemon<'_> {
         }
         self.config = config;
         self.set_doors();
+        self.set_users(now, |hotplug, users, door, grant| {
+            tell_closed((server, hotplug), now, users, door, grant, "reload");
+        });
+        self.warn();
         self.porter.gate.check_sets(&self.porter.slots);
         self.follow_links();
         Ok(())
@@ -286,10 +307,38 @@ impl Daemon<'_> {
 
     /// Gives the core the doors of the configuration.
     fn set_doors(&mut self) {
-        let Porter { engine, slots, .. } = &mut self.porter;
-        *slots = slots.with(&self.config);
-        if engine.set_doors(&slots.knocks(), &never_traps(&self.config)).is_err() {
+        let porter = &mut self.porter;
+        porter.slots = porter.slots.with(&self.config);
+        let knocks = porter.knocks();
+        if porter.engine.set_doors(&knocks, &never_traps(&self.config)).is_err() {
             error!("the doors name too many different ports: some cannot be knocked");
+        }
+    }
+
+    /// Gives the core the users of the configuration, once it has the doors. What is shut to those who may not
+    /// any more is handed out.
+    fn set_users(&mut self, now: Instant, mut each: impl FnMut(&mut Hotplug, &Users, &Door, &Grant)) {
+        let Porter { engine, slots, auth, users, gate, counters, hotplug, .. } = &mut self.porter;
+        let new = users.with(&self.config);
+        gate.change_users(now, counters, slots, (users, &new), |door, grant| {
+            each(hotplug, users, door, grant);
+        });
+        auth.set_users(auth_rules(&self.config), &new.for_core(slots));
+        *users = new;
+        let config::Auth { spa_port, totp_ports, .. } = self.config.globals.auth;
+        let packets = auth.users().any(|(_, user)| user.sends_packets()).then_some(spa_port);
+        let changing = auth.users().any(|(_, user)| !user.totp.is_empty());
+        let changing = changing.then(|| Ports { first: totp_ports.first(), last: totp_ports.last() });
+        engine.set_listening(Listening { packets, changing });
+        if packets.is_some() || changing.is_some() {
+            self.porter.look_at_clock(now);
+        }
+    }
+
+    /// Says what is probably not meant.
+    fn warn(&self) {
+        for warning in config::warnings(&self.options.config, &self.config) {
+            warn!("{warning}");
         }
     }
 
@@ -312,11 +361,13 @@ impl Daemon<'_> {
     }
 
     /// Shuts every door, and waits for the commands to run.
-    fn stop(&mut self) {
-        let Porter { gate, counters, slots, .. } = &mut self.porter;
-        gate.stop_all(now(), counters, slots);
+    fn stop(&mut self, server: &mut Server) {
+        let Porter { gate, counters, slots, users, hotplug, .. } = &mut self.porter;
+        gate.stop_all(now(), counters, slots, |door, grant| {
+            tell_closed((server, hotplug), now(), users, door, grant, "stop");
+        });
         let deadline = now().after(STOP_TIME);
-        while gate.is_busy() && now() < deadline {
+        while (gate.is_busy() || hotplug.is_busy()) && now() < deadline {
             let ms = deadline.since(now()).min(Duration::from_millis(100)).as_millis();
             let _ = poll(
                 &mut [polled(self.signals.as_fd())],
@@ -324,6 +375,7 @@ impl Daemon<'_> {
             );
             let _ = self.signals.read_signal();
             gate.tend(now(), counters, slots);
+            hotplug.tend(now());
         }
         if gate.is_busy() {
             warn!("stop commands were still running, and are left behind");
@@ -344,6 +396,11 @@ struct Ready {
     firewall: bool,
     connections: bool,
     packets: bool,
+}
+
+fn auth_rules(config: &Config) -> auth::Rules {
+    let config::Auth { max_age, totp_ports, .. } = config.globals.auth;
+    auth::Rules { max_age_s: max_age.as_secs(), range: totp_ports }
 }
 
 fn start_log(config: &Config) {

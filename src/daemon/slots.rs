@@ -5,6 +5,7 @@ use std::rc::Rc;
 use crate::config::{self, Config};
 use crate::core::door::{DoorId, MAX_DOORS};
 use crate::core::ports::{NeverTrap, Ports};
+use crate::core::sequence::Protocol;
 
 /// The enabled doors. A door keeps its slot through a reload, found by its name, and with it the progress
 /// and the grants that the core knows under that number.
@@ -52,7 +53,8 @@ impl Slots {
     }
 }
 
-/// The ports that must not be traps: what the doors open, and what the configuration excepts.
+/// The ports that must not be traps: what the doors open, where users' packets
+/// come, and what the configuration excepts.
 pub fn never_traps(config: &Config) -> Vec<NeverTrap> {
     let mut never: Vec<_> = config
         .globals
@@ -63,6 +65,10 @@ pub fn never_traps(config: &Config) -> Vec<NeverTrap> {
             ports: Ports { first: step.port.get(), last: step.port.get() },
         })
         .collect();
+    never.push(NeverTrap {
+        protocol: Protocol::Udp,
+        ports: Ports { first: config.globals.auth.spa_port.get(), last: config.globals.auth.spa_port.get() },
+    });
     for opening in config.doors.iter().filter(|door| door.enabled).filter_map(|door| door.opening.as_ref()) {
         let outer = opening.forward.as_ref().map_or(&opening.dest_port, |forward| &forward.src_dport);
         for protocol in &opening.protocols {

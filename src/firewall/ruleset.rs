@@ -284,6 +284,7 @@ mod tests {
         let nas = forward(&[(8443, 8443)], &["192.168.1.10", "2001:db8:1::10"]);
         let off = Door { enabled: false, ..door("off", Some(opening(&BOTH, &[(1, 1)], None))) };
         Config {
+            users: Vec::new(),
             globals: Globals { backend: Backend::Nft, ..Globals::default() },
             doors: vec![
                 door("ssh", Some(opening(&[Protocol::Tcp], &[(22, 22)], None))),

@@ -12,7 +12,7 @@ use libc::{c_int, c_void, sock_filter, socklen_t};
 
 use super::cerr::cerr;
 use super::filter::{self, Family};
-use crate::core::packet::MAX_HEADERS;
+use crate::core::packet::MAX_PACKET;
 
 /// Packets read with one system call.
 pub const BATCH: usize = 32;
@@ -147,25 +147,27 @@ impl AsFd for Capture {
     }
 }
 
-/// Where packets are read to, made once.
+/// Where packets are read to, made once. Of most the filter hands over the headers alone, so that their
+/// places' other pages stay untouched.
 #[derive(Debug)]
 pub struct Batch {
-    packets: [[u8; MAX_HEADERS]; BATCH],
+    packets: Box<[[u8; MAX_PACKET]]>,
     lengths: [usize; BATCH],
 }
 
 impl Batch {
     /// An empty batch.
-    pub const fn new() -> Self {
-        Self { packets: [[0; MAX_HEADERS]; BATCH], lengths: [0; BATCH] }
+    pub fn new() -> Self {
+        Self { packets: vec![[0; MAX_PACKET]; BATCH].into_boxed_slice(), lengths: [0; BATCH] }
     }
 
     /// Reads what is there, up to [`BATCH`] packets; how many.
     fn fill(&mut self, fd: &OwnedFd) -> io::Result<usize> {
-        let mut vectors = self
-            .packets
-            .each_mut()
-            .map(|packet| libc::iovec { iov_base: packet.as_mut_ptr().cast(), iov_len: packet.len() });
+        let mut places = self.packets.iter_mut();
+        let mut vectors: [libc::iovec; BATCH] = std::array::from_fn(|_| {
+            let place = places.next().expect("BATCH places");
+            libc::iovec { iov_base: place.as_mut_ptr().cast(), iov_len: place.len() }
+        });
         let mut headers = vectors.each_mut().map(|vector| {
             // SAFETY: a plain C structure of integers and pointers, for which all zero is a value.
             let mut header: libc::mmsghdr = unsafe { mem::zeroed() };
@@ -186,7 +188,7 @@ impl Batch {
         };
         let count = usize::try_from(cerr(count)?).expect("cerr has seen the only negative value");
         for (len, header) in self.lengths.iter_mut().zip(&headers[..count]) {
-            *len = usize::try_from(header.msg_len).map_or(MAX_HEADERS, |len| len.min(MAX_HEADERS));
+            *len = usize::try_from(header.msg_len).map_or(MAX_PACKET, |len| len.min(MAX_PACKET));
         }
         Ok(count)
     }

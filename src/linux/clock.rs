@@ -17,6 +17,41 @@ pub fn now() -> Instant {
     Instant::from_millis(u64::from(seconds) * 1000 + u64::from(nanoseconds) / 1_000_000)
 }
 
+/// Now, on the wall clock, in seconds since 1970. Anybody may set it, and it may be wrong.
+pub fn wall_s() -> u64 {
+    let time = clock_gettime(ClockId::CLOCK_REALTIME).expect("every Linux has this clock");
+    // Before 1970 is as wrong as can be.
+    u64::try_from(time.tv_sec()).unwrap_or(0)
+}
+
+/// How long this machine has been running, sleep included, in seconds.
+pub fn uptime_s() -> u64 {
+    let time = clock_gettime(ClockId::CLOCK_BOOTTIME).expect("Linux since 2.6.39 has this clock");
+    u64::try_from(time.tv_sec()).unwrap_or(0)
+}
+
+/// Whether there is reason to believe the wall clock: the kernel says that it is synchronised (adjtimex(2),
+/// which NTP daemons tell it), or set it from a clock chip when it started.
+pub fn is_wall_clock_set() -> bool {
+    is_synchronised() || has_clock_chip()
+}
+
+fn is_synchronised() -> bool {
+    let mut state = MaybeUninit::<libc::timex>::zeroed();
+    // SAFETY: the pointer is to a live value, all zero of which asks for nothing to be changed.
+    let answer = unsafe { libc::adjtimex(state.as_mut_ptr()) };
+    // SAFETY: all zero is a value of this plain C structure, whatever the call has written.
+    let state = unsafe { state.assume_init() };
+    answer >= 0 && state.status & libc::STA_UNSYNC == 0
+}
+
+fn has_clock_chip() -> bool {
+    let chips = std::fs::read_dir("/sys/class/rtc").into_iter().flatten().flatten();
+    chips.into_iter().any(|chip| {
+        std::fs::read_to_string(chip.path().join("hctosys")).is_ok_and(|text| text.trim_end() == "1")
+    })
+}
+
 /// Local date and time as knockd writes them into its log file: `2026-11-22 12:34`.
 pub fn local_minute() -> String {
     let fields = local();

@@ -19,9 +19,10 @@ use super::bpf::{
     Program,
     Test::{AnyBit, AtLeast, Equal, Greater},
 };
+use crate::core::changing;
 use crate::core::door::Door;
-use crate::core::engine::Engine;
-use crate::core::packet::{MAX_EXTENSIONS, MAX_HEADERS};
+use crate::core::engine::{Engine, Listening};
+use crate::core::packet::{MAX_EXTENSIONS, MAX_HEADERS, MAX_PACKET};
 use crate::core::ports::Ports;
 use crate::core::sequence::{FlagMatch, Protocol};
 
@@ -77,6 +78,8 @@ struct Section {
     /// For each kind of segment that is a knock, the ports that matter.
     tcp: Vec<(FlagMatch, Vec<Ports>)>,
     udp: Vec<Ports>,
+    /// UDP ports whose packets are read whole.
+    whole: Vec<Ports>,
 }
 
 fn sections<S: BuildHasher>(engine: &Engine<'_, S>, family: Family) -> Vec<Section> {
@@ -104,9 +107,23 @@ fn sections<S: BuildHasher>(engine: &Engine<'_, S>, family: Family) -> Vec<Secti
             .into_iter()
             .map(|flags| (flags, ports(&|door| door.tcp_flags == flags, Protocol::Tcp)))
             .collect();
-        sections.push(Section { addresses, tcp, udp: ports(&|_| true, Protocol::Udp) });
+        sections.push(Section { addresses, tcp, udp: ports(&|_| true, Protocol::Udp), whole: Vec::new() });
     }
+    let own = engine.addresses().iter().copied().filter(of_family).collect();
+    // What is read whole goes first: to a door it may be a knock like any other.
+    sections.splice(0..0, proofs(engine.listening(), own));
     sections
+}
+
+/// Knocks that prove who sent them, whatever the doors listen to.
+fn proofs(listening: Listening, addresses: Vec<IpAddr>) -> Option<Section> {
+    let Listening { packets, changing } = listening;
+    if packets.is_none() && changing.is_none() {
+        return None;
+    }
+    let whole = packets.map(|port| Ports { first: port.get(), last: port.get() }).into_iter().collect();
+    let tcp = changing.map(|ports| (changing::FLAGS, vec![ports])).into_iter().collect();
+    Some(Section { addresses, tcp, udp: Vec::new(), whole })
 }
 
 /// Sorted, and with neighbours joined.
@@ -129,8 +146,14 @@ fn hull(ports: &[Ports]) -> Vec<Ports> {
 
 fn program(family: Family, sections: &[Section]) -> Program {
     let mut p = Program::new();
-    let labels =
-        Labels { pass: p.label(), drop: p.label(), tcp: p.label(), udp: p.label(), judge: p.label() };
+    let labels = Labels {
+        pass: p.label(),
+        whole: p.label(),
+        drop: p.label(),
+        tcp: p.label(),
+        udp: p.label(),
+        judge: p.label(),
+    };
     match family {
         Family::V4 => ipv4(&mut p, labels),
         Family::V6 => ipv6(&mut p, labels),
@@ -141,6 +164,10 @@ fn program(family: Family, sections: &[Section]) -> Program {
         judge(&mut p, labels, family, section);
     }
     p.jump(labels.drop);
+    if sections.iter().any(|section| !section.whole.is_empty()) {
+        p.place(labels.whole);
+        p.op(BPF_RET | BPF_K, u32::try_from(MAX_PACKET).expect("a few thousand"));
+    }
     p.place(labels.pass);
     p.op(BPF_RET | BPF_K, u32::try_from(MAX_HEADERS).expect("a few hundred"));
     p.place(labels.drop);
@@ -151,6 +178,7 @@ fn program(family: Family, sections: &[Section]) -> Program {
 #[derive(Clone, Copy)]
 struct Labels {
     pass: Label,
+    whole: Label,
     drop: Label,
     tcp: Label,
     udp: Label,
@@ -302,6 +330,11 @@ fn judge(p: &mut Program, labels: Labels, family: Family, section: &Section) {
     }
     p.jump(next);
     p.place(udp);
+    if !section.whole.is_empty() {
+        let other = p.label();
+        any_of(p, labels.whole, other, &section.whole);
+        p.place(other);
+    }
     any_of(p, labels.pass, next, &section.udp);
     p.place(next);
 }

@@ -157,6 +157,11 @@ impl Daemon<'_> {
         fs::write(&self.config, text).expect("the configuration file");
     }
 
+    /// Where its configuration is.
+    pub fn config(&self) -> &std::path::Path {
+        &self.config
+    }
+
     /// Where its control socket is.
     pub fn socket(&self) -> &std::path::Path {
         &self.socket

@@ -1,5 +1,6 @@
 //! `config door`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::closing;
@@ -30,6 +31,7 @@ pub(super) fn read(
     door.knock = knock(options)?;
     door.src = rules::src(options)?;
     door.hours = rules::hours(options)?;
+    door.one_time = one_time(options, &door.knock.sequence)?;
     door.closes = closing::read(options)?;
     if !door.closes.is_empty() {
         trap_except(options, exceptions)?;
@@ -92,12 +94,21 @@ fn sequence(options: &Options<'_>) -> Result<Sequence, Fault> {
             return Err(value.fault(format!("more than {MAX_STEPS} knocks in one sequence")));
         }
     }
-    if sequence.is_empty() {
-        let name = quoted(&options.name().bytes);
-        return Err(Fault::new(options.name().span, format!("door {name} has no sequence"))
-            .help("name the ports to knock at, for example: list sequence '7000'"));
-    }
     Ok(sequence)
+}
+
+/// `one_time_sequences`, which leaves no room for a sequence that stays.
+fn one_time(options: &Options<'_>, sequence: &Sequence) -> Result<Option<PathBuf>, Fault> {
+    let Some(value) = options.one("one_time_sequences")? else { return Ok(None) };
+    if !value.text.starts_with('/') {
+        return Err(value.fault(format!("{} is not an absolute path", value.quoted())));
+    }
+    if !sequence.is_empty() {
+        return Err(value
+            .fault("a door has either a sequence or one_time_sequences")
+            .help("a sequence that stays would make those for one time useless"));
+    }
+    Ok(Some(PathBuf::from(value.text)))
 }
 
 /// `open_time` and `max_time`. None, written 0, is no end.

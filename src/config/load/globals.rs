@@ -63,6 +63,7 @@ pub(super) fn read(options: Option<&Options<'_>>) -> Result<(Globals, OnStop), F
         globals.log_file = Some(PathBuf::from(value.text));
     }
     trap_except(options, &mut globals.trap_except)?;
+    globals.auth = super::user::rules(options)?;
     Ok((globals, on_stop(options)?.unwrap_or(OnStop::Shut)))
 }
 

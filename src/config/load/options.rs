@@ -14,7 +14,15 @@ const GLOBALS: &[&str] = &[
     "log_file",
     "on_stop",
     "trap_except",
+    "spa_port",
+    "spa_max_age",
+    "totp_ports",
+    "trust_clock",
 ];
+
+/// The options of `config user`.
+const USER: &[&str] =
+    &["enabled", "key", "totp", "fwknop_key", "fwknop_hmac_key", "door", "expires", "other_address"];
 
 /// The options of `config door`.
 const DOOR: &[&str] = &[
@@ -37,6 +45,7 @@ const DOOR: &[&str] = &[
     "stop_command_6",
     "on_stop",
     "trap_except",
+    "one_time_sequences",
     "action",
     "door",
     "kill",
@@ -48,7 +57,7 @@ const DOOR: &[&str] = &[
 
 /// Options of `config door` that a later version will have: named, so that a file written for it is
 /// not told that it misspelt them.
-const DOOR_LATER: &[&str] = &["grant_prefix_4", "grant_prefix_6", "one_time_sequences"];
+const DOOR_LATER: &[&str] = &["grant_prefix_4", "grant_prefix_6"];
 
 /// Names longer than this are nobody's misspelling, and are not worth comparing.
 const MAX_MISSPELT: usize = 64;
@@ -69,6 +78,13 @@ impl<'a> Options<'a> {
     pub(super) fn door(section: &'a Section) -> Result<Self, Fault> {
         let title = format!("door {}", quoted(&section.name.bytes));
         check_names(section, &title, DOOR, DOOR_LATER, ("globals", GLOBALS))?;
+        Ok(Self { section })
+    }
+
+    /// The options of `config user`.
+    pub(super) fn user(section: &'a Section) -> Result<Self, Fault> {
+        let title = format!("user {}", quoted(&section.name.bytes));
+        check_names(section, &title, USER, &[], ("globals", GLOBALS))?;
         Ok(Self { section })
     }
 
@@ -261,7 +277,7 @@ mod tests {
     #[test]
     fn every_option_is_described() {
         let document = include_str!("../../../docs/configuration.md");
-        for name in GLOBALS.iter().chain(DOOR).chain(DOOR_LATER) {
+        for name in GLOBALS.iter().chain(DOOR).chain(USER).chain(DOOR_LATER) {
             assert!(document.contains(&format!("`{name}`")), "{name}");
         }
     }

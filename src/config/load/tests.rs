@@ -33,7 +33,7 @@ fn ports(ranges: &[(u16, u16)]) -> Vec<PortRange> {
 
 #[test]
 fn nothing_said_is_the_defaults() {
-    let Config { globals, doors } = config("");
+    let Config { globals, doors, .. } = config("");
     assert_eq!(doors, []);
     assert!(!globals.enabled);
     assert_eq!((globals.backend, globals.log_level), (Backend::Auto, LogLevel::Notice));

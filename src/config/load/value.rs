@@ -40,7 +40,7 @@ pub(super) fn choice<T: Copy>(value: Text<'_>, choices: &[(&str, T)]) -> Result<
 }
 
 /// A decimal number: digits and nothing else, no sign, no blank.
-fn number(text: &str) -> Option<u32> {
+pub(super) fn number(text: &str) -> Option<u32> {
     if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
 }
 
@@ -56,7 +56,7 @@ pub(super) fn seconds(value: Text<'_>, min: u32, max: u32) -> Result<Duration, F
 }
 
 /// A port, 1 to 65535.
-fn port(value: Text<'_>) -> Result<NonZeroU16, Fault> {
+pub(super) fn port(value: Text<'_>) -> Result<NonZeroU16, Fault> {
     number(value.text)
         .and_then(|number| u16::try_from(number).ok())
         .and_then(NonZeroU16::new)

@@ -1,0 +1,111 @@
+//! `ketukd invite` and `ketukd keygen`.
+
+use std::io::{self, IsTerminal as _};
+use std::net::IpAddr;
+
+use super::arguments::Arguments;
+use super::{Failure, Outcome, print};
+use crate::config::{Config, Door, User};
+use crate::core::sequence::Protocol;
+use crate::linux::links::own_addresses;
+use crate::profile::{self, Profile};
+
+/// Prints secrets that nobody had before.
+pub(super) fn keygen() -> Outcome {
+    print(&profile::new_secrets().map_err(|error| Failure::Failed(error.to_string()))?)
+}
+
+/// Prints a user's profile: a line, and on a terminal a QR code of it.
+pub(super) fn invite(arguments: &Arguments) -> Outcome {
+    let config = arguments.config()?;
+    let name = &arguments.operands[0];
+    let user = config.users.iter().find(|user| user.name == *name).ok_or_else(|| {
+        let names: Vec<_> = config.users.iter().map(|user| user.name.as_str()).collect();
+        Failure::Failed(format!("there is no user '{name}'; there are: {}", names.join(", ")))
+    })?;
+    let line = profile(&config, user, host(arguments)?)?.to_line();
+    print(&line)?;
+    print("\n")?;
+    if io::stdout().is_terminal() { print(&qr(&line)) } else { Ok(()) }
+}
+
+/// What a user's client must know.
+fn profile(config: &Config, user: &User, host: String) -> Result<Profile, Failure> {
+    let doors: Vec<_> =
+        user.doors.iter().filter_map(|name| config.doors.iter().find(|door| door.name == *name)).collect();
+    if doors.is_empty() {
+        return Err(Failure::Failed(format!("user '{}' may open no door: add list door", user.name)));
+    }
+    let doors = doors.into_iter().map(|door| profile::Door { name: door.name.clone(), port: answers(door) });
+    let mut profile = Profile::new(Some(user.name.clone()), host, doors.collect());
+    // The last is the newest.
+    profile.key = user.keys.last().cloned();
+    profile.totp = user.totp.last().cloned();
+    profile.port = config.globals.auth.spa_port.get();
+    profile.range = config.globals.auth.totp_ports;
+    if profile.key.is_none() && profile.totp.is_none() {
+        return Err(Failure::Failed(format!(
+            "user '{}' has neither a key nor a totp secret: add what 'ketukd keygen' prints to his section",
+            user.name
+        )));
+    }
+    Ok(profile)
+}
+
+/// A TCP port that answers when the door is open.
+fn answers(door: &Door) -> Option<u16> {
+    let opening = door.opening.as_ref().filter(|opening| opening.protocols.contains(&Protocol::Tcp))?;
+    let outer = opening.forward.as_ref().map_or(&opening.dest_port, |forward| &forward.src_dport);
+    outer.first().map(|range| range.first)
+}
+
+/// `--host`, or an address of this host that is reached from outside.
+fn host(arguments: &Arguments) -> Result<String, Failure> {
+    if let Some(host) = &arguments.host {
+        return Ok(match host.parse() {
+            Ok(IpAddr::V6(v6)) => format!("[{v6}]"),
+            _ => host.clone(),
+        });
+    }
+    let addresses: Vec<_> = own_addresses().map(Iterator::collect).unwrap_or_default();
+    let public = |address: &&IpAddr| match address {
+        IpAddr::V4(v4) => !(v4.is_private() || v4.is_loopback() || v4.is_link_local() || v4.is_unspecified()),
+        IpAddr::V6(v6) => v6.segments()[0] & 0xe000 == 0x2000,
+    };
+    match addresses.iter().filter(public).min() {
+        Some(IpAddr::V6(v6)) => Ok(format!("[{v6}]")),
+        Some(v4) => Ok(v4.to_string()),
+        None => Err(Failure::Usage("by which name is this host reached? say it with --host".to_owned())),
+    }
+}
+
+/// A QR code of half blocks, dark on light whatever the terminal's colours.
+#[cfg(feature = "qr")]
+fn qr(text: &str) -> String {
+    use qrcodegen_no_heap::{QrCode, QrCodeEcc, Version};
+    // Some 500 characters fit.
+    const LARGEST: Version = Version::new(20);
+    let (mut spare, mut buffer) = (vec![0; LARGEST.buffer_len()], vec![0; LARGEST.buffer_len()]);
+    let encoded =
+        QrCode::encode_text(text, &mut spare, &mut buffer, QrCodeEcc::Low, Version::MIN, LARGEST, None, true);
+    let Ok(code) = encoded else { return String::new() };
+    let mut drawn = String::from("\n");
+    // A border of two modules, which most readers are content with.
+    let border = -2..code.size() + 2;
+    for y in border.clone().step_by(2) {
+        drawn.push_str("\x1b[30;47m");
+        drawn.extend(border.clone().map(|x| match (code.get_module(x, y), code.get_module(x, y + 1)) {
+            (true, true) => '\u{2588}',
+            (true, false) => '\u{2580}',
+            (false, true) => '\u{2584}',
+            (false, false) => ' ',
+        }));
+        drawn.push_str("\x1b[0m\n");
+    }
+    drawn
+}
+
+#[cfg(not(feature = "qr"))]
+fn qr(_: &str) -> String {
+    String::new()
+}

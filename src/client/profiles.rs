@@ -1,0 +1,150 @@
+//! Profiles on this machine: one file each, with secrets in it, in the user's configuration folder.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use crate::profile::Profile;
+
+/// Longest name of a profile, in bytes.
+const MAX_NAME: usize = 64;
+
+/// The folder: `$KETUK_PROFILES`, or `ketuk` in the user's folder for configurations.
+///
+/// # Errors
+/// This system does not say where that is.
+pub fn folder() -> Result<PathBuf, String> {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let home = if cfg!(windows) { set("APPDATA") } else { set("HOME").map(|home| home.join(".config")) };
+    set("KETUK_PROFILES")
+        .or_else(|| set("XDG_CONFIG_HOME").or(home).map(|folder| folder.join("ketuk")))
+        .ok_or_else(|| "where are profiles? set HOME or KETUK_PROFILES".to_owned())
+}
+
+/// Keeps a profile under a name; where.
+///
+/// # Errors
+/// What this system says, or that there is one of this name already.
+pub fn add(folder: &Path, name: &str, profile: &Profile) -> Result<PathBuf, String> {
+    let path = path(folder, name)?;
+    let failed = |error: io::Error| format!("{}: {error}", path.display());
+    make_folder(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(&path).map_err(|error| match error.kind() {
+        ErrorKind::AlreadyExists => {
+            format!(
+                "there is a profile '{name}' already, {}: remove it, or give another name",
+                path.display()
+            )
+        }
+        _ => failed(error),
+    })?;
+    let mut line = profile.to_line();
+    line.push('\n');
+    file.write_all(line.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
+    Ok(path)
+}
+
+/// Reads a profile.
+///
+/// # Errors
+/// There is none, or it is none.
+pub fn load(folder: &Path, name: &str) -> Result<Profile, String> {
+    let path = path(folder, name)?;
+    let text = fs::read_to_string(&path).map(Zeroizing::new).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => match names(folder).as_slice() {
+            [] => format!(
+                "there is no profile '{name}', nor any other: 'ketuk add' takes what 'ketukd invite' prints"
+            ),
+            names => format!("there is no profile '{name}'; there are: {}", names.join(", ")),
+        },
+        _ => format!("{}: {error}", path.display()),
+    })?;
+    warn_if_open(&path);
+    text.parse().map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// The names of all profiles, sorted.
+pub fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut names: Vec<_> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.retain(|name| is_name(name));
+    names.sort();
+    names
+}
+
+/// The name that a profile gets if nobody names it: its host's first label, or its user.
+pub fn default_name(profile: &Profile) -> String {
+    let label = profile.host.split('.').next().unwrap_or_default();
+    let is_word = label.bytes().any(|byte| byte.is_ascii_alphabetic()) && !profile.host.starts_with('[');
+    match &profile.user {
+        _ if is_word => label.to_owned(),
+        Some(user) => user.clone(),
+        None => "home".to_owned(),
+    }
+}
+
+fn path(folder: &Path, name: &str) -> Result<PathBuf, String> {
+    if is_name(name) {
+        return Ok(folder.join(name));
+    }
+    Err(format!("'{name}' is no name for a profile: letters, digits, '_', '-' and '.', not first"))
+}
+
+fn is_name(name: &str) -> bool {
+    (1..=MAX_NAME).contains(&name.len())
+        && name.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
+}
+
+fn make_folder(folder: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
+}
+
+#[cfg(unix)]
+fn warn_if_open(path: &Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    if fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0) {
+        let path = path.display();
+        eprintln!("ketuk: warning: {path} holds secrets and others may read it: chmod 600 {path}");
+    }
+}
+
+#[cfg(not(unix))]
+fn warn_if_open(_: &Path) {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_profiles_stay_in_the_folder() {
+        for wrong in ["", "..", ".x", "a/b", "a\\b", "-x", "ä"] {
+            assert!(!is_name(wrong), "{wrong}");
+        }
+        for fine in ["home", "home.example", "a-b_c", "_x"] {
+            assert!(is_name(fine), "{fine}");
+        }
+    }
+
+    #[test]
+    fn a_profile_is_named_after_its_host_or_user() {
+        for (line, expected) in [
+            ("ketuk://alice@home.example.org/ssh?sequence=1", "home"),
+            ("ketuk://alice@192.0.2.1/ssh?sequence=1", "alice"),
+            ("ketuk://alice@[2001:db8::1]/ssh?sequence=1", "alice"),
+            ("ketuk://192.0.2.1/ssh?sequence=1", "home"),
+        ] {
+            assert_eq!(default_name(&line.parse().unwrap()), expected);
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Users: who may open which doors without a sequence that others could repeat.
+
+use std::num::NonZeroU16;
+use std::path::Path;
+use std::time::Duration;
+
+use super::Config;
+use crate::core::ports::DoorSet;
+use crate::core::user;
+#[cfg(feature = "fwknop")]
+use crate::protocol::fwknop;
+use crate::protocol::secret::Secret;
+use crate::protocol::{SPA_PORT, packet, totp};
+
+/// `config user 'NAME'`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// The section's name, as a door's.
+    pub name: String,
+    /// `enabled`, on unless said otherwise.
+    pub enabled: bool,
+    /// `key`: keys of ketuk's packet. At most [`user::MAX_SECRETS`], as of every kind.
+    pub keys: Vec<Secret<{ packet::KEY }>>,
+    /// `totp`: secrets of changing sequences.
+    pub totp: Vec<Secret<{ totp::MAX_SECRET }>>,
+    /// `fwknop_key` and `fwknop_hmac_key`, in pairs.
+    #[cfg(feature = "fwknop")]
+    pub fwknop: Vec<fwknop::Keys>,
+    /// `list door`: names of doors that there are.
+    pub doors: Vec<String>,
+    /// `other_address`: whether he may open for an address that he does not knock from.
+    pub other_address: bool,
+    /// `expires`: from when on he may not, in seconds since 1970.
+    pub expires: Option<u64>,
+}
+
+/// The rules for all users, of `config globals`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Auth {
+    /// `spa_port`: where packets come.
+    pub spa_port: NonZeroU16,
+    /// `spa_max_age`: how much a client's clock may differ.
+    pub max_age: Duration,
+    /// `totp_ports`: the range of changing sequences.
+    pub totp_ports: totp::Range,
+    /// `trust_clock`: the clock is right from the start, whatever the kernel says.
+    pub trust_clock: bool,
+}
+
+impl Default for Auth {
+    fn default() -> Self {
+        Self {
+            spa_port: NonZeroU16::new(SPA_PORT).expect("not 0"),
+            max_age: Duration::from_secs(120),
+            totp_ports: totp::Range::default(),
+            trust_clock: false,
+        }
+    }
+}
+
+impl User {
+    /// Whether he has anything to prove himself with.
+    pub fn has_secrets(&self) -> bool {
+        self.for_core(DoorSet::default()).sends_packets() || !self.totp.is_empty()
+    }
+
+    /// What the core wants to know of him.
+    pub fn for_core(&self, doors: DoorSet) -> user::User {
+        let mut known = user::User { doors, expires: self.expires, ..user::User::default() };
+        for key in &self.keys {
+            let key: &[u8; packet::KEY] =
+                key.bytes().try_into().expect("the configuration checks its length");
+            // The configuration has at most as many.
+            let _ = known.keys.push(packet::Keys::derive(key));
+        }
+        known.totp.extend(self.totp.iter().take(user::MAX_SECRETS).cloned());
+        #[cfg(feature = "fwknop")]
+        known.fwknop.extend(self.fwknop.iter().take(user::MAX_SECRETS).cloned());
+        known
+    }
+}
+
+/// What is not wrong in a configuration, and probably not meant. `path` is its file.
+pub fn warnings(path: &Path, config: &Config) -> Vec<String> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mut warnings = Vec::new();
+    let mode = std::fs::metadata(path).map_or(0, |metadata| metadata.permissions().mode());
+    if mode & 0o044 != 0 && config.users.iter().any(User::has_secrets) {
+        let path = path.display();
+        warnings.push(format!("{path} holds secrets and others may read it: chmod 600 {path}"));
+    }
+    for door in config.doors.iter().filter(|door| door.enabled && !door.has_sequence()) {
+        if !config.users.iter().any(|user| user.enabled && user.doors.contains(&door.name)) {
+            warnings.push(format!("door '{}' has no sequence, and no user may open it", door.name));
+        }
+    }
+    for user in config.users.iter().filter(|user| user.enabled) {
+        let name = &user.name;
+        if !user.has_secrets() {
+            warnings.push(format!("user '{name}' has no secret: give him a key, see 'ketukd keygen'"));
+        }
+        if user.doors.is_empty() {
+            warnings.push(format!("user '{name}' may open no door: add list door"));
+        }
+    }
+    warnings
+}

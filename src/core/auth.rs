@@ -1,0 +1,417 @@
+//! Stage three of the packet's way for knocks that prove who sent them: who it is, or why nobody.
+//!
+//! ```text
+//!   datagram of 100 bytes --> tag: one look-up --> seal holds --.
+//!   datagram like fwknop's --> limits --> HMAC of each key -----+--> age --> new? --> a user's request
+//!   SYN in the range --> the source's last four: one look-up --'
+//! ```
+//! Whether the user may have what he asks for is the daemon's to say, who knows what doors open.
+
+use core::hash::BuildHasher;
+use core::net::IpAddr;
+
+use super::attempt::Mark;
+use super::changing::{Heard, LastKnocks, Sequences};
+use super::door::{DoorId, MAX_DOORS};
+use super::failures::Failures;
+use super::limit::Limit;
+use super::packet::Probe;
+use super::replay::{Identity, Replay};
+use super::tags::Tags;
+use super::time::Instant;
+use super::user::{MAX_USERS, User, UserId};
+#[cfg(feature = "fwknop")]
+use crate::protocol::fwknop;
+use crate::protocol::packet::{self, DoorName, PACKET};
+use crate::protocol::totp::Range;
+
+/// HMACs of fwknop packets a second, and at once. Each key costs one for each packet that looks like
+/// fwknop's, about 2 microseconds on a desktop and some tens of them on a small MIPS: so that a flood takes
+/// half of such a processor at most.
+const HMACS_PER_SECOND: u32 = 20_000;
+
+/// The large, fixed tables, apart from what uses them as [`super::engine::Tables`] are.
+#[derive(Debug)]
+pub struct Tables {
+    users: heapless::Vec<Option<User>, MAX_USERS>,
+    replay: heapless::Vec<Replay, MAX_USERS>,
+    /// For each user and door the newest window that opened it.
+    used: heapless::Vec<[u64; MAX_DOORS], MAX_USERS>,
+    tags: Tags,
+    sequences: Sequences,
+    knocks: LastKnocks,
+    failures: Failures,
+}
+
+impl Tables {
+    /// No users, nothing heard.
+    pub const fn new() -> Self {
+        Self {
+            users: heapless::Vec::new(),
+            replay: heapless::Vec::new(),
+            used: heapless::Vec::new(),
+            tags: Tags::new(),
+            sequences: Sequences::new(),
+            knocks: LastKnocks::new(),
+            failures: Failures::new(),
+        }
+    }
+}
+
+impl Default for Tables {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What an authentic, new knock asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// Who asks.
+    pub user: UserId,
+    /// When it was made, by its maker's clock, in seconds since 1970.
+    pub time: u64,
+    /// For whom; `None`: for where it came from.
+    pub address: Option<IpAddr>,
+    /// For how many seconds; `None`: as long as the door opens.
+    pub seconds: Option<u32>,
+    /// What.
+    pub wanted: Wanted,
+}
+
+/// What is to be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// A door, by its name.
+    Named(DoorName),
+    /// A door, by its own sequence.
+    Door(DoorId),
+    /// Ports, as fwknop asks for them.
+    #[cfg(feature = "fwknop")]
+    Ports(fwknop::Request),
+}
+
+/// Why a packet or a knock is nobody's request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Refusal {
+    /// It has the form of no packet there is.
+    Form,
+    /// No user has a key for it.
+    Unknown,
+    /// It has a user's tag, and was not made with his key.
+    Forged,
+    /// Its source failed too often, or all sources together.
+    Limited,
+    /// This host does not know the time.
+    NoClock,
+    /// Its time is too far from this host's.
+    Age,
+    /// It was taken before, or it is from before the start.
+    Replay,
+    /// The user's time is over.
+    Expired,
+    /// It is authentic, and not as a client writes it.
+    Rules,
+    /// It asks for a command.
+    Command,
+    /// It asks for a door that is not there, or that the user may not open.
+    Door,
+    /// It asks to open for an address that is not its source, and the user may not.
+    Address,
+}
+
+impl Refusal {
+    /// Every reason, in the order of their counters.
+    pub const ALL: [Self; 12] = [
+        Self::Form,
+        Self::Unknown,
+        Self::Forged,
+        Self::Limited,
+        Self::NoClock,
+        Self::Age,
+        Self::Replay,
+        Self::Expired,
+        Self::Rules,
+        Self::Command,
+        Self::Door,
+        Self::Address,
+    ];
+
+    /// The counter's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Form => "auth_form",
+            Self::Unknown => "auth_unknown",
+            Self::Forged => "auth_forged",
+            Self::Limited => "auth_limited",
+            Self::NoClock => "auth_no_clock",
+            Self::Age => "auth_age",
+            Self::Replay => "auth_replay",
+            Self::Expired => "auth_expired",
+            Self::Rules => "auth_rules",
+            Self::Command => "auth_command",
+            Self::Door => "auth_door",
+            Self::Address => "auth_address",
+        }
+    }
+}
+
+impl core::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::Form => "it is neither ketuk's packet nor fwknop's",
+            Self::Unknown => "it was made with no user's key",
+            Self::Forged => "it has a user's tag and was not made with his key",
+            Self::Limited => "too many packets that prove nothing",
+            Self::NoClock => "this host does not know the time",
+            Self::Age => "its time is too far from this host's: are both clocks right?",
+            Self::Replay => "it was used before, or made before ketukd started",
+            Self::Expired => "the user has expired",
+            Self::Rules => "it is not written as a client writes, or the fwknop_key is another",
+            Self::Command => "it asks for a command, and commands are never run",
+            Self::Door => "it asks for something that the user may not open",
+            Self::Address => "it asks for another address, and the user has no other_address '1'",
+        })
+    }
+}
+
+/// A refusal, and whose knock it was if that was proved.
+pub type Refused = (Refusal, Option<UserId>);
+
+/// What came of a knock in the range of changing sequences.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Knocked {
+    /// It was heard before.
+    Again,
+    /// It may be a part of something; `true` if another source had to be forgotten.
+    Noted(bool),
+    /// It completed a sequence.
+    Request(Request),
+    /// It completed a sequence that opens nothing any more.
+    Refused(Refused),
+}
+
+/// The rules that are the same for all users.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// Largest difference of the two clocks, in seconds; at most [`super::tags::MAX_SPA_AGE_S`].
+    pub max_age_s: u64,
+    /// The ports of changing sequences.
+    pub range: Range,
+}
+
+/// Who is who.
+#[derive(Debug)]
+pub struct Auth<'t, S> {
+    tables: &'t mut Tables,
+    keyed: S,
+    rules: Rules,
+    hmacs: Limit,
+    /// Nothing at or before this time is taken; `None` while this host does not know the time.
+    floor: Option<u64>,
+    /// The newest time that was taken. Users that come later begin here: he may have been there before.
+    newest: u64,
+}
+
+impl<'t, S: BuildHasher> Auth<'t, S> {
+    /// Nobody, on these tables.
+    pub const fn new(tables: &'t mut Tables, keyed: S, rules: Rules) -> Self {
+        let hmacs = Limit::new(HMACS_PER_SECOND, HMACS_PER_SECOND);
+        Self { tables, keyed, rules, hmacs, floor: None, newest: 0 }
+    }
+
+    /// Puts these users in the place of those before.
+    pub fn set_users(&mut self, rules: Rules, users: &[Option<User>]) {
+        let Self { tables: Tables { users: known, replay, used, tags, sequences, .. }, newest, .. } = self;
+        self.rules = rules;
+        for (slot, user) in users.iter().take(MAX_USERS).enumerate() {
+            if let Some(before) = known.get_mut(slot) {
+                // A key may have been another user's, whose memory does not count here.
+                if before != user {
+                    before.clone_from(user);
+                    replay[slot] = Replay::new(*newest);
+                }
+            } else {
+                let pushed = known.push(user.clone()).is_ok()
+                    && replay.push(Replay::new(*newest)).is_ok()
+                    && used.push([0; MAX_DOORS]).is_ok();
+                debug_assert!(pushed, "MAX_USERS slots");
+            }
+            // Doors may have changed their slots: no window that anybody used opens anything.
+            used[slot] = [*newest; MAX_DOORS];
+        }
+        known.iter_mut().skip(users.len()).for_each(|user| *user = None);
+        tags.clear();
+        sequences.clear();
+    }
+
+    /// The rules that are the same for all users.
+    pub fn rules(&self) -> Rules {
+        self.rules
+    }
+
+    /// The users that are there.
+    pub fn users(&self) -> impl Iterator<Item = (UserId, &User)> {
+        super::user::users_of(&self.tables.users)
+    }
+
+    /// The host knows the time from now on; nothing is taken that was made at `floor` or before, in seconds
+    /// since 1970.
+    pub fn trust_clock(&mut self, floor: u64) {
+        self.floor = Some(floor);
+    }
+
+    /// Whether the host knows the time.
+    pub fn trusts_clock(&self) -> bool {
+        self.floor.is_some()
+    }
+
+    /// Judges a datagram. `wall_s` is in seconds since 1970.
+    ///
+    /// # Errors
+    /// Why it is nobody's request.
+    pub fn packet(
+        &mut self,
+        now: Instant,
+        wall_s: u64,
+        source: IpAddr,
+        payload: &[u8],
+    ) -> Result<Request, Refused> {
+        if let Ok(packet) = <&[u8; PACKET]>::try_from(payload) {
+            return self.ketuk(wall_s, packet);
+        }
+        #[cfg(feature = "fwknop")]
+        if fwknop::is_plausible(payload) {
+            return self.fwknop(now, wall_s, source, payload);
+        }
+        let _ = (now, source);
+        Err((Refusal::Form, None))
+    }
+
+    fn ketuk(&mut self, wall_s: u64, packet: &[u8; PACKET]) -> Result<Request, Refused> {
+        if self.floor.is_none() {
+            return Err((Refusal::NoClock, None));
+        }
+        let Tables { tags, users, .. } = &mut *self.tables;
+        tags.follow(&self.keyed, users, wall_s, self.rules.max_age_s);
+        let mut refusal = Refusal::Unknown;
+        let opened = tags.owners(&self.keyed, packet::tag_of(packet)).find_map(|owner| {
+            let keys = users[owner.user.index()].as_ref()?.keys.get(usize::from(owner.key))?;
+            match keys.open(packet) {
+                Ok(request) => Some(Ok((owner.user, request))),
+                Err(packet::PacketError::Forged) => {
+                    refusal = Refusal::Forged;
+                    None
+                }
+                Err(packet::PacketError::Rules) => Some(Err((Refusal::Rules, Some(owner.user)))),
+            }
+        });
+        let (user, request) = opened.ok_or((refusal, None))??;
+        let packet::Request { time, seconds, address, door } = request;
+        self.admit(wall_s, user, time, packet::identity(packet))?;
+        let seconds = Some(seconds).filter(|seconds| *seconds > 0);
+        Ok(Request { user, time, address, seconds, wanted: Wanted::Named(door) })
+    }
+
+    #[cfg(feature = "fwknop")]
+    fn fwknop(
+        &mut self,
+        now: Instant,
+        wall_s: u64,
+        source: IpAddr,
+        packet: &[u8],
+    ) -> Result<Request, Refused> {
+        let Self { tables: Tables { users, failures, .. }, keyed, hmacs, .. } = self;
+        if failures.are_too_many(keyed, now, source) {
+            return Err((Refusal::Limited, None));
+        }
+        let mut found = None;
+        for (user, keys) in
+            super::user::users_of(users).flat_map(|(id, user)| user.fwknop.iter().map(move |keys| (id, keys)))
+        {
+            if !hmacs.allow(now) {
+                return Err((Refusal::Limited, None));
+            }
+            if let Some(mac) = fwknop::authenticate(keys.hmac_key.bytes(), packet) {
+                found = Some((user, keys, mac));
+                break;
+            }
+        }
+        let Some((user, keys, mac)) = found else {
+            failures.count(keyed, now, source);
+            return Err((Refusal::Unknown, None));
+        };
+        let request = fwknop::open(keys.key.bytes(), packet).map_err(|error| {
+            let refusal = match error {
+                fwknop::FwknopError::Command => Refusal::Command,
+                fwknop::FwknopError::Ports => Refusal::Door,
+                fwknop::FwknopError::Decrypt | fwknop::FwknopError::Rules => Refusal::Rules,
+            };
+            (refusal, Some(user))
+        })?;
+        let (identity, _) = mac.split_first_chunk::<16>().expect("a MAC has 32 bytes");
+        self.admit(wall_s, user, request.time, *identity)?;
+        let seconds = Some(request.seconds).filter(|seconds| *seconds > 0);
+        let address = request.address.map(IpAddr::V4);
+        Ok(Request { user, time: request.time, address, seconds, wanted: Wanted::Ports(request) })
+    }
+
+    /// Judges a SYN at a port of the range. `name` names a door.
+    pub fn knock<'n>(
+        &mut self,
+        now: Instant,
+        wall_s: u64,
+        probe: &Probe,
+        name: impl Fn(DoorId) -> Option<&'n str>,
+    ) -> Knocked {
+        let Self { tables: Tables { users, sequences, knocks, used, .. }, keyed, rules, .. } = self;
+        let mark = Mark::of(&probe.transport, keyed);
+        let ports = match knocks.hear(keyed, now, probe.source, probe.transport.port(), mark) {
+            Heard::Again => return Knocked::Again,
+            Heard::Noted(displaced) => return Knocked::Noted(displaced),
+            Heard::Limited => return Knocked::Refused((Refusal::Limited, None)),
+            Heard::Sequence(ports) => ports,
+        };
+        let Some(floor) = self.floor else { return Knocked::Refused((Refusal::NoClock, None)) };
+        sequences.follow(keyed, users, name, rules.range, wall_s);
+        let mut refused = None;
+        for current in sequences.find(keyed, ports) {
+            let (user, time) = (current.user, current.time());
+            let newest = &mut used[user.index()][current.door.index()];
+            let refusal = if time <= floor || time <= *newest {
+                Refusal::Replay
+            } else if users[user.index()].as_ref().is_none_or(|user| user.is_expired(wall_s)) {
+                Refusal::Expired
+            } else {
+                *newest = time;
+                self.newest = self.newest.max(time);
+                knocks.welcome(keyed, probe.source);
+                let wanted = Wanted::Door(current.door);
+                return Knocked::Request(Request { user, time, address: None, seconds: None, wanted });
+            };
+            refused = Some((refusal, Some(user)));
+        }
+        refused.map_or(Knocked::Noted(false), Knocked::Refused)
+    }
+
+    /// Whether an authentic packet is of this time, new, and from somebody who may still send it.
+    fn admit(&mut self, wall_s: u64, user: UserId, time: u64, identity: Identity) -> Result<(), Refused> {
+        let refused = |refusal| Err((refusal, Some(user)));
+        let Some(floor) = self.floor else { return refused(Refusal::NoClock) };
+        if time.abs_diff(wall_s) > self.rules.max_age_s {
+            return refused(Refusal::Age);
+        }
+        // Before expiry is asked, so that a packet is used up however that ends.
+        if time <= floor || !self.tables.replay[user.index()].take(time, identity) {
+            return refused(Refusal::Replay);
+        }
+        self.newest = self.newest.max(time);
+        if self.tables.users[user.index()].as_ref().is_none_or(|user| user.is_expired(wall_s)) {
+            return refused(Refusal::Expired);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

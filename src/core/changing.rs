@@ -1,0 +1,265 @@
+//! Changing sequences: the ports of every user's current windows, and who has knocked at which.
+//!
+//! They are no doors' sequences: any port of the range may be the next step of somebody's. So each source's
+//! last knocks in the range are remembered, and whether they are a sequence is one look-up.
+
+use core::hash::BuildHasher;
+use core::net::IpAddr;
+use core::time::Duration;
+
+use super::attempt::{Deadline, Mark, key};
+use super::chains::Chains;
+use super::door::DoorId;
+use super::lane::{Entry, Lane};
+use super::time::Instant;
+use super::user::{User, UserId, users_of};
+use crate::protocol::totp::{Range, STEPS, WINDOW_S, sequence, window};
+
+/// Most pairs of a secret and a door that it opens: each costs a MAC and 16 bytes for each of three windows.
+pub const MAX_PAIRS: usize = 1024;
+const MAX_SEQUENCES: usize = 3 * MAX_PAIRS;
+const BUCKETS: usize = MAX_SEQUENCES.next_power_of_two();
+
+/// Sources that have knocked once. As many as first knocks from IPv4.
+pub const FIRST_KNOCKS: usize = 16_384;
+/// Sources that have knocked more than once: a flood of these costs twice as many packets.
+pub const LATER_KNOCKS: usize = 1_024;
+
+/// How long a source's knocks are remembered, from the first.
+pub const MEMORY: Duration = Duration::from_secs(60);
+/// Knocks that count within that time, from one source: eight tries for somebody whose packets get lost, and
+/// for a guesser eight in 10^16.
+pub const MAX_KNOCKS: u8 = 32;
+
+/// A sequence that opens a door now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Current {
+    ports: [u16; STEPS],
+    /// Whose.
+    pub user: UserId,
+    /// Which door.
+    pub door: DoorId,
+    /// In which window.
+    pub window: u64,
+}
+
+impl Current {
+    /// The beginning of its window, in seconds since 1970.
+    pub const fn time(&self) -> u64 {
+        self.window * WINDOW_S
+    }
+}
+
+/// What a knock in the range was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// One that was heard before, or the port just knocked at once more: nothing changed.
+    Again,
+    /// One more; `true` if another source had to be forgotten.
+    Noted(bool),
+    /// One more, and with those before it these ports.
+    Sequence([u16; STEPS]),
+    /// One too many for this minute.
+    Limited,
+}
+
+/// The sequences that are good now.
+#[derive(Debug)]
+pub struct Sequences {
+    all: heapless::Vec<Current, MAX_SEQUENCES>,
+    chains: Chains<BUCKETS>,
+    /// The window that they were made for.
+    window: Option<u64>,
+}
+
+impl Sequences {
+    /// None.
+    pub const fn new() -> Self {
+        Self { all: heapless::Vec::new(), chains: Chains::new(), window: None }
+    }
+
+    /// Forgets them: the users or the doors changed.
+    pub fn clear(&mut self) {
+        self.window = None;
+    }
+
+    /// Makes the sequences for this moment, if they are not there: once a window. `name` names a door.
+    pub fn follow<'n>(
+        &mut self,
+        keyed: &impl BuildHasher,
+        users: &[Option<User>],
+        name: impl Fn(DoorId) -> Option<&'n str>,
+        range: Range,
+        wall_s: u64,
+    ) {
+        let now = window(wall_s);
+        if self.window == Some(now) {
+            return;
+        }
+        self.window = Some(now);
+        self.all.clear();
+        self.chains.clear();
+        for (user, secrets) in users_of(users) {
+            for (door, name) in secrets.doors.iter().filter_map(|door| Some((door, name(door)?))) {
+                for secret in &secrets.totp {
+                    for window in now.saturating_sub(1)..=now + 1 {
+                        let ports = sequence(secret.bytes(), name, window, range);
+                        let slot = self.all.len();
+                        // A configuration has at most MAX_PAIRS.
+                        if self.all.push(Current { ports, user, door, window }).is_ok() {
+                            self.chains.link(keyed.hash_one(ports), slot);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// What these ports open: nothing, or one thing.
+    pub fn find(&self, keyed: &impl BuildHasher, ports: [u16; STEPS]) -> impl Iterator<Item = Current> + '_ {
+        let found = self.chains.slots(keyed.hash_one(ports)).map(|slot| self.all[slot]);
+        found.filter(move |current| current.ports == ports)
+    }
+}
+
+/// A source that has knocked once.
+#[derive(Clone, Copy, Debug)]
+struct First {
+    source: u64,
+    deadline: Deadline,
+    port: u16,
+    mark: Mark,
+}
+
+/// A source that has knocked several times.
+#[derive(Clone, Copy, Debug)]
+struct Later {
+    source: u64,
+    deadline: Deadline,
+    /// The last ports, the newest at the end; 0 if there were fewer.
+    ports: [u16; STEPS],
+    marks: [Mark; STEPS],
+    knocks: u8,
+}
+
+impl Entry for First {
+    fn hash(&self, _: &impl BuildHasher) -> u64 {
+        self.source
+    }
+}
+
+impl Entry for Later {
+    fn hash(&self, _: &impl BuildHasher) -> u64 {
+        self.source
+    }
+}
+
+impl Later {
+    fn begin(first: First) -> Self {
+        let mut later = Self {
+            source: first.source,
+            deadline: first.deadline,
+            ports: [0; STEPS],
+            marks: [Mark::default(); STEPS],
+            knocks: 0,
+        };
+        later.note(first.port, first.mark);
+        later
+    }
+
+    fn note(&mut self, port: u16, mark: Mark) {
+        self.ports.rotate_left(1);
+        self.marks.rotate_left(1);
+        (self.ports[STEPS - 1], self.marks[STEPS - 1]) = (port, mark);
+        self.knocks = self.knocks.saturating_add(1);
+    }
+
+    fn was_heard(&self, port: u16, mark: Mark) -> bool {
+        self.ports[STEPS - 1] == port
+            || self.ports.into_iter().zip(self.marks).any(|known| known == (port, mark))
+    }
+}
+
+/// The last knocks of each source. A source is known by its keyed hash alone, which nobody can aim at.
+#[derive(Debug)]
+pub struct LastKnocks {
+    first: Lane<First, FIRST_KNOCKS>,
+    later: Lane<Later, LATER_KNOCKS>,
+}
+
+impl LastKnocks {
+    /// Nobody's.
+    pub const fn new() -> Self {
+        Self { first: Lane::new(), later: Lane::new() }
+    }
+
+    /// Notes a knock in the range. A wrong one is simply followed by others: it spoils whatever sequence it
+    /// falls into, as a trap does.
+    pub fn hear(
+        &mut self,
+        keyed: &impl BuildHasher,
+        now: Instant,
+        source: IpAddr,
+        port: u16,
+        mark: Mark,
+    ) -> Heard {
+        // No door has this number.
+        let source = key(DoorId(u8::MAX), source, keyed);
+        if let Some((slot, later)) = self.later.find(source, |entry| entry.source == source) {
+            if !later.deadline.is_past(now) {
+                let later = self.later.entry_mut(slot);
+                if later.was_heard(port, mark) {
+                    return Heard::Again;
+                }
+                later.note(port, mark);
+                return match (later.knocks > MAX_KNOCKS, later.ports[0]) {
+                    (true, _) => Heard::Limited,
+                    (false, 0) => Heard::Noted(false),
+                    (false, _) => Heard::Sequence(later.ports),
+                };
+            }
+            self.later.remove(source, slot);
+        }
+        match self.first.find(source, |entry| entry.source == source) {
+            Some((slot, first)) if !first.deadline.is_past(now) => {
+                if first.port == port {
+                    return Heard::Again;
+                }
+                self.first.remove(source, slot);
+                let mut later = Later::begin(first);
+                later.note(port, mark);
+                Heard::Noted(self.later.insert(keyed, source, later).is_some())
+            }
+            past => {
+                if let Some((slot, _)) = past {
+                    self.first.remove(source, slot);
+                }
+                let first = First { source, deadline: Deadline::new(now, MEMORY), port, mark };
+                Heard::Noted(self.first.insert(keyed, source, first).is_some())
+            }
+        }
+    }
+
+    /// A source has opened a door: what it does next is no guessing.
+    pub fn welcome(&mut self, keyed: &impl BuildHasher, source: IpAddr) {
+        let source = key(DoorId(u8::MAX), source, keyed);
+        if let Some((slot, _)) = self.later.find(source, |entry| entry.source == source) {
+            self.later.entry_mut(slot).knocks = 0;
+        }
+    }
+}
+
+/// The flags of a knock in the range.
+pub const FLAGS: super::sequence::FlagMatch = super::sequence::FlagMatch::SYN;
+
+impl Default for Sequences {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Default for LastKnocks {
+    fn default() -> Self {
+        Self::new()
+    }
+}

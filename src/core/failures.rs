@@ -1,0 +1,76 @@
+//! Sources whose packets did not prove to be anybody's: what they may cost.
+
+use core::hash::BuildHasher;
+use core::net::IpAddr;
+use core::time::Duration;
+
+use super::attempt::{Deadline, key};
+use super::door::DoorId;
+use super::lane::{Entry, Lane};
+use super::time::Instant;
+
+/// Sources remembered. More, and a flood from many addresses would only be a flood for the limit of all.
+pub const SOURCES: usize = 1_024;
+/// Failures of one source within [`MEMORY`] after which it is not listened to: a person tries a wrong key a
+/// few times.
+pub const MAX_FAILURES: u16 = 20;
+/// How long failures count, from the first. Short, for whoever forges a person's address keeps him out for
+/// as long.
+pub const MEMORY: Duration = Duration::from_secs(10);
+
+#[derive(Clone, Copy, Debug)]
+struct Failing {
+    source: u64,
+    deadline: Deadline,
+    failures: u16,
+}
+
+impl Entry for Failing {
+    fn hash(&self, _: &impl BuildHasher) -> u64 {
+        self.source
+    }
+}
+
+/// How often each source failed.
+#[derive(Debug)]
+pub struct Failures(Lane<Failing, SOURCES>);
+
+impl Failures {
+    /// Nobody did.
+    pub const fn new() -> Self {
+        Self(Lane::new())
+    }
+
+    /// Whether a source has failed too often.
+    pub fn are_too_many(&self, keyed: &impl BuildHasher, now: Instant, source: IpAddr) -> bool {
+        let known = self.find(keyed, source);
+        known.is_some_and(|(_, known)| !known.deadline.is_past(now) && known.failures >= MAX_FAILURES)
+    }
+
+    /// A source failed.
+    pub fn count(&mut self, keyed: &impl BuildHasher, now: Instant, source: IpAddr) {
+        let fresh = |source| Failing { source, deadline: Deadline::new(now, MEMORY), failures: 1 };
+        match self.find(keyed, source) {
+            Some((slot, known)) if known.deadline.is_past(now) => {
+                *self.0.entry_mut(slot) = fresh(known.source);
+            }
+            Some((slot, known)) => self.0.entry_mut(slot).failures = known.failures.saturating_add(1),
+            None => {
+                let source = key(DoorId(u8::MAX), source, keyed);
+                // Whose turn it is to be forgotten gets his tries anew.
+                let _ = self.0.insert(keyed, source, fresh(source));
+            }
+        }
+    }
+
+    fn find(&self, keyed: &impl BuildHasher, source: IpAddr) -> Option<(usize, Failing)> {
+        let source = key(DoorId(u8::MAX), source, keyed);
+        self.0.find(source, |entry| entry.source == source)
+    }
+}
+
+impl Default for Failures {
+    fn default() -> Self {
+        Self::new()
+    }
+}

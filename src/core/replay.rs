@@ -1,0 +1,97 @@
+//! What a user has sent already: a packet is taken once, whatever happens to any clock.
+//!
+//! Every packet that was taken is either remembered, or has a time at or below the floor. Only the floor
+//! says "old", never the clock; so setting a clock back makes no packet new.
+
+/// Packets remembered for each user. Whoever opens more doors than this within `spa_max_age` raises his own
+/// floor, and nobody else's.
+pub const REMEMBERED: usize = 16;
+
+/// What tells one packet from all others of its user.
+pub type Identity = [u8; 16];
+
+/// One user's memory.
+#[derive(Clone, Debug)]
+pub struct Replay {
+    /// Nothing at or before this time is taken, in seconds since 1970.
+    floor: u64,
+    /// Time and identity of what was taken since.
+    seen: heapless::Vec<(u64, Identity), REMEMBERED>,
+}
+
+impl Replay {
+    /// Takes whatever is newer than `floor`, in seconds since 1970.
+    pub const fn new(floor: u64) -> Self {
+        Self { floor, seen: heapless::Vec::new() }
+    }
+
+    /// Whether an authentic packet is taken: it is new. From then on it is not.
+    ///
+    /// When full the oldest makes room and the floor rises to its time: a late packet may be refused
+    /// that was never seen, and none is taken that was.
+    pub fn take(&mut self, time: u64, identity: Identity) -> bool {
+        if time <= self.floor || self.seen.iter().any(|(_, seen)| *seen == identity) {
+            return false;
+        }
+        if self.seen.is_full() {
+            let times = self.seen.iter().map(|(time, _)| *time).enumerate();
+            let (oldest, oldest_time) = times.min_by_key(|(_, time)| *time).expect("it is full");
+            if time <= oldest_time {
+                return false;
+            }
+            self.floor = self.floor.max(oldest_time);
+            self.seen.swap_remove(oldest);
+        }
+        // Room was just made.
+        self.seen.push((time, identity)).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn identity(n: u8) -> Identity {
+        [n; 16]
+    }
+
+    #[test]
+    fn once_and_only_what_is_newer_than_the_floor() {
+        let mut replay = Replay::new(100);
+        let taken =
+            [(100, 1), (101, 1), (101, 1), (101, 2), (99, 3)].map(|(t, n)| replay.take(t, identity(n)));
+        assert_eq!(taken, [false, true, false, true, false]);
+    }
+
+    #[test]
+    fn when_full_the_oldest_makes_room() {
+        let mut replay = Replay::new(0);
+        for n in 0..16 {
+            assert!(replay.take(1000 + u64::from(n), identity(n)));
+        }
+        assert!(!replay.take(999, identity(90)), "older than all that is remembered");
+        assert!(replay.take(1016, identity(16)));
+        assert!(!replay.take(1000, identity(0)), "forgotten, and below the floor");
+        assert!(!replay.take(1001, identity(1)), "remembered");
+    }
+
+    proptest! {
+        /// Against a set that forgets nothing: nothing is taken twice.
+        #[test]
+        fn nothing_twice(packets in prop::collection::vec((1..60_u64, any::<u8>()), 0..300)) {
+            let (mut replay, mut taken) = (Replay::new(0), HashSet::new());
+            for (time, n) in packets {
+                // The same identity always has the same time.
+                let time = time * 256 + u64::from(n);
+                let mut identity = [n; 16];
+                identity[..8].copy_from_slice(&time.to_be_bytes());
+                let new = replay.take(time, identity);
+                prop_assert!(!new || taken.insert(identity));
+            }
+        }
+    }
+}

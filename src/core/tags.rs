@@ -1,0 +1,79 @@
+//! Whose packet is it: the tags of every user's keys, found in one look-up.
+
+use core::hash::BuildHasher;
+
+use super::chains::Chains;
+use super::user::{MAX_SECRETS, MAX_USERS, User, UserId, users_of};
+use crate::protocol::packet::{TAG_WINDOW_S, tag_window};
+
+/// Most windows that are looked at: the current one and those within [`MAX_SPA_AGE_S`] of it.
+const MAX_WINDOWS: usize = 5;
+
+/// Largest `spa_max_age`, in seconds.
+pub const MAX_SPA_AGE_S: u64 = 2 * TAG_WINDOW_S;
+
+const MAX_TAGS: usize = MAX_USERS * MAX_SECRETS * MAX_WINDOWS;
+const BUCKETS: usize = MAX_TAGS.next_power_of_two();
+
+/// The key that a tag belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// Whose it is.
+    pub user: UserId,
+    /// Which of his keys.
+    pub key: u8,
+}
+
+/// The tags that are good now.
+#[derive(Debug)]
+pub struct Tags {
+    all: heapless::Vec<(u64, Owner), MAX_TAGS>,
+    chains: Chains<BUCKETS>,
+    /// The window that they were made for.
+    window: Option<u64>,
+}
+
+impl Tags {
+    /// None.
+    pub const fn new() -> Self {
+        Self { all: heapless::Vec::new(), chains: Chains::new(), window: None }
+    }
+
+    /// Forgets them: the users changed.
+    pub fn clear(&mut self) {
+        self.window = None;
+    }
+
+    /// Makes the tags for this moment, if they are not there: once a window, some hashing for each key.
+    pub fn follow(&mut self, keyed: &impl BuildHasher, users: &[Option<User>], wall_s: u64, max_age_s: u64) {
+        let window = tag_window(wall_s);
+        if self.window == Some(window) {
+            return;
+        }
+        self.window = Some(window);
+        self.all.clear();
+        self.chains.clear();
+        let beside = max_age_s.min(MAX_SPA_AGE_S).div_ceil(TAG_WINDOW_S);
+        for (user, secrets) in users_of(users) {
+            for (key, keys) in (0..).zip(&secrets.keys) {
+                for window in window.saturating_sub(beside)..=window.saturating_add(beside) {
+                    let tag = keys.tag(window);
+                    self.chains.link(keyed.hash_one(tag), self.all.len());
+                    self.all.push((tag, Owner { user, key })).expect("MAX_TAGS is as many");
+                }
+            }
+        }
+    }
+
+    /// The keys that may have made a packet with this tag: none, or one.
+    pub fn owners(&self, keyed: &impl BuildHasher, tag: u64) -> impl Iterator<Item = Owner> + '_ {
+        let found = self.chains.slots(keyed.hash_one(tag)).map(|slot| self.all[slot]);
+        found.filter(move |(known, _)| *known == tag).map(|(_, owner)| owner)
+    }
+}
+
+impl Default for Tags {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,90 @@
+//! Which configured user has which number in the core.
+
+use std::rc::Rc;
+
+use super::slots::Slots;
+use crate::config::{self, Config};
+use crate::core::ports::DoorSet;
+use crate::core::user::{self, UserId};
+
+/// The enabled users. A user keeps his slot through a reload, found by his name, and with it what the core
+/// remembers of him.
+#[derive(Clone, Debug, Default)]
+pub struct Users(Vec<Option<Rc<config::User>>>);
+
+impl Users {
+    /// The users that `config` wants, with those that are there already in their places.
+    #[must_use]
+    pub fn with(&self, config: &Config) -> Self {
+        let enabled = || config.users.iter().filter(|user| user.enabled);
+        let staying = |old: &Option<Rc<config::User>>| {
+            let old = old.as_ref()?;
+            enabled().find(|user| user.name == old.name).cloned().map(Rc::new)
+        };
+        let mut slots: Vec<_> = self.0.iter().map(staying).collect();
+        for user in enabled() {
+            if !slots.iter().flatten().any(|placed| placed.name == user.name) {
+                let user = Some(Rc::new(user.clone()));
+                match slots.iter_mut().find(|slot| slot.is_none()) {
+                    Some(free) => *free = user,
+                    None => slots.push(user),
+                }
+            }
+        }
+        Self(slots)
+    }
+
+    /// The user in a slot.
+    pub fn get(&self, id: UserId) -> Option<&Rc<config::User>> {
+        self.0.get(id.index())?.as_ref()
+    }
+
+    /// His name.
+    pub fn name(&self, id: UserId) -> Option<&str> {
+        self.get(id).map(|user| user.name.as_str())
+    }
+
+    /// The slot of a user.
+    pub fn find(&self, name: &str) -> Option<UserId> {
+        let named = (0..).zip(&self.0).find(|(_, user)| user.as_ref().is_some_and(|user| user.name == name));
+        named.map(|(slot, _)| UserId(slot))
+    }
+
+    /// Whether these let the user of a slot of `before` still open a door.
+    pub fn still_allow(&self, before: &Self, id: UserId, door: &str) -> bool {
+        let Some(name) = before.name(id) else { return false };
+        let now = self.0.iter().flatten().find(|user| user.name == name);
+        now.is_some_and(|user| user.doors.iter().any(|allowed| allowed == door))
+    }
+
+    /// What the core wants to know of them.
+    pub fn for_core(&self, slots: &Slots) -> Vec<Option<user::User>> {
+        let doors = |user: &config::User| {
+            let ids = user.doors.iter().filter_map(|door| slots.find(door));
+            DoorSet(ids.fold(0, |set, id| set | 1 << id.0))
+        };
+        self.0.iter().map(|user| user.as_ref().map(|user| user.for_core(doors(user)))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(users: &[&str]) -> Config {
+        let users: String =
+            users.iter().flat_map(|user| ["config user ", user, "\nlist door ssh\n"]).collect();
+        config::parse("test", format!("config door ssh\noption dest_port 22\n{users}").as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_user_keeps_his_slot_and_a_new_one_takes_a_free_one() {
+        let before = Users::default().with(&config(&["alice", "bob", "carol"]));
+        let now = before.with(&config(&["dave", "carol", "eve", "alice"]));
+        let names = [0, 1, 2, 3, 4].map(|slot| now.name(UserId(slot)));
+        assert_eq!(names, [Some("alice"), Some("dave"), Some("carol"), Some("eve"), None]);
+        assert!(now.still_allow(&before, UserId(2), "ssh"));
+        assert!(!now.still_allow(&before, UserId(1), "ssh"), "dave has bob's slot, and is not bob");
+        assert!(!now.still_allow(&before, UserId(2), "nas"));
+    }
+}

@@ -1,0 +1,137 @@
+//! Packets of the real client, and what becomes of them when they are changed.
+
+use super::*;
+
+const KEY: &[u8] = b"spa-test-key-0123456789abcdef";
+const HMAC_KEY: &[u8] = b"spa-test-hmac-key-0123456789abcdef0123456789";
+
+/// `fwknop -A tcp/22 -a 1.2.3.4`
+const ACCESS: &str = "/UhgJZmOxhW3xQyTdrN1DOeDBGwHB8jgj1bRf+wKmtTuzVatclib0zyrlOs7XeX9w+pzok1VjstrRlfsA6wL3majLGMyt66ao2V4mnj++AfSM2cwNQaxCdYuCiDpi4/fLRJfcBcOoopyJ0PRVfk6aK985DXlU42bw3IUaRKQBA1jF8U3N7GOZPPWpwZpkLRmczU9iFVzMHGs";
+/// `fwknop -A tcp/22,udp/51820 -s -f 600`
+const TIMED: &str = "97sd+LRRUq9+LQzKPB6+vHzLHTBiiIrgajWmZWrX/luyRG3KIZuXXSuNaBJAk4WVZlHv54YEhWtypxfN2qhtTuEFMZZHiJRwCahrpiz1OaNKgagWMyhyBrT1P5oz9YG283BPEvn+J/46We77v+T6MxcxHiGACRYB7z5VTOmAH6042qQzZvGgKIuVFASu1JVF6LrmUKFmYOV7qyhzulPHhfSXm8IUWJz5E";
+/// `fwknop -A tcp/22 -a 1.2.3.4 -N 192.168.1.10:22 -f 60`
+const NAT: &str = "8eqF07NyHWKcKJxmx3DOJfd6ml1hJS2unlVc0f+jgzbEniWO5Ib+59A7D34Sq+uLoXl8o3mH+MnNZC9fz9/59tHqASUlHoq6tPcuqobLQ35pKDns2rn88WWwu4q9Hyp1v/Kf1S3pYmUBo7brhULnhNGHHzTvrbdqKtvhKTNYkC16j/OqKkShwN0+QsTUcERB633KchCumFoAwN9Ix9ehRkmddYyovnEaeL8HluSxRVe24CK4dy49TFM";
+
+fn opened(packet: &str) -> Result<Request, FwknopError> {
+    assert!(is_plausible(packet.as_bytes()));
+    assert!(authenticate(HMAC_KEY, packet.as_bytes()).is_some());
+    open(KEY, packet.as_bytes())
+}
+
+fn port(udp: bool, port: u16) -> Port {
+    Port { udp, port }
+}
+
+#[test]
+fn access() {
+    let request = opened(ACCESS).unwrap();
+    assert_eq!((request.time, request.seconds, request.nat), (1_795_340_357, 0, None));
+    assert_eq!(request.address, Some(Ipv4Addr::new(1, 2, 3, 4)));
+    assert_eq!(request.ports(), [port(false, 22)]);
+}
+
+#[test]
+fn own_source_two_ports_and_a_time() {
+    let request = opened(TIMED).unwrap();
+    assert_eq!((request.address, request.seconds), (None, 600));
+    assert_eq!(request.ports(), [port(false, 22), port(true, 51_820)]);
+}
+
+#[test]
+fn nat() {
+    let request = opened(NAT).unwrap();
+    let host = Ipv4Addr::new(192, 168, 1, 10);
+    assert_eq!(request.nat, Some(Nat { host: Some(host), port: 22, local: false }));
+    assert_eq!((request.ports(), request.seconds), (&[port(false, 22)][..], 60));
+}
+
+#[test]
+fn no_bit_can_be_changed_and_nothing_cut_or_added() {
+    let packet = ACCESS.as_bytes();
+    for bit in 0..packet.len() * 8 {
+        let mut changed = packet.to_vec();
+        changed[bit / 8] ^= 1 << (bit % 8);
+        assert!(!is_plausible(&changed) || authenticate(HMAC_KEY, &changed).is_none(), "bit {bit}");
+    }
+    for len in 0..packet.len() {
+        let cut = &packet[..len];
+        assert!(!is_plausible(cut) || authenticate(HMAC_KEY, cut).is_none(), "{len} bytes");
+        assert!(authenticate(HMAC_KEY, cut).is_none(), "{len} bytes");
+    }
+    for longer in [[packet, b"="].concat(), [packet, b"A"].concat(), [PREFIX, packet].concat()] {
+        assert!(!is_plausible(&longer) || authenticate(HMAC_KEY, &longer).is_none());
+    }
+}
+
+#[test]
+fn another_key() {
+    assert_eq!(authenticate(b"another", ACCESS.as_bytes()), None);
+    assert_eq!(open(b"another", ACCESS.as_bytes()), Err(FwknopError::Decrypt));
+}
+
+/// What only somebody who has both keys could send.
+#[test]
+fn who_has_the_keys_must_follow_the_rules_too() {
+    let digest = |fields: &str| {
+        let mut text = [0; 44];
+        base64::encode(&sha256(fields.as_bytes()), &mut text).unwrap()[..43].to_owned()
+    };
+    let reads = |fields: &str| read(&format!("{fields}:{}", digest(fields)));
+    // "1.2.3.4,tcp/22" and "192.168.1.10,22" in base 64.
+    let (access, nat) = ("MS4yLjMuNCx0Y3AvMjI", "MTkyLjE2OC4xLjEwLDIy");
+    let good = format!("7200277731836318:YWxpY2U:1795340357:3.0.0:1:{access}");
+    assert!(reads(&good).is_ok());
+    assert_eq!(read(&format!("{good}:{}", digest("another"))), Err(FwknopError::Rules));
+    let like = |from: &str, to: &str| reads(&good.replacen(from, to, 1));
+    assert_eq!(like(":1:", ":0:"), Err(FwknopError::Command));
+    for (from, to) in [
+        ("7200", "720"),
+        ("7200", "720x"),
+        (":1795340357", ":-795340357"),
+        (":1795340357", ":"),
+        ("3.0.0", "2.0.2"),
+        (":1:", ":7:"),
+        (":1:", ":2:"),
+        (":1:", ":3:"),
+        (access, "MS4yLjMuNCx0Y3AvMjI="),
+        (access, "MS4yLjMuNA"),
+        (access, "MS4yLjMuNCx0Y3AvMA"),
+        (access, "MS4yLjMuNCx0Y3AvKzIy"),
+    ] {
+        assert_eq!(like(from, to), Err(FwknopError::Rules), "{to}");
+    }
+    // "1.2.3.4,icmp/8", and nine ports.
+    assert_eq!(like(access, "MS4yLjMuNCxpY21wLzg"), Err(FwknopError::Ports));
+    let mut nine = [0; 256];
+    let nine = base64::encode(format!("1.2.3.4{}", ",tcp/1".repeat(9)).as_bytes(), &mut nine).unwrap();
+    assert_eq!(like(access, nine.trim_end_matches('=')), Err(FwknopError::Ports));
+    for (kind, rest, fine) in [
+        (2, nat, true),
+        (4, &format!("{nat}:60"), true),
+        (5, nat, true),
+        // "home.example.org,22"
+        (5, "aG9tZS5leGFtcGxlLm9yZywyMg", true),
+        (2, "aG9tZS5leGFtcGxlLm9yZywyMg", false),
+        (6, &format!("{nat}:60"), true),
+        (3, "65537", false),
+        (3, "6x", false),
+        (4, nat, false),
+        (2, "MTkyLjE2OC4xLjEw", false),
+    ] {
+        assert_eq!(
+            reads(&good.replace(":1:", &format!(":{kind}:")).add_field(rest)).is_ok(),
+            fine,
+            "{kind} {rest}"
+        );
+    }
+}
+
+trait AddField {
+    fn add_field(self, field: &str) -> String;
+}
+
+impl AddField for String {
+    fn add_field(self, field: &str) -> String {
+        self + ":" + field
+    }
+}

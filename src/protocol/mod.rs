@@ -1,0 +1,32 @@
+//! What a client and the daemon agree on: docs/protocol.md in code.
+//!
+//! Pure functions over bytes, for both sides: no clock, no socket, no allocation, no `std`. [`totp`] is a
+//! sequence of ports that changes, [`packet`] is ketuk's single packet, [`fwknop`] reads fwknop's.
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(clippy::std_instead_of_core, clippy::std_instead_of_alloc, clippy::alloc_instead_of_core)
+)]
+
+pub mod base32;
+pub mod base64;
+#[cfg(feature = "fwknop")]
+pub mod fwknop;
+pub mod mac;
+pub mod packet;
+pub mod secret;
+#[cfg(test)]
+pub(crate) mod testing;
+pub mod totp;
+
+/// Port that authenticated packets are sent to unless somebody says otherwise (fwknop's).
+pub const SPA_PORT: u16 = 62_201;
+
+/// Longest name of a door, in bytes.
+pub const MAX_DOOR: usize = 32;
+
+/// Whether `name` can be a door's: 1 to [`MAX_DOOR`] of `[A-Za-z0-9_]`, as UCI names are.
+pub fn is_door(name: &[u8]) -> bool {
+    (1..=MAX_DOOR).contains(&name.len())
+        && name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
+}

@@ -1,0 +1,149 @@
+//! A sequence of ports that is another one every half minute.
+//!
+//! RFC 6238 with HMAC-SHA-256, but that ports are drawn from the MAC where the RFC draws digits.
+
+use core::fmt;
+
+use super::mac::hmac_sha256;
+
+/// Ports in a sequence.
+pub const STEPS: usize = 4;
+
+/// Length of a window, in seconds (RFC 6238: X).
+pub const WINDOW_S: u64 = 30;
+
+/// Fewest ports in the range: 2^12, so that a guess at a sequence is right once in 2^48 times.
+pub const MIN_PORTS: u16 = 4096;
+
+/// Shortest secret, in bytes (RFC 4226, R6: 128 bits).
+pub const MIN_SECRET: usize = 16;
+
+/// Longest secret, in bytes: one block of SHA-256.
+pub const MAX_SECRET: usize = 64;
+
+/// The ports that sequences are drawn from, from `first` to `last`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range {
+    first: u16,
+    last: u16,
+}
+
+impl Range {
+    /// `None` if it has fewer than [`MIN_PORTS`] ports, or begins with 0.
+    pub const fn new(first: u16, last: u16) -> Option<Self> {
+        if first == 0 || last < first || last - first < MIN_PORTS - 1 {
+            return None;
+        }
+        Some(Self { first, last })
+    }
+
+    /// Lowest port.
+    pub const fn first(self) -> u16 {
+        self.first
+    }
+
+    /// Highest port.
+    pub const fn last(self) -> u16 {
+        self.last
+    }
+
+    /// Whether `port` lies in it.
+    pub const fn contains(self, port: u16) -> bool {
+        self.first <= port && port <= self.last
+    }
+}
+
+impl Default for Range {
+    /// Below the ports that systems give to their own connections, and above those of services.
+    fn default() -> Self {
+        Self { first: 20_000, last: 29_999 }
+    }
+}
+
+impl fmt::Display for Range {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.first, self.last)
+    }
+}
+
+/// The window that a moment lies in, given in seconds since 1970 (RFC 6238: T).
+pub const fn window(unix_s: u64) -> u64 {
+    unix_s / WINDOW_S
+}
+
+/// The ports to knock at, in order, for a door in a window. No two neighbours are equal.
+///
+/// Block n = HMAC-SHA-256(secret, window as 8 bytes | n as 1 byte | door's name). The blocks are read as
+/// 16-bit numbers, high byte first. A number at or above the largest multiple of the range's size, or
+/// one that leads to the port before, is passed over: so each port is as likely as any other.
+pub fn sequence(secret: &[u8], door: &str, window: u64, range: Range) -> [u16; STEPS] {
+    let size = u32::from(range.last - range.first) + 1;
+    let fair = 0x1_0000 - 0x1_0000 % size;
+    let mut ports = [0; STEPS];
+    let mut taken = 0;
+    // At least 15 in 32 numbers are taken, so that more than a few blocks are never needed.
+    for n in 0..=u8::MAX {
+        let block = hmac_sha256(secret, &[&window.to_be_bytes(), &[n], door.as_bytes()]);
+        for number in block.chunks_exact(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))) {
+            let port = range.first + u16::try_from(number % size).expect("less than the range");
+            if number >= fair || taken > 0 && ports[taken - 1] == port {
+                continue;
+            }
+            ports[taken] = port;
+            taken += 1;
+            if taken == STEPS {
+                return ports;
+            }
+        }
+    }
+    unreachable!("4,096 numbers of which half are passed over")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn windows() {
+        // RFC 6238, appendix B.
+        assert_eq!([59, 1_111_111_109, 20_000_000_000].map(window), [1, 0x0235_23EC, 0x27BC_86AA]);
+    }
+
+    #[test]
+    fn ranges() {
+        assert_eq!(Range::new(0, 65_535), None);
+        assert_eq!(Range::new(1000, 1000 + 4094), None);
+        assert_eq!(Range::new(9000, 1000), None);
+        assert!(Range::new(1000, 1000 + 4095).is_some() && Range::new(1, 65_535).is_some());
+    }
+
+    /// Every port comes about as often as any other, at every step.
+    #[test]
+    fn without_bias() {
+        // The worst range for a mapping by remainder alone: 2^16 is 1.67 times its size.
+        let range = Range::new(1, 39_321).unwrap();
+        let mut low = [0_u32; STEPS];
+        for window in 0..4000 {
+            for (step, port) in sequence(b"a secret of 16 b", "ssh", window, range).into_iter().enumerate() {
+                low[step] += u32::from(port <= 39_321 / 2);
+            }
+        }
+        // Five sigma of a binomial. With the bias a lower half would come 3 times in 5.
+        assert!(low.iter().all(|low| (1842..=2158).contains(low)), "{low:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn neighbours_differ_and_all_lie_in_the_range(
+            secret in any::<[u8; 20]>(), window: u64, first in 1..61_000_u16, more in 4095..4600_u16
+        ) {
+            let range = Range::new(first, first.saturating_add(more)).unwrap();
+            let ports = sequence(&secret, "ssh", window, range);
+            prop_assert!(ports.iter().all(|port| range.contains(*port)));
+            prop_assert!(ports.windows(2).all(|pair| pair[0] != pair[1]));
+            prop_assert_ne!(ports, sequence(&secret, "nas", window, range));
+        }
+    }
+}
