@@ -400,14 +400,20 @@ impl Gate {
     }
 
     /// Shuts everything for a clean stop; the commands are still to run.
-    pub fn stop_all(&mut self, now: Instant, counters: &mut Counters, slots: &Slots) {
+    pub fn stop_all(
+        &mut self,
+        now: Instant,
+        counters: &mut Counters,
+        slots: &Slots,
+        mut each: impl FnMut(&Door, &Grant),
+    ) {
         let in_sets = self.backend.sets().is_some();
         for (id, door) in slots.iter() {
             // Only a set has a timer of its own that shuts the door later.
             if door.on_stop == OnStop::Keep && in_sets && door.opening.is_some() {
                 continue;
             }
-            self.shut(now, counters, (id, door), None, |_| {});
+            self.shut(now, counters, (id, door), None, |grant| each(door, grant));
         }
     }
 
