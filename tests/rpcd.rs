@@ -91,7 +91,7 @@ fn by_the_name_that_rpcd_calls_it_and_by_its_own() {
     assert_eq!(
         String::from_utf8(listed).unwrap(),
         "{\"status\":{},\"open\":{\"door\":\"\",\"address\":\"\",\"seconds\":0},\"close\":{\"door\":\"\",\"address\":\"\"},\
-         \"check\":{\"config\":\"\"},\"keygen\":{},\"invite\":{\"user\":\"\"}}\n"
+         \"check\":{\"config\":\"\"},\"keygen\":{},\"invite\":{\"user\":\"\",\"host\":\"\"}}\n"
     );
 }
 

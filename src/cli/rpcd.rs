@@ -8,12 +8,12 @@ use std::fs::File;
 use std::io::{self, Read as _};
 
 use serde::{Deserialize, Serialize};
-use serde_json_core::str::EscapedStr;
+use serde_json_core::str::{EscapedStr, EscapedStringFragment};
 
 use super::arguments::Arguments;
 use super::{Failure, Outcome, control, print};
 use crate::config::{self, Config};
-use crate::control::message::{Request, Verb, unescaped};
+use crate::control::message::{Request, Verb};
 use crate::control::show;
 use crate::linux::clock::wall_clock;
 
@@ -24,7 +24,7 @@ const MAX_INPUT: u64 = 64 * 1024;
 const KEY_LEN: usize = 32;
 
 /// The methods and the types of their arguments, as `ubus -v list` shows them.
-const METHODS: &str = r#"{"status":{},"open":{"door":"","address":"","seconds":0},"close":{"door":"","address":""},"check":{"config":""},"keygen":{},"invite":{"user":""}}
+const METHODS: &str = r#"{"status":{},"open":{"door":"","address":"","seconds":0},"close":{"door":"","address":""},"check":{"config":""},"keygen":{},"invite":{"user":"","host":""}}
 "#;
 
 /// The arguments of every method; rpcd adds the caller's session, which is ignored.
@@ -40,6 +40,8 @@ struct Call<'a> {
     config: Option<EscapedStr<'a>>,
     #[serde(borrow)]
     user: Option<EscapedStr<'a>>,
+    #[serde(borrow)]
+    host: Option<EscapedStr<'a>>,
 }
 
 /// What every answer says first.
@@ -220,12 +222,25 @@ fn keygen() -> Result<String, Failure> {
 /// A user's profile as a URI.
 fn invite(call: &Call<'_>) -> Result<String, Failure> {
     argument("user", call.user)?;
+    call.host.map(|host| argument("host", Some(host))).transpose()?;
     Err(Failure::Failed("invitations are not available in this version of ketuk".to_owned()))
 }
 
 fn argument(name: &str, value: Option<EscapedStr<'_>>) -> Result<String, Failure> {
     let value = value.and_then(unescaped).filter(|value| !value.is_empty());
     value.ok_or_else(|| Failure::Usage(format!("which {name}?")))
+}
+
+/// What a JSON string says; `None` if an escape in it is none of JSON's.
+fn unescaped(string: EscapedStr<'_>) -> Option<String> {
+    let mut text = String::with_capacity(string.0.len());
+    for fragment in string.fragments() {
+        match fragment.ok()? {
+            EscapedStringFragment::NotEscaped(piece) => text.push_str(piece),
+            EscapedStringFragment::Escaped(character) => text.push(character),
+        }
+    }
+    Some(text)
 }
 
 /// `value` as JSON; its strings have `text` bytes.

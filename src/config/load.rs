@@ -5,6 +5,7 @@ mod door;
 mod globals;
 mod opening;
 mod options;
+mod rules;
 mod shutting;
 mod user;
 mod value;

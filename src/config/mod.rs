@@ -17,6 +17,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::core::door;
+use crate::core::hours::Hours;
+use crate::core::network::Network;
 use crate::core::sequence::{Protocol, Step};
 
 /// Longest door name, in bytes: an nftables set is named `ketuk_<door>_4`, and log lines carry it.
@@ -25,6 +27,8 @@ pub const MAX_NAME: usize = 32;
 pub const MAX_DEVICES: usize = 8;
 /// Most port ranges in one list of a door.
 pub const MAX_PORT_RANGES: usize = 16;
+/// Most networks in a door's `src`.
+pub const MAX_SRC: usize = 64;
 /// Longest command, in bytes.
 pub const MAX_COMMAND: usize = 1024;
 /// Most ports that are not to be traps, those of the globals and of every door together: there are
@@ -155,6 +159,10 @@ pub struct Door {
     pub enabled: bool,
     /// How it is knocked at.
     pub knock: door::Door,
+    /// `list src`: the networks that may knock; empty for all.
+    pub src: Vec<Network>,
+    /// `start_time`, `stop_time`, `weekdays`: when it may be opened; none for always.
+    pub hours: Option<Hours>,
     /// `list door` of a door with `action 'close'`: the doors that its knock shuts for the knocker. Empty for
     /// a door that opens. Each is a door of the same configuration, and not a closing one.
     pub closes: Vec<String>,
@@ -183,6 +191,8 @@ impl Door {
             name: name.to_owned(),
             enabled: true,
             knock: door::Door::default(),
+            src: Vec::new(),
+            hours: None,
             closes: Vec::new(),
             opening: None,
             open_time: Some(OPEN_TIME),

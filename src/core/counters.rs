@@ -63,6 +63,8 @@ pub enum Event {
     GrantsFull,
     /// A completed knock was refused: too many commands are waiting.
     CommandsFull,
+    /// A completed knock was refused: the door is not for this address, or not for this hour.
+    NotAllowed,
     /// The firewall would not take a change.
     FirewallError,
     /// The kernel dropped packets that the filter had passed: the socket's buffer was full.
@@ -92,12 +94,13 @@ const JUDGED: [(Judged, &str); 11] = [
     (Judged::NoDoor, "no_door"),
 ];
 
-const EVENTS: [(Event, &str); 8] = [
+const EVENTS: [(Event, &str); 9] = [
     (Event::TimedOut, "timed_out"),
     (Event::Displaced, "displaced"),
     (Event::OpenRate, "open_rate"),
     (Event::GrantsFull, "grants_full"),
     (Event::CommandsFull, "commands_full"),
+    (Event::NotAllowed, "not_allowed"),
     (Event::FirewallError, "firewall_error"),
     (Event::SocketDrops, "socket_drops"),
     (Event::LogSuppressed, "log_suppressed"),

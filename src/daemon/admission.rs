@@ -6,7 +6,7 @@ use std::time::Duration;
 use log::{debug, error, info, warn};
 
 use super::gate::Entry;
-use super::porter::{Porter, log_allowed, tell_event};
+use super::porter::{Porter, allows, log_allowed, tell_event};
 use super::wanted;
 use crate::config::MAX_OPEN_TIME_S;
 use crate::control::message::Knock;
@@ -133,7 +133,8 @@ impl Porter<'_> {
         request: &Request,
     ) {
         let Some(door) = self.slots.get(id).cloned() else { return };
-        if !door.closes.is_empty() {
+        let allowed = allows(&door, address);
+        if allowed.is_ok() && !door.closes.is_empty() {
             return self.close(server, now, &door, address);
         }
         let user = self.users.name(request.user).unwrap_or_default().to_owned();
@@ -143,7 +144,8 @@ impl Porter<'_> {
             (Some(asked), Some(max)) => Some(asked.min(max)),
             (asked, None) => asked,
         };
-        let entry = self.gate.open(now, &mut self.counters, (id, &door), address, time);
+        let entry =
+            allowed.and_then(|()| self.gate.open(now, &mut self.counters, (id, &door), address, time));
         let (event, reason) = match entry {
             Ok(Entry::New) => ("open", "user"),
             Ok(Entry::Renewed) => ("renew", "user"),
@@ -151,7 +153,7 @@ impl Porter<'_> {
             Err(refused) => {
                 self.counters.count(Counter::Event(refused.counter()));
                 warn!("{address}: {}: user {user}: not opened: {refused}", door.name);
-                ("refuse", "limit")
+                ("refuse", refused.reason())
             }
         };
         if entry.is_ok() {

@@ -58,6 +58,10 @@ pub enum Refused {
     Full,
     /// Too many commands wait.
     Commands,
+    /// The door is not for this address.
+    Address,
+    /// The door is not for this hour.
+    Hours,
 }
 
 impl Refused {
@@ -67,6 +71,18 @@ impl Refused {
             Self::Rate => Event::OpenRate,
             Self::Full => Event::GrantsFull,
             Self::Commands => Event::CommandsFull,
+            Self::Address | Self::Hours => Event::NotAllowed,
+        }
+    }
+}
+
+impl Refused {
+    /// A word for watchers.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Rate | Self::Full | Self::Commands => "limit",
+            Self::Address => "src",
+            Self::Hours => "hours",
         }
     }
 }
@@ -77,6 +93,8 @@ impl std::fmt::Display for Refused {
             Self::Rate => "too many doors were opened just now",
             Self::Full => "too many doors are open",
             Self::Commands => "too many commands are waiting",
+            Self::Address => "the door is not for this address",
+            Self::Hours => "the door is not for this hour",
         })
     }
 }

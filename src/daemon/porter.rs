@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use log::{debug, error, info, warn};
 
-use super::gate::{Entry, Gate};
+use super::gate::{Entry, Gate, Refused};
 use super::one_time::{self, Line};
 use super::slots::Slots;
 use super::users::Users;
@@ -22,6 +22,7 @@ use crate::core::limit::Limit;
 use crate::core::packet::{self, Probe};
 use crate::core::recent::{Recent, Recents};
 use crate::core::time::Instant;
+use crate::linux::clock;
 
 /// Log lines about knocks a second, and at once. Strangers cause these, so a flood must not fill the log;
 /// a person's own three knocks always fit.
@@ -104,14 +105,16 @@ impl<'t> Porter<'t> {
     /// A door was knocked at in full.
     fn open(&mut self, server: &mut Server, now: Instant, id: DoorId, probe: &Probe) {
         let Some(door) = self.slots.get(id).cloned() else { return };
-        if door.one_time.is_some() && !self.use_up(id) {
+        let address = probe.source;
+        let allowed = allows(&door, address);
+        if allowed.is_ok() && door.one_time.is_some() && !self.use_up(id) {
             return;
         }
-        let address = probe.source;
-        if !door.closes.is_empty() {
-            return self.close(server, now, &door, address);
-        }
-        let entry = self.gate.open(now, &mut self.counters, (id, &door), address, door.open_time);
+        let entry = match allowed {
+            Ok(()) if !door.closes.is_empty() => return self.close(server, now, &door, address),
+            Ok(()) => self.gate.open(now, &mut self.counters, (id, &door), address, door.open_time),
+            Err(refused) => Err(refused),
+        };
         let seconds = door.open_time.map(|time| time.as_secs());
         self.gate.set_user(id, address, None);
         let (event, reason) = match entry {
@@ -126,7 +129,7 @@ impl<'t> Porter<'t> {
                 if log_allowed(&mut self.refusal_lines, &mut self.counters, now) {
                     warn!("{address}: {}: not opened: {refused}", door.name);
                 }
-                ("refuse", "limit")
+                ("refuse", refused.reason())
             }
         };
         tell_event(server, now, (event, reason), (&door.name, address), seconds, None);
@@ -296,6 +299,17 @@ pub fn tell_closed(
 fn noted(now: Instant, probe: &Probe, (door, stage, reason): (DoorId, u8, &'static str)) -> Recent {
     let port = Some((probe.transport.port(), probe.transport.protocol()));
     Recent { source: probe.source, door, port, stage, reason, times: 1, at: now }
+}
+
+/// Whether a door is for who has knocked, and for now.
+pub(super) fn allows(door: &Door, address: IpAddr) -> Result<(), Refused> {
+    if !door.src.is_empty() && !door.src.iter().any(|network| network.contains(address)) {
+        return Err(Refused::Address);
+    }
+    match door.hours {
+        Some(hours) if !hours.allow(clock::local_time()) => Err(Refused::Hours),
+        _ => Ok(()),
+    }
 }
 
 /// Whether one more line about strangers may be logged; one that may not is counted.

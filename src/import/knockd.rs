@@ -195,8 +195,7 @@ impl<'a> Door<'a> {
         if self.stop().is_some_and(|(stop, _)| !undone(stop)) {
             return None;
         }
-        // An empty command for IPv6 says that nothing is to open for it.
-        if let Some((start_6, _)) = self.start_6() {
+        if let Some((start_6, _)) = self.start_6().filter(|(start_6, _)| !start_6.is_empty()) {
             commands::read(start_6).filter(|(verb, other)| *verb == Verb::Open && other.opens_as(&rule))?;
         }
         match self.part.get(&["stop_command_6"]) {
@@ -279,6 +278,10 @@ impl<'a> Door<'a> {
         for PortRange { first, last } in &rule.ports {
             let ports = if first == last { first.to_string() } else { format!("{first}-{last}") };
             section.list(line, "dest_port", ports);
+        }
+        if let Some(("", line)) = self.start_6() {
+            // An empty command for IPv6 says that nothing opens for it.
+            section.list(line, "src", "0.0.0.0/0");
         }
         match self.stop() {
             // Without a command to shut it, knockd's door stays open.

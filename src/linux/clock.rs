@@ -5,6 +5,7 @@ use std::mem::MaybeUninit;
 
 use nix::time::{ClockId, clock_gettime};
 
+use crate::core::hours::WallTime;
 use crate::core::time::Instant;
 
 /// Now, on `CLOCK_MONOTONIC`, which nobody can set.
@@ -44,15 +45,7 @@ pub fn has_clock_chip() -> bool {
 
 /// Local date and time as knockd writes them into its log file: `2026-11-22 12:34`.
 pub fn local_minute() -> String {
-    // SAFETY: `time` takes a null pointer for "only return it".
-    let seconds = unsafe { libc::time(std::ptr::null_mut()) };
-    let mut fields = MaybeUninit::<libc::tm>::zeroed();
-    // SAFETY: both pointers are to live values. All zero is a value of `tm`, so it is one even if the call
-    // fails and writes nothing.
-    let fields = unsafe {
-        libc::localtime_r(&raw const seconds, fields.as_mut_ptr());
-        fields.assume_init()
-    };
+    let fields = local();
     format!(
         "{:04}-{:02}-{:02} {:02}:{:02}",
         fields.tm_year + 1900,
@@ -61,6 +54,28 @@ pub fn local_minute() -> String {
         fields.tm_hour,
         fields.tm_min
     )
+}
+
+/// Local weekday and time of day.
+pub fn local_time() -> WallTime {
+    let fields = local();
+    let [weekday, hour, minute, second] = [fields.tm_wday, fields.tm_hour, fields.tm_min, fields.tm_sec]
+        .map(|field| u32::try_from(field).expect("localtime_r's fields are not negative"));
+    // A leap second belongs to the minute before it.
+    let second = (hour * 60 + minute) * 60 + second.min(59);
+    WallTime { weekday: u8::try_from(weekday).expect("0 to 6"), second }
+}
+
+fn local() -> libc::tm {
+    // SAFETY: `time` takes a null pointer for "only return it".
+    let seconds = unsafe { libc::time(std::ptr::null_mut()) };
+    let mut fields = MaybeUninit::<libc::tm>::zeroed();
+    // SAFETY: both pointers are to live values. All zero is a value of `tm`, so it is one even if the call
+    // fails and writes nothing.
+    unsafe {
+        libc::localtime_r(&raw const seconds, fields.as_mut_ptr());
+        fields.assume_init()
+    }
 }
 
 /// The start of 2026 in Unix time: this program is not older.

@@ -7,8 +7,20 @@ use crate::config::error::{Fault, quoted};
 use crate::config::uci::Section;
 
 /// The options that such a door may have: how it is knocked at, and whose knocks count.
-const ALLOWED: &[&str] =
-    &["enabled", "sequence", "seq_timeout", "tcpflags", "target", "trap_except", "action", "door"];
+const ALLOWED: &[&str] = &[
+    "enabled",
+    "sequence",
+    "seq_timeout",
+    "tcpflags",
+    "target",
+    "trap_except",
+    "src",
+    "start_time",
+    "stop_time",
+    "weekdays",
+    "action",
+    "door",
+];
 
 /// The doors that this one closes; none for a door that opens.
 pub(super) fn read(options: &Options<'_>) -> Result<Vec<String>, Fault> {

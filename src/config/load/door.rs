@@ -7,6 +7,7 @@ use super::closing;
 use super::globals::{on_stop, trap_except};
 use super::opening;
 use super::options::Options;
+use super::rules;
 use super::shutting;
 use super::value::{address, boolean, commas, seconds, step, tcp_flags};
 use crate::config::error::{Fault, quoted};
@@ -29,6 +30,8 @@ pub(super) fn read(
     }
     door.knock = knock(options)?;
     door.one_time = one_time(options, &door.knock.sequence)?;
+    door.src = rules::src(options)?;
+    door.hours = rules::hours(options)?;
     door.closes = closing::read(options)?;
     if !door.closes.is_empty() {
         trap_except(options, exceptions)?;

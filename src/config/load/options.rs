@@ -49,12 +49,15 @@ const DOOR: &[&str] = &[
     "action",
     "door",
     "kill",
+    "src",
+    "start_time",
+    "stop_time",
+    "weekdays",
 ];
 
 /// Options of `config door` that a later version will have: named, so that a file written for it is
 /// not told that it misspelt them.
-const DOOR_LATER: &[&str] =
-    &["grant_prefix_4", "grant_prefix_6", "src", "start_time", "stop_time", "weekdays"];
+const DOOR_LATER: &[&str] = &["grant_prefix_4", "grant_prefix_6"];
 
 /// Names longer than this are nobody's misspelling, and are not worth comparing.
 const MAX_MISSPELT: usize = 64;

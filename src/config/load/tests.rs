@@ -246,3 +246,18 @@ fn as_many_doors_as_the_core_has_slots() {
         "f:193:8: more than 64 doors\n  193 | config door d64\n      |        ^~~~"
     );
 }
+
+#[test]
+fn hours_and_networks() {
+    let hours = |lines| door(lines).hours;
+    assert_eq!(hours(""), None);
+    let day = |lines| hours(lines).unwrap().weekdays;
+    assert_eq!(day("option weekdays 'Mon wednesday sun'"), 0b000_1011);
+    assert_eq!(day("option weekdays '!sat !sun'"), 0b011_1110);
+    assert_eq!(day("option start_time 1:00"), 0b111_1111);
+    let window = hours("option start_time 22:30\noption stop_time '6:00:01'").unwrap();
+    assert_eq!((window.start, window.stop), (81000, 21601));
+    let src = door("list src 192.0.2.77/24\nlist src 2001:db8::1").src;
+    let src: Vec<_> = src.iter().map(ToString::to_string).collect();
+    assert_eq!(src, ["192.0.2.0/24", "2001:db8::1/128"]);
+}

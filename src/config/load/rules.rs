@@ -1,0 +1,100 @@
+//! Who may open a door, and when: `src`, `start_time`, `stop_time`, `weekdays`.
+
+use std::net::IpAddr;
+
+use super::options::{Options, Text};
+use super::value::blanks;
+use crate::config::MAX_SRC;
+use crate::config::error::Fault;
+use crate::core::hours::Hours;
+use crate::core::network::Network;
+
+/// `src`: the networks that may knock; none for all.
+pub(super) fn src(options: &Options<'_>) -> Result<Vec<Network>, Fault> {
+    let mut networks = Vec::new();
+    for value in options.many("src", blanks)? {
+        if networks.len() == MAX_SRC {
+            return Err(value.fault(format!("more than {MAX_SRC} networks")));
+        }
+        networks.push(network(value)?);
+    }
+    Ok(networks)
+}
+
+/// An address, or `address/bits`.
+fn network(value: Text<'_>) -> Result<Network, Fault> {
+    let wrong = || {
+        value
+            .fault(format!("{} is not a network", value.quoted()))
+            .help("write an address, or one with its number of bits, for example: 192.0.2.0/24")
+    };
+    let (address, prefix) = match value.text.split_once('/') {
+        Some((address, bits)) if bits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            (address, bits.parse().ok())
+        }
+        Some(_) => return Err(wrong()),
+        None => (value.text, None),
+    };
+    let bits = |address: IpAddr| if address.is_ipv4() { 32 } else { 128 };
+    let address: IpAddr = address.parse().map_err(|_| wrong())?;
+    let prefix = if value.text.contains('/') { prefix } else { Some(bits(address)) };
+    prefix.and_then(|prefix| Network::of(address, prefix)).ok_or_else(wrong)
+}
+
+/// The hours; none for always.
+pub(super) fn hours(options: &Options<'_>) -> Result<Option<Hours>, Fault> {
+    let time = |name| options.one(name)?.map(time).transpose();
+    let (start, stop) = (time("start_time")?, time("stop_time")?);
+    let days = options.many("weekdays", blanks)?;
+    if start.is_none() && stop.is_none() && days.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(Hours {
+        weekdays: weekdays(&days)?,
+        start: start.unwrap_or(Hours::ALWAYS.start),
+        stop: stop.unwrap_or(Hours::ALWAYS.stop),
+    }))
+}
+
+/// `hh:mm` or `hh:mm:ss`, in seconds since midnight.
+fn time(value: Text<'_>) -> Result<u32, Fault> {
+    let number = |text: &str, max| {
+        let digits = (1..=2).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse::<u32>().ok().filter(|number| digits && *number < max)
+    };
+    let parts: Vec<&str> = value.text.split(':').collect();
+    let seconds = match parts[..] {
+        [hour, minute] => number(hour, 24).zip(number(minute, 60)).map(|(h, m)| h * 3600 + m * 60),
+        [hour, minute, second] => number(hour, 24)
+            .zip(number(minute, 60))
+            .zip(number(second, 60))
+            .map(|((h, m), s)| h * 3600 + m * 60 + s),
+        _ => None,
+    };
+    seconds
+        .ok_or_else(|| value.fault(format!("{} is not a time of day", value.quoted())).help("write hh:mm:ss"))
+}
+
+/// Names of days, by three letters or more; with `!` in front all others. Of several either kind is one whole.
+fn weekdays(days: &[Text<'_>]) -> Result<u8, Fault> {
+    const NAMES: [&str; 7] = ["sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"];
+    let (mut named, mut excluded) = (0_u8, 0_u8);
+    for day in days {
+        let (name, to) = match day.text.strip_prefix('!') {
+            Some(name) => (name, &mut excluded),
+            None => (day.text, &mut named),
+        };
+        let name = name.to_ascii_lowercase();
+        let at = NAMES.iter().position(|known| name.len() >= 3 && known.starts_with(&name));
+        let at = at.ok_or_else(|| {
+            day.fault(format!("{} is not a weekday", day.quoted()))
+                .help("they are mon, tue, wed, thu, fri, sat, sun")
+        })?;
+        *to |= 1 << at;
+    }
+    let all = if named == 0 { Hours::ALWAYS.weekdays } else { named };
+    match (all & !excluded, days.last()) {
+        (0, Some(day)) => Err(day.fault("no day is left")),
+        (left, _) => Ok(left),
+    }
+}
