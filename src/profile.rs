@@ -6,7 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use zeroize::{Zeroize as _, Zeroizing};
+use zeroize::Zeroizing;
 
 use crate::protocol::secret::Secret;
 use crate::protocol::{SPA_PORT, base32, base64, is_door, packet, totp};
@@ -213,18 +213,25 @@ fn totp_secret(text: &str) -> Result<Secret<{ totp::MAX_SECRET }>, ProfileError>
 /// # Errors
 /// The system has no random numbers.
 pub fn new_secrets() -> Result<Zeroizing<String>, getrandom::Error> {
-    let mut random = Zeroizing::new([0; packet::KEY + 20]);
-    getrandom::fill(&mut random[..])?;
-    let (key, totp) = random.split_at(packet::KEY);
-    let mut text = [0; 2 * packet::KEY];
+    let mut totp = Zeroizing::new([0; 20]);
+    getrandom::fill(&mut totp[..])?;
     let mut options = Zeroizing::new(String::with_capacity(256));
-    options.push_str("\toption key '");
-    options.push_str(base64::encode(key, &mut text).expect("room for twice as much"));
-    options.push_str("'\n\toption totp '");
-    options.extend(base32::encode(totp));
+    options.extend(["\toption key '", &new_key()?, "'\n\toption totp '"]);
+    options.extend(base32::encode(&totp[..]));
     options.push_str("'\n");
-    text.zeroize();
     Ok(options)
+}
+
+/// A new key of ketuk's packet, as `option key` has it.
+///
+/// # Errors
+/// The system has no random numbers.
+pub fn new_key() -> Result<Zeroizing<String>, getrandom::Error> {
+    let mut key = Zeroizing::new([0; packet::KEY]);
+    getrandom::fill(&mut key[..])?;
+    let mut text = Zeroizing::new([0; 2 * packet::KEY]);
+    let text = base64::encode(&key[..], &mut text[..]).expect("room for twice as much");
+    Ok(Zeroizing::new(text.to_owned()))
 }
 
 #[cfg(test)]

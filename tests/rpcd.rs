@@ -209,6 +209,26 @@ fn each_key_is_new() {
     assert!(key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/".contains(&byte)), "{one}");
 }
 
+#[test]
+fn an_invitation() {
+    let place = Place::new("invite");
+    let user = "config user 'alice'\n\toption key 'AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA='\n\tlist door 'ssh'\n";
+    fs::write(place.0.join("config"), [DOOR, user].concat()).unwrap();
+    let key = "A".repeat(43);
+    assert_eq!(
+        place.answer("invite", r#"{"user":"alice","host":"home.example.org"}"#),
+        format!("{{\"ok\":true,\"uri\":\"ketuk://alice@home.example.org/ssh:22?key={key}\"}}\n")
+    );
+    for (arguments, said) in [
+        (r#"{"user":"bob","host":"h"}"#, "there is no user 'bob'; there are: alice"),
+        (r#"{"user":"alice","host":"a b"}"#, "it names no host"),
+        (r#"{"host":"h"}"#, "which user?"),
+    ] {
+        let text = place.answer("invite", arguments);
+        assert!(text.starts_with("{\"ok\":false,") && text.contains(said), "{text}");
+    }
+}
+
 /// Whatever comes in, one JSON object goes out, and it is a refusal.
 #[test]
 fn hostile_arguments() {

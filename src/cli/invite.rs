@@ -3,6 +3,8 @@
 use std::io::{self, IsTerminal as _};
 use std::net::IpAddr;
 
+use zeroize::Zeroizing;
+
 use super::arguments::Arguments;
 use super::{Failure, Outcome, print};
 use crate::config::{Config, Door, User};
@@ -17,16 +19,22 @@ pub(super) fn keygen() -> Outcome {
 
 /// Prints a user's profile: a line, and on a terminal a QR code of it.
 pub(super) fn invite(arguments: &Arguments) -> Outcome {
-    let config = arguments.config()?;
-    let name = &arguments.operands[0];
+    let line = line(&arguments.config()?, &arguments.operands[0], arguments.host.as_deref())?;
+    print(&line)?;
+    print("\n")?;
+    if io::stdout().is_terminal() { print(&qr(&line)) } else { Ok(()) }
+}
+
+/// A user's profile, with the router reached at `host`, or at an address of its own.
+pub(super) fn line(config: &Config, name: &str, host: Option<&str>) -> Result<Zeroizing<String>, Failure> {
     let user = config.users.iter().find(|user| user.name == *name).ok_or_else(|| {
         let names: Vec<_> = config.users.iter().map(|user| user.name.as_str()).collect();
         Failure::Failed(format!("there is no user '{name}'; there are: {}", names.join(", ")))
     })?;
-    let line = profile(&config, user, host(arguments)?)?.to_line();
-    print(&line)?;
-    print("\n")?;
-    if io::stdout().is_terminal() { print(&qr(&line)) } else { Ok(()) }
+    let line = profile(config, user, address(host)?)?.to_line();
+    // What a client would not read is no host.
+    line.parse::<Profile>().map_err(|error| Failure::Usage(error.to_string()))?;
+    Ok(line)
 }
 
 /// What a user's client must know.
@@ -59,12 +67,12 @@ fn answers(door: &Door) -> Option<u16> {
     outer.first().map(|range| range.first)
 }
 
-/// `--host`, or an address of this host that is reached from outside.
-fn host(arguments: &Arguments) -> Result<String, Failure> {
-    if let Some(host) = &arguments.host {
+/// A host as profiles write it: the one given, or an address of this one that is reached from outside.
+fn address(host: Option<&str>) -> Result<String, Failure> {
+    if let Some(host) = host {
         return Ok(match host.parse() {
             Ok(IpAddr::V6(v6)) => format!("[{v6}]"),
-            _ => host.clone(),
+            _ => host.to_owned(),
         });
     }
     let addresses: Vec<_> = own_addresses().map(Iterator::collect).unwrap_or_default();
