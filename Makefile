@@ -36,3 +36,4 @@ lint:
 	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --no-deps --document-private-items
 
 include scripts/router.mk
+include openwrt/luci.mk

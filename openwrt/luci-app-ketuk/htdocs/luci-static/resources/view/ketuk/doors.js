@@ -130,6 +130,7 @@ return view.extend({
 		s.tab('knock', _('Knock'));
 		s.tab('opening', _('What opens'));
 		s.tab('time', _('For how long'));
+		s.tab('limits', _('Who and when'));
 		s.tab('commands', _('Commands'));
 		page.names(s);
 		/* Here, because the doors to shut are those that there are when the dialog opens. */
@@ -312,6 +313,25 @@ return view.extend({
 		o.value('', _('as for all doors'));
 		o.value('shut', _('shut it'));
 		o.value('keep', _('leave it to its timer'));
+		o.modalonly = true;
+
+		o = page.line(page.rule(s.taboption('limits', form.Value, 'src', _('From'), _('Addresses and networks from where the door can be opened at all.')),
+			(section_id, value) => rules.src(value)));
+		o.placeholder = _('everywhere');
+		o.modalonly = true;
+
+		o = page.rule(s.taboption('limits', form.Value, 'start_time', _('From what time')), (section_id, value) => rules.time(value));
+		o.placeholder = '00:00';
+		o.modalonly = true;
+
+		o = page.rule(s.taboption('limits', form.Value, 'stop_time', _('Until what time'), _('By the router’s own clock; earlier than the beginning is on the next day.')),
+			(section_id, value) => rules.time(value));
+		o.placeholder = '23:59:59';
+		o.modalonly = true;
+
+		o = page.line(page.rule(s.taboption('limits', form.Value, 'weekdays', _('On which days'), _('For example: mon tue wed thu fri')),
+			(section_id, value) => rules.weekdays(value)));
+		o.placeholder = _('every day');
 		o.modalonly = true;
 
 		for (const [ name, title, text ] of [
