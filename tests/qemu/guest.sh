@@ -13,7 +13,7 @@ echo 3 >/proc/sys/kernel/printk
 finish() {
 	echo "ketuk-qemu: $1"
 	reboot -f
-	sleep 60
+	env sleep 60
 }
 fail() {
 	echo "not ok: $*"
@@ -45,11 +45,13 @@ grep -E 'cpu model|model name|CPU implementer' /proc/cpuinfo | head -1
 
 # Outside is a namespace of its own, kept by a process.
 echo 0 >/proc/sys/net/ipv6/conf/default/accept_dad
-unshare -n sh -c 'echo 0 >/proc/sys/net/ipv6/conf/default/accept_dad; exec sleep 1000' &
+mkfifo /tmp/never
+unshare -n cat /tmp/never &
 outside=$!
-other_namespace() { [ "$(readlink /proc/$outside/ns/net)" != "$(readlink /proc/self/ns/net)" ]; }
+other_namespace() { [ -d /proc/$outside ] && [ "$(readlink /proc/$outside/ns/net)" != "$(readlink /proc/self/ns/net)" ]; }
 within 10 other_namespace || fail "no second namespace"
 out() { nsenter -t $outside -n "$@"; }
+out sh -c 'echo 0 >/proc/sys/net/ipv6/conf/default/accept_dad'
 ip link add wan0 type veth || fail "no veth"
 ip link set veth0 netns $outside || fail "no veth for outside"
 ip addr add 192.0.2.1/24 dev wan0
