@@ -104,9 +104,10 @@ pub(super) fn talk(
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
             Failure::Failed(format!("no daemon answers at {}: is 'ketukd run' running?", socket.display()))
         }
-        io::ErrorKind::PermissionDenied => {
-            Failure::Failed(format!("{}: only root and group ketuk may ask the daemon", socket.display()))
-        }
+        io::ErrorKind::PermissionDenied => Failure::Failed(format!(
+            "{}: permission denied: only root and the members of group ketuk may ask",
+            socket.display()
+        )),
         _ => Failure::Failed(format!("{}: {error}", socket.display())),
     })?;
     outcome
