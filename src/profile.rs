@@ -6,7 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use zeroize::Zeroizing;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::protocol::secret::Secret;
 use crate::protocol::{SPA_PORT, base32, base64, is_door, packet, totp};
@@ -213,25 +213,26 @@ fn totp_secret(text: &str) -> Result<Secret<{ totp::MAX_SECRET }>, ProfileError>
 /// # Errors
 /// The system has no random numbers.
 pub fn new_secrets() -> Result<Zeroizing<String>, getrandom::Error> {
-    let mut totp = Zeroizing::new([0; 20]);
-    getrandom::fill(&mut totp[..])?;
+    let [key, totp] = new_secret_pair()?;
     let mut options = Zeroizing::new(String::with_capacity(256));
-    options.extend(["\toption key '", &new_key()?, "'\n\toption totp '"]);
-    options.extend(base32::encode(&totp[..]));
-    options.push_str("'\n");
+    options.extend(["\toption key '", &key, "'\n\toption totp '", &totp, "'\n"]);
     Ok(options)
 }
 
-/// A new key of ketuk's packet, as `option key` has it.
+/// A new `key`, and a new `totp`.
 ///
 /// # Errors
 /// The system has no random numbers.
-pub fn new_key() -> Result<Zeroizing<String>, getrandom::Error> {
-    let mut key = Zeroizing::new([0; packet::KEY]);
-    getrandom::fill(&mut key[..])?;
-    let mut text = Zeroizing::new([0; 2 * packet::KEY]);
-    let text = base64::encode(&key[..], &mut text[..]).expect("room for twice as much");
-    Ok(Zeroizing::new(text.to_owned()))
+pub fn new_secret_pair() -> Result<[Zeroizing<String>; 2], getrandom::Error> {
+    let mut random = Zeroizing::new([0; packet::KEY + 20]);
+    getrandom::fill(&mut random[..])?;
+    let (key, totp) = random.split_at(packet::KEY);
+    let mut text = [0; 2 * packet::KEY];
+    let key = Zeroizing::new(base64::encode(key, &mut text).expect("room for twice as much").to_owned());
+    text.zeroize();
+    let mut secret = Zeroizing::new(String::with_capacity(2 * totp.len()));
+    secret.extend(base32::encode(totp));
+    Ok([key, secret])
 }
 
 #[cfg(test)]

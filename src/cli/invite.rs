@@ -25,16 +25,13 @@ pub(super) fn invite(arguments: &Arguments) -> Outcome {
     if io::stdout().is_terminal() { print(&qr(&line)) } else { Ok(()) }
 }
 
-/// A user's profile, with the router reached at `host`, or at an address of its own.
+/// A user's profile in one line.
 pub(super) fn line(config: &Config, name: &str, host: Option<&str>) -> Result<Zeroizing<String>, Failure> {
-    let user = config.users.iter().find(|user| user.name == *name).ok_or_else(|| {
+    let user = config.users.iter().find(|user| user.name == name).ok_or_else(|| {
         let names: Vec<_> = config.users.iter().map(|user| user.name.as_str()).collect();
         Failure::Failed(format!("there is no user '{name}'; there are: {}", names.join(", ")))
     })?;
-    let line = profile(config, user, address(host)?)?.to_line();
-    // What a client would not read is no host.
-    line.parse::<Profile>().map_err(|error| Failure::Usage(error.to_string()))?;
-    Ok(line)
+    Ok(profile(config, user, outer_host(host)?)?.to_line())
 }
 
 /// What a user's client must know.
@@ -67,9 +64,9 @@ fn answers(door: &Door) -> Option<u16> {
     outer.first().map(|range| range.first)
 }
 
-/// A host as profiles write it: the one given, or an address of this one that is reached from outside.
-fn address(host: Option<&str>) -> Result<String, Failure> {
-    if let Some(host) = host {
+/// What was named, or an address of this host that is reached from outside.
+fn outer_host(named: Option<&str>) -> Result<String, Failure> {
+    if let Some(host) = named {
         return Ok(match host.parse() {
             Ok(IpAddr::V6(v6)) => format!("[{v6}]"),
             _ => host.to_owned(),

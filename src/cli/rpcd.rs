@@ -14,8 +14,8 @@ use super::{Failure, Outcome, control, invite, print};
 use crate::config::{self, Config};
 use crate::control::message::{Request, Verb};
 use crate::control::show;
-use crate::linux::clock::wall_clock;
-use crate::profile;
+use crate::linux::clock;
+use crate::profile::{self, Profile};
 
 /// Longest arguments, in bytes: rpcd writes no more than a pipe holds.
 const MAX_INPUT: u64 = 64 * 1024;
@@ -58,6 +58,9 @@ struct Answer<'a> {
     /// `keygen`: 32 random bytes, base64.
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<&'a str>,
+    /// `keygen`: 20 random bytes, base32.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    totp: Option<&'a str>,
     /// `invite`: the `ketuk://` URI.
     #[serde(skip_serializing_if = "Option::is_none")]
     uri: Option<&'a str>,
@@ -76,8 +79,8 @@ struct Service<'a> {
     /// What is wrong with the configuration file. A daemon that runs goes on with the one before.
     #[serde(skip_serializing_if = "Option::is_none")]
     config_error: Option<&'a str>,
-    /// `unset`, `unsynchronised` or `synchronised`.
-    clock: &'a str,
+    /// Whether users' knocks are judged by a clock that can be believed.
+    clock_set: bool,
 }
 
 /// Answers rpcd.
@@ -158,9 +161,11 @@ fn status(arguments: &Arguments) -> String {
     let service = Service {
         running: error.is_none(),
         error: error.as_deref(),
-        enabled: config.is_some_and(|config| config.globals.enabled),
+        enabled: config.as_ref().is_some_and(|config| config.globals.enabled),
         config_error: config_error.as_deref(),
-        clock: wall_clock().name(),
+        clock_set: clock::is_synchronised()
+            || clock::has_clock_chip()
+            || config.is_some_and(|config| config.globals.auth.trust_clock),
     };
     let mut all = json(&service, [&error, &config_error].into_iter().flatten().map(String::len).sum());
     if service.running {
@@ -206,10 +211,11 @@ fn check(arguments: &Arguments, call: &Call<'_>) -> Result<String, Failure> {
     Ok(json(&Answer { ok: true, doors: Some(doors.len()), ..Answer::default() }, 0))
 }
 
-/// A new key, made where it will be kept.
+/// New secrets, made where they will be kept.
 fn keygen() -> Result<String, Failure> {
-    let key = profile::new_key().map_err(|error| Failure::Failed(error.to_string()))?;
-    Ok(json(&Answer { ok: true, key: Some(&key), ..Answer::default() }, key.len()))
+    let [key, totp] = profile::new_secret_pair().map_err(|error| Failure::Failed(error.to_string()))?;
+    let len = key.len() + totp.len();
+    Ok(json(&Answer { ok: true, key: Some(&key), totp: Some(&totp), ..Answer::default() }, len))
 }
 
 /// A user's profile as a URI.
@@ -217,6 +223,8 @@ fn invite(arguments: &Arguments, call: &Call<'_>) -> Result<String, Failure> {
     let user = argument("user", call.user)?;
     let host = call.host.map(|host| argument("host", Some(host))).transpose()?;
     let uri = invite::line(&arguments.config()?, &user, host.as_deref())?;
+    // The client would not take what is no name of a host.
+    uri.parse::<Profile>().map_err(|error| Failure::Usage(error.to_string()))?;
     Ok(json(&Answer { ok: true, uri: Some(&uri), ..Answer::default() }, uri.len()))
 }
 

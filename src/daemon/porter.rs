@@ -125,7 +125,7 @@ impl<'t> Porter<'t> {
                 let counter = refused.counter();
                 self.counters.count(Counter::Event(counter));
                 let steps = u8::try_from(door.knock.sequence.len()).expect("at most MAX_STEPS");
-                self.recents.note(noted(now, probe, (id, steps, counter.name())));
+                self.recents.note(noted(now, probe, (Some(id), steps, counter.name())));
                 if log_allowed(&mut self.refusal_lines, &mut self.counters, now) {
                     warn!("{address}: {}: not opened: {refused}", door.name);
                 }
@@ -185,7 +185,11 @@ impl<'t> Porter<'t> {
         for verdict in &judgement.verdicts {
             let Some(door) = self.slots.get(verdict.door) else { continue };
             if !matches!(verdict.judged, Judged::Retransmission | Judged::Repeat) {
-                self.recents.note(noted(now, probe, (verdict.door, verdict.stage, verdict.judged.name())));
+                self.recents.note(noted(
+                    now,
+                    probe,
+                    (Some(verdict.door), verdict.stage, verdict.judged.name()),
+                ));
             }
             if verdict.displaced {
                 self.counters.count(Counter::Event(counters::Event::Displaced));
@@ -243,7 +247,8 @@ impl<'t> Porter<'t> {
             let Some(door) = slots.get(timed_out.door) else { return };
             recents.note(Recent {
                 source: timed_out.source,
-                door: timed_out.door,
+                door: Some(timed_out.door),
+                user: None,
                 port: None,
                 stage: timed_out.stage,
                 reason: counters::Event::TimedOut.name(),
@@ -296,9 +301,13 @@ pub fn tell_closed(
 }
 
 /// What is noted of a probe at one door.
-fn noted(now: Instant, probe: &Probe, (door, stage, reason): (DoorId, u8, &'static str)) -> Recent {
+pub(super) fn noted(
+    now: Instant,
+    probe: &Probe,
+    (door, stage, reason): (Option<DoorId>, u8, &'static str),
+) -> Recent {
     let port = Some((probe.transport.port(), probe.transport.protocol()));
-    Recent { source: probe.source, door, port, stage, reason, times: 1, at: now }
+    Recent { source: probe.source, door, user: None, port, stage, reason, times: 1, at: now }
 }
 
 /// Whether a door is for who has knocked, and for now.

@@ -158,6 +158,21 @@ return baseclass.extend({
 		return _('Write the IPv4 or IPv6 address of one host');
 	},
 
+	port(value) {
+		return value == null || value === '' || port(value) ? null : _('A port is 1 to 65535');
+	},
+
+	spa_max_age(value) {
+		return this.seconds(value, 5, MAX_SPA_AGE);
+	},
+
+	totp_ports(value) {
+		const ports = value ? range(value) : null;
+
+		return !value || (ports != null && ports[1] - ports[0] + 1 >= MIN_TOTP_PORTS)
+			? null : _('Write a range of at least %d ports, for example 20000-29999').format(MIN_TOTP_PORTS);
+	},
+
 	hosts(values) {
 		const families = words(values).map(family);
 

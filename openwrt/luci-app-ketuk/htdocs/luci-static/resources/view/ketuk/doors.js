@@ -98,6 +98,20 @@ return view.extend({
 		page.rule(s.taboption('advanced', form.Value, 'log_file', _('Log file'), _('Beside the system log.')),
 			(section_id, value) => rules.log_file(value));
 
+		o = page.rule(s.taboption('advanced', form.Value, 'spa_port', _('Port for packets'), _('UDP; where users’ packets come. Nothing listens there.')),
+			(section_id, value) => rules.port(value));
+		o.placeholder = '62201';
+
+		o = page.rule(s.taboption('advanced', form.Value, 'spa_max_age', _('Clock tolerance'), _('Seconds that a user’s clock may differ from the router’s.')),
+			(section_id, value) => rules.spa_max_age(value));
+		o.placeholder = '120';
+
+		o = page.rule(s.taboption('advanced', form.Value, 'totp_ports', _('Ports of changing sequences')),
+			(section_id, value) => rules.totp_ports(value));
+		o.placeholder = '20000-29999';
+
+		s.taboption('advanced', form.Flag, 'trust_clock', _('Trust the clock'), _('Take users’ knocks even if no time server has set the clock.'));
+
 		o = page.line(page.rule(s.taboption('advanced', form.Value, 'trap_except', _('Never traps'),
 			_('Ports near a sequence are traps: who touches one has to begin anew, as a scanner does. Name those on which anyone may use a service of yours.')),
 			(section_id, value) => rules.trap_except(value)));
@@ -139,9 +153,12 @@ return view.extend({
 		o.editable = true;
 
 		o = s.taboption('knock', form.DynamicList, 'sequence', _('Sequence'),
-			_('The ports to knock at, in order: TCP, or UDP with :udp behind the port. Whoever knows them gets in, so keep them secret.'));
-		page.rule(o, (section_id, value) => rules.sequence(value), value => rules.step(value));
-		o.rmempty = false;
+			_('The ports to knock at, in order: TCP, or UDP with :udp behind the port. Whoever knows them gets in, so keep them secret. Without any, the door opens for users only.'));
+		page.rule(o, function(section_id, value) {
+			/* Users prove who they are without one; whoever shuts doors has to knock. */
+			return L.toArray(value).length ? uci.get('ketuk', section_id, 'one_time_sequences')
+				? _('The door has a file of sequences for one time') : rules.sequence(value) : null;
+		}, value => rules.step(value));
 		o.placeholder = '7000:udp';
 		o.load = section_id => L.toArray(uci.get('ketuk', section_id, 'sequence')).flatMap(value => value.split(/[ \t\n\r\f,]+/)).filter(step => step != '');
 
@@ -272,6 +289,22 @@ return view.extend({
 			});
 		opens(o);
 		o.placeholder = _('as long as it opens for');
+		o.modalonly = true;
+
+		o = page.rule(s.taboption('time', form.ListValue, 'close', _('It shuts')), function(section_id, value) {
+			return value == 'session' && +(this.section.formvalue(section_id, 'open_time') || rules.OPEN_TIME) == 0
+				? _('A door that lasts as long as its connections needs a time to connect in') : null;
+		});
+		o.value('', _('after this time; connections live on'));
+		o.value('session', _('when the last connection through it ends'));
+		o.depends('_where', 'router');
+		o.depends('_where', 'host');
+		o.modalonly = true;
+		o.load = section_id => uci.get('ketuk', section_id, 'close') == 'session' ? 'session' : '';
+
+		o = s.taboption('time', form.Flag, 'kill', _('Cut connections'), _('Shutting the door cuts the connections through it.'));
+		o.depends('_where', 'router');
+		o.depends('_where', 'host');
 		o.modalonly = true;
 
 		o = s.taboption('time', form.ListValue, 'on_stop', _('When the service stops'));
