@@ -110,9 +110,9 @@ impl<'t> Porter<'t> {
         if door.one_time.is_some() && !self.use_up(id) {
             return;
         }
-        let address = probe.source;
-        let entry = match allows(&door, address) {
-            Ok(()) if !door.closes.is_empty() => return self.close(server, now, &door, address),
+        let address = door.grant_prefix.group(probe.source);
+        let entry = match allows(&door, probe.source) {
+            Ok(()) if !door.closes.is_empty() => return self.close(server, now, &door, probe.source),
             Ok(()) => self.gate.open(now, &mut self.counters, (id, &door), address, door.open_time),
             Err(refused) => Err(refused),
         };
@@ -174,6 +174,7 @@ impl<'t> Porter<'t> {
             // It may be there and not enabled.
             let Some(id) = slots.find(name) else { continue };
             let Some(closed) = slots.get(id) else { continue };
+            let address = closed.grant_prefix.group(address);
             gate.shut(now, counters, (id, closed), Some(address), |grant| {
                 tell_closed((server, hotplug), now, users, closed, grant, "knock");
             });
