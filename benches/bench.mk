@@ -9,6 +9,9 @@ BENCH_RESULTS = benches/results.md
 BENCH_FLAGS =
 BENCH_NEEDS = cc=gcc python3=python3 ip=iproute2 nft=nftables iptables=iptables nmap=nmap knockd=knockd fwknopd=fwknop-server
 
+BENCH_CORE = scripts/cargo.sh bench --quiet --manifest-path benches/Cargo.toml --bench core -- --output-format bencher 2>/dev/null | \
+		python3 benches/core_table.py $(BENCH_RESULTS)
+
 .PHONY: bench bench-core
 
 bench:
@@ -17,9 +20,8 @@ bench:
 	@[ "$(BENCH_KETUKD)" != "target/cross/$(BENCH_TARGET)/router/ketukd" ] || scripts/cross.sh $(BENCH_TARGET)
 	@scripts/cargo.sh build --release --quiet --manifest-path benches/Cargo.toml --bin load
 	python3 benches/run.py --ketukd $(BENCH_KETUKD) --load benches/target/release/load --results $(BENCH_RESULTS) $(BENCH_FLAGS)
-	$(MAKE) bench-core
+	$(BENCH_CORE)
 
 # The core alone, by criterion; its figures follow the table.
 bench-core:
-	scripts/cargo.sh bench --quiet --manifest-path benches/Cargo.toml --bench core -- --output-format bencher 2>/dev/null | \
-		python3 benches/core_table.py $(BENCH_RESULTS)
+	$(BENCH_CORE)

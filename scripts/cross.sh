@@ -62,7 +62,9 @@ export SOURCE_DATE_EPOCH
 remap="--remap-path-prefix=$PWD=ketuk --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=cargo
 --remap-path-prefix=$sysroot=rust --remap-path-prefix=$(readlink -f "$sysroot/lib/rustlib/src/rust")=rust"
 # zig brings the start files; what rustc brings of its own would be linked beside them.
-common="-C link-self-contained=no -C link-arg=-Os $(echo $remap)"
+common="-C link-self-contained=no $(echo $remap)"
+# The small forms of SHA-256 and AES: unrolled they are some 15 kB larger, and a knock is a few blocks.
+common="$common --cfg sha2_backend_soft=\"compact\" --cfg aes_backend_soft=\"compact\""
 
 for target; do
 	flags=
@@ -76,8 +78,16 @@ for target; do
 		flags="-C force-unwind-tables=no"
 		# Code for any address costs a quarter more on MIPS, where flash is smallest: every function and
 		# every call go through a table.
-		case $target in mips*) flags="$flags -C relocation-model=static" ;; esac
+		# LLVM leaves half of its delay slots empty unless it is told to look further.
+		case $target in
+		mips*)
+			flags="$flags -C relocation-model=static -C link-arg=-Wl,-z,max-page-size=16384
+				-C llvm-args=-disable-mips-df-forward-search=false
+				-C llvm-args=-disable-mips-df-succbb-search=false -C llvm-args=-mips-tail-calls=1"
+			;;
+		esac
 	fi
-	RUSTFLAGS="$common $flags" "$zig/bin/cargo-zigbuild" $what --locked --target-dir "$dir" --target "$target" ||
+	RUSTFLAGS="$common $(echo $flags)" "$zig/bin/cargo-zigbuild" $what --locked --target-dir "$dir" --target "$target" ||
 		fail "$target: the build failed"
+	[ -n "$tests" ] || python3 scripts/sstrip.py "$dir/$target/router/ketukd" "$dir/$target/router/ketuk"
 done

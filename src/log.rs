@@ -129,12 +129,14 @@ impl Log for Logger {
     }
 
     fn log(&self, record: &Record<'_>) {
-        let line = record.args().to_string();
-        complain(&line);
         let mut sinks = self.sinks();
-        sinks.syslog.write(record.level(), &line);
-        if let Some(file) = &mut sinks.file {
-            file.write(&line);
+        // An error in the configuration has several lines, which syslog would show as one.
+        for line in record.args().to_string().lines() {
+            complain(line);
+            sinks.syslog.write(record.level(), line);
+            if let Some(file) = &mut sinks.file {
+                file.write(line);
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! Scripts and watchers are told when doors open and shut.
 #![cfg(target_os = "linux")]
+#![expect(clippy::unwrap_used, reason = "a test says what it expected by panicking")]
 
 mod support;
 

@@ -46,7 +46,7 @@ fn golden() {
 #[test]
 fn check_accepts_what_comes_out() {
     let scratch = Scratch::new();
-    for name in ["everyones", "manual", "commands", "nft"] {
+    for name in ["everyones", "manual", "commands", "nft", "access"] {
         let (uci, _) = import(&fixture(&format!("{name}.conf")));
         let file = scratch.write("imported", &uci);
         support::stdout(ketukd().to_str().unwrap(), &["check", "--config", file.to_str().unwrap()]);

@@ -6,10 +6,15 @@ use std::hash::RandomState;
 use std::net::IpAddr;
 use std::sync::Mutex;
 
+use ketuk::core::auth::{self, Auth, Knocked};
 use ketuk::core::engine::{Engine, Tables};
 use ketuk::core::grants::Grants;
-use ketuk::core::packet;
+use ketuk::core::packet::{self, Probe, Transport};
+use ketuk::core::ports::DoorSet;
 use ketuk::core::time::Instant;
+use ketuk::protocol::base32;
+use ketuk::protocol::packet::{DoorName, KEY, Keys, NONCE, Request};
+use ketuk::protocol::totp::{sequence, window};
 
 /// Counts the allocations of the thread that asks for it.
 struct Counting;
@@ -118,4 +123,60 @@ fn a_million_packets_allocate_nothing() {
     assert_eq!(allocated, 0);
     drop(std::hint::black_box(vec![0_u8; 4096]));
     assert!(ALLOCATIONS.get() - before > allocated, "the counter counts");
+}
+
+static AUTH_TABLES: Mutex<auth::Tables> = Mutex::new(auth::Tables::new());
+
+/// What a user sends, what strangers send like it, and knocks in the range of changing sequences.
+#[test]
+fn nor_do_knocks_that_should_prove_something() {
+    use ketuk::config::Auth as Rules;
+    let mut text = String::from("config door 'ssh'\n\toption dest_port '22'\n");
+    text += "config user 'alice'\n\toption key 'AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA='\n";
+    text += "\toption totp 'JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP'\n\tlist door 'ssh'\n";
+    text += "\toption fwknop_key 'c2VjcmV0'\n\toption fwknop_hmac_key 'c2VjcmV0'\n";
+    let config = ketuk::config::parse("test", text.as_bytes()).expect("a configuration");
+    let users: Vec<_> = config.users.iter().map(|user| Some(user.for_core(DoorSet(1)))).collect();
+    let Rules { max_age, totp_ports: range, .. } = config.globals.auth;
+    let rules = auth::Rules { max_age_s: max_age.as_secs(), range };
+    let mut tables = AUTH_TABLES.lock().expect("nobody else has it");
+    let mut auth = Auth::new(&mut tables, RandomState::new(), rules);
+    auth.set_users(rules, &users);
+    auth.trust_clock(1000);
+    let keys = Keys::derive(&[0; KEY]);
+    let door = DoorName::new("ssh").expect("a name");
+
+    let before = ALLOCATIONS.get();
+    let (mut packets, mut sequences) = (0, 0);
+    for n in 0..20_000_u32 {
+        let (now, wall_s) = (Instant::from_millis(u64::from(n) * 10), 2000 + u64::from(n) / 10);
+        let source = IpAddr::from(n.to_be_bytes());
+        let mut nonce = [0; NONCE];
+        nonce[..4].copy_from_slice(&n.to_be_bytes());
+        let mut sealed = keys.seal(nonce, &Request { time: wall_s, seconds: 0, address: None, door });
+        if n % 10 != 0 {
+            sealed[usize::try_from(n % 100).expect("small")] ^= 1;
+        }
+        packets += u32::from(auth.packet(now, wall_s, source, &sealed).is_ok());
+        let _ = auth.packet(now, wall_s, source, &[b'8'; 204]);
+        for port in sequence(b"HelloPHello!!!!Hello", "ssh", window(wall_s), range) {
+            let transport = Transport::Tcp { source_port: port, port, sequence_number: n, flags: 2 };
+            let probe = Probe { source, destination: source, transport };
+            let _ = auth.knock(now, wall_s, &probe, |_| Some("ssh"));
+        }
+        if n % 300 == 0 {
+            let mut secret = [0; 20];
+            let len = base32::decode("JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP", &mut secret).expect("a secret");
+            for port in sequence(&secret[..len], "ssh", window(wall_s), range) {
+                let transport = Transport::Tcp { source_port: 1, port, sequence_number: n, flags: 2 };
+                let probe = Probe { source: IpAddr::from([10, 0, 0, 1]), destination: source, transport };
+                sequences += u32::from(matches!(
+                    auth.knock(now, wall_s, &probe, |_| Some("ssh")),
+                    Knocked::Request(_)
+                ));
+            }
+        }
+    }
+    assert_eq!(ALLOCATIONS.get(), before, "allocations for strangers");
+    assert!(packets >= 1000 && sequences >= 60, "{packets} {sequences}");
 }

@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::process::Output;
 use std::sync::Mutex;
@@ -303,6 +304,7 @@ fn fwknops_client_as_it_is() {
     // To a host behind the router, with and without a time; and to the router by another way.
     opens(&["-A", "tcp/8080", "-s", "-N", "192.168.1.10:80"], "web");
     opens(&["-A", "tcp/8080", "-a", CLIENT, "-N", "192.168.1.10:80", "-f", "5"], "web");
+    opens(&["-A", "tcp/8080", "-s"], "web");
     opens(&["-A", "tcp/22", "-s", "--nat-local", "--nat-port", "22"], "ssh");
 
     // What is refused: whole, and by name.
@@ -316,7 +318,7 @@ fn fwknops_client_as_it_is() {
     refused(&["-A", "tcp/22,udp/53", "-s"], "auth_door");
     refused(&["-A", "udp/22", "-s"], "auth_door");
     refused(&["-A", "tcp/22", "-s", "-N", "192.168.1.10:80"], "auth_door");
-    refused(&["-A", "tcp/8080", "-s"], "auth_door");
+    refused(&["-A", "tcp/80", "-s"], "auth_door");
     refused(&["-A", "tcp/22", "-a", STRANGER], "auth_address");
     refused(&["-C", "id > /tmp/owned", "-s"], "auth_command");
     assert!(daemon.log().contains("user fred: not opened: it asks for a command"));
@@ -402,7 +404,7 @@ fn a_clock_that_was_not_set_is_not_believed() {
     let daemon = Daemon::start(&world.router, &world.scratch, &config);
     a_second_later();
     send(&world.client, ROUTER, &alices(1, now(), None));
-    if clock::is_wall_clock_set() {
+    if clock::is_synchronised() || clock::has_clock_chip() {
         wait_for_counter(&daemon, "opened", 1);
         return;
     }
@@ -421,7 +423,8 @@ fn a_hundred_users_in_a_flood() {
     for number in 0..100_u8 {
         let mut text = [0; 64];
         let key = ketuk::protocol::base64::encode(&[number + 1; KEY], &mut text).expect("room");
-        config += &format!("config user 'user{number}'\n\toption key '{key}'\n\tlist door 'ssh'\n");
+        write!(config, "config user 'user{number}'\n\toption key '{key}'\n\tlist door 'ssh'\n")
+            .expect("a String");
     }
     let daemon = Daemon::start(&world.router, &world.scratch, &config);
     a_second_later();
@@ -476,13 +479,12 @@ fn sequences_for_one_time() {
     daemon.wait_for_log(&format!("{STRANGER}: ssh: OPEN SESAME"));
     daemon.wait_for_log("no sequence is left");
     assert_eq!(daemon.counter("opened"), 2);
-    // A new line, and a file that cannot be written.
+    // A new line, which somebody changes before it can be marked.
     std::fs::write(&file, "#7000,8000\n#7100,8100\n 7200,8200\n").expect("written");
     daemon.ask(&["reload"]);
-    world.router.shell(&format!("chattr +i {0} 2>/dev/null || mount --bind -o ro {0} {0}", file.display()));
     daemon.ask(&["close", "ssh"]);
+    std::fs::write(&file, "#7000,8000\n#7100,8100\n 7300,8300\n").expect("written");
     knock(&world.client, ["7200", "8200"]);
     daemon.wait_for_log("not marked as used, so the door stays shut");
-    world.router.shell(&format!("chattr -i {0} 2>/dev/null || umount {0}", file.display()));
     assert_eq!(grants(&daemon), []);
 }

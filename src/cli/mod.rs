@@ -26,7 +26,7 @@ usage:
                                   the sets and rules that the firewall must contain, for nft -f
   ketukd ruleset --fw4 [--config FILE] [--zone ZONE]
                                   the same as objects for fw4, one option a line
-  ketukd import FILE              knockd.conf as UCI, on standard output
+  ketukd import FILE              knockd.conf or fwknop's access.conf as UCI, on standard output
   ketukd invite USER [--host HOST] [--config FILE]
                                   a user's profile for 'ketuk add', and as a QR code
   ketukd keygen                   a new key and a new secret for a user

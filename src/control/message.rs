@@ -100,6 +100,17 @@ pub struct Door<'a> {
     pub firewall: &'a str,
 }
 
+/// `user`: somebody with a secret of his own.
+#[derive(Debug, Serialize)]
+pub struct User<'a> {
+    /// His name.
+    pub name: &'a str,
+    /// How many doors he may open.
+    pub doors: usize,
+    /// Seconds since a knock of his opened something; none: not since the start.
+    pub seen_seconds_ago: Option<u64>,
+}
+
 /// `grant`: somebody who is in.
 #[derive(Debug, Serialize)]
 pub struct Grant<'a> {
@@ -123,8 +134,11 @@ pub struct Grant<'a> {
 /// `recent`: how a source's last knock at a door was judged.
 #[derive(Debug, Serialize)]
 pub struct Recent<'a> {
-    /// The door.
-    pub door: &'a str,
+    /// The door; none if it concerned none.
+    pub door: Option<&'a str>,
+    /// Whose knock it was, if he proved who he is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<&'a str>,
     /// Who knocked.
     pub address: &'a str,
     /// At which port, with its protocol; none if nothing came in time.

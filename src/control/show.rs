@@ -10,6 +10,7 @@ pub struct Status {
     daemon: String,
     devices: Vec<String>,
     doors: Vec<String>,
+    users: Vec<String>,
     grants: Vec<String>,
     recents: Vec<String>,
     counters: Vec<String>,
@@ -39,6 +40,7 @@ struct Fields<'a> {
     in_firewall: bool,
     times: u64,
     seconds_ago: u64,
+    seen_seconds_ago: Option<u64>,
     value: u64,
     port: Option<&'a str>,
     stage: u8,
@@ -64,6 +66,7 @@ impl Status {
             }
             "device" => &mut self.devices,
             "door" => &mut self.doors,
+            "user" => &mut self.users,
             "grant" => &mut self.grants,
             "recent" => &mut self.recents,
             "counter" => &mut self.counters,
@@ -72,7 +75,7 @@ impl Status {
         list.push(json.to_owned());
     }
 
-    /// One JSON object: `daemon`, `devices`, `doors`, `grants`, `recents` and, by name, `counters`.
+    /// One JSON object: `daemon`, `devices`, `doors`, `users`, `grants`, `recents` and, by name, `counters`.
     ///
     /// # Errors
     /// Only `out`'s own.
@@ -81,6 +84,7 @@ impl Status {
         for (name, list) in [
             ("devices", &self.devices),
             ("doors", &self.doors),
+            ("users", &self.users),
             ("grants", &self.grants),
             ("recents", &self.recents),
         ] {
@@ -114,12 +118,22 @@ impl Status {
                 continue;
             }
             let time = door.open_time.map_or("until it is shut".to_owned(), |time| format!("for {time} s"));
-            write!(out, "door {}: {} steps, opens {time}, open for {}", door.name, door.steps, door.open)?;
+            let steps = match door.steps {
+                0 => "users only".to_owned(),
+                steps => format!("{steps} steps"),
+            };
+            write!(out, "door {}: {steps}, opens {time}, open for {}", door.name, door.open)?;
             writeln!(
                 out,
                 "{}",
                 if door.firewall == "missing" { ", its firewall sets are MISSING" } else { "" }
             )?;
+        }
+        for user in self.users.iter().map(|json| fields(json)) {
+            match user.seen_seconds_ago {
+                Some(ago) => writeln!(out, "user {}: last let in {ago} s ago", user.name)?,
+                None => writeln!(out, "user {}: not let in since the start", user.name)?,
+            }
         }
         for grant in self.grants.iter().map(|json| fields(json)) {
             let left = match (grant.seconds_left, grant.held) {
@@ -138,9 +152,13 @@ impl Status {
             writeln!(out, "{}", if grant.in_firewall { "" } else { ", NOT yet in the firewall" })?;
         }
         for recent in self.recents.iter().map(|json| fields(json)) {
-            let Fields { address, door, port, stage, steps, reason, times, seconds_ago, .. } = recent;
-            write!(out, "{seconds_ago} s ago: {address} {} at ", port.unwrap_or("nothing more"))?;
-            write!(out, "{}: {stage}/{steps} {reason}", door.unwrap_or_default())?;
+            let Fields { address, door, port, stage, steps, reason, times, seconds_ago, user, .. } = recent;
+            write!(out, "{seconds_ago} s ago: {address} {}", port.unwrap_or("nothing more"))?;
+            if let Some(door) = door {
+                write!(out, " at {door}")?;
+            }
+            let steps = if stage > 0 { format!(" {stage}/{steps}") } else { String::new() };
+            write!(out, ":{steps} {reason}{}", by(user))?;
             writeln!(out, "{}", if times > 1 { format!(", {times} times") } else { String::new() })?;
         }
         let counted = self.counters.iter().map(|json| fields(json)).filter(|counter| counter.value > 0);
@@ -201,6 +219,7 @@ mod tests {
             ),
             ("device", r#"{"name":"wan0","state":"listening"}"#),
             ("door", r#"{"name":"ssh","steps":3,"open_time":30,"open":1,"firewall":"missing"}"#),
+            ("user", r#"{"name":"eve","doors":1,"seen_seconds_ago":90}"#),
             ("grant", r#"{"door":"ssh","address":"192.0.2.1","seconds_left":null,"in_firewall":true}"#),
             (
                 "recent",
@@ -209,6 +228,10 @@ mod tests {
             (
                 "recent",
                 r#"{"door":"ssh","address":"192.0.2.9","port":null,"stage":1,"steps":3,"reason":"timed_out","times":1,"seconds_ago":8}"#,
+            ),
+            (
+                "recent",
+                r#"{"door":null,"user":"eve","address":"192.0.2.9","port":"62201:udp","stage":0,"steps":0,"reason":"auth_age","times":1,"seconds_ago":9}"#,
             ),
             ("counter", r#"{"name":"opened","value":1}"#),
             ("counter", r#"{"name":"trap","value":0}"#),
@@ -227,9 +250,11 @@ mod tests {
             "ketukd 1, up 5 s, backend fw4 (table inet fw4), 2 knocking now\n\
              device wan0: listening\n\
              door ssh: 3 steps, opens for 30 s, open for 1, its firewall sets are MISSING\n\
+             user eve: last let in 90 s ago\n\
              open ssh for 192.0.2.1: until it is shut\n\
              7 s ago: 192.0.2.9 7001:tcp at ssh: 2/3 trap, 2 times\n\
              8 s ago: 192.0.2.9 nothing more at ssh: 1/3 timed_out\n\
+             9 s ago: 192.0.2.9 62201:udp: auth_age, user eve\n\
              packets: opened 1\n"
         );
     }

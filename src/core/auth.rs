@@ -13,7 +13,9 @@ use core::net::IpAddr;
 use super::attempt::Mark;
 use super::changing::{Heard, LastKnocks, Sequences};
 use super::door::{DoorId, MAX_DOORS};
+#[cfg(feature = "fwknop")]
 use super::failures::Failures;
+#[cfg(feature = "fwknop")]
 use super::limit::Limit;
 use super::packet::Probe;
 use super::replay::{Identity, Replay};
@@ -28,6 +30,7 @@ use crate::protocol::totp::Range;
 /// HMACs of fwknop packets a second, and at once. Each key costs one for each packet that looks like
 /// fwknop's, about 2 microseconds on a desktop and some tens of them on a small MIPS: so that a flood takes
 /// half of such a processor at most.
+#[cfg(feature = "fwknop")]
 const HMACS_PER_SECOND: u32 = 20_000;
 
 /// The large, fixed tables, apart from what uses them as [`super::engine::Tables`] are.
@@ -40,6 +43,7 @@ pub struct Tables {
     tags: Tags,
     sequences: Sequences,
     knocks: LastKnocks,
+    #[cfg(feature = "fwknop")]
     failures: Failures,
 }
 
@@ -53,6 +57,7 @@ impl Tables {
             tags: Tags::new(),
             sequences: Sequences::new(),
             knocks: LastKnocks::new(),
+            #[cfg(feature = "fwknop")]
             failures: Failures::new(),
         }
     }
@@ -206,6 +211,7 @@ pub struct Auth<'t, S> {
     tables: &'t mut Tables,
     keyed: S,
     rules: Rules,
+    #[cfg(feature = "fwknop")]
     hmacs: Limit,
     /// Nothing at or before this time is taken; `None` while this host does not know the time.
     floor: Option<u64>,
@@ -216,8 +222,15 @@ pub struct Auth<'t, S> {
 impl<'t, S: BuildHasher> Auth<'t, S> {
     /// Nobody, on these tables.
     pub const fn new(tables: &'t mut Tables, keyed: S, rules: Rules) -> Self {
-        let hmacs = Limit::new(HMACS_PER_SECOND, HMACS_PER_SECOND);
-        Self { tables, keyed, rules, hmacs, floor: None, newest: 0 }
+        Self {
+            tables,
+            keyed,
+            rules,
+            #[cfg(feature = "fwknop")]
+            hmacs: Limit::new(HMACS_PER_SECOND, HMACS_PER_SECOND),
+            floor: None,
+            newest: 0,
+        }
     }
 
     /// Puts these users in the place of those before.

@@ -20,6 +20,7 @@ pub mod changing;
 pub mod counters;
 pub mod door;
 pub mod engine;
+#[cfg(feature = "fwknop")]
 pub mod failures;
 pub mod flow;
 pub mod grants;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use log::{debug, error, info, warn};
 
 use super::gate::Entry;
-use super::porter::{Porter, allows, log_allowed, tell_event};
+use super::porter::{Porter, allows, log_allowed, noted, tell_event};
 use super::wanted;
 use crate::config::MAX_OPEN_TIME_S;
 use crate::control::message::Knock;
@@ -15,20 +15,34 @@ use crate::core::auth::{Knocked, Refusal, Refused, Request};
 use crate::core::counters::{self, Counter, Judged};
 use crate::core::door::DoorId;
 use crate::core::packet::Probe;
+use crate::core::recent::Recent;
 use crate::core::time::Instant;
+use crate::core::user::UserId;
 
 /// Time between two complaints that the time is not known: strangers cause them.
 const CLOCK_COMPLAINTS: Duration = Duration::from_secs(60);
 
 impl Porter<'_> {
-    /// A datagram came to the port of packets.
-    pub(super) fn on_datagram(&mut self, server: &mut Server, now: Instant, probe: &Probe, payload: &[u8]) {
+    /// A datagram came to the port of packets; whether that is all it can be.
+    pub(super) fn on_datagram(
+        &mut self,
+        server: &mut Server,
+        now: Instant,
+        probe: &Probe,
+        payload: &[u8],
+    ) -> bool {
         self.look_at_clock(now);
         let request = self.auth.packet(now, self.wall.seconds(), probe.source, payload);
-        match request.and_then(|request| self.admit(server, now, probe, &request)) {
+        let admitted = request.and_then(|request| self.admit(server, now, probe, &request));
+        // A port that a door's own sequence names too is counted there.
+        if self.engine.is_step(probe) {
+            return false;
+        }
+        match admitted {
             Ok(()) => self.counters.count(Counter::Judged(Judged::Opened)),
             Err(refused) => self.refuse(server, now, probe, refused),
         }
+        true
     }
 
     /// A knock came to a port of changing sequences; whether that is all it can be.
@@ -62,10 +76,7 @@ impl Porter<'_> {
 
     /// Believes the clock as soon as there is reason to.
     pub(super) fn look_at_clock(&mut self, now: Instant) {
-        if self.auth.trusts_clock() {
-            return;
-        }
-        if let Some(floor) = self.wall.floor(now, self.auth.rules().max_age_s) {
+        if let Some(floor) = self.wall.look(now, self.auth.rules().max_age_s) {
             self.auth.trust_clock(floor);
             let wait = floor.saturating_sub(self.wall.seconds());
             if wait > 0 {
@@ -73,7 +84,9 @@ impl Porter<'_> {
             } else if self.complained.is_some() {
                 info!("the time is known: users' knocks are taken");
             }
-        } else if self.complained.is_none_or(|last| now >= last.after(CLOCK_COMPLAINTS)) {
+        } else if !self.auth.trusts_clock()
+            && self.complained.is_none_or(|last| now >= last.after(CLOCK_COMPLAINTS))
+        {
             self.complained = Some(now);
             warn!(
                 "the time is not known, for the clock was not set since this host started: users' knocks are refused until it is synchronised; plain sequences work"
@@ -142,13 +155,17 @@ impl Porter<'_> {
             Ok(Entry::Renewed) => ("renew", "user"),
             Ok(Entry::Unchanged) => return,
             Err(refused) => {
-                self.counters.count(Counter::Event(refused.counter()));
+                let counter = refused.counter();
+                self.counters.count(Counter::Event(counter));
+                self.note_user(now, probe, id, counter.name(), request.user);
                 warn!("{address}: {}: user {user}: not opened: {refused}", door.name);
                 ("refuse", refused.reason())
             }
         };
         if entry.is_ok() {
+            self.note_user(now, probe, id, Judged::Opened.name(), request.user);
             self.gate.set_user(id, address, Some(request.user));
+            self.users.see(request.user, now);
             if log_allowed(&mut self.open_lines, &mut self.counters, now) {
                 let from = probe.source;
                 let from = if from == address { String::new() } else { format!(", asked by {from}") };
@@ -169,6 +186,7 @@ impl Porter<'_> {
     /// Says why a knock opened nothing: to the log if it was a user's, for strangers' are many.
     fn refuse(&mut self, server: &mut Server, now: Instant, probe: &Probe, (refusal, user): Refused) {
         self.counters.count(Counter::Refused(refusal));
+        self.recents.note(Recent { user, ..noted(now, probe, (None, 0, refusal.name())) });
         let source = probe.source;
         let user = user.and_then(|user| self.users.name(user)).map(str::to_owned);
         if let Some(user) = &user {
@@ -181,6 +199,11 @@ impl Porter<'_> {
             debug!("{source}: not opened: {refusal}");
         }
         tell(server, now, probe, refusal.name(), user.as_deref());
+    }
+
+    /// Notes what became of a user's knock.
+    fn note_user(&mut self, now: Instant, probe: &Probe, door: DoorId, reason: &'static str, user: UserId) {
+        self.recents.note(Recent { user: Some(user), ..noted(now, probe, (Some(door), 0, reason)) });
     }
 }
 

@@ -92,7 +92,9 @@ impl<'t> Porter<'t> {
             Err(reason) => return self.counters.count(Counter::Malformed(reason)),
         };
         match self.engine.proof(&probe) {
-            Some(Proof::Packet) => return self.on_datagram(server, now, &probe, packet::udp_payload(bytes)),
+            Some(Proof::Packet) if self.on_datagram(server, now, &probe, packet::udp_payload(bytes)) => {
+                return;
+            }
             Some(Proof::Changing) if self.on_changing(server, now, &probe) => return,
             _ => {}
         }
@@ -107,12 +109,14 @@ impl<'t> Porter<'t> {
     /// A door was knocked at in full.
     fn open(&mut self, server: &mut Server, now: Instant, id: DoorId, probe: &Probe) {
         let Some(door) = self.slots.get(id).cloned() else { return };
-        if door.one_time.is_some() && !self.use_up(id) {
+        let source = probe.source;
+        let allowed = allows(&door, source);
+        if allowed.is_ok() && door.one_time.is_some() && !self.use_up(id) {
             return;
         }
-        let address = door.grant_prefix.group(probe.source);
-        let entry = match allows(&door, probe.source) {
-            Ok(()) if !door.closes.is_empty() => return self.close(server, now, &door, probe.source),
+        let address = door.grant_prefix.group(source);
+        let entry = match allowed {
+            Ok(()) if !door.closes.is_empty() => return self.close(server, now, &door, source),
             Ok(()) => self.gate.open(now, &mut self.counters, (id, &door), address, door.open_time),
             Err(refused) => Err(refused),
         };
@@ -126,7 +130,7 @@ impl<'t> Porter<'t> {
                 let counter = refused.counter();
                 self.counters.count(Counter::Event(counter));
                 let steps = u8::try_from(door.knock.sequence.len()).expect("at most MAX_STEPS");
-                self.recents.note(noted(now, probe, (id, steps, counter.name())));
+                self.recents.note(noted(now, probe, (Some(id), steps, counter.name())));
                 if log_allowed(&mut self.refusal_lines, &mut self.counters, now) {
                     warn!("{address}: {}: not opened: {refused}", door.name);
                 }
@@ -187,7 +191,11 @@ impl<'t> Porter<'t> {
         for verdict in &judgement.verdicts {
             let Some(door) = self.slots.get(verdict.door) else { continue };
             if !matches!(verdict.judged, Judged::Retransmission | Judged::Repeat) {
-                self.recents.note(noted(now, probe, (verdict.door, verdict.stage, verdict.judged.name())));
+                self.recents.note(noted(
+                    now,
+                    probe,
+                    (Some(verdict.door), verdict.stage, verdict.judged.name()),
+                ));
             }
             if verdict.displaced {
                 self.counters.count(Counter::Event(counters::Event::Displaced));
@@ -245,7 +253,8 @@ impl<'t> Porter<'t> {
             let Some(door) = slots.get(timed_out.door) else { return };
             recents.note(Recent {
                 source: timed_out.source,
-                door: timed_out.door,
+                door: Some(timed_out.door),
+                user: None,
                 port: None,
                 stage: timed_out.stage,
                 reason: counters::Event::TimedOut.name(),
@@ -302,9 +311,13 @@ pub fn tell_closed(
 }
 
 /// What is noted of a probe at one door.
-fn noted(now: Instant, probe: &Probe, (door, stage, reason): (DoorId, u8, &'static str)) -> Recent {
+pub(super) fn noted(
+    now: Instant,
+    probe: &Probe,
+    (door, stage, reason): (Option<DoorId>, u8, &'static str),
+) -> Recent {
     let port = Some((probe.transport.port(), probe.transport.protocol()));
-    Recent { source: probe.source, door, port, stage, reason, times: 1, at: now }
+    Recent { source: probe.source, door, user: None, port, stage, reason, times: 1, at: now }
 }
 
 /// Whether a door is for who has knocked, and for now.

@@ -30,6 +30,7 @@ use crate::core::engine::{Engine, Listening, Tables};
 use crate::core::grants::Grant;
 use crate::core::ports::Ports;
 use crate::core::time::Instant;
+use crate::core::user::{MAX_USERS, UserId};
 use crate::linux::clock::now;
 use crate::linux::filter::{self, Family};
 use crate::linux::links::{Links, own_addresses};
@@ -287,6 +288,7 @@ impl Daemon<'_> {
         });
         self.warn();
         self.porter.gate.check_sets(&self.porter.slots);
+        self.porter.gate.restore_rules(now, &self.porter.slots);
         self.follow_links();
         Ok(())
     }
@@ -317,13 +319,20 @@ impl Daemon<'_> {
 
     /// Gives the core the users of the configuration, once it has the doors. What is shut to those who may not
     /// any more is handed out.
+    // Never part of `run`, whose frame stays: users are large, and pass over the stack on their way.
+    #[inline(never)]
     fn set_users(&mut self, now: Instant, mut each: impl FnMut(&mut Hotplug, &Users, &Door, &Grant)) {
-        let Porter { engine, slots, auth, users, gate, counters, hotplug, .. } = &mut self.porter;
+        let Porter { engine, slots, auth, users, gate, counters, recents, hotplug, .. } = &mut self.porter;
         let new = users.with(&self.config);
         gate.change_users(now, counters, slots, (users, &new), |door, grant| {
             each(hotplug, users, door, grant);
         });
         auth.set_users(auth_rules(&self.config), &new.for_core(slots));
+        for slot in (0..).map(UserId).take(MAX_USERS) {
+            if users.name(slot).is_some() && users.name(slot) != new.name(slot) {
+                recents.forget_user(slot);
+            }
+        }
         *users = new;
         let config::Auth { spa_port, totp_ports, .. } = self.config.globals.auth;
         let packets = auth.users().any(|(_, user)| user.sends_packets()).then_some(spa_port);

@@ -79,6 +79,16 @@ impl Daemon<'_> {
         }
         let connections = self.porter.gate.connections(&self.porter.slots).unwrap_or_default();
         let mut connections = connections.into_iter();
+        for (user, seen) in self.porter.users.iter() {
+            client.send(
+                "user",
+                &message::User {
+                    name: &user.name,
+                    doors: user.doors.len(),
+                    seen_seconds_ago: seen.map(|seen| now.since(seen).as_secs()),
+                },
+            )?;
+        }
         for grant in self.porter.gate.grants().iter() {
             let connections = connections.next();
             let Some(door) = self.porter.slots.get(grant.door) else { continue };
@@ -109,16 +119,17 @@ impl Daemon<'_> {
         let mut recents: Vec<_> = self.porter.recents.iter().collect();
         recents.sort_unstable_by_key(|recent| std::cmp::Reverse(recent.at));
         for recent in recents {
-            let Some(door) = self.porter.slots.get(recent.door) else { continue };
+            let door = recent.door.and_then(|door| self.porter.slots.get(door));
             let port = recent.port.map(|(port, protocol)| format!("{port}:{protocol}"));
             client.send(
                 "recent",
                 &message::Recent {
-                    door: &door.name,
+                    door: door.map(|door| door.name.as_str()),
+                    user: recent.user.and_then(|user| self.porter.users.name(user)),
                     address: &recent.source.to_string(),
                     port: port.as_deref(),
                     stage: recent.stage,
-                    steps: door.knock.sequence.len(),
+                    steps: door.map_or(0, |door| door.knock.sequence.len()),
                     reason: recent.reason,
                     times: recent.times,
                     seconds_ago: now.since(recent.at).as_secs(),

@@ -5,29 +5,38 @@ use std::rc::Rc;
 use super::slots::Slots;
 use crate::config::{self, Config};
 use crate::core::ports::DoorSet;
+use crate::core::time::Instant;
 use crate::core::user::{self, UserId};
 
 /// The enabled users. A user keeps his slot through a reload, found by his name, and with it what the core
 /// remembers of him.
 #[derive(Clone, Debug, Default)]
-pub struct Users(Vec<Option<Rc<config::User>>>);
+pub struct Users(Vec<Option<Slot>>);
+
+#[derive(Clone, Debug)]
+struct Slot {
+    user: Rc<config::User>,
+    /// When a knock of his opened something.
+    seen: Option<Instant>,
+}
 
 impl Users {
     /// The users that `config` wants, with those that are there already in their places.
     #[must_use]
     pub fn with(&self, config: &Config) -> Self {
         let enabled = || config.users.iter().filter(|user| user.enabled);
-        let staying = |old: &Option<Rc<config::User>>| {
-            let old = old.as_ref()?;
-            enabled().find(|user| user.name == old.name).cloned().map(Rc::new)
+        let staying = |old: &Option<Slot>| {
+            let Slot { user: old, seen } = old.as_ref()?;
+            let user = enabled().find(|user| user.name == old.name).cloned().map(Rc::new)?;
+            Some(Slot { user, seen: *seen })
         };
         let mut slots: Vec<_> = self.0.iter().map(staying).collect();
         for user in enabled() {
-            if !slots.iter().flatten().any(|placed| placed.name == user.name) {
-                let user = Some(Rc::new(user.clone()));
+            if !slots.iter().flatten().any(|placed| placed.user.name == user.name) {
+                let slot = Some(Slot { user: Rc::new(user.clone()), seen: None });
                 match slots.iter_mut().find(|slot| slot.is_none()) {
-                    Some(free) => *free = user,
-                    None => slots.push(user),
+                    Some(free) => *free = slot,
+                    None => slots.push(slot),
                 }
             }
         }
@@ -36,7 +45,19 @@ impl Users {
 
     /// The user in a slot.
     pub fn get(&self, id: UserId) -> Option<&Rc<config::User>> {
-        self.0.get(id.index())?.as_ref()
+        self.0.get(id.index())?.as_ref().map(|slot| &slot.user)
+    }
+
+    /// Every user, and when a knock of his opened something.
+    pub fn iter(&self) -> impl Iterator<Item = (&config::User, Option<Instant>)> {
+        self.0.iter().flatten().map(|slot| (&*slot.user, slot.seen))
+    }
+
+    /// A knock of his opened something.
+    pub fn see(&mut self, id: UserId, now: Instant) {
+        if let Some(Some(slot)) = self.0.get_mut(id.index()) {
+            slot.seen = Some(now);
+        }
     }
 
     /// His name.
@@ -46,15 +67,16 @@ impl Users {
 
     /// The slot of a user.
     pub fn find(&self, name: &str) -> Option<UserId> {
-        let named = (0..).zip(&self.0).find(|(_, user)| user.as_ref().is_some_and(|user| user.name == name));
+        let named =
+            (0..).zip(&self.0).find(|(_, slot)| slot.as_ref().is_some_and(|slot| slot.user.name == name));
         named.map(|(slot, _)| UserId(slot))
     }
 
     /// Whether these let the user of a slot of `before` still open a door.
     pub fn still_allow(&self, before: &Self, id: UserId, door: &str) -> bool {
         let Some(name) = before.name(id) else { return false };
-        let now = self.0.iter().flatten().find(|user| user.name == name);
-        now.is_some_and(|user| user.doors.iter().any(|allowed| allowed == door))
+        let now = self.iter().find(|(user, _)| user.name == name);
+        now.is_some_and(|(user, _)| user.doors.iter().any(|allowed| allowed == door))
     }
 
     /// What the core wants to know of them.
@@ -63,7 +85,7 @@ impl Users {
             let ids = user.doors.iter().filter_map(|door| slots.find(door));
             DoorSet(ids.fold(0, |set, id| set | 1 << id.0))
         };
-        self.0.iter().map(|user| user.as_ref().map(|user| user.for_core(doors(user)))).collect()
+        self.0.iter().map(|slot| slot.as_ref().map(|slot| slot.user.for_core(doors(&slot.user)))).collect()
     }
 }
 

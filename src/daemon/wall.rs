@@ -6,24 +6,43 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::core::time::Instant;
 use crate::linux::clock;
+
+/// Time between two looks whether the clock can be believed: a look is some system calls, and strangers cause it.
+const LOOK_SPACING: Duration = Duration::from_secs(1);
+
+/// Why the clock is believed, the better reason behind the weaker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Trust {
+    /// It is not.
+    None,
+    /// The kernel took it from a clock chip, or the configuration vouches for it.
+    Given,
+    /// The kernel says that it is synchronised.
+    Synchronised,
+}
 
 /// The wall clock, and the memory of a start before this one.
 #[derive(Debug)]
 pub struct Wall {
     started: Instant,
-    trusted: bool,
+    /// The configuration vouches for it.
+    vouched: bool,
+    trust: Trust,
+    looked: Option<Instant>,
     file: PathBuf,
 }
 
 impl Wall {
-    /// The clock of a daemon that starts now. `trust`: whatever the kernel says. `socket`: the control socket.
-    pub fn new(started: Instant, trust: bool, socket: &Path) -> Self {
+    /// The clock of a daemon that starts now. `vouched`: right whatever the kernel says. `socket`: the control
+    /// socket.
+    pub fn new(started: Instant, vouched: bool, socket: &Path) -> Self {
         let mut file = socket.as_os_str().to_owned();
         file.push(".newest");
-        Self { started, trusted: trust, file: file.into() }
+        Self { started, vouched, trust: Trust::None, looked: None, file: file.into() }
     }
 
     /// What it shows, in seconds since 1970.
@@ -31,19 +50,40 @@ impl Wall {
         clock::wall_s()
     }
 
-    /// If it can be believed, the time at or before which nothing may be taken, in seconds since 1970.
+    /// If there is more reason to believe it than before, the time at or before which nothing may be taken, in
+    /// seconds since 1970.
     ///
-    /// Since this start nothing is forgotten. Before it, what was not ahead of the clock was older than the
-    /// start. What was ahead, by `max_age_s` at most, is in the file; or before the machine's own start.
-    pub fn floor(&self, now: Instant, max_age_s: u64) -> Option<u64> {
-        if !self.trusted && !clock::is_wall_clock_set() {
+    /// That happens twice at most, and never again: a chip may be wrong by hours, and then the first
+    /// synchronisation puts it right. After that no change of the clock moves the floor.
+    pub fn look(&mut self, now: Instant, max_age_s: u64) -> Option<u64> {
+        let just_now = self.looked.is_some_and(|looked| now < looked.after(LOOK_SPACING));
+        if self.trust == Trust::Synchronised || just_now {
             return None;
         }
+        self.looked = Some(now);
+        let trust = match (clock::is_synchronised(), self.vouched || clock::has_clock_chip()) {
+            (true, _) => Trust::Synchronised,
+            (false, true) => Trust::Given,
+            (false, false) => Trust::None,
+        };
+        if trust <= self.trust {
+            return None;
+        }
+        self.trust = trust;
+        Some(self.floor(now, max_age_s))
+    }
+
+    /// Since this start nothing is forgotten. Before it, what was not ahead of the clock was older than the
+    /// start. What was ahead, by `max_age_s` at most, is in the file; or before the machine's own start.
+    fn floor(&self, now: Instant, max_age_s: u64) -> u64 {
         let wall = self.seconds();
         let start = wall.saturating_sub(now.since(self.started).as_secs());
         let boot = wall.saturating_sub(clock::uptime_s()) + max_age_s;
-        let newest = fs::read_to_string(&self.file).ok().and_then(|text| text.trim_end().parse().ok());
-        Some(start.max(boot).max(newest.unwrap_or(0)))
+        start.max(boot).max(self.newest().unwrap_or(0))
+    }
+
+    fn newest(&self) -> Option<u64> {
+        fs::read_to_string(&self.file).ok()?.trim_end().parse().ok()
     }
 
     /// Remembers beyond this run that a packet with this time is to be taken.
@@ -54,8 +94,7 @@ impl Wall {
         if time_s <= self.seconds() {
             return Ok(());
         }
-        let before = fs::read_to_string(&self.file).ok().and_then(|text| text.trim_end().parse().ok());
-        if before.is_some_and(|before: u64| before >= time_s) {
+        if self.newest().is_some_and(|newest| newest >= time_s) {
             return Ok(());
         }
         let mut new = self.file.clone().into_os_string();
@@ -80,9 +119,13 @@ mod tests {
         fs::create_dir_all(&folder).unwrap();
         let now = clock::now();
         let wall = || Wall::new(now, true, &folder.join("sock"));
-        let floor = || wall().floor(now, 0).unwrap();
+        let floor = || wall().look(now, 0).unwrap();
         let time = wall().seconds();
         assert!((time - 1..=time + 1).contains(&floor()), "nothing from before the start");
+        let mut looked = wall();
+        let spaced = now.after(LOOK_SPACING);
+        let floors = [now, now, spaced, spaced.after(LOOK_SPACING)].map(|now| looked.look(now, 0).is_some());
+        assert_eq!(floors, [true, false, false, false], "believed once, and not asked again");
         wall().remember(time - 5).unwrap();
         assert!(!wall().file().exists(), "what is not ahead needs no memory");
         for (ahead, expected) in [(90, 90), (60, 90), (95, 95)] {

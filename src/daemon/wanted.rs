@@ -3,13 +3,13 @@
 use std::net::IpAddr;
 
 use super::slots::Slots;
-use crate::config::{Door, User};
+use crate::config::User;
 use crate::core::auth::{Refusal, Wanted};
 use crate::core::door::{DoorId, MAX_DOORS};
 use crate::core::ports::DoorSet;
 #[cfg(feature = "fwknop")]
 use crate::{
-    config::PortRange,
+    config::{Door, PortRange},
     core::sequence::Protocol,
     protocol::fwknop::{Nat, Port},
 };
@@ -62,7 +62,8 @@ fn opens(door: &Door, own: &[IpAddr], port: Port, nat: Option<Nat>) -> bool {
         // `--nat-local` to the port itself is access by another name; the host is whatever the client takes the
         // router for.
         (None, Some(nat)) => nat.local && nat.port == port.port && has(&opening.dest_port, port.port),
-        (Some(_), None) => false,
+        // fwknopd's FORCE_NAT: where the port leads is the door's to say.
+        (Some(forward), None) => has(&forward.src_dport, port.port),
         (Some(forward), Some(nat)) => {
             // A forward goes to one port, or leaves each its number.
             let keeps = opening.dest_port == forward.src_dport;
@@ -126,7 +127,7 @@ config user 'alice'
             ("udp", 53, None, Some("dns")),
             ("tcp", 22, None, None),
             ("tcp", 8443, lan, Some("nas")),
-            ("tcp", 8443, None, None),
+            ("tcp", 8443, None, Some("nas")),
             ("udp", 8443, lan, None),
             ("tcp", 443, lan, None),
             ("tcp", 8443, Some(("192.168.1.10", 80, false)), None),

@@ -4,6 +4,7 @@
 //! left out and named, with its line.
 #![forbid(unsafe_code)]
 
+pub mod access;
 pub mod commands;
 pub mod knockd;
 pub mod write;
@@ -35,12 +36,15 @@ pub enum Refused {
     TooLarge,
     /// There is no `[section]` in it.
     NotKnockd,
+    /// There is no `SOURCE` in it.
+    NotFwknopd,
 }
 
 impl std::fmt::Display for Refused {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::TooLarge => write!(f, "larger than {} KiB", MAX_FILE / 1024),
+            Self::NotFwknopd => f.write_str("this is no access.conf: it has no SOURCE"),
             Self::NotKnockd => f.write_str("this is no knockd.conf: it has no [section]"),
         }
     }

@@ -30,22 +30,13 @@ pub fn uptime_s() -> u64 {
     u64::try_from(time.tv_sec()).unwrap_or(0)
 }
 
-/// Whether there is reason to believe the wall clock: the kernel says that it is synchronised (adjtimex(2),
-/// which NTP daemons tell it), or set it from a clock chip when it started.
-pub fn is_wall_clock_set() -> bool {
-    is_synchronised() || has_clock_chip()
+/// Whether the kernel says that the wall clock is synchronised: NTP daemons tell it (adjtimex(2)).
+pub fn is_synchronised() -> bool {
+    wall_clock() == WallClock::Synchronised
 }
 
-fn is_synchronised() -> bool {
-    let mut state = MaybeUninit::<libc::timex>::zeroed();
-    // SAFETY: the pointer is to a live value, all zero of which asks for nothing to be changed.
-    let answer = unsafe { libc::adjtimex(state.as_mut_ptr()) };
-    // SAFETY: all zero is a value of this plain C structure, whatever the call has written.
-    let state = unsafe { state.assume_init() };
-    answer >= 0 && state.status & libc::STA_UNSYNC == 0
-}
-
-fn has_clock_chip() -> bool {
+/// Whether the kernel set the wall clock from a clock chip when it started.
+pub fn has_clock_chip() -> bool {
     let chips = std::fs::read_dir("/sys/class/rtc").into_iter().flatten().flatten();
     chips.into_iter().any(|chip| {
         std::fs::read_to_string(chip.path().join("hctosys")).is_ok_and(|text| text.trim_end() == "1")

@@ -14,13 +14,13 @@ use super::{
 fn the_kernel_shuts_the_door_of_a_daemon_that_was_killed() {
     let world = World::with_firewall();
     world.router.serve(22);
-    let daemon = Daemon::start(&world.router, &world.scratch, &ssh_for(3));
+    let daemon = Daemon::start(&world.router, &world.scratch, &ssh_for(5));
     let before = Instant::now();
     knock_and_enter(&world, &daemon);
     daemon.end(Signal::SIGKILL);
     assert_eq!(world.client.greeted_by(ROUTER, 22).as_deref(), Some("router"), "still open");
     wait_until("the kernel shuts the door", || kernel_seconds_left(&world).is_none());
-    assert!(before.elapsed() >= Duration::from_secs(3), "it was open for all of its time");
+    assert!(before.elapsed() >= Duration::from_secs(5), "it was open for all of its time");
     assert_eq!(world.client.greeted_by(ROUTER, 22), None);
 }
 
@@ -85,7 +85,7 @@ fn a_clean_stop_keeps_what_the_configuration_says() {
 #[test]
 fn nobody_is_in_for_longer_than_the_log_says() {
     let world = World::with_firewall();
-    let daemon = Daemon::start(&world.router, &world.scratch, &ssh_for(1));
+    let daemon = Daemon::start(&world.router, &world.scratch, &ssh_for(3));
     knock_and_enter(&world, &daemon);
     // As a machine that was busy would: the kernel got the element late, and keeps it longer.
     world.router.nft(&format!("delete element inet fw4 ketuk_ssh_4 {{ {CLIENT} }}"));

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use super::support::daemon::{Daemon, Start};
-use super::support::{CLIENT, CLIENT_6, ROUTER, ROUTER_6, World, wait_until};
-use super::{SSH, knock, ssh_for};
+use super::support::{CLIENT, CLIENT_6, ROUTER, ROUTER_6, World};
+use super::{knock, ssh_for};
 
 /// A router that lets nobody in, by the means of old.
 fn world() -> World {
@@ -38,7 +38,7 @@ fn wait_for_rules(world: &World, daemon: &Daemon<'_>, count: usize) {
 #[test]
 fn a_rule_with_a_comment_lets_the_knocker_in_alone_for_his_time() {
     let world = world();
-    let daemon = Start::new(&world.router, &world.scratch, &config(4)).go();
+    let daemon = Start::new(&world.router, &world.scratch, &config(6)).go();
     assert_eq!(world.client.greeted_by(ROUTER, 22), None);
     let before = Instant::now();
     knock(&world);
@@ -50,7 +50,7 @@ fn a_rule_with_a_comment_lets_the_knocker_in_alone_for_his_time() {
     assert_eq!(world.client.greeted_by(ROUTER, 22).as_deref(), Some("router"));
     assert_eq!(world.stranger.greeted_by(ROUTER, 22), None);
     wait_for_rules(&world, &daemon, 0);
-    assert!(before.elapsed() >= Duration::from_secs(4), "it was open for all of its time");
+    assert!(before.elapsed() >= Duration::from_secs(6), "it was open for all of its time");
     assert_eq!(world.client.greeted_by(ROUTER, 22), None);
 }
 
@@ -75,9 +75,9 @@ fn knocking_again_renews_and_does_not_double() {
     knock(&world);
     wait_for_rules(&world, &daemon, 1);
     daemon
-        .wait("some seconds pass", |daemon| super::daemon_seconds_left(daemon).is_some_and(|left| left < 59));
+        .wait("some seconds pass", |daemon| super::daemon_seconds_left(daemon).is_some_and(|left| left < 56));
     knock(&world);
-    daemon.wait("renewed", |daemon| super::daemon_seconds_left(daemon).is_some_and(|left| left > 59));
+    daemon.wait("renewed", |daemon| super::daemon_seconds_left(daemon).is_some_and(|left| left > 57));
     daemon.wait_for_commands();
     assert_eq!(rules(&world).len(), 1);
     daemon.ask(&["close", "ssh", CLIENT]);
@@ -127,6 +127,5 @@ fn a_door_under_another_name_leaves_no_rule_of_the_old_one() {
     knock(&world);
     wait_for_rules(&world, &daemon, 1);
     daemon.end(Signal::SIGTERM);
-    wait_until("no rule is left", || rules(&world).is_empty());
-    assert!(SSH.contains("'ssh'"));
+    assert_eq!(rules(&world), Vec::<String>::new());
 }

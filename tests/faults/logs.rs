@@ -128,6 +128,8 @@ fn syslog_gets_every_line_with_its_severity() {
     daemon.signal(Signal::SIGHUP);
     let line = hear(&socket, "the configuration stays as it was");
     assert!(line.starts_with("<27>"), "an error: {line}");
+    let line = hear(&socket, "^~");
+    assert!(line.starts_with("<27>") && !line.contains('\n'), "each line by itself: {line}");
 }
 
 #[test]

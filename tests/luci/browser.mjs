@@ -95,7 +95,7 @@ export class Person {
 	async choose(sid, name, value) {
 		const box = (await this.show(sid, name)).locator('.cbi-dropdown');
 		await box.click();
-		await box.locator(`li[data-value="${value}"]`).last().click();
+		await box.locator(`ul.dropdown li[data-value="${value}"]`).last().click();
 		await this.modal().locator('h4').click();
 	}
 

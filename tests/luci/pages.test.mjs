@@ -1,8 +1,9 @@
 /* The pages, by the hands of a person; what they save is shown to the real `ketukd check`. */
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
 import { after, afterEach, before, beforeEach, test } from 'node:test';
 import { launch, Person, what } from './browser.mjs';
-import { Router, run } from './router.mjs';
+import { luci, Router, run } from './router.mjs';
 
 const DOOR = `config globals 'globals'
 	option enabled '1'
@@ -228,7 +229,11 @@ test('doors: from nothing to a door, without a shell', async () => {
 	await person.newSection('door', 'ssh');
 	await person.modal().waitFor();
 	assert.match(await person.saveDialog(), /Name the ports to knock at/);
+	await person.select('ssh', '_where', 'close');
+	assert.match(await person.saveDialog(), /Name the ports to knock at/);
 	await person.press('ssh', '_random');
+	assert.match(await person.saveDialog(), /There is no other door that opens/);
+	await person.select('ssh', '_where', 'router');
 	const first = await person.items('ssh', 'sequence');
 	assert.equal(first.length, 4);
 	await person.press('ssh', '_random');
@@ -442,4 +447,223 @@ test('doors: the service’s own options', async () => {
 	const text = await checked();
 	for (const line of [ "backend 'nft'", "nft_table 'inet filter'", "log_file '/var/log/ketuk.log'", "trap_except '5000'", "on_stop 'keep'", "log_level 'debug'", "list network 'wan6'" ])
 		assert.ok(text.includes(line), `${line} in ${text}`);
+});
+
+test('doors: one that shuts others', async () => {
+	await person.goto('ketuk/doors');
+	await person.newSection('door', 'ssh_out');
+	await person.modal().waitFor();
+	await person.add('ssh_out', 'sequence', '9000');
+	await person.select('ssh_out', '_where', 'close');
+	assert.match(await person.saveDialog(), /Choose the doors to shut/);
+	await person.choose('ssh_out', 'door', 'ssh');
+	assert.equal(await person.saveDialog(), null);
+	assert.match(await person.page.locator('tr[data-sid="ssh_out"]').innerText(), /9000\s+shuts ssh\s+-/);
+	await person.saveAndApply();
+	assert.match(await checked(), /config door 'ssh_out'\n\tlist sequence '9000'\n\toption action 'close'\n\tlist door 'ssh'\n$/);
+
+	/* And it becomes one that opens. */
+	await person.edit('ssh_out');
+	await person.select('ssh_out', '_where', 'router');
+	await person.fill('ssh_out', 'dest_port', '80');
+	assert.equal(await person.saveDialog(), null);
+	await person.saveAndApply();
+	assert.match(await checked(), /config door 'ssh_out'\n\tlist sequence '9000'\n\toption dest_port '80'\n$/);
+});
+
+/* Whether this ketukd knows users at all. */
+async function knowsUsers() {
+	const file = `${router.dir}/users`;
+	fs.writeFileSync(file, `${DOOR}\nconfig user 'alice'\n\tlist key 'AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA='\n\tlist door 'ssh'\n`);
+	return (await run([ 'check', '--config', file ])).code == 0;
+}
+
+test('users: a key made on the router, doors, and a last day', async () => {
+	const known = await knowsUsers();
+	await person.goto('ketuk/users');
+	await person.newSection('user', 'alice');
+	await person.modal().waitFor();
+	await person.press('alice', '_keygen');
+	await person.until(async () => (await person.items('alice', 'key')).length == 1);
+	const [ key ] = await person.items('alice', 'key');
+	assert.match(key, /^[A-Za-z0-9+/]{43}=$/);
+	for (const [ name, bad ] of [ [ 'key', [ 'secret', 'A'.repeat(44), 'A'.repeat(42) + 'B=' ] ], [ 'totp', [ 'JBSWY3DPEHPK3PXP', '1'.repeat(26), 'A'.repeat(27) ] ] ])
+		for (const value of bad) {
+			const before = await person.items('alice', name);
+			await person.add('alice', name, value);
+			assert.deepEqual(await person.items('alice', name), before, `${name} ${value}`);
+			await person.fill('alice', name, '');
+		}
+	await person.add('alice', 'totp', 'JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP');
+	await person.choose('alice', 'door', 'ssh');
+	for (const bad of [ '2027-02-30', '31.1.2027', '27-01-31', '1969-12-31' ]) {
+		await person.fill('alice', 'expires', bad);
+		assert.match(await person.saveDialog(), /Write a date/, bad);
+	}
+	await person.fill('alice', 'expires', '2028-02-29');
+	if (!known) {
+		assert.match(await person.saveDialog(), /users are not available in this version of ketuk/);
+		return;
+	}
+	assert.equal(await person.saveDialog(), null);
+	await person.saveAndApply();
+	const text = await checked();
+	for (const line of [ `list key '${key}'`, "list totp 'JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP'", "list door 'ssh'", "option expires '2028-02-29'" ])
+		assert.ok(text.includes(line), `${line} in ${text}`);
+
+	/* Revoked: the section goes. */
+	await person.page.locator('tr[data-sid="alice"] .cbi-button-remove').click();
+	await person.page.locator('tr[data-sid="alice"]').waitFor({ state: 'detached' });
+	await person.saveAndApply();
+	assert.doesNotMatch(await checked(), /alice/);
+});
+
+test('users: where there is no door yet', async () => {
+	router.write(DOOR.slice(0, DOOR.indexOf('config door')));
+	await person.goto('ketuk/users');
+	await person.newSection('user', 'alice');
+	await person.modal().waitFor();
+	assert.match(await person.field('alice', 'door').innerText(), /There is no door yet/);
+	await person.dismiss();
+});
+
+test('users: the invitation, as a link and as a picture, or why there is none', async () => {
+	const uri = 'ketuk://alice@home.example.org/ssh?key=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA';
+	const asked = [];
+	const real = router.ketuk;
+	/* A stand-in for the daemon's answer, which depends on its version. */
+	router.ketuk = function(method, args) {
+		if (method != 'invite')
+			return real.call(this, method, args);
+		asked.push(args);
+		return Promise.resolve(this.invitation);
+	};
+	router.write(DOOR + "\nconfig user 'alice'\n\tlist door 'ssh'\n");
+	router.invitation = [ 0, { ok: true, uri } ];
+	const show = async host => {
+		await person.page.locator('button[data-user="alice"]').click();
+		await person.modal().locator('#ketuk-host').fill(host);
+		await person.modal().locator('.cbi-button-positive').click();
+	};
+	await person.goto('ketuk/users');
+	await show('home.example.org');
+	await person.page.locator('#ketuk-uri').waitFor();
+	assert.equal(await person.page.locator('#ketuk-uri').innerText(), uri);
+	assert.equal(await person.page.locator('#ketuk-qr svg').count(), 1);
+	await person.dismiss();
+	await show('');
+	await person.page.locator('#ketuk-uri').waitFor();
+	assert.deepEqual(asked.map(({ user, host }) => [ user, host ]), [ [ 'alice', 'home.example.org' ], [ 'alice', undefined ] ]);
+	await person.dismiss();
+
+	router.invitation = [ 0, { ok: false, error: "user 'alice' has neither <b>a key</b> nor a secret" } ];
+	await show('');
+	await person.page.locator('.alert-message', { hasText: 'has neither <b>a key</b> nor a secret' }).first().waitFor();
+
+	/* A LuCI that cannot draw still shows the link. */
+	router.noPicture = true;
+	router.invitation = [ 0, { ok: true, uri } ];
+	await person.goto('ketuk/users');
+	await show('');
+	await person.page.locator('#ketuk-uri').waitFor();
+	if (!luci)
+		assert.equal(await person.page.locator('#ketuk-qr svg').count(), 0);
+});
+
+test('users: when they were last seen', async () => {
+	router.write(DOOR + "\nconfig user 'alice'\n\tlist door 'ssh'\n");
+	const real = router.ketuk;
+	/* A stand-in for what a later daemon says. */
+	router.ketuk = async function(method, args) {
+		const answer = await real.call(this, method, args);
+		return method == 'status' ? [ 0, { ...answer[1], users: [ { name: 'alice', seen_seconds_ago: 65 } ] } ] : answer;
+	};
+	await person.goto('ketuk/users');
+	assert.match(await person.page.locator('tr[data-sid="alice"]').innerText(), /1 min 5 s ago/);
+});
+
+test('the rules of the form are the rules of the daemon', async () => {
+	const ports = [ '', '0', '1', '65535', '65536', '022', '22 80', '22,80', '22  80', '80 22', '22 22', '20-30 25', '20-30 31', '30-20', '5-5', '1-', '-1', '1-2-3', '0x16', '+5', '5 ', ' 5', '22\t23',
+		Array.from({ length: 16 }, (_, n) => n + 1).join(' '), Array.from({ length: 17 }, (_, n) => n + 1).join(' ') ];
+	const seconds = [ '', '0', '1', '3600', '3601', '2678400', '2678401', '007', '4294967296', '99999999999999999999', '1.0', '1e3', '-1', '+1', ' 1', '1 ', '٣', 'x' ];
+	const addresses = [ '', '192.0.2.1', '0.0.0.0', '255.255.255.255', '224.0.0.1', '239.255.255.255', '240.0.0.1', '192.0.2.01', '192.0.2', '192.0.2.1.1', '256.1.1.1', '192.0.2.1/32', '::', '::1', '2001:db8::1',
+		'2001:DB8::1', 'ff02::1', 'fe80::1%eth0', '1:2:3:4:5:6:7:8', '1:2:3:4:5:6:7', '1:2:3:4:5:6:7::', '1::2::3', '12345::', '::ffff:192.0.2.1', '::192.0.2.256', '[::1]', '::0', '0:0:0:0:0:0:0:0', 'fd00::10', 'localhost', '1', '::1 ' ];
+	const cases = [
+		...ports.map(value => [ 'dest_port', value, `dest_port '${value}'`, 'ports' ]),
+		...seconds.map(value => [ 'seq_timeout', value ]), ...seconds.map(value => [ 'open_time', value ]),
+		...seconds.map(value => [ 'max_time', value ]),
+		...addresses.map(value => [ 'target', value, null, 'address' ]),
+		...[ '', 'syn', 'SYN', 'syn,ack', 'syn, !ack', ' syn ', '! ack', 'syn,', ',', 'syn,!syn', '!syn,syn', 'syn,syn', 'ecn', 'syn ack', '!', '!!ack', 'fin,syn,rst,psh,ack,urg' ].map(value => [ 'tcpflags', value ]),
+		...[ '', '5000', '5000:udp', '5000:UDP', '5000:icmp', '5000:', ':udp', '1-2047', '1-2048', '1-2049', '1-4096:tcp', '1-4097:tcp', '5000 5000', '5000-4000', '5000:tcp:udp', 'x' ].map(value => [ 'trap_except', value ]),
+		...[ '', 'none', 'true', 'x'.repeat(1024), 'x'.repeat(1025), 'é'.repeat(512), 'é'.repeat(513) ].map(value => [ 'stop_command', value, null, 'command' ]),
+		...[ '1', '65535', '0', '65536', '7000:udp', '7000:TCP', '7000:', ':', '7000:sctp', '7000:tcp:', '7000,8000', '7000,', ',7000', '7000 8000', '7000, 8000:udp', 'ssh', '-1', Array.from({ length: 32 }, (_, n) => n + 1).join(), Array.from({ length: 33 }, (_, n) => n + 1).join() ].map(value => [ 'sequence', value ])
+	];
+	const globals = [ '', 'inet filter', 'filter', 'ip6 x', 'bridge x', 'inet a b', 'a/b.c-d_e', '9a', '_a', 'ip', 'inet  x', ' x', `inet ${'x'.repeat(255)}`, `inet ${'x'.repeat(256)}` ].map(value => [ 'nft_table', value ])
+		.concat([ '', '/x', 'x', ' /x' ].map(value => [ 'log_file', value ]));
+
+	await person.goto('ketuk/status');
+	/* What the form says: null or a sentence. */
+	const says = list => person.page.evaluate(async list => {
+		const rules = await L.require('ketuk.rules');
+		return list.map(([ rule, ...args ]) => rules[rule](...args));
+	}, list);
+	const file = `${router.dir}/rules`;
+	/* What the daemon says: whether it takes it. */
+	const takes = async text => {
+		fs.writeFileSync(file, text);
+		return (await run([ 'check', '--config', file ])).code == 0;
+	};
+	const agree = async (what, form, text) => assert.equal(form == null, await takes(text), `${what}: the form says ${form}`);
+	const quoted = value => `'${value.replace(/'/g, "'\\''")}'`;
+
+	const answers = await says([ ...cases, ...globals ].map(([ option, value, , rule ]) => [ rule ?? option, value ]));
+	for (const [ n, [ option, value ] ] of cases.entries()) {
+		const others = [ "sequence '1000'", "dest_port '22'" ].filter(line => !line.startsWith(option));
+		/* The form will not have an empty dest_port or sequence: for the daemon these are not given. */
+		if (value == '' && [ 'dest_port', 'sequence' ].includes(option))
+			continue;
+		await agree(`${option} '${value}'`, answers[n], `config door 'd'\n${others.map(line => `\toption ${line}\n`).join('')}\toption ${option} ${quoted(value)}\n`);
+	}
+	for (const [ n, [ option, value ] ] of globals.entries())
+		await agree(`${option} '${value}'`, answers[cases.length + n], `config globals\n\toption ${option} ${quoted(value)}\n`);
+
+	/* Options that have to agree with each other. */
+	const together = [];
+	for (const dest_port of [ '', '22', '22 23', '8000-8001', '23 22' ])
+		for (const src_dport of [ '', '22', '22 23', '8000-8001', '22-22' ])
+			for (const dest_ip of [ '', '192.168.1.2', 'fd00::2', '192.168.1.2 fd00::2' ])
+				for (const proto of [ '', 'tcp' ])
+					for (const start_command of [ '', 'none', 'true' ])
+						together.push({ dest_port, src_dport, dest_ip, proto, start_command });
+	const verdicts = await says(together.map(options => [ 'opening', options ]));
+	for (const [ n, options ] of together.entries())
+		await agree(JSON.stringify(options), verdicts[n], `config door 'd'\n\toption sequence '1000'\n${Object.entries(options).map(([ name, value ]) => `\toption ${name} '${value}'\n`).join('')}`);
+
+	const hosts = [ '', '192.168.1.2', '192.168.1.2 192.168.1.3', 'fd00::2 192.168.1.2', 'fd00::2 fd00::3', '0.0.0.0', 'x', 'fd00::2 192.168.1.2 10.0.0.1' ];
+	const judged = await says(hosts.map(value => [ 'hosts', value ]));
+	for (const [ n, value ] of hosts.entries())
+		await agree(`dest_ip '${value}'`, judged[n], `config door 'd'\n\toption sequence '1000'\n\toption dest_port '22'\n\toption dest_ip '${value}'\n`);
+
+	const times = [ '', '0', '10', '30', '60' ].flatMap(open => [ '', '0', '9', '29', '30', '60' ].map(max => [ max, open ]));
+	const bounds = await says(times.map(pair => [ 'max_time', ...pair ]));
+	for (const [ n, [ max, open ] ] of times.entries())
+		await agree(`max_time '${max}', open_time '${open}'`, bounds[n], `config door 'd'\n\toption sequence '1000'\n\toption dest_port '22'\n\toption open_time '${open}'\n\toption max_time '${max}'\n`);
+
+	const names = [ 'a', 'A_9', 'x'.repeat(32), 'x'.repeat(33), 'a-b', 'a b', 'ä', '' ];
+	const named = await says(names.map(name => [ 'name', name ]));
+	for (const [ n, name ] of names.entries())
+		await agree(`name '${name}'`, named[n], `config door '${name}'\n\toption sequence '1000'\n\toption dest_port '22'\n`);
+
+	if (!await knowsUsers())
+		return;
+	const key = 'A'.repeat(43);
+	const secrets = [
+		...[ key, key + '=', key + '==', 'A'.repeat(42) + 'B=', 'A'.repeat(42), 'A'.repeat(44), 'A'.repeat(42) + '_' ].map(value => [ 'key', value ]),
+		...[ 25, 26, 27, 28, 29, 30, 31, 32, 103, 104 ].map(n => [ 'totp', 'A'.repeat(n) ]),
+		...[ 'a'.repeat(26) + '======', 'A'.repeat(25) + 'B', 'A'.repeat(25) + 'E', 'AAAA-'.repeat(8), '1'.repeat(32) ].map(value => [ 'totp', value ]),
+		...[ '2027-01-31', '2028-02-29', '2027-02-29', '2027-13-01', '2027-00-01', '2027-01-00', '1970-01-01', '1969-12-31', '9999-12-31', '2027-1-31', '27-01-31', '2027/01/31' ].map(value => [ 'expires', value, null, 'date' ])
+	];
+	const kept = await says(secrets.map(([ option, value, , rule ]) => [ rule ?? option, value ]));
+	for (const [ n, [ option, value ] ] of secrets.entries())
+		await agree(`${option} '${value}'`, kept[n], `config door 'd'\n\toption sequence '1000'\n\toption dest_port '22'\nconfig user 'u'\n\tlist door 'd'\n\toption ${option} '${value}'\n`);
 });

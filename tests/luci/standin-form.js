@@ -143,8 +143,10 @@
 
 	class MultiValue extends Option {
 		widget(sid) {
+			if (!this.choices.length)
+				throw new TypeError('LuCI cannot show a choice of nothing');
 			const chosen = L.toArray(this.cfgvalue(sid));
-			const box = E('div', { 'class': 'cbi-dropdown', 'multiple': '' }, [ E('ul', {}, this.choices.map(([ key, title ]) =>
+			const box = E('div', { 'class': 'cbi-dropdown', 'multiple': '' }, [ E('ul', { 'class': 'dropdown' }, this.choices.map(([ key, title ]) =>
 				E('li', { 'data-value': key, 'selected': chosen.includes(key) ? '' : null }, [ title ]))) ]);
 			box.addEventListener('click', ev => {
 				if (box.hasAttribute('open'))
@@ -173,6 +175,10 @@
 	}
 
 	class DummyValue extends Option {
+		widget(sid) {
+			this.control = { getValue: () => null };
+			return E('div', {}, [ this.cfgvalue(sid) ?? this.default ?? '' ]);
+		}
 		parse() {}
 	}
 

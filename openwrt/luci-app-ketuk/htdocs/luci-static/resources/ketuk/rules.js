@@ -15,6 +15,7 @@ const MAX_COMMAND = 1024;
 const MAX_NAME = 32;
 const MAX_TRAP_EXCEPT = 4096;
 const OPEN_TIME = 30;
+const MAX_SECRETS = 4;
 
 const FLAGS = [ 'fin', 'syn', 'rst', 'psh', 'ack', 'urg' ];
 
@@ -84,7 +85,7 @@ return baseclass.extend({
 
 	sequence(values) {
 		/* Commas separate too: a piece of nothing between two of them is no step. */
-		const steps = L.toArray(values).flatMap(value => value.split(',').flatMap(piece => {
+		const steps = [].concat(values ?? []).filter(value => value !== '').flatMap(value => value.split(',').flatMap(piece => {
 			const inner = words(piece);
 			return inner.length ? inner : [ '' ];
 		}));
@@ -155,6 +156,21 @@ return baseclass.extend({
 			return null;
 
 		return _('Write the IPv4 or IPv6 address of one host');
+	},
+
+	port(value) {
+		return value == null || value === '' || port(value) ? null : _('A port is 1 to 65535');
+	},
+
+	spa_max_age(value) {
+		return this.seconds(value, 5, MAX_SPA_AGE);
+	},
+
+	totp_ports(value) {
+		const ports = value ? range(value) : null;
+
+		return !value || (ports != null && ports[1] - ports[0] + 1 >= MIN_TOTP_PORTS)
+			? null : _('Write a range of at least %d ports, for example 20000-29999').format(MIN_TOTP_PORTS);
 	},
 
 	hosts(values) {
@@ -254,28 +270,35 @@ return baseclass.extend({
 		return value && !value.startsWith('/') ? _('Write an absolute path') : null;
 	},
 
-	/* 32 bytes in base64. */
+	/* 32 bytes in base 64, padded or not, and no bit of the last character unused and set. */
 	key(value) {
-		return /^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$/.test(value) ? null : _('A key is 32 bytes in base64');
+		return /^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=?$/.test(value) && (value.length == 44 || !value.endsWith('='))
+			? null : _('A key is 32 bytes in base 64');
 	},
 
-	keys(values) {
-		return L.toArray(values).map(this.key).find(problem => problem != null) ?? null;
-	},
-
+	/* 16 to 64 bytes in base 32: a last group has 2, 4, 5 or 7 characters, or is whole. */
 	totp(value) {
-		return /^[A-Z2-7]{16,}=*$/i.test(value) ? null : _('A TOTP secret is base32, at least 16 letters');
+		const text = value.replace(/=+$/, '').replace(/-/g, '').toUpperCase();
+		const bytes = Math.floor(text.length * 5 / 8);
+		const last = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'.indexOf(text.slice(-1));
+		const whole = ![ 1, 3, 6 ].includes(text.length % 8) && (last & ((1 << (text.length * 5 % 8)) - 1)) == 0;
+
+		return /^[A-Z2-7]+$/.test(text) && whole && bytes >= 16 && bytes <= 64
+			? null : _('A secret is 16 to 64 bytes in base 32');
 	},
 
-	totps(values) {
-		return L.toArray(values).map(this.totp).find(problem => problem != null) ?? null;
+	secrets(values, rule) {
+		const list = words(values);
+
+		return list.length > MAX_SECRETS ? _('At most %d').format(MAX_SECRETS)
+			: list.map(rule).find(problem => problem != null) ?? null;
 	},
 
 	date(value) {
 		const parts = value?.match(/^(\d{4})-(\d{2})-(\d{2})$/);
 		const there = parts && new Date(Date.UTC(+parts[1], +parts[2] - 1, +parts[3])).toISOString().startsWith(value);
 
-		return !value || there ? null : _('Write a date as 2027-01-31');
+		return !value || (there && +parts[1] >= 1970) ? null : _('Write a date as 2027-01-31');
 	},
 
 	/* A sequence that nobody has: as many ports, none of them in `taken`, no two the same. */

@@ -33,6 +33,18 @@ function ports(values) {
 	});
 }
 
+/* The doors that another one may shut. */
+function shuttable(section_id) {
+	return daemon.sections().filter(values => values['.type'] == 'door' && values.action != 'close' && values['.name'] != section_id)
+		.map(values => values['.name']);
+}
+
+/* For a door that opens something, or runs something when it opens. */
+function opens(option) {
+	for (const where of [ 'router', 'host', 'nowhere' ])
+		option.depends('_where', where);
+}
+
 return view.extend({
 	load() {
 		return Promise.all([
@@ -83,8 +95,22 @@ return view.extend({
 			o.value(value, title);
 		o.default = 'notice';
 
-		o = page.rule(s.taboption('advanced', form.Value, 'log_file', _('Log file'), _('Beside the system log.')),
+		page.rule(s.taboption('advanced', form.Value, 'log_file', _('Log file'), _('Beside the system log.')),
 			(section_id, value) => rules.log_file(value));
+
+		o = page.rule(s.taboption('advanced', form.Value, 'spa_port', _('Port for packets'), _('UDP; where users’ packets come. Nothing listens there.')),
+			(section_id, value) => rules.port(value));
+		o.placeholder = '62201';
+
+		o = page.rule(s.taboption('advanced', form.Value, 'spa_max_age', _('Clock tolerance'), _('Seconds that a user’s clock may differ from the router’s.')),
+			(section_id, value) => rules.spa_max_age(value));
+		o.placeholder = '120';
+
+		o = page.rule(s.taboption('advanced', form.Value, 'totp_ports', _('Ports of changing sequences')),
+			(section_id, value) => rules.totp_ports(value));
+		o.placeholder = '20000-29999';
+
+		s.taboption('advanced', form.Flag, 'trust_clock', _('Trust the clock'), _('Take users’ knocks even if no time server has set the clock.'));
 
 		o = page.line(page.rule(s.taboption('advanced', form.Value, 'trap_except', _('Never traps'),
 			_('Ports near a sequence are traps: who touches one has to begin anew, as a scanner does. Name those on which anyone may use a service of yours.')),
@@ -106,16 +132,33 @@ return view.extend({
 		s.tab('time', _('For how long'));
 		s.tab('commands', _('Commands'));
 		page.names(s);
-		page.guardDialog(s);
+		/* Here, because the doors to shut are those that there are when the dialog opens. */
+		page.guardDialog(s, (modal, section_id) => {
+			const others = shuttable(section_id);
+
+			if (!others.length)
+				return;
+
+			const list = page.rule(modal.taboption('opening', form.MultiValue, 'door', _('Doors'), _('For whoever knocks here; others who are in stay in.')),
+				(_section_id, value) => L.toArray(value).length ? null : _('Choose the doors to shut'));
+
+			for (const door of others)
+				list.value(door);
+
+			list.depends('_where', 'close');
+		});
 
 		o = s.taboption('knock', form.Flag, 'enabled', _('Enabled'));
 		o.default = o.enabled;
 		o.editable = true;
 
 		o = s.taboption('knock', form.DynamicList, 'sequence', _('Sequence'),
-			_('The ports to knock at, in order: TCP, or UDP with :udp behind the port. Whoever knows them gets in, so keep them secret.'));
-		page.rule(o, (section_id, value) => rules.sequence(value), value => rules.step(value));
-		o.rmempty = false;
+			_('The ports to knock at, in order: TCP, or UDP with :udp behind the port. Whoever knows them gets in, so keep them secret. Without any, the door opens for users only.'));
+		page.rule(o, function(section_id, value) {
+			/* Users prove who they are without one; whoever shuts doors has to knock. */
+			return L.toArray(value).length ? uci.get('ketuk', section_id, 'one_time_sequences')
+				? _('The door has a file of sequences for one time') : rules.sequence(value) : null;
+		}, value => rules.step(value));
 		o.placeholder = '7000:udp';
 		o.load = section_id => L.toArray(uci.get('ketuk', section_id, 'sequence')).flatMap(value => value.split(/[ \t\n\r\f,]+/)).filter(step => step != '');
 
@@ -147,18 +190,26 @@ return view.extend({
 			(section_id, value) => rules.trap_except(value)));
 		o.modalonly = true;
 
-		o = s.taboption('opening', form.ListValue, '_where', _('Where to'));
-		o.value('router', _('This router'));
-		o.value('host', _('A host behind it'));
-		o.value('nowhere', _('Nowhere, only run commands'));
+		o = page.rule(s.taboption('opening', form.ListValue, '_where', _('It opens')),
+			(section_id, value) => value == 'close' && !shuttable(section_id).length ? _('There is no other door that opens') : null);
+		o.value('router', _('this router'));
+		o.value('host', _('a host behind it'));
+		o.value('nowhere', _('nothing, only runs commands'));
+		o.value('close', _('nothing, shuts other doors'));
 		o.modalonly = true;
+		o.forcewrite = true;
 		o.load = section_id => {
+			if (uci.get('ketuk', section_id, 'action') == 'close')
+				return 'close';
+
 			if (L.toArray(uci.get('ketuk', section_id, 'dest_ip')).length)
 				return 'host';
 
 			return !uci.get('ketuk', section_id, 'dest_port') && uci.get('ketuk', section_id, 'start_command') ? 'nowhere' : 'router';
 		};
-		o.write = o.remove = () => {};
+		o.write = (section_id, value) => uci.set('ketuk', section_id, 'action', value == 'close' ? 'close' : null);
+		o.remove = () => {};
+
 
 		o = s.taboption('opening', form.DynamicList, 'dest_ip', _('Host'), _('One IPv4 address, one IPv6 address, or one of each.'));
 		page.rule(o, (section_id, value) => L.toArray(value).length ? rules.hosts(value) : _('Name the host'), value => rules.address(value));
@@ -202,13 +253,16 @@ return view.extend({
 		o.depends('_where', 'router');
 		o.depends('_where', 'host');
 		o.placeholder = '22';
-		o.textvalue = section_id => E('span', {}, [ rules.words([
+		o.textvalue = section_id => E('span', {}, [ uci.get('ketuk', section_id, 'action') == 'close'
+			? _('shuts %s').format(L.toArray(uci.get('ketuk', section_id, 'door')).join(', '))
+			: rules.words([
 			...L.toArray(uci.get('ketuk', section_id, 'src_dport') ?? uci.get('ketuk', section_id, 'dest_port')),
 			...L.toArray(uci.get('ketuk', section_id, 'dest_ip')).map(host => '→ ' + host)
 		]).join(' ') || _('commands') ]);
 
 		o = page.rule(s.taboption('time', form.Value, 'open_time', _('Open for'), _('Seconds; 0 is until it is shut by hand or the service stops.')),
 			(section_id, value) => rules.open_time(value));
+		opens(o);
 		o.placeholder = String(rules.OPEN_TIME);
 		/* knockd's name for the same. */
 		o.load = section_id => uci.get('ketuk', section_id, 'open_time') ?? uci.get('ketuk', section_id, 'cmd_timeout');
@@ -222,6 +276,10 @@ return view.extend({
 		};
 		o.textvalue = function(section_id) {
 			const seconds = this.cfgvalue(section_id) ?? String(rules.OPEN_TIME);
+
+			if (uci.get('ketuk', section_id, 'action') == 'close')
+				return E('span', {}, [ '-' ]);
+
 			return E('span', {}, [ seconds == '0' ? _('until it is shut') : daemon.span(+seconds) ]);
 		};
 
@@ -229,10 +287,28 @@ return view.extend({
 			function(section_id, value) {
 				return rules.max_time(value, this.section.formvalue(section_id, 'open_time'));
 			});
+		opens(o);
 		o.placeholder = _('as long as it opens for');
 		o.modalonly = true;
 
+		o = page.rule(s.taboption('time', form.ListValue, 'close', _('It shuts')), function(section_id, value) {
+			return value == 'session' && +(this.section.formvalue(section_id, 'open_time') || rules.OPEN_TIME) == 0
+				? _('A door that lasts as long as its connections needs a time to connect in') : null;
+		});
+		o.value('', _('after this time; connections live on'));
+		o.value('session', _('when the last connection through it ends'));
+		o.depends('_where', 'router');
+		o.depends('_where', 'host');
+		o.modalonly = true;
+		o.load = section_id => uci.get('ketuk', section_id, 'close') == 'session' ? 'session' : '';
+
+		o = s.taboption('time', form.Flag, 'kill', _('Cut connections'), _('Shutting the door cuts the connections through it.'));
+		o.depends('_where', 'router');
+		o.depends('_where', 'host');
+		o.modalonly = true;
+
 		o = s.taboption('time', form.ListValue, 'on_stop', _('When the service stops'));
+		opens(o);
 		o.value('', _('as for all doors'));
 		o.value('shut', _('shut it'));
 		o.value('keep', _('leave it to its timer'));
@@ -251,6 +327,7 @@ return view.extend({
 				return rules.command(value) ?? (name == 'start_command' && nowhere && !runs
 					? _('The door opens nothing: name the ports to open, or a command to run') : null);
 			});
+			opens(o);
 			o.modalonly = true;
 		}
 	},

@@ -77,7 +77,7 @@ return view.extend({
 			grant.door,
 			grant.address,
 			named && (grant.user ?? '-'),
-			E('span', { 'class': 'ketuk-left', 'data-seconds': grant.seconds_left ?? '' }, []),
+			E('span', { 'class': 'ketuk-left', 'data-seconds': grant.seconds_left ?? '', 'data-held': grant.held ? '' : null }, []),
 			counted && String(grant.sessions ?? '-'),
 			E('button', {
 				'class': 'btn cbi-button cbi-button-remove',
@@ -94,9 +94,9 @@ return view.extend({
 	renderRecents(recents) {
 		return table('ketuk-recent', [ _('When'), _('Address'), _('Door'), _('Knock'), _('What became of it') ], recents.map(recent => [
 			_('%s ago').format(daemon.span(recent.seconds_ago)),
-			recent.address,
-			recent.door,
-			'%s (%d/%d)'.format(recent.port ?? '-', recent.stage, recent.steps),
+			recent.address + (recent.user ? ' (%s)'.format(recent.user) : ''),
+			recent.door ?? '-',
+			(recent.port ?? '-') + (recent.stage > 0 ? ' (%d/%d)'.format(recent.stage, recent.steps) : ''),
 			daemon.reason(recent.reason) + (recent.times > 1 ? ' (%d×)'.format(recent.times) : '')
 		]), _('Nobody has knocked since the service started.'));
 	},
@@ -135,7 +135,8 @@ return view.extend({
 
 		for (const node of this.open.querySelectorAll('.ketuk-left')) {
 			const seconds = node.getAttribute('data-seconds');
-			node.textContent = seconds === '' ? _('until it is shut') : daemon.span(Math.max(0, +seconds - passed));
+			node.textContent = node.hasAttribute('data-held') ? _('until its last connection ends')
+				: seconds === '' ? _('until it is shut') : daemon.span(Math.max(0, +seconds - passed));
 		}
 	},
 

@@ -7,6 +7,19 @@
 'require ketuk.page as page';
 'require ketuk.rules as rules';
 
+/* A button that has the router make a secret, which takes the place of those before. */
+function generator(section, name, title, secret) {
+	const button = section.option(form.Button, name, title);
+
+	button.inputtitle = _('Make one');
+	button.modalonly = true;
+	button.onclick = function(ev, section_id) {
+		return daemon.keygen()
+			.then(made => this.map.lookupOption(secret, section_id)[0].getUIElement(section_id).setValue([ made[secret] ]))
+			.catch(error => ui.addNotification(null, [ E('p', {}, [ error.message ]) ], 'danger'));
+	};
+}
+
 return view.extend({
 	load() {
 		return Promise.all([
@@ -15,10 +28,25 @@ return view.extend({
 		]);
 	},
 
-	/* The invitation: a link, and the same as a picture where LuCI can draw one. */
+	/* By which name the phone finds the router from outside: only its owner knows. */
 	handleInvite(section_id) {
+		const host = E('input', { 'class': 'cbi-input-text', 'id': 'ketuk-host', 'type': 'text', 'placeholder': 'home.example.org' });
+
+		ui.showModal(_('Invitation for %s').format(section_id), [
+			E('p', {}, [ _('The name or address by which this router is reached from the Internet. If you leave it empty, an address of the router is taken.') ]),
+			E('p', {}, [ host ]),
+			E('div', { 'class': 'right' }, [
+				E('button', { 'class': 'btn cbi-button', 'click': ui.hideModal }, [ _('Dismiss') ]), ' ',
+				E('button', { 'class': 'btn cbi-button cbi-button-positive important', 'click': ui.createHandlerFn(this, () =>
+					this.showInvitation(section_id, host.value.trim())) }, [ _('Show') ])
+			])
+		]);
+	},
+
+	/* The invitation: a link, and the same as a picture where LuCI can draw one. */
+	showInvitation(section_id, host) {
 		return Promise.all([
-			daemon.invite(section_id),
+			daemon.invite(section_id, host),
 			L.require('uqr').catch(() => null)
 		]).then(([ { uri }, uqr ]) => {
 			const picture = E('div', { 'class': 'center', 'id': 'ketuk-qr' }, []);
@@ -34,7 +62,10 @@ return view.extend({
 				E('p', {}, [ E('code', { 'id': 'ketuk-uri', 'style': 'overflow-wrap:anywhere' }, [ uri ]) ]),
 				E('div', { 'class': 'right' }, [ E('button', { 'class': 'btn cbi-button', 'click': ui.hideModal }, [ _('Dismiss') ]) ])
 			]);
-		}).catch(error => ui.addNotification(null, [ E('p', {}, [ error.message ]) ], 'danger'));
+		}).catch(error => {
+			ui.hideModal();
+			ui.addNotification(null, [ E('p', {}, [ error.message ]) ], 'danger');
+		});
 	},
 
 	render([ status ]) {
@@ -58,26 +89,27 @@ return view.extend({
 		o.default = o.enabled;
 		o.editable = true;
 
-		o = s.option(form.DynamicList, 'key', _('Key'), _('For “ketuk open” and the phone: 32 random bytes, base64. The new one takes the place of the old.'));
-		page.rule(o, (section_id, value) => rules.keys(value), value => rules.key(value));
+		o = s.option(form.DynamicList, 'key', _('Key'), _('For “ketuk open” and the phone: 32 random bytes, base 64. A new one takes the place of the old.'));
+		page.rule(o, (section_id, value) => rules.secrets(value, rules.key), value => rules.key(value));
 		o.modalonly = true;
 
-		o = s.option(form.Button, '_keygen', _('New key'));
-		o.inputtitle = _('Make one');
-		o.modalonly = true;
-		o.onclick = function(ev, section_id) {
-			return daemon.keygen().then(({ key }) => this.map.lookupOption('key', section_id)[0].getUIElement(section_id).setValue([ key ]))
-				.catch(error => ui.addNotification(null, [ E('p', {}, [ error.message ]) ], 'danger'));
-		};
+		generator(s, '_keygen', _('New key'), 'key');
 
-		o = s.option(form.DynamicList, 'totp', _('TOTP secret'), _('For sequences that change every 30 seconds: base32.'));
-		page.rule(o, (section_id, value) => rules.totps(value), value => rules.totp(value));
+		o = s.option(form.DynamicList, 'totp', _('TOTP secret'), _('For sequences that change every 30 seconds: base 32.'));
+		page.rule(o, (section_id, value) => rules.secrets(value, rules.totp), value => rules.totp(value));
 		o.modalonly = true;
 
-		o = s.option(form.MultiValue, 'door', _('Doors'));
-		for (const door of uci.sections('ketuk', 'door'))
+		generator(s, '_totpgen', _('New TOTP secret'), 'totp');
+
+		const doors = uci.sections('ketuk', 'door').filter(door => door.action != 'close');
+
+		o = s.option(doors.length ? form.MultiValue : form.DummyValue, 'door', _('Doors'));
+		o.default = doors.length ? null : _('There is no door yet.');
+		for (const door of doors)
 			o.value(door['.name']);
-		page.rule(o, (section_id, value) => L.toArray(value).length ? null : _('Choose the doors that the user may open'));
+
+		o = s.option(form.Flag, 'other_address', _('Other addresses'), _('The user may open for an address that he does not knock from.'));
+		o.modalonly = true;
 
 		o = page.rule(s.option(form.Value, 'expires', _('Expires'), _('The last day, for example 2027-01-31; empty for never.')),
 			(section_id, value) => rules.date(value));

@@ -1,0 +1,231 @@
+"""The service's script, against stand-ins for procd's functions that write down what it says."""
+
+import unittest
+
+import support
+
+CONFIG = (support.HERE / "ketuk.uci").read_bytes()
+
+# What fw4 is to be told about the doors of ketuk.uci: /etc/config/firewall's words.
+SETS = [
+    {"type": "ipset", "name": f"ketuk_{door}_{number}", "family": f"ipv{number}", "match": ["src_ip"], "timeout": "0"}
+    for door in ("ssh", "nas")
+    for number in (4, 6)
+]
+RULES = [
+    {
+        "type": "rule", "name": "ketuk: ssh", "src": "wan", "family": f"ipv{number}", "proto": "tcp",
+        "ipset": f"ketuk_ssh_{number}", "dest_port": "22 2222", "target": "ACCEPT",
+    }
+    for number in (4, 6)
+]
+FORWARDS = [
+    {
+        "type": "redirect", "name": "ketuk: nas", "src": "wan", "family": "ipv4", "proto": "tcp",
+        "ipset": "ketuk_nas_4", "src_dport": "8443", "dest": "*", "dest_ip": "192.168.1.2", "dest_port": "443",
+        "target": "DNAT", "reflection": "0",
+    },
+    {
+        "type": "rule", "name": "ketuk: nas", "src": "wan", "family": "ipv6", "proto": "tcp",
+        "ipset": "ketuk_nas_6", "dest": "*", "dest_ip": "fd00:1::2", "dest_port": "443", "target": "ACCEPT",
+    },
+]
+
+
+def objects(record):
+    """The firewall objects among the calls."""
+    found, nested = [], None
+    for function, *words in record:
+        if function == "json_add_object":
+            found.append({})
+        elif function == "json_add_array" and words[0] != "firewall":
+            nested = found[-1].setdefault(words[0], [])
+        elif function == "json_close_array":
+            nested = None
+        elif function == "json_add_string" and nested is not None:
+            nested.append(words[1])
+        elif function == "json_add_string":
+            found[-1][words[0]] = words[1]
+    return found
+
+
+def parameters(record):
+    """procd_set_param's and procd_append_param's words, by what they set."""
+    found = {}
+    for function, *words in record:
+        if function in ("procd_set_param", "procd_append_param"):
+            found.setdefault(words[0], []).extend(words[1:])
+    return found
+
+
+def rendered(all_objects):
+    """What fw4 makes of objects of these kinds, as it was seen to: {chain: [rule]}, and the names of sets."""
+    sets, chains = [], {}
+    for index, entry in enumerate(all_objects):
+        if entry["type"] == "ipset":
+            sets.append(entry["name"])
+            continue
+        four = entry["family"] == "ipv4"
+        ports = entry.get("src_dport") or entry["dest_port"]
+        ports = "{ " + ", ".join(ports.split()) + " }" if " " in ports else ports
+        forwarded = entry["type"] == "rule" and "dest" in entry
+        # With an address in it a rule needs no family.
+        match = f"ip6 daddr {entry['dest_ip']}" if forwarded else f"meta nfproto {entry['family']}"
+        match += f" {entry['proto']} dport {ports} {'ip' if four else 'ip6'} saddr @{entry['ipset']} counter"
+        if entry["type"] == "redirect":
+            chain, verdict = "dstnat", f"dnat {entry['dest_ip']}:{entry['dest_port']}"
+        else:
+            chain, verdict = "forward" if forwarded else "input", "accept"
+        comment = f'comment "!fw4: ubus:ketuk[instance1] {entry["type"]} {index}"'
+        chains.setdefault(f"{chain}_{entry['src']}", []).append(f"{match} {verdict} {comment}")
+    return sets, chains
+
+
+class Service(unittest.TestCase):
+    def setUp(self):
+        self.router = support.Router(CONFIG)
+        self.addCleanup(self.router.end)
+
+    def call(self, action):
+        record, done = self.router.call(action)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return record
+
+    def test_start_publishes_the_doors(self):
+        record = self.call("start")
+        self.assertEqual(objects(record), SETS + RULES + FORWARDS)
+        self.assertIn(["procd_set_config_changed", "firewall"], record)
+
+    def test_what_fw4_makes_of_it(self):
+        """The ruleset that test_survival.py loads is what fw4 makes of what the script publishes."""
+        sets, chains = rendered(objects(self.call("start")))
+        ruleset = (support.HERE / "fw4.nft").read_text()
+        self.assertEqual(sets, [line.split()[1] for line in ruleset.splitlines() if line.startswith("\tset ")])
+        for chain, rules in chains.items():
+            body = ruleset.split(f"chain {chain} {{\n")[1].split("\t}\n")[0]
+            self.assertEqual([line.strip() for line in body.splitlines() if "@ketuk" in line], rules)
+        self.assertEqual(sum(map(len, chains.values())), ruleset.count("@ketuk"))
+
+    def test_the_daemon_is_started_with_the_devices_of_its_networks(self):
+        record = self.call("start")
+        found = parameters(record)
+        self.assertEqual(
+            found["command"],
+            [
+                "/usr/sbin/ketukd", "run", "--config", "/etc/config/ketuk", "--socket", "/var/run/ketuk/control/socket",
+                "--device-file", "/var/run/ketuk/devices",
+            ],
+        )
+        # ketukd status finds the socket where it always is.
+        self.assertEqual((self.router.root / "var/run/ketuk.sock").readlink().as_posix(), "/var/run/ketuk/control/socket")
+        # Two networks, one device, and that once.
+        self.assertEqual((self.router.root / "var/run/ketuk/devices").read_text(), "pppoe-wan\n")
+        self.assertEqual(found["file"], ["/etc/config/ketuk", "/var/run/ketuk/devices"])
+        self.assertEqual(found["reload_signal"], ["HUP"])
+        self.assertEqual(found["stderr"], ["1"])
+        self.assertNotIn("stdout", found)
+        self.assertIn(["procd_set_param", "respawn"], record)
+        self.assertIn(["procd_add_reload_trigger", "ketuk", "firewall"], record)
+        for network in ("wan", "wan6"):
+            self.assertIn(["procd_add_reload_interface_trigger", network], record)
+
+    def test_before_the_wan_is_up_there_is_no_device_and_not_all_of_them(self):
+        self.router.put("tmp/networks", b"lan br-lan\n")
+        found = parameters(self.call("start"))
+        self.assertIn("--device-file", found["command"])
+        self.assertEqual((self.router.root / "var/run/ketuk/devices").read_text(), "")
+
+    def test_without_networks_the_daemon_reads_its_devices_itself(self):
+        self.router.put("etc/config/ketuk", CONFIG.replace(b"\tlist network 'wan'\n", b"").replace(b"list network 'wan6'", b"list device 'eth1'"))
+        self.assertNotIn("--device-file", parameters(self.call("start"))["command"])
+
+    def test_disabled_is_the_default(self):
+        self.router.put("etc/config/ketuk", (support.ROOT / "uci/ketuk").read_bytes())
+        record = self.call("start")
+        self.assertEqual(parameters(record), {})
+        self.assertEqual(objects(record), [])
+        # Enabling it in LuCI must be noticed, though.
+        self.assertIn(["procd_add_reload_trigger", "ketuk", "firewall"], record)
+        self.assertNotIn(["procd_set_config_changed", "firewall"], record)
+
+    def test_a_reload_tells_the_firewall_only_of_changes(self):
+        self.call("start")
+        self.assertNotIn(["procd_set_config_changed", "firewall"], self.call("reload"))
+        self.router.put("etc/config/ketuk", CONFIG.replace(b"22 2222", b"22"))
+        record = self.call("reload")
+        self.assertIn(["procd_set_config_changed", "firewall"], record)
+        self.assertNotIn(["procd_kill"], record)
+        self.assertEqual(objects(record)[4]["dest_port"], "22")
+
+    def test_disabling_withdraws_everything(self):
+        self.call("start")
+        self.router.put("etc/config/ketuk", CONFIG.replace(b"enabled '1'", b"enabled '0'"))
+        record = self.call("reload")
+        self.assertEqual(objects(record), [])
+        self.assertNotIn("command", parameters(record))
+        self.assertIn(["procd_set_config_changed", "firewall"], record)
+
+    def test_a_wrong_configuration_changes_nothing(self):
+        before = self.call("start")
+        self.router.put("etc/config/ketuk", CONFIG.replace(b"dest_port", b"dest_prot"))
+        after, done = self.router.call("reload")
+        self.assertEqual(objects(after), objects(before))
+        self.assertIn("ketuk:12:", done.stderr)
+        self.assertNotIn(["procd_set_config_changed", "firewall"], after)
+
+    def test_a_wrong_configuration_is_not_started(self):
+        self.router.put("etc/config/ketuk", CONFIG.replace(b"dest_port", b"dest_prot"))
+        record, done = self.router.call("start")
+        self.assertNotIn(["procd_open_instance"], record)
+        self.assertIn("dest_prot", done.stderr)
+
+    def test_a_stop_leaves_only_what_the_daemon_must_remember(self):
+        self.call("start")
+        self.router.put("var/run/ketuk/control/socket.newest", b"1700000000\n")
+        record = self.call("stop")
+        self.assertIn(["procd_set_config_changed", "firewall"], record)
+        left = [path for path in (self.router.root / "var/run").rglob("*") if not path.is_dir()]
+        self.assertEqual([path.name for path in left], ["socket.newest"])
+
+    def test_its_own_user_in_a_jail_where_there_are_jails(self):
+        self.router.put("sbin/ujail", b"", 0o755)
+        record = self.call("start")
+        found = parameters(record)
+        self.assertEqual((found["user"], found["group"], found["no_new_privs"]), (["ketuk"], ["ketuk"], ["1"]))
+        self.assertEqual(found["capabilities"], ["/etc/capabilities/ketuk.json"])
+        self.assertIn(["procd_add_jail", "ketuk"], record)
+        # That user cannot read /etc/config/ketuk, and must not be able to write what root will read.
+        self.assertEqual(found["command"][3], "/var/run/ketuk/config")
+        run = self.router.root / "var/run/ketuk"
+        self.assertEqual((run / "config").read_bytes(), CONFIG)
+        self.assertEqual((run / "config").stat().st_mode & 0o777, 0o640)
+        self.assertEqual((run.stat().st_uid, run.stat().st_mode & 0o777), (0, 0o755))
+        self.assertIn(["procd_add_jail_mount_rw", "/var/run/ketuk/control"], record)
+
+    def test_commands_are_run_by_root(self):
+        self.router.put("sbin/ujail", b"", 0o755)
+        self.router.put("etc/config/ketuk", CONFIG.replace(b"option proto 'tcp'", b"option start_command 'true'", 1))
+        found = parameters(self.call("start"))
+        self.assertNotIn("user", found)
+        self.assertEqual(found["command"][3], "/etc/config/ketuk")
+
+    def test_another_user_is_another_process(self):
+        self.router.put("sbin/ujail", b"", 0o755)
+        self.call("start")
+        self.router.put("etc/config/ketuk", CONFIG.replace(b"option proto 'tcp'", b"option start_command 'true'", 1))
+        self.assertIn(["procd_kill"], self.call("reload"))
+
+    def test_the_zone_is_the_networks(self):
+        self.router.put("etc/config/firewall", b"config zone\n\toption name 'isp'\n\tlist network 'wan'\n")
+        self.assertEqual({entry.get("src", "isp") for entry in objects(self.call("start"))}, {"isp"})
+
+    def test_without_fw4_nothing_is_published(self):
+        (self.router.root / "sbin/fw4").unlink()
+        self.router.put("etc/config/ketuk", CONFIG.replace(b"backend 'fw4'", b"backend 'auto'"))
+        record = self.call("start")
+        self.assertEqual(objects(record), [])
+        self.assertNotIn(["procd_set_config_changed", "firewall"], record)
+
+
+if __name__ == "__main__":
+    unittest.main()
