@@ -140,6 +140,7 @@ impl Porter<'_> {
         if allowed.is_ok() && !door.closes.is_empty() {
             return self.close(server, now, &door, address);
         }
+        let address = door.grant_prefix.group(address);
         let user = self.users.name(request.user).unwrap_or_default().to_owned();
         let asked = request.seconds.map(|seconds| Duration::from_secs(seconds.min(MAX_OPEN_TIME_S).into()));
         let time = match (asked, door.max_time) {

@@ -109,17 +109,18 @@ impl<'t> Porter<'t> {
     /// A door was knocked at in full.
     fn open(&mut self, server: &mut Server, now: Instant, id: DoorId, probe: &Probe) {
         let Some(door) = self.slots.get(id).cloned() else { return };
-        let address = probe.source;
-        let allowed = allows(&door, address);
+        let source = probe.source;
+        let allowed = allows(&door, source);
         if allowed.is_ok() && door.one_time.is_some() && !self.use_up(id) {
             return;
         }
         // Who is turned away is not let in, in the log neither: scripts act on this line.
         if allowed.is_ok() && log_allowed(&mut self.open_lines, &mut self.counters, now) {
-            info!("{address}: {}: OPEN SESAME", door.name);
+            info!("{source}: {}: OPEN SESAME", door.name);
         }
+        let address = door.grant_prefix.group(source);
         let entry = match allowed {
-            Ok(()) if !door.closes.is_empty() => return self.close(server, now, &door, address),
+            Ok(()) if !door.closes.is_empty() => return self.close(server, now, &door, source),
             Ok(()) => self.gate.open(now, &mut self.counters, (id, &door), address, door.open_time),
             Err(refused) => Err(refused),
         };
@@ -181,6 +182,7 @@ impl<'t> Porter<'t> {
             // It may be there and not enabled.
             let Some(id) = slots.find(name) else { continue };
             let Some(closed) = slots.get(id) else { continue };
+            let address = closed.grant_prefix.group(address);
             gate.shut(now, counters, (id, closed), Some(address), |grant| {
                 tell_closed((server, hotplug), now, users, closed, grant, "knock");
             });
