@@ -248,7 +248,7 @@ test('doors: from nothing to a door, without a shell', async () => {
 	await person.fill('ssh', 'open_time', '60');
 	assert.equal(await person.saveDialog(), null);
 	const row = await person.page.locator('tr[data-sid="ssh"]').innerText();
-	assert.match(row, new RegExp(`${steps.join(' ')}\\s+22\\s+1 min 0 s`));
+	assert.match(row, new RegExp(`${steps.join(' ')}\\s+22\\s+1 min`));
 	await person.saveAndApply();
 	const text = await checked();
 	assert.match(text, /option enabled '1'/);
