@@ -8,7 +8,7 @@ CARGO = scripts/cargo.sh
 # The real programs that the tests run.
 TEST_NEEDS = cc=gcc ip=iproute2 nft=nftables iptables=iptables ip6tables=iptables ipset=ipset conntrack=conntrack \
 	knock=knockd nmap=nmap nc=netcat-openbsd telnet=telnet socat=socat tcpreplay=tcpreplay \
-	unshare=util-linux setpriv=util-linux python3=python3
+	fwknop=fwknop-client ss=iproute2 unshare=util-linux setpriv=util-linux python3=python3
 
 .PHONY: all demo test test-uci lint
 

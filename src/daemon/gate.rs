@@ -11,6 +11,7 @@ use super::backend::Backend;
 use super::jobs::{self, Job, JobKind, Jobs};
 use super::sessions::Sessions;
 use super::slots::Slots;
+use super::sweep;
 use super::users::Users;
 use crate::config::{Close, Door, OnStop};
 use crate::core::counters::{Counter, Counters, Event};
@@ -32,6 +33,9 @@ const OPENS_BURST: u32 = 100;
 
 /// How soon a change that the firewall refused is tried again, besides at once when its tables change.
 const RETRY: Duration = Duration::from_millis(500);
+
+/// How long to look for lost rules of iptables, at most: packets wait meanwhile.
+const LOOK: Duration = Duration::from_secs(10);
 
 /// Complaints about the firewall a second, and at once.
 const COMPLAINTS: (u32, u32) = (1, 5);
@@ -297,6 +301,23 @@ impl Gate {
         self.admit_waiting(now, counters, slots, Attempt::Restore);
     }
 
+    /// The same for iptables, when a reload is asked for: that is how fw3's include says that it has made its
+    /// chains anew.
+    pub fn restore_rules(&mut self, now: Instant, slots: &Slots) {
+        let Some(iptables) = self.backend.iptables() else { return };
+        if self.grants.iter().next().is_none() || !self.jobs.is_idle() || !sweep::all_gone(iptables, LOOK) {
+            return;
+        }
+        for grant in self.grants.iter().copied().collect::<heapless::Vec<Grant, MAX_GRANTS>>() {
+            // Everybody who is in must be able to leave.
+            let room = self.jobs.has_room(self.grants.len() + 1);
+            if let Some(door) = slots.get(grant.door).filter(|door| room && door.opening.is_some()) {
+                let (door, address) = (Rc::clone(door), grant.address);
+                self.push(now, Job { door, address, kind: JobKind::Restore });
+            }
+        }
+    }
+
     /// Takes over who is in the sets already: a daemon before this one let them in.
     pub fn adopt(&mut self, now: Instant, slots: &Slots) {
         let Self { keyed, grants, backend, .. } = self;
@@ -329,6 +350,10 @@ impl Gate {
         for (_, door) in slots.iter().filter(|(_, door)| door.opening.is_some()) {
             match self.missing(&door.name) {
                 Ok(None) => {}
+                // The init script asks for the reload that makes it.
+                Ok(Some(what)) if self.backend.name() == "fw4" => {
+                    info!("{}: {what} is not there before the firewall reloads", door.name);
+                }
                 Ok(Some(what)) => warn!(
                     "{}: {what} is not there: load the output of 'ketukd ruleset'; the door opens as soon as it is",
                     door.name
@@ -375,14 +400,20 @@ impl Gate {
     }
 
     /// Shuts everything for a clean stop; the commands are still to run.
-    pub fn stop_all(&mut self, now: Instant, counters: &mut Counters, slots: &Slots) {
+    pub fn stop_all(
+        &mut self,
+        now: Instant,
+        counters: &mut Counters,
+        slots: &Slots,
+        mut each: impl FnMut(&Door, &Grant),
+    ) {
         let in_sets = self.backend.sets().is_some();
         for (id, door) in slots.iter() {
             // Only a set has a timer of its own that shuts the door later.
             if door.on_stop == OnStop::Keep && in_sets && door.opening.is_some() {
                 continue;
             }
-            self.shut(now, counters, (id, door), None, |_| {});
+            self.shut(now, counters, (id, door), None, |grant| each(door, grant));
         }
     }
 

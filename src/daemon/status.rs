@@ -147,7 +147,7 @@ impl Daemon<'_> {
     ) -> Result<(), Refused> {
         let (id, address) = (self.door(request)?, address(request)?);
         let address = address.ok_or((2, "which address?".to_owned()))?;
-        let Porter { slots, gate, counters, .. } = &mut self.porter;
+        let Porter { slots, gate, counters, hotplug, .. } = &mut self.porter;
         let door = slots.get(id).cloned().expect("just found");
         if !door.closes.is_empty() {
             let names = door.closes.join(", ");
@@ -167,7 +167,7 @@ impl Daemon<'_> {
         };
         log::info!("{address}: {}: opened by hand", door.name);
         let seconds = time.map(|time| time.as_secs());
-        tell_event(server, now, (event, "hand"), (&door.name, address), seconds, None);
+        tell_event((server, hotplug), now, (event, "hand"), (&door.name, address), seconds, None);
         Ok(())
     }
 
@@ -178,10 +178,10 @@ impl Daemon<'_> {
         request: &Request<'_>,
     ) -> Result<(), Refused> {
         let (id, address) = (self.door(request)?, address(request)?);
-        let Porter { slots, users, gate, counters, .. } = &mut self.porter;
+        let Porter { slots, users, gate, counters, hotplug, .. } = &mut self.porter;
         let door = slots.get(id).cloned().expect("just found");
         let shut = gate.shut(now, counters, (id, &door), address, |grant| {
-            tell_closed(server, now, users, &door, grant, "hand");
+            tell_closed((server, hotplug), now, users, &door, grant, "hand");
         });
         match (shut, address) {
             (0, Some(address)) => Err((1, format!("door '{}' is not open for {address}", door.name))),

@@ -57,6 +57,16 @@ impl Default for Iptables {
 }
 
 impl Iptables {
+    /// The chains of OpenWrt's fw3 that are for rules of others: it leaves them alone when it reloads.
+    pub fn fw3() -> Self {
+        Self {
+            chain: "input_wan_rule".to_owned(),
+            forwarding: "forwarding_wan_rule".to_owned(),
+            prerouting: "prerouting_wan_rule".to_owned(),
+            ..Self::default()
+        }
+    }
+
     /// What lets `address` in at `door`, one command for each rule.
     ///
     /// None for a door that opens nothing, nor for a forward to a host of the other family.

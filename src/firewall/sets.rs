@@ -46,7 +46,7 @@ pub struct Sets {
     /// The next request's sequence number.
     sequence: u32,
     request: Request,
-    received: [u8; RECEIVE],
+    received: Box<[u8]>,
 }
 
 impl Sets {
@@ -65,7 +65,7 @@ impl Sets {
             table,
             sequence: 1,
             request: Request::new(),
-            received: [0; RECEIVE],
+            received: vec![0; RECEIVE].into_boxed_slice(),
         })
     }
 

@@ -29,9 +29,9 @@ pub(super) fn read(
         door.enabled = boolean(value)?;
     }
     door.knock = knock(options)?;
-    door.one_time = one_time(options, &door.knock.sequence)?;
     door.src = rules::src(options)?;
     door.hours = rules::hours(options)?;
+    door.one_time = one_time(options, &door.knock.sequence)?;
     door.closes = closing::read(options)?;
     if !door.closes.is_empty() {
         trap_except(options, exceptions)?;
