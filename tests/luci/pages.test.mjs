@@ -300,6 +300,16 @@ test('doors: one that only runs commands', async () => {
 	assert.equal(await person.field('ssh', '_where').locator('select').inputValue(), 'nowhere');
 });
 
+test('doors: one for users only', async () => {
+	await person.goto('ketuk/doors');
+	await person.edit('ssh');
+	await person.clear('ssh', 'sequence');
+	assert.equal(await person.saveDialog(), null);
+	assert.match(await person.page.locator('tr[data-sid="ssh"]').innerText(), /users only\s+22/);
+	await person.saveAndApply();
+	assert.doesNotMatch(await checked(), /sequence/);
+});
+
 test('doors: disable, remove, and names', async () => {
 	await person.goto('ketuk/doors');
 	await person.page.locator('tr[data-sid="ssh"] [data-name="enabled"] input[type="checkbox"]').setChecked(false, { force: true });
