@@ -248,7 +248,7 @@ test('doors: from nothing to a door, without a shell', async () => {
 	await person.fill('ssh', 'open_time', '60');
 	assert.equal(await person.saveDialog(), null);
 	const row = await person.page.locator('tr[data-sid="ssh"]').innerText();
-	assert.match(row, new RegExp(`${steps.join(' ')}\\s+22\\s+1 min 0 s`));
+	assert.match(row, new RegExp(`${steps.join(' ')}\\s+22\\s+1 min`));
 	await person.saveAndApply();
 	const text = await checked();
 	assert.match(text, /option enabled '1'/);
@@ -298,6 +298,16 @@ test('doors: one that only runs commands', async () => {
 	assert.doesNotMatch(text, /dest_port|proto/);
 	await person.edit('ssh');
 	assert.equal(await person.field('ssh', '_where').locator('select').inputValue(), 'nowhere');
+});
+
+test('doors: one for users only', async () => {
+	await person.goto('ketuk/doors');
+	await person.edit('ssh');
+	await person.clear('ssh', 'sequence');
+	assert.equal(await person.saveDialog(), null);
+	assert.match(await person.page.locator('tr[data-sid="ssh"]').innerText(), /users only\s+22/);
+	await person.saveAndApply();
+	assert.doesNotMatch(await checked(), /sequence/);
 });
 
 test('doors: disable, remove, and names', async () => {

@@ -135,7 +135,7 @@ return baseclass.extend({
 		if (seconds < 60)
 			return _('%d s').format(seconds);
 		if (seconds < 3600)
-			return _('%d min %d s').format(Math.floor(seconds / 60), seconds % 60);
+			return seconds % 60 ? _('%d min %d s').format(Math.floor(seconds / 60), seconds % 60) : _('%d min').format(seconds / 60);
 		return _('%d h %d min').format(Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60);
 	}
 });

@@ -119,7 +119,7 @@ return view.extend({
 	},
 
 	renderDoors(map, hosts) {
-		const s = map.section(form.GridSection, 'door', _('Doors'));
+		const s = map.section(form.GridSection, 'door');
 		let o;
 
 		s.addremove = true;
@@ -161,6 +161,9 @@ return view.extend({
 				? _('The door has a file of sequences for one time') : rules.sequence(value) : null;
 		}, value => rules.step(value));
 		o.placeholder = '7000:udp';
+		o.textvalue = function(section_id) {
+			return E('span', {}, [ this.cfgvalue(section_id).join(' ') || (uci.get('ketuk', section_id, 'one_time_sequences') ? _('one time') : _('users only')) ]);
+		};
 		o.load = section_id => L.toArray(uci.get('ketuk', section_id, 'sequence')).flatMap(value => value.split(/[ \t\n\r\f,]+/)).filter(step => step != '');
 
 		o = s.taboption('knock', form.Button, '_random', _('Random sequence'), _('Takes the place of the sequence above.'));
