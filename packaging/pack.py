@@ -228,8 +228,8 @@ set -e
 if [ "$1" = configure ]; then
 	getent passwd ketuk >/dev/null ||
 		adduser --system --group --quiet --no-create-home --home /nonexistent ketuk
-	chgrp ketuk /etc/config/ketuk
-	chmod 0640 /etc/config/ketuk
+	chown ketuk:ketuk /etc/config/ketuk
+	chmod 0600 /etc/config/ketuk
 	[ ! -d /run/systemd/system ] || systemctl daemon-reload
 fi
 """
@@ -242,7 +242,7 @@ set -e
 def deb(arch, binaries, out, time):
     """Daemon and client in one, by dpkg-deb. Not enabled: without a door there is nothing to do."""
     host = {
-        "/etc/config/ketuk": ("packaging/ketuk.host", 0o640),
+        "/etc/config/ketuk": ("packaging/ketuk.host", 0o600),
         "/lib/systemd/system/ketukd.service": ("packaging/ketukd.service", 0o644),
         "/usr/sbin/ketukd": DAEMON["/usr/sbin/ketukd"],
         **CLIENT,

@@ -74,8 +74,10 @@ for target; do
 		what="zigbuild --bins --profile router -Z build-std=std,panic_abort -Z build-std-features=optimize_for_size"
 		what="$what -Z panic-immediate-abort"
 		export CARGO_PROFILE_ROUTER_PANIC=immediate-abort
-		# Nothing unwinds.
-		flags="-C force-unwind-tables=no"
+		# Nothing unwinds. The ciphers' small forms, not those for the processor's special instructions: one packet
+		# at a time is read.
+		flags='-C force-unwind-tables=no --cfg sha2_backend="soft" --cfg sha2_backend_soft="compact"
+			--cfg aes_backend="soft" --cfg aes_backend_soft="compact" --cfg chacha20_backend="soft" --cfg poly1305_backend="soft"'
 		# Code for any address costs a quarter more on MIPS, where flash is smallest: every function and
 		# every call go through a table.
 		# LLVM leaves half of its delay slots empty unless it is told to look further.

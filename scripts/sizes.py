@@ -3,8 +3,8 @@
 
 usage: scripts/sizes.py [--record] [DIR]      DIR is cargo's target directory, default target/cross
 
-A program that is more than 5 % larger than recorded fails, and so does mipsel's ketukd over its limit.
---record writes the table anew instead; targets that are not built keep their line.
+A program that is more than 5 % larger than recorded fails. --record writes the table anew instead; targets that are
+not built keep their line. The aim for mipsel's ketukd is printed, see docs/size.md.
 """
 
 import gzip
@@ -14,8 +14,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 TABLE = ROOT / "openwrt/sizes.txt"
 GROWTH = 1.05
-# What an 8 MB flash can spare, in bytes: the file, and gzipped as opkg carries it.
-LIMITS = {("mipsel-unknown-linux-musl", "ketukd"): (256_000, 110_000)}
+# The aim, in bytes: the file, and gzipped as opkg carries it.
+AIMS = {("mipsel-unknown-linux-musl", "ketukd"): (256_000, 110_000)}
 HEAD = "# Bytes of each program, and gzipped (-9n). Written by scripts/sizes.py --record.\n"
 
 
@@ -49,8 +49,8 @@ def main(arguments):
             faults.append(f"{key[0]} {key[1]} is not in {TABLE.name}")
         if not record and was and any(now > GROWTH * then for now, then in zip(sizes, was)):
             faults.append(f"{key[0]} {key[1]} grew by more than 5 %: {was} -> {sizes}")
-        if key in LIMITS and any(now > limit for now, limit in zip(sizes, LIMITS[key])):
-            faults.append(f"{key[0]} {key[1]} is over its limit of {LIMITS[key]}: {sizes}")
+        if key in AIMS and any(now > aim for now, aim in zip(sizes, AIMS[key])):
+            print(f"sizes.py: {key[0]} {key[1]} is above its aim of {AIMS[key]} bytes")
     if record:
         rows = sorted({**before, **found}.items())
         TABLE.write_text(HEAD + "".join(f"{t:32} {p:7} {size:8} {packed:8}\n" for (t, p), (size, packed) in rows))

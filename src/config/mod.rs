@@ -3,6 +3,7 @@
 //! What a value may be is decided here, once; the rest of the daemon holds types that cannot be wrong.
 
 mod error;
+mod exposed;
 mod load;
 mod secret;
 pub mod uci;

@@ -103,5 +103,6 @@ pub fn warnings(path: &Path, config: &Config) -> Vec<String> {
             warnings.push(format!("user '{name}' may open no door: add list door"));
         }
     }
+    warnings.extend(super::exposed::warnings(path, config));
     warnings
 }

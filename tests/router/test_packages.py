@@ -176,7 +176,7 @@ class Packages(unittest.TestCase):
         self.assertEqual(
             files,
             {
-                "./etc/config/ketuk": ["-rw-r-----", "root/root"],
+                "./etc/config/ketuk": ["-rw-------", "root/root"],
                 "./lib/systemd/system/ketukd.service": ["-rw-r--r--", "root/root"],
                 "./usr/bin/ketuk": ["-rwxr-xr-x", "root/root"],
                 "./usr/sbin/ketukd": ["-rwxr-xr-x", "root/root"],

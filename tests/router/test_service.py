@@ -194,11 +194,11 @@ class Service(unittest.TestCase):
         self.assertEqual((found["user"], found["group"], found["no_new_privs"]), (["ketuk"], ["ketuk"], ["1"]))
         self.assertEqual(found["capabilities"], ["/etc/capabilities/ketuk.json"])
         self.assertIn(["procd_add_jail", "ketuk"], record)
-        # That user cannot read /etc/config/ketuk, and must not be able to write what root will read.
+        # That user cannot read /etc/config/ketuk, and its own copy is mounted read-only.
         self.assertEqual(found["command"][3], "/var/run/ketuk/config")
         run = self.router.root / "var/run/ketuk"
         self.assertEqual((run / "config").read_bytes(), CONFIG)
-        self.assertEqual((run / "config").stat().st_mode & 0o777, 0o640)
+        self.assertEqual((run / "config").stat().st_mode & 0o777, 0o400)
         self.assertEqual((run.stat().st_uid, run.stat().st_mode & 0o777), (0, 0o755))
         self.assertIn(["procd_add_jail_mount_rw", "/var/run/ketuk/control"], record)
 
