@@ -141,8 +141,8 @@ fn status_with_and_without_a_daemon() {
     assert!(text.starts_with("{\"running\":true,\"enabled\":true,\"clock_set\":"), "{text}");
     assert!(
         text.ends_with(concat!(
-            "\"daemon\":{\"version\":\"1\"},\"devices\":[{\"name\":\"pppoe-wan\",\"state\":\"waiting\"}],\"doors\":[],\"users\":[],",
-            "\"grants\":[],\"recents\":[{\"door\":\"ssh\",\"reason\":\"trap\"}],\"counters\":{\"trap\":1}}\n"
+            "\"daemon\":{\"version\":\"1\"},\"devices\":[{\"name\":\"pppoe-wan\",\"state\":\"waiting\"}],\"doors\":[],",
+            "\"users\":[],\"grants\":[],\"recents\":[{\"door\":\"ssh\",\"reason\":\"trap\"}],\"counters\":{\"trap\":1}}\n"
         )),
         "{text}"
     );

@@ -16,7 +16,8 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
-use options::{Options, nearest};
+use options::Options;
+pub use options::nearest;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::error::{Error, Fault, quoted};

@@ -9,7 +9,7 @@ pub mod uci;
 mod user;
 
 pub use error::{Diagnostic, Error};
-pub use load::{load, parse};
+pub use load::{load, nearest, parse};
 pub use user::{Auth, User, warnings};
 
 use std::net::IpAddr;

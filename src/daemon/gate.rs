@@ -207,8 +207,8 @@ impl Gate {
         (old, new): (&Users, &Users),
         mut each: impl FnMut(&Door, &Grant),
     ) {
-        let opened: heapless::Vec<Grant, MAX_GRANTS> =
-            self.grants.iter().filter(|grant| grant.user.is_some()).copied().collect();
+        // On the heap: room for MAX_GRANTS on the stack would stay in memory for ever after.
+        let opened: Vec<Grant> = self.grants.iter().filter(|grant| grant.user.is_some()).copied().collect();
         for grant in opened {
             let (Some(user), Some(door)) = (grant.user, slots.get(grant.door)) else { continue };
             if new.still_allow(old, user, &door.name) {

@@ -114,6 +114,10 @@ impl<'t> Porter<'t> {
         if allowed.is_ok() && door.one_time.is_some() && !self.use_up(id) {
             return;
         }
+        // Who is turned away is not let in, in the log neither: scripts act on this line.
+        if allowed.is_ok() && log_allowed(&mut self.open_lines, &mut self.counters, now) {
+            info!("{source}: {}: OPEN SESAME", door.name);
+        }
         let address = door.grant_prefix.group(source);
         let entry = match allowed {
             Ok(()) if !door.closes.is_empty() => return self.close(server, now, &door, source),
@@ -204,11 +208,6 @@ impl<'t> Porter<'t> {
             if step && verdict.stage > 0 {
                 if log_allowed(&mut self.knock_lines, &mut self.counters, now) {
                     info!("{source}: {}: Stage {}", door.name, verdict.stage);
-                }
-                if verdict.judged == Judged::Opened
-                    && log_allowed(&mut self.open_lines, &mut self.counters, now)
-                {
-                    info!("{source}: {}: OPEN SESAME", door.name);
                 }
             } else if log::log_enabled!(log::Level::Debug)
                 && log_allowed(&mut self.knock_lines, &mut self.counters, now)

@@ -319,8 +319,6 @@ impl Daemon<'_> {
 
     /// Gives the core the users of the configuration, once it has the doors. What is shut to those who may not
     /// any more is handed out.
-    // Never part of `run`, whose frame stays: users are large, and pass over the stack on their way.
-    #[inline(never)]
     fn set_users(&mut self, now: Instant, mut each: impl FnMut(&mut Hotplug, &Users, &Door, &Grant)) {
         let Porter { engine, slots, auth, users, gate, counters, recents, hotplug, .. } = &mut self.porter;
         let new = users.with(&self.config);

@@ -211,7 +211,7 @@ pub(super) fn is_blank(c: char) -> bool {
 }
 
 /// The name that `unknown` may be a misspelling of.
-pub(super) fn nearest<'n>(unknown: &[u8], known: &[&'n str]) -> Option<&'n str> {
+pub fn nearest<'n>(unknown: &[u8], known: &[&'n str]) -> Option<&'n str> {
     if unknown.len() > MAX_MISSPELT {
         return None;
     }
