@@ -249,9 +249,9 @@ fn as_many_doors_as_the_core_has_slots() {
 
 #[test]
 fn hours_and_networks() {
-    let hours = |lines| door(lines).hours;
+    let hours = |lines: &str| door(lines).hours;
     assert_eq!(hours(""), None);
-    let day = |lines| hours(lines).unwrap().weekdays;
+    let day = |lines: &str| hours(lines).unwrap().weekdays;
     assert_eq!(day("option weekdays 'Mon wednesday sun'"), 0b000_1011);
     for weekend in ["!sat sun", "! sat sun", "!sat !sun"] {
         assert_eq!(day(&format!("option weekdays '{weekend}'")), 0b011_1110, "{weekend}");
