@@ -262,15 +262,17 @@ fn proc_tells_what_netlink_tells() {
     let _streams =
         [(ROUTER, 8443), (LAN_6, 443)].map(|(host, port)| world.client.connect(host, port).expect("open"));
     world.client.answered_by(LAN_6, 53);
-    let mut netlink = Vec::new();
-    world.router.enter(|| flows::each_from(Source::Netlink, |flow| netlink.push(*flow)).expect("ctnetlink"));
-    let text = world.router.stdout("cat", &["/proc/net/nf_conntrack"]);
-    let proc: Vec<_> = text.lines().filter_map(conntrack::line).collect();
-    assert!(netlink.len() >= 3 && netlink.iter().any(|flow| flow.answers != flow.destination), "{netlink:?}");
-    for flow in &netlink {
-        assert!(proc.contains(flow), "{flow:?} is not in\n{text}");
-    }
-    assert_eq!(netlink.len(), proc.len());
+    // Until what is ending has ended.
+    wait_until("both tell the same", || {
+        let mut netlink = Vec::new();
+        world
+            .router
+            .enter(|| flows::each_from(Source::Netlink, |flow| netlink.push(*flow)).expect("ctnetlink"));
+        let text = world.router.stdout("cat", &["/proc/net/nf_conntrack"]);
+        let proc: Vec<_> = text.lines().filter_map(conntrack::line).collect();
+        assert!(netlink.iter().any(|flow| flow.answers != flow.destination), "{netlink:?}");
+        netlink.len() >= 3 && netlink.len() == proc.len() && netlink.iter().all(|flow| proc.contains(flow))
+    });
 }
 
 fn alive(mut stream: &TcpStream) -> bool {

@@ -56,7 +56,7 @@ pub(super) fn hours(options: &Options<'_>) -> Result<Option<Hours>, Fault> {
     }))
 }
 
-/// `hh:mm` or `hh:mm:ss`, in seconds since midnight.
+/// `hh`, `hh:mm` or `hh:mm:ss`, in seconds since midnight.
 fn time(value: Text<'_>) -> Result<u32, Fault> {
     let number = |text: &str, max| {
         let digits = (1..=2).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -64,6 +64,7 @@ fn time(value: Text<'_>) -> Result<u32, Fault> {
     };
     let parts: Vec<&str> = value.text.split(':').collect();
     let seconds = match parts[..] {
+        [hour] => number(hour, 24).map(|h| h * 3600),
         [hour, minute] => number(hour, 24).zip(number(minute, 60)).map(|(h, m)| h * 3600 + m * 60),
         [hour, minute, second] => number(hour, 24)
             .zip(number(minute, 60))
@@ -75,26 +76,32 @@ fn time(value: Text<'_>) -> Result<u32, Fault> {
         .ok_or_else(|| value.fault(format!("{} is not a time of day", value.quoted())).help("write hh:mm:ss"))
 }
 
-/// Names of days, by three letters or more; with `!` in front all others. Of several either kind is one whole.
+/// Names of days, by two letters or more; all others with `!` in front of the first, as in fw4.
 fn weekdays(days: &[Text<'_>]) -> Result<u8, Fault> {
     const NAMES: [&str; 7] = ["sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"];
-    let (mut named, mut excluded) = (0_u8, 0_u8);
-    for day in days {
-        let (name, to) = match day.text.strip_prefix('!') {
-            Some(name) => (name, &mut excluded),
-            None => (day.text, &mut named),
-        };
+    let inverted = days.first().is_some_and(|day| day.text.starts_with('!'));
+    let mut named = 0_u8;
+    for (n, day) in days.iter().enumerate() {
+        let name = if inverted { day.text.strip_prefix('!').unwrap_or(day.text) } else { day.text };
         let name = name.to_ascii_lowercase();
-        let at = NAMES.iter().position(|known| name.len() >= 3 && known.starts_with(&name));
+        // The mark may stand alone.
+        if n == 0 && inverted && name.is_empty() && days.len() > 1 {
+            continue;
+        }
+        let at = NAMES.iter().position(|known| name.len() >= 2 && known.starts_with(&name));
         let at = at.ok_or_else(|| {
             day.fault(format!("{} is not a weekday", day.quoted()))
-                .help("they are mon, tue, wed, thu, fri, sat, sun")
+                .help("they are mon, tue, wed, thu, fri, sat, sun; a ! stands before the first")
         })?;
-        *to |= 1 << at;
+        named |= 1 << at;
     }
-    let all = if named == 0 { Hours::ALWAYS.weekdays } else { named };
-    match (all & !excluded, days.last()) {
-        (0, Some(day)) => Err(day.fault("no day is left")),
-        (left, _) => Ok(left),
+    let left = match (named, inverted) {
+        (0, false) => Hours::ALWAYS.weekdays,
+        (named, false) => named,
+        (named, true) => Hours::ALWAYS.weekdays & !named,
+    };
+    match days.last() {
+        Some(day) if left == 0 => Err(day.fault("no day is left")),
+        _ => Ok(left),
     }
 }

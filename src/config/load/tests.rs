@@ -249,11 +249,13 @@ fn as_many_doors_as_the_core_has_slots() {
 
 #[test]
 fn hours_and_networks() {
-    let hours = |lines| door(lines).hours;
+    let hours = |lines: &str| door(lines).hours;
     assert_eq!(hours(""), None);
-    let day = |lines| hours(lines).unwrap().weekdays;
+    let day = |lines: &str| hours(lines).unwrap().weekdays;
     assert_eq!(day("option weekdays 'Mon wednesday sun'"), 0b000_1011);
-    assert_eq!(day("option weekdays '!sat !sun'"), 0b011_1110);
+    for weekend in ["!sat sun", "! sat sun", "!sat !sun"] {
+        assert_eq!(day(&format!("option weekdays '{weekend}'")), 0b011_1110, "{weekend}");
+    }
     assert_eq!(day("option start_time 1:00"), 0b111_1111);
     let window = hours("option start_time 22:30\noption stop_time '6:00:01'").unwrap();
     assert_eq!((window.start, window.stop), (81000, 21601));
