@@ -1,6 +1,7 @@
 # make demo    a client, a stranger, a router and a LAN host in network namespaces: shut, knock, open, shut again
 # make test    every test that runs on this machine
 # make lint    formatting, clippy, documentation
+# make bench   ketukd beside knockd and fwknopd, in figures: benches/results.md
 # Each installs what it needs with apt where it may, or says exactly what is missing.
 
 CARGO = scripts/cargo.sh
@@ -36,3 +37,5 @@ lint:
 	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --no-deps --document-private-items
 
 include scripts/router.mk
+include openwrt/luci.mk
+include benches/bench.mk
