@@ -10,6 +10,7 @@ An fwknop-shaped datagram has fwknop's length, alphabet and first character; a k
 """
 
 import base64
+import ctypes
 import os
 import random
 import shutil
@@ -25,6 +26,7 @@ RATE, SECONDS, RIGHT = 10_000, 14, 10
 ROUTER, SENDER = "ketuk-users-router", "ketuk-users-sender"
 ADDRESS, FROM, PORT = "198.51.100.1", "198.51.100.2", 62201
 KEY, HMAC_KEY = base64.b64encode(b"benchmark").decode(), base64.b64encode(b"benchmark hmac").decode()
+CLONE_NEWNET = 0x40000000
 LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 
 
@@ -73,7 +75,9 @@ def flood(kind):
     child = os.fork()
     if child:
         return child
-    os.setns(os.open(f"/run/netns/{SENDER}", os.O_RDONLY), os.CLONE_NEWNET)
+    # os.setns is there from Python 3.12 on.
+    if ctypes.CDLL(None, use_errno=True).setns(os.open(f"/run/netns/{SENDER}", os.O_RDONLY), CLONE_NEWNET):
+        os._exit(1)
     wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
     wire.bind(("kb1", 0))
     all_frames = list(frames(kind))

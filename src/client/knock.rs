@@ -8,7 +8,7 @@
 //! start afresh. So the socket is closed before that:
 //!
 //! - Linux: at once, without waiting for an answer. A port that does answer gets a reset.
-//! - elsewhere: when the port has answered, or after [`PATIENCE`]. `std` cannot connect without waiting. A port
+//! - elsewhere: when the port has answered, or after `PATIENCE`. `std` cannot connect without waiting. A port
 //!   that does answer sees a connection that is closed as usual.
 
 use std::fmt;

@@ -94,6 +94,11 @@ pub fn warnings(path: &Path, config: &Config) -> Vec<String> {
             warnings.push(format!("door '{}' has no sequence, and no user may open it", door.name));
         }
     }
+    for (door, file) in config.doors.iter().filter_map(|door| Some((&door.name, door.one_time.as_ref()?))) {
+        if let Err(error) = std::fs::metadata(file) {
+            warnings.push(format!("door '{door}' has no sequences: {}: {error}", file.display()));
+        }
+    }
     for user in config.users.iter().filter(|user| user.enabled) {
         let name = &user.name;
         if !user.has_secrets() {
@@ -105,4 +110,36 @@ pub fn warnings(path: &Path, config: &Config) -> Vec<String> {
     }
     warnings.extend(super::exposed::warnings(path, config));
     warnings
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+    use crate::config::load;
+
+    #[test]
+    fn what_is_probably_not_meant() {
+        let path = std::env::temp_dir().join(format!("ketuk-warnings-{}", std::process::id()));
+        let key = "A".repeat(43);
+        let text = format!(
+            "config door a\no dest_port 1\nconfig door b\no dest_port 1\no one_time_sequences /nowhere/at/all\n\
+             config user c\no key {key}\nconfig user d\nl door b\nconfig user e\no enabled 0\n"
+        );
+        std::fs::write(&path, text).unwrap();
+        let said = |mode: u32| {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            warnings(&path, &load(&path).unwrap())
+        };
+        let expected = [
+            "door 'a' has no sequence, and no user may open it",
+            "door 'b' has no sequences: /nowhere/at/all: No such file or directory (os error 2)",
+            "user 'c' may open no door: add list door",
+            "user 'd' has no secret: give him a key, see 'ketukd keygen'",
+        ];
+        assert_eq!(said(0o600), expected);
+        assert!(said(0o644)[0].ends_with(&format!("others may read it: chmod 600 {}", path.display())));
+        std::fs::remove_file(&path).unwrap();
+    }
 }
