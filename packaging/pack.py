@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes packages of the binaries that scripts/cross.sh built, the same bytes for the same commit.
 
-usage: packaging/pack.py [--bin DIR] [--out DIR] [ipk|apk|deb]...
+usage: packaging/pack.py [--bin DIR] [--out DIR] [--arch ARCH]... [ipk|apk|deb]...
 
   ipk   for opkg, OpenWrt 24.10 and before: as OpenWrt's ipkg-build makes it, see Ipk
   apk   for OpenWrt 25.12 and later: by `apk mkpkg` of apk-tools 3; left out with a word where it is not installed
@@ -295,10 +295,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--bin", type=Path, default=ROOT / "target/cross", help="cargo's target directory")
     parser.add_argument("--out", type=Path, default=ROOT / "dist", help="where the packages go")
+    parser.add_argument("--arch", action="append", help="only this of OpenWrt's architectures; may be repeated")
     parser.add_argument("kinds", nargs="*", choices=[[], "ipk", "apk", "deb"])
     options = parser.parse_args()
     kinds = options.kinds or ["ipk", "apk", "deb"]
     time = commit_time()
+    openwrt = {arch: target for arch, target in OPENWRT.items() if not options.arch or arch in options.arch}
     options.out.mkdir(parents=True, exist_ok=True)
 
     def directory(target):
@@ -308,11 +310,11 @@ def main():
         return found
 
     if "ipk" in kinds:
-        for arch, target in OPENWRT.items():
+        for arch, target in openwrt.items():
             for package in (KETUKD, KETUK):
                 print(ipk(package, arch, directory(target), options.out, time))
     if "apk" in kinds and has_apk():
-        for arch, target in OPENWRT.items():
+        for arch, target in openwrt.items():
             for package in (KETUKD, KETUK):
                 print(apk(package, arch, directory(target), options.out, time))
     elif "apk" in kinds:

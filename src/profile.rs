@@ -213,18 +213,26 @@ fn totp_secret(text: &str) -> Result<Secret<{ totp::MAX_SECRET }>, ProfileError>
 /// # Errors
 /// The system has no random numbers.
 pub fn new_secrets() -> Result<Zeroizing<String>, getrandom::Error> {
+    let [key, totp] = new_secret_pair()?;
+    let mut options = Zeroizing::new(String::with_capacity(256));
+    options.extend(["\toption key '", &key, "'\n\toption totp '", &totp, "'\n"]);
+    Ok(options)
+}
+
+/// A new `key`, and a new `totp`.
+///
+/// # Errors
+/// The system has no random numbers.
+pub fn new_secret_pair() -> Result<[Zeroizing<String>; 2], getrandom::Error> {
     let mut random = Zeroizing::new([0; packet::KEY + 20]);
     getrandom::fill(&mut random[..])?;
     let (key, totp) = random.split_at(packet::KEY);
     let mut text = [0; 2 * packet::KEY];
-    let mut options = Zeroizing::new(String::with_capacity(256));
-    options.push_str("\toption key '");
-    options.push_str(base64::encode(key, &mut text).expect("room for twice as much"));
-    options.push_str("'\n\toption totp '");
-    options.extend(base32::encode(totp));
-    options.push_str("'\n");
+    let key = Zeroizing::new(base64::encode(key, &mut text).expect("room for twice as much").to_owned());
     text.zeroize();
-    Ok(options)
+    let mut secret = Zeroizing::new(String::with_capacity(2 * totp.len()));
+    secret.extend(base32::encode(totp));
+    Ok([key, secret])
 }
 
 #[cfg(test)]

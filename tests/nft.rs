@@ -203,7 +203,7 @@ fn what_is_missing_is_named() {
         nft("add set inet fw4 ketuk_ssh_4 { type ipv4_addr; flags timeout; }");
         assert_eq!(missing(&mut sets, "ssh"), [""; 0]);
         sets.open("ssh", ip("192.0.2.1"), HOUR, true).expect("now it is there");
-        assert_eq!(sets.open(&"x".repeat(33), ip("192.0.2.1"), HOUR, true), Err(NftError::DoorName));
+        assert_eq!(sets.open("x".repeat(33).as_str(), ip("192.0.2.1"), HOUR, true), Err(NftError::DoorName));
     });
 }
 

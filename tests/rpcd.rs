@@ -138,11 +138,11 @@ fn status_with_and_without_a_daemon() {
     ));
     let text = place.answer("status", "{\"ubus_rpc_session\":\"0123456789abcdef0123456789abcdef\"}");
     assert_eq!(asked.recv().unwrap(), "{\"request\":\"status\"}\n");
-    assert!(text.starts_with("{\"running\":true,\"enabled\":true,\"clock\":\""), "{text}");
+    assert!(text.starts_with("{\"running\":true,\"enabled\":true,\"clock_set\":"), "{text}");
     assert!(
         text.ends_with(concat!(
             "\"daemon\":{\"version\":\"1\"},\"devices\":[{\"name\":\"pppoe-wan\",\"state\":\"waiting\"}],\"doors\":[],",
-            "\"grants\":[],\"recents\":[{\"door\":\"ssh\",\"reason\":\"trap\"}],\"counters\":{\"trap\":1}}\n"
+            "\"users\":[],\"grants\":[],\"recents\":[{\"door\":\"ssh\",\"reason\":\"trap\"}],\"counters\":{\"trap\":1}}\n"
         )),
         "{text}"
     );
@@ -203,10 +203,38 @@ fn each_key_is_new() {
     let place = Place::new("keygen");
     let [one, other] = [(); 2].map(|()| place.answer("keygen", "{}"));
     assert_ne!(one, other);
-    let key = one.strip_prefix("{\"ok\":true,\"key\":\"").and_then(|rest| rest.strip_suffix("=\"}\n"));
-    let key = key.unwrap_or_else(|| panic!("{one}"));
-    assert_eq!(key.len(), 43, "32 bytes: {one}");
-    assert!(key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/".contains(&byte)), "{one}");
+    let words: Vec<_> = one.split('"').collect();
+    let ["{", "ok", ":true,", "key", ":", key, ",", "totp", ":", totp, "}\n"] = words[..] else {
+        panic!("{one}")
+    };
+    let user = format!(
+        "{DOOR}config user 'alice'\n\tlist door 'ssh'\n\toption key '{key}'\n\toption totp '{totp}'\n"
+    );
+    fs::write(place.0.join("config"), user).unwrap();
+    assert_eq!(place.answer("check", "{}"), "{\"ok\":true,\"doors\":1}\n");
+}
+
+#[test]
+fn invitations() {
+    let place = Place::new("invite");
+    let refused = |input: &str, why: &str| {
+        let text = place.answer("invite", input);
+        assert!(text.starts_with("{\"ok\":false,") && text.contains(why), "{input}: {text}");
+    };
+    let user = "config user 'alice'\n\tlist door 'ssh'\n";
+    fs::write(place.0.join("config"), format!("{DOOR}{user}")).unwrap();
+    refused(r#"{"user":"bob","host":"h"}"#, "there is no user 'bob'");
+    refused(r#"{"user":"alice","host":"h"}"#, "neither a key nor a totp secret");
+    fs::write(place.0.join("config"), format!("{DOOR}{user}\toption key '{}'\n", "A".repeat(43))).unwrap();
+    refused(r#"{"user":"","host":"h"}"#, "which user?");
+    refused(r#"{"user":"alice","host":""}"#, "which host?");
+    refused(r#"{"user":"alice","host":"a b"}"#, "no host");
+    refused(r#"{"user":"alice","host":"h/x?key=1"}"#, "");
+    for (host, shown) in [("home.example.org", "home.example.org"), ("2001:db8::1", "[2001:db8::1]")] {
+        let text = place.answer("invite", format!(r#"{{"user":"alice","host":"{host}"}}"#));
+        let key = "A".repeat(43);
+        assert_eq!(text, format!("{{\"ok\":true,\"uri\":\"ketuk://alice@{shown}/ssh:22?key={key}\"}}\n"));
+    }
 }
 
 /// Whatever comes in, one JSON object goes out, and it is a refusal.

@@ -3,6 +3,8 @@
 use std::io::{self, IsTerminal as _};
 use std::net::IpAddr;
 
+use zeroize::Zeroizing;
+
 use super::arguments::Arguments;
 use super::{Failure, Outcome, print};
 use crate::config::{Config, Door, User};
@@ -17,16 +19,19 @@ pub(super) fn keygen() -> Outcome {
 
 /// Prints a user's profile: a line, and on a terminal a QR code of it.
 pub(super) fn invite(arguments: &Arguments) -> Outcome {
-    let config = arguments.config()?;
-    let name = &arguments.operands[0];
-    let user = config.users.iter().find(|user| user.name == *name).ok_or_else(|| {
-        let names: Vec<_> = config.users.iter().map(|user| user.name.as_str()).collect();
-        Failure::Failed(format!("there is no user '{name}'; there are: {}", names.join(", ")))
-    })?;
-    let line = profile(&config, user, host(arguments)?)?.to_line();
+    let line = line(&arguments.config()?, &arguments.operands[0], arguments.host.as_deref())?;
     print(&line)?;
     print("\n")?;
     if io::stdout().is_terminal() { print(&qr(&line)) } else { Ok(()) }
+}
+
+/// A user's profile in one line.
+pub(super) fn line(config: &Config, name: &str, host: Option<&str>) -> Result<Zeroizing<String>, Failure> {
+    let user = config.users.iter().find(|user| user.name == name).ok_or_else(|| {
+        let names: Vec<_> = config.users.iter().map(|user| user.name.as_str()).collect();
+        Failure::Failed(format!("there is no user '{name}'; there are: {}", names.join(", ")))
+    })?;
+    Ok(profile(config, user, outer_host(host)?)?.to_line())
 }
 
 /// What a user's client must know.
@@ -59,12 +64,12 @@ fn answers(door: &Door) -> Option<u16> {
     outer.first().map(|range| range.first)
 }
 
-/// `--host`, or an address of this host that is reached from outside.
-fn host(arguments: &Arguments) -> Result<String, Failure> {
-    if let Some(host) = &arguments.host {
+/// What was named, or an address of this host that is reached from outside.
+fn outer_host(named: Option<&str>) -> Result<String, Failure> {
+    if let Some(host) = named {
         return Ok(match host.parse() {
             Ok(IpAddr::V6(v6)) => format!("[{v6}]"),
-            _ => host.clone(),
+            _ => host.to_owned(),
         });
     }
     let addresses: Vec<_> = own_addresses().map(Iterator::collect).unwrap_or_default();

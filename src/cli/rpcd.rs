@@ -4,24 +4,21 @@
 //! one JSON object on standard input, and takes one JSON object from standard output (rpcd, `plugin.c`).
 //! Who may call what is decided by rpcd's ACLs before. The arguments may still be anything.
 
-use std::fs::File;
 use std::io::{self, Read as _};
 
 use serde::{Deserialize, Serialize};
 use serde_json_core::str::{EscapedStr, EscapedStringFragment};
 
 use super::arguments::Arguments;
-use super::{Failure, Outcome, control, print};
+use super::{Failure, Outcome, control, invite, print};
 use crate::config::{self, Config};
 use crate::control::message::{Request, Verb};
 use crate::control::show;
-use crate::linux::clock::wall_clock;
+use crate::linux::clock;
+use crate::profile::{self, Profile};
 
 /// Longest arguments, in bytes: rpcd writes no more than a pipe holds.
 const MAX_INPUT: u64 = 64 * 1024;
-
-/// Bytes of a new key, as long as the hashes and ciphers that use it.
-const KEY_LEN: usize = 32;
 
 /// The methods and the types of their arguments, as `ubus -v list` shows them.
 const METHODS: &str = r#"{"status":{},"open":{"door":"","address":"","seconds":0},"close":{"door":"","address":""},"check":{"config":""},"keygen":{},"invite":{"user":"","host":""}}
@@ -61,6 +58,9 @@ struct Answer<'a> {
     /// `keygen`: 32 random bytes, base64.
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<&'a str>,
+    /// `keygen`: 20 random bytes, base32.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    totp: Option<&'a str>,
     /// `invite`: the `ketuk://` URI.
     #[serde(skip_serializing_if = "Option::is_none")]
     uri: Option<&'a str>,
@@ -79,8 +79,8 @@ struct Service<'a> {
     /// What is wrong with the configuration file. A daemon that runs goes on with the one before.
     #[serde(skip_serializing_if = "Option::is_none")]
     config_error: Option<&'a str>,
-    /// `unset`, `unsynchronised` or `synchronised`.
-    clock: &'a str,
+    /// Whether users' knocks are judged by a clock that can be believed.
+    clock_set: bool,
 }
 
 /// Answers rpcd.
@@ -97,7 +97,7 @@ pub(super) fn answer(arguments: &Arguments) -> Outcome {
         "close" => read(|call| close(arguments, call)),
         "check" => read(|call| check(arguments, call)),
         "keygen" => read(|_| keygen()),
-        "invite" => read(invite),
+        "invite" => read(|call| invite(arguments, call)),
         _ => return Err(Failure::Usage(format!("ketuk has no method '{method}'"))),
     };
     let json = answered.unwrap_or_else(|failure| {
@@ -161,9 +161,11 @@ fn status(arguments: &Arguments) -> String {
     let service = Service {
         running: error.is_none(),
         error: error.as_deref(),
-        enabled: config.is_some_and(|config| config.globals.enabled),
+        enabled: config.as_ref().is_some_and(|config| config.globals.enabled),
         config_error: config_error.as_deref(),
-        clock: wall_clock().name(),
+        clock_set: clock::is_synchronised()
+            || clock::has_clock_chip()
+            || config.is_some_and(|config| config.globals.auth.trust_clock),
     };
     let mut all = json(&service, [&error, &config_error].into_iter().flatten().map(String::len).sum());
     if service.running {
@@ -209,21 +211,21 @@ fn check(arguments: &Arguments, call: &Call<'_>) -> Result<String, Failure> {
     Ok(json(&Answer { ok: true, doors: Some(doors.len()), ..Answer::default() }, 0))
 }
 
-/// A new secret, made where it will be kept.
+/// New secrets, made where they will be kept.
 fn keygen() -> Result<String, Failure> {
-    let mut key = [0; KEY_LEN];
-    File::open("/dev/urandom")
-        .and_then(|mut random| random.read_exact(&mut key))
-        .map_err(|error| Failure::Failed(format!("/dev/urandom: {error}")))?;
-    let key = base64(&key);
-    Ok(json(&Answer { ok: true, key: Some(&key), ..Answer::default() }, key.len()))
+    let [key, totp] = profile::new_secret_pair().map_err(|error| Failure::Failed(error.to_string()))?;
+    let len = key.len() + totp.len();
+    Ok(json(&Answer { ok: true, key: Some(&key), totp: Some(&totp), ..Answer::default() }, len))
 }
 
 /// A user's profile as a URI.
-fn invite(call: &Call<'_>) -> Result<String, Failure> {
-    argument("user", call.user)?;
-    call.host.map(|host| argument("host", Some(host))).transpose()?;
-    Err(Failure::Failed("invitations are not available in this version of ketuk".to_owned()))
+fn invite(arguments: &Arguments, call: &Call<'_>) -> Result<String, Failure> {
+    let user = argument("user", call.user)?;
+    let host = call.host.map(|host| argument("host", Some(host))).transpose()?;
+    let uri = invite::line(&arguments.config()?, &user, host.as_deref())?;
+    // The client would not take what is no name of a host.
+    uri.parse::<Profile>().map_err(|error| Failure::Usage(error.to_string()))?;
+    Ok(json(&Answer { ok: true, uri: Some(&uri), ..Answer::default() }, uri.len()))
 }
 
 fn argument(name: &str, value: Option<EscapedStr<'_>>) -> Result<String, Failure> {
@@ -252,39 +254,9 @@ fn json(value: &impl Serialize, text: usize) -> String {
     String::from_utf8(buffer).expect("JSON is UTF-8")
 }
 
-/// RFC 4648, with padding.
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    bytes
-        .chunks(3)
-        .flat_map(|chunk| {
-            let group = chunk.iter().fold(0_u32, |group, byte| group << 8 | u32::from(*byte));
-            let group = group << (8 * (3 - chunk.len()));
-            (0..4).map(move |digit| {
-                let index = group >> (18 - 6 * digit) & 63;
-                if digit > chunk.len() { '=' } else { char::from(DIGITS[index as usize]) }
-            })
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn base64_as_in_the_rfc() {
-        for (text, expected) in [
-            ("", ""),
-            ("f", "Zg=="),
-            ("fo", "Zm8="),
-            ("foo", "Zm9v"),
-            ("foob", "Zm9vYg=="),
-            ("\0\u{7f}~", "AH9+"),
-        ] {
-            assert_eq!(base64(text.as_bytes()), expected, "{text}");
-        }
-    }
 
     #[test]
     fn what_is_flat() {

@@ -3,6 +3,7 @@
 mod closing;
 mod door;
 mod globals;
+mod group;
 mod opening;
 mod options;
 mod rules;

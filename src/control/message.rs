@@ -134,8 +134,11 @@ pub struct Grant<'a> {
 /// `recent`: how a source's last knock at a door was judged.
 #[derive(Debug, Serialize)]
 pub struct Recent<'a> {
-    /// The door.
-    pub door: &'a str,
+    /// The door; none if it concerned none.
+    pub door: Option<&'a str>,
+    /// Whose knock it was, if he proved who he is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<&'a str>,
     /// Who knocked.
     pub address: &'a str,
     /// At which port, with its protocol; none if nothing came in time.

@@ -152,9 +152,13 @@ impl Status {
             writeln!(out, "{}", if grant.in_firewall { "" } else { ", NOT yet in the firewall" })?;
         }
         for recent in self.recents.iter().map(|json| fields(json)) {
-            let Fields { address, door, port, stage, steps, reason, times, seconds_ago, .. } = recent;
-            write!(out, "{seconds_ago} s ago: {address} {} at ", port.unwrap_or("nothing more"))?;
-            write!(out, "{}: {stage}/{steps} {reason}", door.unwrap_or_default())?;
+            let Fields { address, door, port, stage, steps, reason, times, seconds_ago, user, .. } = recent;
+            write!(out, "{seconds_ago} s ago: {address} {}", port.unwrap_or("nothing more"))?;
+            if let Some(door) = door {
+                write!(out, " at {door}")?;
+            }
+            let steps = if stage > 0 { format!(" {stage}/{steps}") } else { String::new() };
+            write!(out, ":{steps} {reason}{}", by(user))?;
             writeln!(out, "{}", if times > 1 { format!(", {times} times") } else { String::new() })?;
         }
         let counted = self.counters.iter().map(|json| fields(json)).filter(|counter| counter.value > 0);
@@ -225,6 +229,10 @@ mod tests {
                 "recent",
                 r#"{"door":"ssh","address":"192.0.2.9","port":null,"stage":1,"steps":3,"reason":"timed_out","times":1,"seconds_ago":8}"#,
             ),
+            (
+                "recent",
+                r#"{"door":null,"user":"eve","address":"192.0.2.9","port":"62201:udp","stage":0,"steps":0,"reason":"auth_age","times":1,"seconds_ago":9}"#,
+            ),
             ("counter", r#"{"name":"opened","value":1}"#),
             ("counter", r#"{"name":"trap","value":0}"#),
         ] {
@@ -246,6 +254,7 @@ mod tests {
              open ssh for 192.0.2.1: until it is shut\n\
              7 s ago: 192.0.2.9 7001:tcp at ssh: 2/3 trap, 2 times\n\
              8 s ago: 192.0.2.9 nothing more at ssh: 1/3 timed_out\n\
+             9 s ago: 192.0.2.9 62201:udp: auth_age, user eve\n\
              packets: opened 1\n"
         );
     }

@@ -13,7 +13,8 @@ use super::time::Instant;
 /// A deadline in 32 bits, for tables where every byte counts thousands of times.
 ///
 /// Milliseconds, wrapping after 49 days. Comparing is right as long as the two moments are less than
-/// 24 days apart; deadlines are at most [`super::door::MAX_SEQ_TIMEOUT_S`] ahead, and are looked at when due.
+/// 24 days apart; deadlines are at most [`super::door::MAX_SEQ_TIMEOUT_S`] ahead, and whoever holds one sweeps
+/// when it is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deadline(u32);
 
@@ -38,6 +39,23 @@ impl Deadline {
     fn left(self, now: Instant) -> Option<u64> {
         let left = self.0.wrapping_sub(now.as_millis() as u32);
         (1..1 << 31).contains(&left).then_some(u64::from(left))
+    }
+}
+
+/// A deadline in 32 bits for tables that nobody sweeps, where an entry may lie for months after its time: in
+/// seconds since the clock's start, rounded up, which wrap after 136 years.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CoarseDeadline(u32);
+
+impl CoarseDeadline {
+    /// The moment `span` after `now`, or up to a second later.
+    pub fn new(now: Instant, span: Duration) -> Self {
+        Self(u32::try_from(now.after(span).as_millis().div_ceil(1000)).unwrap_or(u32::MAX))
+    }
+
+    /// Whether it has come.
+    pub const fn is_past(self, now: Instant) -> bool {
+        self.0 as u64 * 1000 <= now.as_millis()
     }
 }
 

@@ -43,7 +43,7 @@ pub struct Attempts {
     second: Lane<Attempt, SECOND_KNOCKS>,
     later: Lane<Attempt, LATER_KNOCKS>,
     completed: Lane<Attempt, COMPLETED>,
-    /// No attempt ends before this moment; it may be too early, never too late. `None`: no attempt.
+    /// No attempt ends before this moment, done or not; it may be too early, never too late. `None`: no attempt.
     earliest: Option<Instant>,
     swept: Instant,
 }
@@ -105,9 +105,7 @@ impl Attempts {
     /// Remembers an attempt in place of what was known of it; whether another had to be forgotten.
     pub fn store(&mut self, keyed: &impl BuildHasher, now: Instant, attempt: Attempt) -> bool {
         let Attempt { source, door, deadline, .. } = attempt;
-        if let Some(due) = deadline.due(now) {
-            self.earliest = Some(self.earliest.map_or(due, |earliest| earliest.min(due)));
-        }
+        self.sweep_by(now, deadline);
         let hash = key(door, source, keyed);
         if let Some((slot, _)) = find(&self.later, hash, now, door, source)
             && attempt.taken > 2
@@ -132,7 +130,8 @@ impl Attempts {
 
     /// Remembers that an attempt is done, so that its knocks can be told when they come again.
     pub fn complete(&mut self, keyed: &impl BuildHasher, now: Instant, attempt: Attempt) {
-        let Attempt { source, door, .. } = attempt;
+        let Attempt { source, door, deadline, .. } = attempt;
+        self.sweep_by(now, deadline);
         self.forget(keyed, now, door, source);
         let hash = key(door, source, keyed);
         if let Some((slot, _)) = find(&self.completed, hash, now, door, source) {
@@ -172,20 +171,32 @@ impl Attempts {
         self.earliest.map(|earliest| earliest.max(self.swept.after(SWEEP_SPACING)))
     }
 
-    /// Forgets every attempt whose time is over and names it.
+    /// Has what ends at `deadline` swept then.
+    fn sweep_by(&mut self, now: Instant, deadline: Deadline) {
+        if let Some(due) = deadline.due(now) {
+            self.earliest = Some(self.earliest.map_or(due, |earliest| earliest.min(due)));
+        }
+    }
+
+    /// Forgets every attempt whose time is over, and names it if it was not done.
     pub fn expire(&mut self, keyed: &impl BuildHasher, now: Instant, mut each: impl FnMut(TimedOut)) {
         if self.next_deadline().is_none_or(|deadline| now < deadline) {
             return;
         }
         self.swept = now;
         let mut earliest: Option<Instant> = None;
+        let mut is_due = |deadline: Deadline| {
+            let due = deadline.due(now);
+            earliest = earliest.into_iter().chain(due).min();
+            due.is_none()
+        };
+        self.completed.retain(keyed, |entry| !is_due(entry.deadline));
         let mut stays = |deadline: Deadline, timed_out: TimedOut| {
-            let Some(due) = deadline.due(now) else {
+            let over = is_due(deadline);
+            if over {
                 each(timed_out);
-                return false;
-            };
-            earliest = Some(earliest.map_or(due, |earliest| earliest.min(due)));
-            true
+            }
+            !over
         };
         self.first_4.retain(keyed, |entry| {
             stays(entry.deadline, TimedOut { source: entry.source.into(), door: entry.door, stage: 1 })
@@ -198,7 +209,6 @@ impl Attempts {
         };
         self.second.retain(keyed, &mut attempt_stays);
         self.later.retain(keyed, &mut attempt_stays);
-        self.completed.retain(keyed, |entry| !entry.deadline.is_past(now));
         self.earliest = earliest;
     }
 
@@ -365,6 +375,19 @@ mod tests {
         let two: Vec<_> = f.expire(40_000).iter().map(|timed_out| timed_out.stage).collect();
         assert_eq!(two, [2, 3]);
         assert_eq!((f.attempts.next_deadline(), f.attempts.len()), (None, 0));
+    }
+
+    #[test]
+    fn what_is_done_is_forgotten_too_before_its_clock_wraps() {
+        let mut f = Fixture::new();
+        // A door of one step: nothing was stored before.
+        let done = Attempt::begin(forged(1), DOOR, Deadline::new(at(0), SPAN), Mark::default());
+        f.attempts.complete(&f.keyed, at(0), done);
+        assert_eq!(f.attempts.next_deadline(), Some(at(25_000)));
+        assert_eq!(f.expire(25_000), [], "nobody was still knocking");
+        assert_eq!(f.attempts.next_deadline(), None);
+        let later = at(30 * 24 * 3_600_000);
+        assert!(f.attempts.completed(&f.keyed, later, DOOR, forged(1)).is_none());
     }
 
     #[test]

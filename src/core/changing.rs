@@ -7,7 +7,7 @@ use core::hash::BuildHasher;
 use core::net::IpAddr;
 use core::time::Duration;
 
-use super::attempt::{Deadline, Mark, key};
+use super::attempt::{CoarseDeadline, Mark, key};
 use super::chains::Chains;
 use super::door::DoorId;
 use super::lane::{Entry, Lane};
@@ -127,7 +127,7 @@ impl Sequences {
 #[derive(Clone, Copy, Debug)]
 struct First {
     source: u64,
-    deadline: Deadline,
+    deadline: CoarseDeadline,
     port: u16,
     mark: Mark,
 }
@@ -136,7 +136,7 @@ struct First {
 #[derive(Clone, Copy, Debug)]
 struct Later {
     source: u64,
-    deadline: Deadline,
+    deadline: CoarseDeadline,
     /// The last ports, the newest at the end; 0 if there were fewer.
     ports: [u16; STEPS],
     marks: [Mark; STEPS],
@@ -235,7 +235,7 @@ impl LastKnocks {
                 if let Some((slot, _)) = past {
                     self.first.remove(source, slot);
                 }
-                let first = First { source, deadline: Deadline::new(now, MEMORY), port, mark };
+                let first = First { source, deadline: CoarseDeadline::new(now, MEMORY), port, mark };
                 Heard::Noted(self.first.insert(keyed, source, first).is_some())
             }
         }
@@ -262,5 +262,38 @@ impl Default for Sequences {
 impl Default for LastKnocks {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::hash::BuildHasherDefault;
+    use std::hash::DefaultHasher;
+
+    use super::*;
+    use crate::core::packet::Transport;
+
+    #[test]
+    fn knocks_are_forgotten_for_good() {
+        let keyed = BuildHasherDefault::<DefaultHasher>::default();
+        for knocks in [1, 2, u16::from(MAX_KNOCKS) + 1] {
+            for day in [0, 1, 30, 400] {
+                let mut heard = Box::new(LastKnocks::new());
+                let mut hear = |now, port| {
+                    let mark = Mark::of(&Transport::Udp { source_port: port, port }, &keyed);
+                    heard.hear(&keyed, now, "192.0.2.1".parse().unwrap(), port, mark)
+                };
+                (1..=knocks).for_each(|port| {
+                    hear(Instant::from_millis(0), port);
+                });
+                // The first port again: new to whoever has forgotten.
+                let again = hear(Instant::from_millis(day * 24 * 3_600_000), 1);
+                assert_eq!(
+                    again == Heard::Noted(false),
+                    day > 0,
+                    "{knocks} knocks, {day} days ago: {again:?}"
+                );
+            }
+        }
     }
 }

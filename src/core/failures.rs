@@ -4,7 +4,7 @@ use core::hash::BuildHasher;
 use core::net::IpAddr;
 use core::time::Duration;
 
-use super::attempt::{Deadline, key};
+use super::attempt::{CoarseDeadline, key};
 use super::door::DoorId;
 use super::lane::{Entry, Lane};
 use super::time::Instant;
@@ -21,7 +21,7 @@ pub const MEMORY: Duration = Duration::from_secs(10);
 #[derive(Clone, Copy, Debug)]
 struct Failing {
     source: u64,
-    deadline: Deadline,
+    deadline: CoarseDeadline,
     failures: u16,
 }
 
@@ -49,7 +49,7 @@ impl Failures {
 
     /// A source failed.
     pub fn count(&mut self, keyed: &impl BuildHasher, now: Instant, source: IpAddr) {
-        let fresh = |source| Failing { source, deadline: Deadline::new(now, MEMORY), failures: 1 };
+        let fresh = |source| Failing { source, deadline: CoarseDeadline::new(now, MEMORY), failures: 1 };
         match self.find(keyed, source) {
             Some((slot, known)) if known.deadline.is_past(now) => {
                 *self.0.entry_mut(slot) = fresh(known.source);
@@ -72,5 +72,28 @@ impl Failures {
 impl Default for Failures {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::hash::BuildHasherDefault;
+    use std::hash::DefaultHasher;
+
+    use super::*;
+
+    #[test]
+    fn failures_are_forgotten_for_good() {
+        let (keyed, mut failures) =
+            (BuildHasherDefault::<DefaultHasher>::default(), Box::new(Failures::new()));
+        let source = "192.0.2.1".parse().unwrap();
+        for _ in 0..MAX_FAILURES {
+            failures.count(&keyed, Instant::from_millis(0), source);
+        }
+        let limited = |day: u64| {
+            let now = Instant::from_millis(day * 24 * 3_600_000);
+            failures.are_too_many(&keyed, now, source)
+        };
+        assert_eq!((0..400).filter(|day| limited(*day)).collect::<Vec<_>>(), [0]);
     }
 }

@@ -3,15 +3,16 @@
 //! The page and `ketukd status` show them; nothing is decided by them.
 //!
 //! What a flood may do to them is bounded twice. A source has one entry a door, whatever it sends: a new
-//! judgement takes the place of the one before. And sources that have got past the first step, which a
-//! stranger does not get by guessing, have entries of their own, which others cannot push out: a flood of
-//! forged first knocks turns over only the strangers' half.
+//! judgement takes the place of the one before. And users, and sources that have got past the first step,
+//! which a stranger does not get by guessing, have entries of their own, which others cannot push out: a flood
+//! of forged first knocks or packets turns over only the strangers' half.
 
 use core::net::IpAddr;
 
 use super::door::DoorId;
 use super::sequence::Protocol;
 use super::time::Instant;
+use super::user::UserId;
 
 /// Entries in each half, and so at most twice as many in all: what fits on one screen. Noting a judgement
 /// looks at these and no more.
@@ -25,8 +26,10 @@ const KNOWN_STAGE: u8 = 2;
 pub struct Recent {
     /// Who knocked.
     pub source: IpAddr,
-    /// At which door.
-    pub door: DoorId,
+    /// At which door; none if the knock named none that was his to name.
+    pub door: Option<DoorId>,
+    /// Whose knock it was, if that was proved.
+    pub user: Option<UserId>,
     /// At which port; none if it was not a knock that ended the attempt but time.
     pub port: Option<(u16, Protocol)>,
     /// Steps it had taken: with this knock, or before the one that ended its attempt.
@@ -57,10 +60,11 @@ impl Recents {
     /// Notes a judgement; its `times` is counted here. If its half is full, the oldest there is forgotten.
     pub fn note(&mut self, mut new: Recent) {
         new.times = 1;
-        let is_same = |old: &Recent| old.source == new.source && old.door == new.door;
+        let is_same = |old: &Recent| (old.source, old.door, old.user) == (new.source, new.door, new.user);
         let was_known = self.known.iter().position(is_same);
         // Who was no stranger does not become one by beginning anew.
-        let half = if was_known.is_some() || new.stage >= KNOWN_STAGE {
+        let is_known = new.user.is_some() || new.stage >= KNOWN_STAGE;
+        let half = if was_known.is_some() || is_known {
             if let Some(at) = self.strangers.iter().position(is_same) {
                 self.strangers.remove(at);
             }
@@ -84,8 +88,17 @@ impl Recents {
 
     /// Forgets a door, whose slot another may get.
     pub fn forget(&mut self, door: DoorId) {
-        self.known.retain(|entry| entry.door != door);
-        self.strangers.retain(|entry| entry.door != door);
+        self.retain(|entry| entry.door != Some(door));
+    }
+
+    /// Forgets a user, whose slot another may get.
+    pub fn forget_user(&mut self, user: UserId) {
+        self.retain(|entry| entry.user != Some(user));
+    }
+
+    fn retain(&mut self, stays: impl Fn(&Recent) -> bool) {
+        self.known.retain(&stays);
+        self.strangers.retain(&stays);
     }
 
     /// All, in no order.
@@ -108,7 +121,8 @@ mod tests {
     fn knock(source: u32, stage: u8, at: u64) -> Recent {
         Recent {
             source: IpAddr::V4(Ipv4Addr::from_bits(source)),
-            door: DoorId(0),
+            door: Some(DoorId(0)),
+            user: None,
             port: Some((7000, Protocol::Tcp)),
             stage,
             reason: "trap",
@@ -125,7 +139,7 @@ mod tests {
         }
         assert_eq!(recents.iter().map(|entry| entry.times).collect::<Vec<_>>(), [1000]);
         recents.note(Recent { reason: "advanced", ..knock(1, 1, 1000) });
-        recents.note(Recent { door: DoorId(1), ..knock(1, 1, 1001) });
+        recents.note(Recent { door: Some(DoorId(1)), ..knock(1, 1, 1001) });
         assert_eq!(recents.iter().map(|entry| entry.times).collect::<Vec<_>>(), [1, 1]);
     }
 
@@ -135,13 +149,15 @@ mod tests {
         recents.note(knock(1, 2, 0));
         // Having begun anew it is still the same person.
         recents.note(knock(1, 1, 1));
+        recents.note(Recent { user: Some(UserId(0)), door: None, ..knock(1, 0, 1) });
         for source in 2..100_000 {
             recents.note(knock(source, 1, source.into()));
         }
-        assert_eq!(recents.iter().count(), ENTRIES + 1);
+        assert_eq!(recents.iter().count(), ENTRIES + 2);
         assert!(recents.iter().any(|entry| *entry == Recent { times: 2, ..knock(1, 1, 1) }));
+        assert!(recents.iter().any(|entry| entry.user.is_some()));
         // Of the strangers, the last.
-        assert!(recents.iter().skip(1).all(|entry| entry.at >= Instant::from_millis(100_000 - 16)));
+        assert!(recents.iter().skip(2).all(|entry| entry.at >= Instant::from_millis(100_000 - 16)));
     }
 
     #[test]
@@ -159,8 +175,11 @@ mod tests {
     fn a_door_is_forgotten() {
         let mut recents = Recents::new();
         recents.note(knock(1, 2, 0));
-        recents.note(Recent { door: DoorId(1), ..knock(2, 1, 0) });
+        recents.note(Recent { door: Some(DoorId(1)), ..knock(2, 1, 0) });
         recents.forget(DoorId(0));
-        assert_eq!(recents.iter().map(|entry| entry.door).collect::<Vec<_>>(), [DoorId(1)]);
+        assert_eq!(recents.iter().map(|entry| entry.door).collect::<Vec<_>>(), [Some(DoorId(1))]);
+        recents.note(Recent { user: Some(UserId(3)), door: None, ..knock(3, 0, 0) });
+        recents.forget_user(UserId(3));
+        assert_eq!(recents.iter().count(), 1);
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use log::{debug, error, info, warn};
 
 use super::gate::Entry;
-use super::porter::{Porter, allows, log_allowed, tell_event};
+use super::porter::{Porter, allows, log_allowed, noted, tell_event};
 use super::wanted;
 use crate::config::MAX_OPEN_TIME_S;
 use crate::control::message::Knock;
@@ -15,7 +15,9 @@ use crate::core::auth::{Knocked, Refusal, Refused, Request};
 use crate::core::counters::{self, Counter, Judged};
 use crate::core::door::DoorId;
 use crate::core::packet::Probe;
+use crate::core::recent::Recent;
 use crate::core::time::Instant;
+use crate::core::user::UserId;
 
 /// Time between two complaints that the time is not known: strangers cause them.
 const CLOCK_COMPLAINTS: Duration = Duration::from_secs(60);
@@ -133,10 +135,12 @@ impl Porter<'_> {
         request: &Request,
     ) {
         let Some(door) = self.slots.get(id).cloned() else { return };
-        let allowed = allows(&door, address);
+        // Whoever may name another address is somewhere himself.
+        let allowed = allows(&door, probe.source);
         if allowed.is_ok() && !door.closes.is_empty() {
             return self.close(server, now, &door, address);
         }
+        let address = door.grant_prefix.group(address);
         let user = self.users.name(request.user).unwrap_or_default().to_owned();
         let asked = request.seconds.map(|seconds| Duration::from_secs(seconds.min(MAX_OPEN_TIME_S).into()));
         let time = match (asked, door.max_time) {
@@ -151,12 +155,15 @@ impl Porter<'_> {
             Ok(Entry::Renewed) => ("renew", "user"),
             Ok(Entry::Unchanged) => return,
             Err(refused) => {
-                self.counters.count(Counter::Event(refused.counter()));
+                let counter = refused.counter();
+                self.counters.count(Counter::Event(counter));
+                self.note_user(now, probe, id, counter.name(), request.user);
                 warn!("{address}: {}: user {user}: not opened: {refused}", door.name);
                 ("refuse", refused.reason())
             }
         };
         if entry.is_ok() {
+            self.note_user(now, probe, id, Judged::Opened.name(), request.user);
             self.gate.set_user(id, address, Some(request.user));
             self.users.see(request.user, now);
             if log_allowed(&mut self.open_lines, &mut self.counters, now) {
@@ -166,12 +173,20 @@ impl Porter<'_> {
             }
         }
         let seconds = time.map(|time| time.as_secs());
-        tell_event(server, now, (event, reason), (&door.name, address), seconds, Some(&user));
+        tell_event(
+            (server, &mut self.hotplug),
+            now,
+            (event, reason),
+            (&door.name, address),
+            seconds,
+            Some(&user),
+        );
     }
 
     /// Says why a knock opened nothing: to the log if it was a user's, for strangers' are many.
     fn refuse(&mut self, server: &mut Server, now: Instant, probe: &Probe, (refusal, user): Refused) {
         self.counters.count(Counter::Refused(refusal));
+        self.recents.note(Recent { user, ..noted(now, probe, (None, 0, refusal.name())) });
         let source = probe.source;
         let user = user.and_then(|user| self.users.name(user)).map(str::to_owned);
         if let Some(user) = &user {
@@ -184,6 +199,11 @@ impl Porter<'_> {
             debug!("{source}: not opened: {refusal}");
         }
         tell(server, now, probe, refusal.name(), user.as_deref());
+    }
+
+    /// Notes what became of a user's knock.
+    fn note_user(&mut self, now: Instant, probe: &Probe, door: DoorId, reason: &'static str, user: UserId) {
+        self.recents.note(Recent { user: Some(user), ..noted(now, probe, (Some(door), 0, reason)) });
     }
 }
 

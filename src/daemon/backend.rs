@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 
+use super::sweep;
 use crate::config::{self, Config, Family, Table};
 use crate::firewall::events::Events;
 use crate::firewall::iptables::Iptables;
@@ -141,6 +142,8 @@ impl Backend {
         if find_program("iptables").is_none() {
             return Err(BackendError::NoIptables);
         }
-        Ok(Self::Iptables(Iptables::default()))
+        // On OpenWrt the chain of the WAN's zone, since INPUT is made anew by each reload.
+        let fw3 = Iptables::fw3();
+        Ok(Self::Iptables(if sweep::has_chain(&fw3, fw3.input()) { fw3 } else { Iptables::default() }))
     }
 }

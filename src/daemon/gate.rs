@@ -11,6 +11,7 @@ use super::backend::Backend;
 use super::jobs::{self, Job, JobKind, Jobs};
 use super::sessions::Sessions;
 use super::slots::Slots;
+use super::sweep;
 use super::users::Users;
 use crate::config::{Close, Door, OnStop};
 use crate::core::counters::{Counter, Counters, Event};
@@ -32,6 +33,9 @@ const OPENS_BURST: u32 = 100;
 
 /// How soon a change that the firewall refused is tried again, besides at once when its tables change.
 const RETRY: Duration = Duration::from_millis(500);
+
+/// How long to look for lost rules of iptables, at most: packets wait meanwhile.
+const LOOK: Duration = Duration::from_secs(10);
 
 /// Complaints about the firewall a second, and at once.
 const COMPLAINTS: (u32, u32) = (1, 5);
@@ -203,8 +207,8 @@ impl Gate {
         (old, new): (&Users, &Users),
         mut each: impl FnMut(&Door, &Grant),
     ) {
-        let opened: heapless::Vec<Grant, MAX_GRANTS> =
-            self.grants.iter().filter(|grant| grant.user.is_some()).copied().collect();
+        // On the heap: room for MAX_GRANTS on the stack would stay in memory for ever after.
+        let opened: Vec<Grant> = self.grants.iter().filter(|grant| grant.user.is_some()).copied().collect();
         for grant in opened {
             let (Some(user), Some(door)) = (grant.user, slots.get(grant.door)) else { continue };
             if new.still_allow(old, user, &door.name) {
@@ -287,7 +291,7 @@ impl Gate {
             }
             for family in AddressFamily::ALL {
                 // A set that cannot be listed has lost everybody, as far as anyone knows.
-                let _ = sets.list(&door.name, family, |address, _| {
+                let _ = sets.list(&**door, family, |address, _| {
                     if let Some(grant) = grants.get_mut(keyed, id, address) {
                         grant.in_firewall = true;
                     }
@@ -297,6 +301,23 @@ impl Gate {
         self.admit_waiting(now, counters, slots, Attempt::Restore);
     }
 
+    /// The same for iptables, when a reload is asked for: that is how fw3's include says that it has made its
+    /// chains anew.
+    pub fn restore_rules(&mut self, now: Instant, slots: &Slots) {
+        let Some(iptables) = self.backend.iptables() else { return };
+        if self.grants.iter().next().is_none() || !self.jobs.is_idle() || !sweep::all_gone(iptables, LOOK) {
+            return;
+        }
+        for grant in self.grants.iter().copied().collect::<heapless::Vec<Grant, MAX_GRANTS>>() {
+            // Everybody who is in must be able to leave.
+            let room = self.jobs.has_room(self.grants.len() + 1);
+            if let Some(door) = slots.get(grant.door).filter(|door| room && door.opening.is_some()) {
+                let (door, address) = (Rc::clone(door), grant.address);
+                self.push(now, Job { door, address, kind: JobKind::Restore });
+            }
+        }
+    }
+
     /// Takes over who is in the sets already: a daemon before this one let them in.
     pub fn adopt(&mut self, now: Instant, slots: &Slots) {
         let Self { keyed, grants, backend, .. } = self;
@@ -304,7 +325,7 @@ impl Gate {
         for (id, door) in slots.iter().filter(|(_, door)| door.opening.is_some()) {
             let mut adopted = 0;
             for family in AddressFamily::ALL {
-                let listed = sets.list(&door.name, family, |address, left| {
+                let listed = sets.list(&**door, family, |address, left| {
                     if grants.open(keyed, now, id, address, left) == Opened::New {
                         adopted += 1;
                         if let Some(grant) = grants.get_mut(keyed, id, address) {
@@ -327,8 +348,12 @@ impl Gate {
     /// Says which doors cannot open yet because the firewall lacks their sets.
     pub fn check_sets(&mut self, slots: &Slots) {
         for (_, door) in slots.iter().filter(|(_, door)| door.opening.is_some()) {
-            match self.missing(&door.name) {
+            match self.missing(door) {
                 Ok(None) => {}
+                // The init script asks for the reload that makes it.
+                Ok(Some(what)) if self.backend.name() == "fw4" => {
+                    info!("{}: {what} is not there before the firewall reloads", door.name);
+                }
                 Ok(Some(what)) => warn!(
                     "{}: {what} is not there: load the output of 'ketukd ruleset'; the door opens as soon as it is",
                     door.name
@@ -342,7 +367,7 @@ impl Gate {
     ///
     /// # Errors
     /// The firewall cannot be asked.
-    pub fn missing(&mut self, door: &str) -> Result<Option<String>, NftError> {
+    pub fn missing(&mut self, door: &Door) -> Result<Option<String>, NftError> {
         let Some(sets) = self.backend.sets() else { return Ok(None) };
         if !sets.table_exists()? {
             return Ok(Some(format!("table {}", self.backend.table_name())));
@@ -364,6 +389,7 @@ impl Gate {
             // The name is that of the sets, and in the comments of rules.
             let same = |new: &Rc<Door>| {
                 new.name == door.name
+                    && new.grant_prefix == door.grant_prefix
                     && new.opening == door.opening
                     && new.commands == door.commands
                     && new.kill == door.kill
@@ -375,14 +401,20 @@ impl Gate {
     }
 
     /// Shuts everything for a clean stop; the commands are still to run.
-    pub fn stop_all(&mut self, now: Instant, counters: &mut Counters, slots: &Slots) {
+    pub fn stop_all(
+        &mut self,
+        now: Instant,
+        counters: &mut Counters,
+        slots: &Slots,
+        mut each: impl FnMut(&Door, &Grant),
+    ) {
         let in_sets = self.backend.sets().is_some();
         for (id, door) in slots.iter() {
             // Only a set has a timer of its own that shuts the door later.
             if door.on_stop == OnStop::Keep && in_sets && door.opening.is_some() {
                 continue;
             }
-            self.shut(now, counters, (id, door), None, |_| {});
+            self.shut(now, counters, (id, door), None, |grant| each(door, grant));
         }
     }
 
@@ -441,7 +473,7 @@ impl Gate {
             grant.in_firewall = true;
             return;
         };
-        match sets.open(&door.name, address, lease, grant.in_firewall) {
+        match sets.open(door, address, lease, grant.in_firewall) {
             Ok(()) => {
                 grant.in_firewall = true;
                 if attempt != Attempt::First {
@@ -466,7 +498,7 @@ impl Gate {
         if door.opening.is_some()
             && let Some(sets) = self.backend.sets()
         {
-            match Sets::shut(sets, &door.name, grant.address) {
+            match Sets::shut(sets, &**door, grant.address) {
                 // What is not there lets nobody in.
                 Ok(()) | Err(NftError::MissingSet { .. } | NftError::MissingTable { .. }) => {}
                 Err(error) => {

@@ -52,6 +52,8 @@ pub struct Job {
 pub enum JobKind {
     /// Opens the door.
     Start,
+    /// Puts the rules of an open door back, which the firewall has lost.
+    Restore,
     /// Shuts it.
     Stop,
 }
@@ -213,6 +215,10 @@ impl Job {
                 let rules = iptables.map(|iptables| iptables.insert(door, address)).unwrap_or_default();
                 let start = commands::start(&door.commands, address);
                 rules.into_iter().map(rule).chain(start.map(user)).collect()
+            }
+            JobKind::Restore => {
+                let rules = iptables.map(|iptables| iptables.insert(door, address)).unwrap_or_default();
+                rules.into_iter().map(rule).collect()
             }
             JobKind::Stop => {
                 let rules = iptables.map(|iptables| iptables.delete(door, address)).unwrap_or_default();

@@ -17,6 +17,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use super::backend::{Backend, BackendError};
 use super::devices::{ANY, Devices, Filters};
 use super::gate::Gate;
+use super::hotplug::Hotplug;
 use super::porter::{Porter, tell_closed};
 use super::slots::never_traps;
 use super::sweep;
@@ -29,6 +30,7 @@ use crate::core::engine::{Engine, Listening, Tables};
 use crate::core::grants::Grant;
 use crate::core::ports::Ports;
 use crate::core::time::Instant;
+use crate::core::user::{MAX_USERS, UserId};
 use crate::linux::clock::now;
 use crate::linux::filter::{self, Family};
 use crate::linux::links::{Links, own_addresses};
@@ -131,7 +133,7 @@ pub fn run(options: Options) -> Result<(), StartError> {
     };
     daemon.sweep();
     daemon.set_doors();
-    daemon.set_users(started, |_, _, _| {});
+    daemon.set_users(started, |_, _, _, _| {});
     daemon.warn();
     daemon.porter.gate.load_cuts(&daemon.porter.slots, true);
     daemon.porter.gate.adopt(now(), &daemon.porter.slots);
@@ -141,7 +143,7 @@ pub fn run(options: Options) -> Result<(), StartError> {
     let mut server = Server::open(&daemon.options.socket).map_err(StartError::Control)?;
     info!("starting up, listening on {}", shown(&daemon.device_names));
     daemon.serve(&mut server);
-    daemon.stop();
+    daemon.stop(&mut server);
     info!("shutting down");
     Ok(())
 }
@@ -262,10 +264,10 @@ impl Daemon<'_> {
         if globals(&config) != globals(&self.config) {
             warn!("another backend or table is used only after a restart");
         }
-        let Porter { slots, users, gate, counters, recents, .. } = &mut self.porter;
+        let Porter { slots, users, gate, counters, recents, hotplug, .. } = &mut self.porter;
         let new = slots.with(&config);
         gate.change_doors(now, counters, (slots, &new), |door, grant| {
-            tell_closed(server, now, users, door, grant, "reload");
+            tell_closed((server, hotplug), now, users, door, grant, "reload");
         });
         for (id, old) in slots.iter() {
             if new.get(id).is_none_or(|new| new.name != old.name) {
@@ -281,9 +283,12 @@ impl Daemon<'_> {
         }
         self.config = config;
         self.set_doors();
-        self.set_users(now, |users, door, grant| tell_closed(server, now, users, door, grant, "reload"));
+        self.set_users(now, |hotplug, users, door, grant| {
+            tell_closed((server, hotplug), now, users, door, grant, "reload");
+        });
         self.warn();
         self.porter.gate.check_sets(&self.porter.slots);
+        self.porter.gate.restore_rules(now, &self.porter.slots);
         self.follow_links();
         Ok(())
     }
@@ -314,11 +319,18 @@ impl Daemon<'_> {
 
     /// Gives the core the users of the configuration, once it has the doors. What is shut to those who may not
     /// any more is handed out.
-    fn set_users(&mut self, now: Instant, mut each: impl FnMut(&Users, &Door, &Grant)) {
-        let Porter { engine, slots, auth, users, gate, counters, .. } = &mut self.porter;
+    fn set_users(&mut self, now: Instant, mut each: impl FnMut(&mut Hotplug, &Users, &Door, &Grant)) {
+        let Porter { engine, slots, auth, users, gate, counters, recents, hotplug, .. } = &mut self.porter;
         let new = users.with(&self.config);
-        gate.change_users(now, counters, slots, (users, &new), |door, grant| each(users, door, grant));
+        gate.change_users(now, counters, slots, (users, &new), |door, grant| {
+            each(hotplug, users, door, grant);
+        });
         auth.set_users(auth_rules(&self.config), &new.for_core(slots));
+        for slot in (0..).map(UserId).take(MAX_USERS) {
+            if users.name(slot).is_some() && users.name(slot) != new.name(slot) {
+                recents.forget_user(slot);
+            }
+        }
         *users = new;
         let config::Auth { spa_port, totp_ports, .. } = self.config.globals.auth;
         let packets = auth.users().any(|(_, user)| user.sends_packets()).then_some(spa_port);
@@ -356,11 +368,13 @@ impl Daemon<'_> {
     }
 
     /// Shuts every door, and waits for the commands to run.
-    fn stop(&mut self) {
-        let Porter { gate, counters, slots, .. } = &mut self.porter;
-        gate.stop_all(now(), counters, slots);
+    fn stop(&mut self, server: &mut Server) {
+        let Porter { gate, counters, slots, users, hotplug, .. } = &mut self.porter;
+        gate.stop_all(now(), counters, slots, |door, grant| {
+            tell_closed((server, hotplug), now(), users, door, grant, "stop");
+        });
         let deadline = now().after(STOP_TIME);
-        while gate.is_busy() && now() < deadline {
+        while (gate.is_busy() || hotplug.is_busy()) && now() < deadline {
             let ms = deadline.since(now()).min(Duration::from_millis(100)).as_millis();
             let _ = poll(
                 &mut [polled(self.signals.as_fd())],
@@ -368,6 +382,7 @@ impl Daemon<'_> {
             );
             let _ = self.signals.read_signal();
             gate.tend(now(), counters, slots);
+            hotplug.tend(now());
         }
         if gate.is_busy() {
             warn!("stop commands were still running, and are left behind");

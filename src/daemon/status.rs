@@ -60,7 +60,7 @@ impl Daemon<'_> {
             client.send("device", &message::Device { name, state })?;
         }
         for (id, door) in self.porter.slots.iter() {
-            let firewall = match (door.opening.is_some(), self.porter.gate.missing(&door.name)) {
+            let firewall = match (door.opening.is_some(), self.porter.gate.missing(door)) {
                 (false, _) => "none",
                 (true, Ok(None)) => "ready",
                 (true, _) => "missing",
@@ -96,7 +96,7 @@ impl Daemon<'_> {
                 "grant",
                 &message::Grant {
                     door: &door.name,
-                    address: &grant.address.to_string(),
+                    address: &door.grant_prefix.shown(grant.address),
                     user: grant.user.and_then(|user| self.porter.users.name(user)),
                     seconds_left: grant
                         .time_left(now)
@@ -119,16 +119,17 @@ impl Daemon<'_> {
         let mut recents: Vec<_> = self.porter.recents.iter().collect();
         recents.sort_unstable_by_key(|recent| std::cmp::Reverse(recent.at));
         for recent in recents {
-            let Some(door) = self.porter.slots.get(recent.door) else { continue };
+            let door = recent.door.and_then(|door| self.porter.slots.get(door));
             let port = recent.port.map(|(port, protocol)| format!("{port}:{protocol}"));
             client.send(
                 "recent",
                 &message::Recent {
-                    door: &door.name,
+                    door: door.map(|door| door.name.as_str()),
+                    user: recent.user.and_then(|user| self.porter.users.name(user)),
                     address: &recent.source.to_string(),
                     port: port.as_deref(),
                     stage: recent.stage,
-                    steps: door.knock.sequence.len(),
+                    steps: door.map_or(0, |door| door.knock.sequence.len()),
                     reason: recent.reason,
                     times: recent.times,
                     seconds_ago: now.since(recent.at).as_secs(),
@@ -146,12 +147,13 @@ impl Daemon<'_> {
     ) -> Result<(), Refused> {
         let (id, address) = (self.door(request)?, address(request)?);
         let address = address.ok_or((2, "which address?".to_owned()))?;
-        let Porter { slots, gate, counters, .. } = &mut self.porter;
+        let Porter { slots, gate, counters, hotplug, .. } = &mut self.porter;
         let door = slots.get(id).cloned().expect("just found");
         if !door.closes.is_empty() {
             let names = door.closes.join(", ");
             return Err((2, format!("door '{}' opens nothing, its knock shuts: {names}", door.name)));
         }
+        let address = door.grant_prefix.group(address);
         // `max_time` bounds what clients may ask for; who may use this socket may do as he likes.
         let time = match request.seconds {
             Some(0) => None,
@@ -166,7 +168,7 @@ impl Daemon<'_> {
         };
         log::info!("{address}: {}: opened by hand", door.name);
         let seconds = time.map(|time| time.as_secs());
-        tell_event(server, now, (event, "hand"), (&door.name, address), seconds, None);
+        tell_event((server, hotplug), now, (event, "hand"), (&door.name, address), seconds, None);
         Ok(())
     }
 
@@ -177,10 +179,11 @@ impl Daemon<'_> {
         request: &Request<'_>,
     ) -> Result<(), Refused> {
         let (id, address) = (self.door(request)?, address(request)?);
-        let Porter { slots, users, gate, counters, .. } = &mut self.porter;
+        let Porter { slots, users, gate, counters, hotplug, .. } = &mut self.porter;
         let door = slots.get(id).cloned().expect("just found");
+        let address = address.map(|address| door.grant_prefix.group(address));
         let shut = gate.shut(now, counters, (id, &door), address, |grant| {
-            tell_closed(server, now, users, &door, grant, "hand");
+            tell_closed((server, hotplug), now, users, &door, grant, "hand");
         });
         match (shut, address) {
             (0, Some(address)) => Err((1, format!("door '{}' is not open for {address}", door.name))),

@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use crate::firewall::iptables::{EXIT_BUSY, Iptables};
+use crate::firewall::iptables::{Chain, EXIT_BUSY, Iptables};
 use crate::linux::process::{self, Exit, OutputError};
 
 /// How long a sweep may take in all: the time of some hundred rules on a slow router, and of several
@@ -50,6 +50,27 @@ pub fn sweep(iptables: &Iptables, forwards: bool, limit: Duration) -> [Swept; 2]
     let deadline = Instant::now() + limit;
     let nat = forwards || nat_may_hold_rules();
     [&iptables.ipv4, &iptables.ipv6].map(|program| sweep_family(iptables, program, nat, deadline))
+}
+
+/// Whether a chain is there, for IPv4.
+pub fn has_chain(iptables: &Iptables, chain: Chain<'_>) -> bool {
+    let deadline = Instant::now() + SWEEP_TIME_LIMIT;
+    // What lists too much exists.
+    !matches!(output(&iptables.list(&iptables.ipv4, chain), deadline), Err(Fault::Failed(_) | Fault::Missing))
+}
+
+/// Whether no chain holds a rule of ours any more: somebody has made the firewall anew. A chain that cannot
+/// be listed counts as one that does.
+pub fn all_gone(iptables: &Iptables, limit: Duration) -> bool {
+    let deadline = Instant::now() + limit;
+    let gone = |program: &str| {
+        iptables.chains(program).into_iter().filter(|chain| chain.table.is_none()).all(|chain| {
+            output(&iptables.list(program, chain), deadline)
+                .is_ok_and(|text| iptables.stale(program, chain, &String::from_utf8_lossy(&text)).is_empty())
+        })
+    };
+    let programs = [&iptables.ipv4, &iptables.ipv6].into_iter();
+    programs.filter(|program| process::find_program(program).is_some()).all(|program| gone(program))
 }
 
 /// Whether table nat can hold rules of ours. To list a table of the older kind makes it, and with it

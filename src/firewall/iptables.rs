@@ -57,6 +57,16 @@ impl Default for Iptables {
 }
 
 impl Iptables {
+    /// The chains of OpenWrt's fw3 that are for rules of others: it leaves them alone when it reloads.
+    pub fn fw3() -> Self {
+        Self {
+            chain: "input_wan_rule".to_owned(),
+            forwarding: "forwarding_wan_rule".to_owned(),
+            prerouting: "prerouting_wan_rule".to_owned(),
+            ..Self::default()
+        }
+    }
+
     /// What lets `address` in at `door`, one command for each rule.
     ///
     /// None for a door that opens nothing, nor for a forward to a host of the other family.
@@ -117,7 +127,7 @@ impl Iptables {
             .into_iter()
             .map(|Rule { chain, condition, target }| {
                 let mut argv = command(program, chain, action);
-                argv.extend(["-s".to_owned(), address.to_string()]);
+                argv.extend(["-s".to_owned(), door.grant_prefix.shown(address)]);
                 argv.extend(condition);
                 argv.extend(["-m", "comment", "--comment", &comment, "-j"].map(str::to_owned));
                 argv.extend(target);

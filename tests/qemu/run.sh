@@ -106,7 +106,7 @@ image() {
 boot() {
 	log=$1
 	shift
-	nice timeout 600 "$@" -m 256 -nographic -no-reboot -initrd "$work/initrd" </dev/null >"$log" 2>&1 || true
+	nice timeout 600 "$@" -m 256 -nic none -vga none -nographic -no-reboot -initrd "$work/initrd" </dev/null >"$log" 2>&1 || true
 }
 
 failed=

@@ -111,8 +111,13 @@ class Service(unittest.TestCase):
         found = parameters(record)
         self.assertEqual(
             found["command"],
-            ["/usr/sbin/ketukd", "run", "--config", "/etc/config/ketuk", "--device-file", "/var/run/ketuk/devices"],
+            [
+                "/usr/sbin/ketukd", "run", "--config", "/etc/config/ketuk", "--socket", "/var/run/ketuk/control/socket",
+                "--device-file", "/var/run/ketuk/devices",
+            ],
         )
+        # ketukd status finds the socket where it always is.
+        self.assertEqual((self.router.root / "var/run/ketuk.sock").readlink().as_posix(), "/var/run/ketuk/control/socket")
         # Two networks, one device, and that once.
         self.assertEqual((self.router.root / "var/run/ketuk/devices").read_text(), "pppoe-wan\n")
         self.assertEqual(found["file"], ["/etc/config/ketuk", "/var/run/ketuk/devices"])
@@ -174,11 +179,13 @@ class Service(unittest.TestCase):
         self.assertNotIn(["procd_open_instance"], record)
         self.assertIn("dest_prot", done.stderr)
 
-    def test_stop_leaves_nothing_behind(self):
+    def test_a_stop_leaves_only_what_the_daemon_must_remember(self):
         self.call("start")
+        self.router.put("var/run/ketuk/control/socket.newest", b"1700000000\n")
         record = self.call("stop")
         self.assertIn(["procd_set_config_changed", "firewall"], record)
-        self.assertEqual(list((self.router.root / "var/run").iterdir()), [])
+        left = [path for path in (self.router.root / "var/run").rglob("*") if not path.is_dir()]
+        self.assertEqual([path.name for path in left], ["socket.newest"])
 
     def test_its_own_user_in_a_jail_where_there_are_jails(self):
         self.router.put("sbin/ujail", b"", 0o755)
@@ -194,8 +201,6 @@ class Service(unittest.TestCase):
         self.assertEqual((run / "config").stat().st_mode & 0o777, 0o640)
         self.assertEqual((run.stat().st_uid, run.stat().st_mode & 0o777), (0, 0o755))
         self.assertIn(["procd_add_jail_mount_rw", "/var/run/ketuk/control"], record)
-        # ketukd status finds the socket where it always is.
-        self.assertEqual((self.router.root / "var/run/ketuk.sock").readlink().as_posix(), "/var/run/ketuk/control/socket")
 
     def test_commands_are_run_by_root(self):
         self.router.put("sbin/ujail", b"", 0o755)

@@ -81,7 +81,20 @@ return baseclass.extend({
 		case 'timed_out':      return _('Refused: the next knock did not come in time');
 		case 'open_rate':      return _('Refused: too many doors were opened just then');
 		case 'grants_full':    return _('Refused: too many addresses were in');
+		case 'not_allowed':    return _('Refused: not from there, or not at this hour');
 		case 'commands_full':  return _('Refused: too many commands were waiting');
+		case 'auth_form':      return _('Refused: neither ketuk’s packet nor fwknop’s');
+		case 'auth_unknown':   return _('Refused: made with no user’s key');
+		case 'auth_forged':    return _('Refused: not made with the user’s key');
+		case 'auth_limited':   return _('Refused: too many packets that prove nothing');
+		case 'auth_no_clock':  return _('Refused: this router did not know the time');
+		case 'auth_age':       return _('Refused: its time is too far from this router’s');
+		case 'auth_replay':    return _('Refused: used before');
+		case 'auth_expired':   return _('Refused: the user has expired');
+		case 'auth_rules':     return _('Refused: not written as a client writes');
+		case 'auth_command':   return _('Refused: asked for a command');
+		case 'auth_door':      return _('Refused: asked for what the user may not open');
+		case 'auth_address':   return _('Refused: asked for another’s address');
 		default:               return name;
 		}
 	},
@@ -111,10 +124,8 @@ return baseclass.extend({
 		if (waiting.length)
 			troubles.push([ false, _('These devices are down, so no knock is heard there: %s. The daemon waits for them.').format(waiting.map(device => device.name).join(', ')) ]);
 
-		if (status.clock == 'unset')
-			troubles.push([ true, _('The clock is not set: knocks that depend on the time are refused until it is.') ]);
-		else if (status.clock == 'unsynchronised')
-			troubles.push([ false, _('The clock is not synchronised with a time server: knocks that depend on the time may be refused.') ]);
+		if (status.clock_set === false)
+			troubles.push([ (status.users ?? []).length > 0, _('The clock is not set: users’ knocks are refused until a time server has set it. Plain sequences work.') ]);
 
 		return troubles;
 	},
@@ -124,7 +135,7 @@ return baseclass.extend({
 		if (seconds < 60)
 			return _('%d s').format(seconds);
 		if (seconds < 3600)
-			return _('%d min %d s').format(Math.floor(seconds / 60), seconds % 60);
+			return seconds % 60 ? _('%d min %d s').format(Math.floor(seconds / 60), seconds % 60) : _('%d min').format(seconds / 60);
 		return _('%d h %d min').format(Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60);
 	}
 });

@@ -98,6 +98,20 @@ return view.extend({
 		page.rule(s.taboption('advanced', form.Value, 'log_file', _('Log file'), _('Beside the system log.')),
 			(section_id, value) => rules.log_file(value));
 
+		o = page.rule(s.taboption('advanced', form.Value, 'spa_port', _('Port for packets'), _('UDP; where users’ packets come. Nothing listens there.')),
+			(section_id, value) => rules.port(value));
+		o.placeholder = '62201';
+
+		o = page.rule(s.taboption('advanced', form.Value, 'spa_max_age', _('Clock tolerance'), _('Seconds that a user’s clock may differ from the router’s.')),
+			(section_id, value) => rules.spa_max_age(value));
+		o.placeholder = '120';
+
+		o = page.rule(s.taboption('advanced', form.Value, 'totp_ports', _('Ports of changing sequences')),
+			(section_id, value) => rules.totp_ports(value));
+		o.placeholder = '20000-29999';
+
+		s.taboption('advanced', form.Flag, 'trust_clock', _('Trust the clock'), _('Take users’ knocks even if no time server has set the clock.'));
+
 		o = page.line(page.rule(s.taboption('advanced', form.Value, 'trap_except', _('Never traps'),
 			_('Ports near a sequence are traps: who touches one has to begin anew, as a scanner does. Name those on which anyone may use a service of yours.')),
 			(section_id, value) => rules.trap_except(value)));
@@ -105,7 +119,7 @@ return view.extend({
 	},
 
 	renderDoors(map, hosts) {
-		const s = map.section(form.GridSection, 'door', _('Doors'));
+		const s = map.section(form.GridSection, 'door');
 		let o;
 
 		s.addremove = true;
@@ -116,6 +130,7 @@ return view.extend({
 		s.tab('knock', _('Knock'));
 		s.tab('opening', _('What opens'));
 		s.tab('time', _('For how long'));
+		s.tab('limits', _('Who and when'));
 		s.tab('commands', _('Commands'));
 		page.names(s);
 		/* Here, because the doors to shut are those that there are when the dialog opens. */
@@ -139,10 +154,16 @@ return view.extend({
 		o.editable = true;
 
 		o = s.taboption('knock', form.DynamicList, 'sequence', _('Sequence'),
-			_('The ports to knock at, in order: TCP, or UDP with :udp behind the port. Whoever knows them gets in, so keep them secret.'));
-		page.rule(o, (section_id, value) => rules.sequence(value), value => rules.step(value));
-		o.rmempty = false;
+			_('The ports to knock at, in order: TCP, or UDP with :udp behind the port. Whoever knows them gets in, so keep them secret. Without any, the door opens for users only.'));
+		page.rule(o, function(section_id, value) {
+			/* Users prove who they are without one; whoever shuts doors has to knock. */
+			return L.toArray(value).length ? uci.get('ketuk', section_id, 'one_time_sequences')
+				? _('The door has a file of sequences for one time') : rules.sequence(value) : null;
+		}, value => rules.step(value));
 		o.placeholder = '7000:udp';
+		o.textvalue = function(section_id) {
+			return E('span', {}, [ this.cfgvalue(section_id).join(' ') || (uci.get('ketuk', section_id, 'one_time_sequences') ? _('one time') : _('users only')) ]);
+		};
 		o.load = section_id => L.toArray(uci.get('ketuk', section_id, 'sequence')).flatMap(value => value.split(/[ \t\n\r\f,]+/)).filter(step => step != '');
 
 		o = s.taboption('knock', form.Button, '_random', _('Random sequence'), _('Takes the place of the sequence above.'));
@@ -274,11 +295,46 @@ return view.extend({
 		o.placeholder = _('as long as it opens for');
 		o.modalonly = true;
 
+		o = page.rule(s.taboption('time', form.ListValue, 'close', _('It shuts')), function(section_id, value) {
+			return value == 'session' && +(this.section.formvalue(section_id, 'open_time') || rules.OPEN_TIME) == 0
+				? _('A door that lasts as long as its connections needs a time to connect in') : null;
+		});
+		o.value('', _('after this time; connections live on'));
+		o.value('session', _('when the last connection through it ends'));
+		o.depends('_where', 'router');
+		o.depends('_where', 'host');
+		o.modalonly = true;
+		o.load = section_id => uci.get('ketuk', section_id, 'close') == 'session' ? 'session' : '';
+
+		o = s.taboption('time', form.Flag, 'kill', _('Cut connections'), _('Shutting the door cuts the connections through it.'));
+		o.depends('_where', 'router');
+		o.depends('_where', 'host');
+		o.modalonly = true;
+
 		o = s.taboption('time', form.ListValue, 'on_stop', _('When the service stops'));
 		opens(o);
 		o.value('', _('as for all doors'));
 		o.value('shut', _('shut it'));
 		o.value('keep', _('leave it to its timer'));
+		o.modalonly = true;
+
+		o = page.line(page.rule(s.taboption('limits', form.Value, 'src', _('From'), _('Addresses and networks from where the door can be opened at all.')),
+			(section_id, value) => rules.src(value)));
+		o.placeholder = _('everywhere');
+		o.modalonly = true;
+
+		o = page.rule(s.taboption('limits', form.Value, 'start_time', _('From what time')), (section_id, value) => rules.time(value));
+		o.placeholder = '00:00';
+		o.modalonly = true;
+
+		o = page.rule(s.taboption('limits', form.Value, 'stop_time', _('Until what time'), _('By the router’s own clock; earlier than the beginning is on the next day.')),
+			(section_id, value) => rules.time(value));
+		o.placeholder = '23:59:59';
+		o.modalonly = true;
+
+		o = page.line(page.rule(s.taboption('limits', form.Value, 'weekdays', _('On which days'), _('For example: mon tue wed thu fri')),
+			(section_id, value) => rules.weekdays(value)));
+		o.placeholder = _('every day');
 		o.modalonly = true;
 
 		for (const [ name, title, text ] of [

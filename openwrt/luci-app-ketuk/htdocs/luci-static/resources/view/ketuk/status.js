@@ -26,9 +26,9 @@ function browserAddress() {
 
 function table(id, titles, rows, empty) {
 	return E('table', { 'class': 'table', 'id': id }, [
-		E('tr', { 'class': 'tr table-titles' }, titles.map(title => E('th', { 'class': 'th' }, [ title ]))),
+		titles ? E('tr', { 'class': 'tr table-titles' }, titles.map(title => E('th', { 'class': 'th' }, [ title ]))) : '',
 		...rows.map(cells => E('tr', { 'class': 'tr' }, cells.map((cell, n) =>
-			E('td', { 'class': 'td', 'data-title': titles[n] }, [ cell ])))),
+			E('td', { 'class': 'td', 'data-title': titles?.[n] || null }, [ cell ])))),
 		...(rows.length ? [] : [ E('tr', { 'class': 'tr placeholder' }, [ E('td', { 'class': 'td' }, [ E('em', {}, [ empty ]) ]) ]) ])
 	]);
 }
@@ -77,7 +77,7 @@ return view.extend({
 			grant.door,
 			grant.address,
 			named && (grant.user ?? '-'),
-			E('span', { 'class': 'ketuk-left', 'data-seconds': grant.seconds_left ?? '' }, []),
+			E('span', { 'class': 'ketuk-left', 'data-seconds': grant.seconds_left ?? '', 'data-held': grant.held ? '' : null }, []),
 			counted && String(grant.sessions ?? '-'),
 			E('button', {
 				'class': 'btn cbi-button cbi-button-remove',
@@ -94,9 +94,9 @@ return view.extend({
 	renderRecents(recents) {
 		return table('ketuk-recent', [ _('When'), _('Address'), _('Door'), _('Knock'), _('What became of it') ], recents.map(recent => [
 			_('%s ago').format(daemon.span(recent.seconds_ago)),
-			recent.address,
-			recent.door,
-			'%s (%d/%d)'.format(recent.port ?? '-', recent.stage, recent.steps),
+			recent.address + (recent.user ? ' (%s)'.format(recent.user) : ''),
+			recent.door ?? '-',
+			(recent.port ?? '-') + (recent.stage > 0 ? ' (%d/%d)'.format(recent.stage, recent.steps) : ''),
 			daemon.reason(recent.reason) + (recent.times > 1 ? ' (%d×)'.format(recent.times) : '')
 		]), _('Nobody has knocked since the service started.'));
 	},
@@ -112,7 +112,7 @@ return view.extend({
 				[ _('Listening on'), (status.devices ?? []).map(device => device.name).join(', ') || '-' ],
 				[ _('Doors are opened by'), status.daemon.backend ]);
 
-		return table('ketuk-counters', [ _('Service'), '' ], rows, _('The service is not running.'));
+		return table('ketuk-counters', null, rows, _('The service is not running.'));
 	},
 
 	/* Keeps what is chosen: the form is there between two polls. */
@@ -135,7 +135,8 @@ return view.extend({
 
 		for (const node of this.open.querySelectorAll('.ketuk-left')) {
 			const seconds = node.getAttribute('data-seconds');
-			node.textContent = seconds === '' ? _('until it is shut') : daemon.span(Math.max(0, +seconds - passed));
+			node.textContent = node.hasAttribute('data-held') ? _('until its last connection ends')
+				: seconds === '' ? _('until it is shut') : daemon.span(Math.max(0, +seconds - passed));
 		}
 	},
 

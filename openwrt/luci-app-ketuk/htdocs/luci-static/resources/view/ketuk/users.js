@@ -7,6 +7,19 @@
 'require ketuk.page as page';
 'require ketuk.rules as rules';
 
+/* A button that has the router make a secret, which takes the place of those before. */
+function generator(section, name, title, secret) {
+	const button = section.option(form.Button, name, title);
+
+	button.inputtitle = _('Make one');
+	button.modalonly = true;
+	button.onclick = function(ev, section_id) {
+		return daemon.keygen()
+			.then(made => this.map.lookupOption(secret, section_id)[0].getUIElement(section_id).setValue([ made[secret] ]))
+			.catch(error => ui.addNotification(null, [ E('p', {}, [ error.message ]) ], 'danger'));
+	};
+}
+
 return view.extend({
 	load() {
 		return Promise.all([
@@ -80,17 +93,13 @@ return view.extend({
 		page.rule(o, (section_id, value) => rules.secrets(value, rules.key), value => rules.key(value));
 		o.modalonly = true;
 
-		o = s.option(form.Button, '_keygen', _('New key'));
-		o.inputtitle = _('Make one');
-		o.modalonly = true;
-		o.onclick = function(ev, section_id) {
-			return daemon.keygen().then(({ key }) => this.map.lookupOption('key', section_id)[0].getUIElement(section_id).setValue([ key ]))
-				.catch(error => ui.addNotification(null, [ E('p', {}, [ error.message ]) ], 'danger'));
-		};
+		generator(s, '_keygen', _('New key'), 'key');
 
 		o = s.option(form.DynamicList, 'totp', _('TOTP secret'), _('For sequences that change every 30 seconds: base 32.'));
 		page.rule(o, (section_id, value) => rules.secrets(value, rules.totp), value => rules.totp(value));
 		o.modalonly = true;
+
+		generator(s, '_totpgen', _('New TOTP secret'), 'totp');
 
 		const doors = uci.sections('ketuk', 'door').filter(door => door.action != 'close');
 
@@ -98,6 +107,9 @@ return view.extend({
 		o.default = doors.length ? null : _('There is no door yet.');
 		for (const door of doors)
 			o.value(door['.name']);
+
+		o = s.option(form.Flag, 'other_address', _('Other addresses'), _('The user may open for an address that he does not knock from.'));
+		o.modalonly = true;
 
 		o = page.rule(s.option(form.Value, 'expires', _('Expires'), _('The last day, for example 2027-01-31; empty for never.')),
 			(section_id, value) => rules.date(value));

@@ -1,0 +1,71 @@
+#!/bin/sh
+# Runs what scripts/cross.sh built under qemu's user emulation: every target's programs, and the library's unit tests for a
+# few targets, one of them big-endian. qemu-user has no netfilter sockets: the firewall is for tests/qemu.
+#
+# usage: tests/cross.sh            CROSS_TESTS="TARGET..." says whose unit tests, default mips-unknown-linux-musl
+set -eu
+cd "$(dirname "$0")/.."
+
+dir=${CROSS_TARGET:-target/cross}
+passed=0
+failed=0
+check() {
+	if "$@" >/tmp/ketuk-cross.$$ 2>&1; then
+		passed=$((passed + 1))
+	else
+		failed=$((failed + 1))
+		echo "FAILED: $*"
+		cat /tmp/ketuk-cross.$$
+	fi
+	rm -f /tmp/ketuk-cross.$$
+}
+
+version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
+prints_version() { [ "$("$@" --version)" = "ketukd $version" ]; }
+# A wrong file is refused, with the place.
+refuses() {
+	printf "config door 'a'\n\toption dest_prot '22'\n" >"/tmp/ketuk-cross.$$.uci"
+	status=0
+	said=$("$@" check --config "/tmp/ketuk-cross.$$.uci" 2>&1) || status=$?
+	rm -f "/tmp/ketuk-cross.$$.uci"
+	[ "$status" = 2 ] && case $said in *uci:2:9:*) ;; *) false ;; esac
+}
+# The same ruleset on each processor as on this one.
+same_ruleset() {
+	"$@" ruleset --fw4 --config tests/router/ketuk.uci | cmp - tests/router/ruleset.txt
+}
+# No library, no path of the machine that built it, nothing of an FPU where the processor has none.
+is_clean() {
+	! grep -aq "$PWD\|$HOME/" "$1" && ! readelf -lW "$1" | grep -q INTERP
+}
+
+for built in "$dir"/*-linux-*/router; do
+	target=$(basename "$(dirname "$built")")
+	case $target in
+	armv7-* | arm-*) emulator=qemu-arm-static ;;
+	*) emulator=qemu-${target%%-*}-static ;;
+	esac
+	echo "$target: $(readelf -hW "$built/ketukd" | sed -n 's/ *Flags: *//p')"
+	check prints_version "$emulator" "$built/ketukd"
+	for example in uci/ketuk uci/examples/*.uci; do
+		check "$emulator" "$built/ketukd" check --config "$example"
+	done
+	check refuses "$emulator" "$built/ketukd"
+	check same_ruleset "$emulator" "$built/ketukd"
+	check "$emulator" "$built/ketuk" --version
+	check is_clean "$built/ketukd"
+	check is_clean "$built/ketuk"
+done
+
+for target in ${CROSS_TESTS-mips-unknown-linux-musl}; do
+	scripts/cross.sh -t "$target"
+	for program in "$dir/$target"/debug/deps/ketuk-*; do
+		[ -x "$program" ] && [ -f "$program" ] || continue
+		echo "$target: $(basename "$program")"
+		# What needs the kernel's netlink is left to the booted kernels.
+		check "qemu-${target%%-*}-static" "$program" core:: config:: protocol:: firewall:: linux::filter linux::bpf \
+			--skip namespace
+	done
+done
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]
