@@ -52,6 +52,7 @@ const COMMANDS: &[&str] = &[
     "run",
     "check",
     "ruleset",
+    "explain",
     "import",
     "invite",
     "keygen",
