@@ -84,3 +84,21 @@ fn without_a_daemon_the_questions_to_it_fail() {
         );
     }
 }
+
+#[test]
+fn check_warns_of_what_is_probably_not_meant() {
+    let file = env::temp_dir().join(format!("ketuk-cli-none-{}.uci", std::process::id()));
+    let text = "config globals\n\toption backend 'none'\nconfig door 'a'\n\toption sequence '1'\n\toption dest_port '22'\n";
+    fs::write(&file, text).expect("a file");
+    let file = file.to_str().expect("a plain path");
+    let output = ketukd(&["check", "--config", file]);
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        format!(
+            "warning: door 'a' opens no port with backend 'none': only commands are run\n\
+             {file}: fine: 1 door, 0 of them disabled\n"
+        )
+    );
+    assert!(output.status.success());
+    fs::remove_file(file).expect("the file");
+}

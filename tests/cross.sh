@@ -21,7 +21,7 @@ check() {
 }
 
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
-prints_version() { [ "$("$@" --version)" = "ketukd $version" ]; }
+prints_version() { [ "$("$@" --version)" = "$version" ]; }
 # A wrong file is refused, with the place.
 refuses() {
 	printf "config door 'a'\n\toption dest_prot '22'\n" >"/tmp/ketuk-cross.$$.uci"

@@ -14,6 +14,7 @@ const DEFAULT_CONFIG: &str = "/etc/config/ketuk";
 pub(super) struct Arguments {
     pub(super) config: Option<PathBuf>,
     pub(super) devices: Vec<String>,
+    pub(super) addresses: Vec<String>,
     pub(super) socket: Option<PathBuf>,
     pub(super) table: Option<String>,
     pub(super) zone: Option<String>,
@@ -62,6 +63,7 @@ impl Arguments {
             match option {
                 "--config" => parsed.config = Some(value.into()),
                 "--device" => parsed.devices.push(value),
+                "--address" => parsed.addresses.push(value),
                 "--device-file" => parsed.device_file = Some(value.into()),
                 "--socket" => parsed.socket = Some(value.into()),
                 "--host" => parsed.host = Some(value),

@@ -80,9 +80,11 @@ pub(super) fn watch(arguments: &Arguments) -> Outcome {
         }
         .expect("a String takes everything");
         let mut out = io::stdout().lock();
-        writeln!(out, "{line}")?;
-        out.flush()?;
-        Ok(true)
+        match writeln!(out, "{line}").and_then(|()| out.flush()) {
+            // Whoever read has seen enough.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+            written => written.map(|()| true),
+        }
     })
 }
 

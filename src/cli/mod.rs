@@ -2,8 +2,10 @@
 
 mod arguments;
 mod control;
+mod explain;
 mod import;
 mod invite;
+mod pcap;
 mod rpcd;
 mod ruleset;
 
@@ -26,6 +28,8 @@ usage:
                                   the sets and rules that the firewall must contain, for nft -f
   ketukd ruleset --fw4 [--config FILE] [--zone ZONE]
                                   the same as objects for fw4, one option a line
+  ketukd explain CAPTURE [--config FILE] [--address ADDRESS]...
+                                  the knocks in a pcap file as they would be judged
   ketukd import FILE              knockd.conf or fwknop's access.conf as UCI, on standard output
   ketukd invite USER [--host HOST] [--config FILE]
                                   a user's profile for 'ketuk add', and as a QR code
@@ -48,6 +52,7 @@ const COMMANDS: &[&str] = &[
     "run",
     "check",
     "ruleset",
+    "explain",
     "import",
     "invite",
     "keygen",
@@ -118,6 +123,7 @@ fn command(mut arguments: impl Iterator<Item = String>) -> Outcome {
         "run" => run(&parse(&["--config", "--device", "--device-file", "--socket"], 0..=0)?),
         "check" => check(&parse(&["--config"], 0..=0)?),
         "ruleset" => ruleset::print(&parse(&["--config", "--table", "--zone", "--fw4"], 0..=0)?),
+        "explain" => explain::print(&parse(&["--config", "--address"], 1..=1)?),
         "import" => import::print(&parse(&[], 1..=1)?),
         "invite" => invite::invite(&parse(&["--config", "--host"], 1..=1)?),
         "keygen" => parse(&[], 0..=0).and_then(|_| invite::keygen()),

@@ -99,6 +99,15 @@ pub fn warnings(path: &Path, config: &Config) -> Vec<String> {
             warnings.push(format!("door '{door}' has no sequences: {}: {error}", file.display()));
         }
     }
+    let without_backend = config.globals.backend == super::Backend::None;
+    for door in config.doors.iter().filter(|door| door.enabled && without_backend) {
+        if door.opening.is_some() {
+            warnings.push(format!(
+                "door '{}' opens no port with backend 'none': only commands are run",
+                door.name
+            ));
+        }
+    }
     for user in config.users.iter().filter(|user| user.enabled) {
         let name = &user.name;
         if !user.has_secrets() {

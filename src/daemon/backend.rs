@@ -66,9 +66,11 @@ impl Backend {
             config::Backend::Iptables => Self::by_iptables(),
             config::Backend::None => Ok(Self::None),
             config::Backend::Auto => {
-                let mut sets = Sets::connect(fw4()).map_err(BackendError::Nft)?;
+                // An older router may have no nf_tables at all, nor the netlink family to ask it by.
+                let sets = Sets::connect(fw4());
+                let has_fw4 = sets.is_ok_and(|mut sets| matches!(sets.table_exists(), Ok(true)));
                 // Where fw4 is installed its table will come, if it is not there yet.
-                if matches!(sets.table_exists(), Ok(true)) || find_program("fw4").is_some() {
+                if has_fw4 || find_program("fw4").is_some() {
                     Self::nft("fw4", named())
                 } else if config.globals.nft_table.is_some() || find_program("iptables").is_none() {
                     Self::nft("nft", named())

@@ -46,7 +46,7 @@ const MAX_DESCRIPTORS: usize = 2 * MAX_DEVICES + 1 + MAX_CLIENTS + 4;
 const MAX_DEVICE_FILE: u64 = 4096;
 
 /// The core's tables: fixed, and no memory until they are touched.
-static TABLES: Mutex<Tables> = Mutex::new(Tables::new());
+pub(crate) static TABLES: Mutex<Tables> = Mutex::new(Tables::new());
 static AUTH_TABLES: Mutex<auth::Tables> = Mutex::new(auth::Tables::new());
 
 /// What the command line says.
@@ -115,6 +115,7 @@ pub fn run(options: Options) -> Result<(), StartError> {
     let mut tables = TABLES.lock().unwrap_or_else(PoisonError::into_inner);
     let mut auth_tables = AUTH_TABLES.lock().unwrap_or_else(PoisonError::into_inner);
     let started = now();
+    let device_names = device_names(&options, &config);
     let mut daemon = Daemon {
         started,
         porter: Porter::new(
@@ -123,8 +124,8 @@ pub fn run(options: Options) -> Result<(), StartError> {
             Gate::new(keyed, Backend::find(&config).map_err(StartError::Backend)?),
             Wall::new(started, config.globals.auth.trust_clock, &options.socket),
         ),
-        devices: open_devices(&options, &config)?,
-        device_names: device_names(&options, &config),
+        devices: open_devices(&device_names)?,
+        device_names,
         links: Links::open().map_err(|error| StartError::Socket("rtnetlink", error))?,
         signals,
         options,
@@ -255,8 +256,7 @@ impl Daemon<'_> {
         info!("re-reading config file: {}", self.options.config.display());
         let config = config::load(&self.options.config).map_err(StartError::Config)?;
         let names = device_names(&self.options, &config);
-        let devices =
-            if names == self.device_names { None } else { Some(open_devices(&self.options, &config)?) };
+        let devices = if names == self.device_names { None } else { Some(open_devices(&names)?) };
 
         // From here on nothing can fail.
         set_log(&config);
@@ -455,13 +455,11 @@ fn shown(names: &[String]) -> String {
     if names.is_empty() { "no device before a network is up".to_owned() } else { names.join(", ") }
 }
 
-fn open_devices(options: &Options, config: &Config) -> Result<Devices, StartError> {
-    let names = device_names(options, config);
+fn open_devices(names: &[String]) -> Result<Devices, StartError> {
     if names.len() > MAX_DEVICES {
         return Err(StartError::Devices(names.len()));
     }
-    Devices::open(&names)
-        .map_err(|error| StartError::Socket("a packet socket (CAP_NET_RAW is needed)", error))
+    Devices::open(names).map_err(|error| StartError::Socket("a packet socket (CAP_NET_RAW is needed)", error))
 }
 
 /// Signals come by a descriptor, like everything else.

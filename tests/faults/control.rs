@@ -263,6 +263,21 @@ fn watch_prints_each_knock_and_event() {
 }
 
 #[test]
+fn watch_ends_well_when_its_reader_has_seen_enough() {
+    let world = World::with_firewall();
+    let daemon = Daemon::start(&world.router, &world.scratch, SSH);
+    let script = "exec 3> >(head -n 1)
+        \"$0\" watch --socket \"$1\" >&3 & watch=$!
+        exec 3>&-
+        while kill -0 $watch; do \"$0\" open ssh 192.0.2.$((++n % 250 + 1)) --socket \"$1\"; done 2>/dev/null
+        wait $watch";
+    let [program, socket] = [ketukd(), daemon.socket()].map(|path| path.to_str().expect("plain"));
+    let output = world.router.run("bash", &["-c", script, program, socket]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(stderr(&output), "");
+}
+
+#[test]
 fn a_missing_capability_is_named() {
     let world = World::with_firewall();
     for (capability, message) in [("net_raw", "CAP_NET_RAW"), ("net_admin", "CAP_NET_ADMIN")] {

@@ -61,6 +61,17 @@ fn a_device_that_is_not_there_yet_is_waited_for() {
 }
 
 #[test]
+fn networks_alone_are_said_to_be_no_devices() {
+    let world = World::with_firewall();
+    let config =
+        SSH.replace("config globals 'globals'\n", "config globals 'globals'\n\tlist network 'wan'\n");
+    let daemon = Start::on(&world.router, &world.scratch, &config, &[]).go();
+    assert_eq!(daemon.status()["devices"][0]["name"], "any");
+    let warning = "networks are resolved by the init script, with --device; listening on every device";
+    assert_eq!(daemon.log().matches(warning).count(), 1, "{}", daemon.log());
+}
+
+#[test]
 fn a_device_that_is_deleted_and_made_anew_is_listened_on_again() {
     let world = World::with_firewall();
     let daemon = Daemon::start(&world.router, &world.scratch, SSH);
