@@ -364,6 +364,8 @@ test('doors: every field refuses what the daemon would refuse', async () => {
 		[ 'open_time', [ '-' ], '120' ],
 		[ 'max_time', [ '119', '2678401', 'x' ], '600' ],
 		[ 'src', [ '192.0.2.0/33', 'lan', '2001:db8::/129' ], '192.0.2.0/24 2001:db8::1' ],
+		[ 'grant_prefix_4', [ '8', 'x' ], '24' ],
+		[ 'grant_prefix_6', [ '32' ], '64' ],
 		[ 'start_time', [ '24:00', '8', '08:60' ], '08:00' ],
 		[ 'stop_time', [ '08:00:60' ], '18:00:30' ],
 		[ 'weekdays', [ 'mo', 'mon !mon', 'Montag' ], 'mon !sun' ],
@@ -383,6 +385,9 @@ test('doors: every field refuses what the daemon would refuse', async () => {
 	for (const value of [ '0', '70000', 'http', '80:icmp', '80:tcp:udp', ':udp' ])
 		await person.add('ssh', 'sequence', value);
 	assert.deepEqual(await person.items('ssh', 'sequence'), steps);
+	assert.match(await person.saveDialog(), /opens for one address/);
+	await person.fill('ssh', 'grant_prefix_4', '32');
+	await person.fill('ssh', 'grant_prefix_6', '');
 	await person.fill('ssh', 'sequence', '9000:TCP');
 	await person.field('ssh', 'sequence').locator('.add-item input').press('Enter');
 	await person.select('ssh', 'on_stop', 'keep');
@@ -661,6 +666,13 @@ test('the rules of the form are the rules of the daemon', async () => {
 	}
 	for (const [ n, [ option, value ] ] of globals.entries())
 		await agree(`${option} '${value}'`, answers[cases.length + n], `config globals\n\toption ${option} ${quoted(value)}\n`);
+
+	const groups = [ '', '15', '16', '24', '32', '33', '024', '+24', 'x', '47', '48', '64', '128', '129' ]
+		.flatMap(value => [ [ 4, 16, 32 ], [ 6, 48, 128 ] ].flatMap(bounds => [ false, true ].map(commands => [ value, ...bounds, commands ])));
+	const grouped = await says(groups.map(([ value, , widest, bits, commands ]) => [ 'grant_prefix', value, widest, bits, commands ]));
+	for (const [ n, [ value, version, , , commands ] ] of groups.entries())
+		await agree(`grant_prefix_${version} '${value}', commands ${commands}`, grouped[n],
+			`config door 'd'\n\toption sequence '1000'\n\toption dest_port '22'\n\toption grant_prefix_${version} '${value}'\n${commands ? "\toption start_command 'true'\n" : ''}`);
 
 	/* Options that have to agree with each other. */
 	const together = [];

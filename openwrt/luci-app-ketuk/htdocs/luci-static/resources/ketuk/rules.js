@@ -198,6 +198,17 @@ return baseclass.extend({
 		return networks.length > MAX_SRC ? _('At most %d networks').format(MAX_SRC) : null;
 	},
 
+	/* A group of addresses, in bits of prefix; a command gets one address. */
+	grant_prefix(value, widest, bits, commands) {
+		if (value == null || value === '')
+			return null;
+
+		if (!/^[1-9][0-9]*$/.test(value) || +value < widest || +value > bits)
+			return _('From %d to %d').format(widest, bits);
+
+		return commands && +value < bits ? _('A door that runs commands opens for one address') : null;
+	},
+
 	time(value) {
 		const parts = value ? value.split(':') : [ '0', '0' ];
 		const bounds = [ 23, 59, 59 ];

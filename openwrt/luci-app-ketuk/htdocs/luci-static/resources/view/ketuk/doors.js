@@ -323,6 +323,20 @@ return view.extend({
 		o.placeholder = _('everywhere');
 		o.modalonly = true;
 
+		for (const [ name, title, widest, bits ] of [ [ 'grant_prefix_4', _('Group of IPv4 addresses'), 16, 32 ], [ 'grant_prefix_6', _('Group of IPv6 addresses'), 48, 128 ] ]) {
+			o = page.rule(s.taboption('limits', form.Value, name, title, _('Opens for all addresses that share so many bits with the knocker’s: for mobile networks that change them.')),
+				function(section_id, value) {
+					const commands = [ 'start_command', 'start_command_6', 'stop_command', 'stop_command_6' ]
+						.some(command => rules.runs(this.section.formvalue(section_id, command)));
+
+					return rules.grant_prefix(value, widest, bits, commands);
+				});
+			o.placeholder = String(bits);
+			o.depends('_where', 'router');
+			o.depends('_where', 'host');
+			o.modalonly = true;
+		}
+
 		o = page.rule(s.taboption('limits', form.Value, 'start_time', _('From what time')), (section_id, value) => rules.time(value));
 		o.placeholder = '00:00';
 		o.modalonly = true;
