@@ -352,7 +352,11 @@ impl Gate {
                 Ok(None) => {}
                 // The init script asks for the reload that makes it.
                 Ok(Some(what)) if self.backend.name() == "fw4" => {
-                    info!("{}: {what} is not there before the firewall reloads", door.name);
+                    info!(
+                        "{}: {what} is not there: the firewall's reload makes it, or load the output of \
+                         'ketukd ruleset'; the door opens as soon as it is",
+                        door.name
+                    );
                 }
                 Ok(Some(what)) => warn!(
                     "{}: {what} is not there: load the output of 'ketukd ruleset'; the door opens as soon as it is",
