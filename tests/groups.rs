@@ -114,7 +114,7 @@ fn a_neighbours_session_counts() {
     let daemon = with_nft(&world, "option close 'session'\n\toption kill 'on'");
     daemon.ask(&["open", "ssh", CLIENT]);
     let line =
-        format!("sleep 1000 | exec nc -s {} {ROUTER} 22 > {}", OTHERS[0], world.scratch.path("nc").display());
+        format!("sleep 60 | exec nc -s {} {ROUTER} 22 > {}", OTHERS[0], world.scratch.path("nc").display());
     let _nc = world.client.enter(|| support::Process::start("bash", &["-c", &line]));
     daemon.wait("the connection holds the door open", |daemon| {
         let grant = &daemon.status()["grants"][0];
