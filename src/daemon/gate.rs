@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use log::{debug, error, info, trace, warn};
+use log::{Level, debug, error, info, log, trace, warn};
 
 use super::backend::Backend;
 use super::jobs::{self, Job, JobKind, Jobs};
@@ -350,18 +350,15 @@ impl Gate {
         for (_, door) in slots.iter().filter(|(_, door)| door.opening.is_some()) {
             match self.missing(door) {
                 Ok(None) => {}
-                // The init script asks for the reload that makes it.
-                Ok(Some(what)) if self.backend.name() == "fw4" => {
-                    info!(
-                        "{}: {what} is not there: the firewall's reload makes it, or load the output of \
-                         'ketukd ruleset'; the door opens as soon as it is",
+                Ok(Some(what)) => {
+                    // On OpenWrt the init script has asked for the reload already.
+                    let level = if self.backend.name() == "fw4" { Level::Info } else { Level::Warn };
+                    log!(
+                        level,
+                        "{}: {what} is not there: reload the firewall, or load what 'ketukd ruleset' prints; the door opens as soon as it is",
                         door.name
                     );
                 }
-                Ok(Some(what)) => warn!(
-                    "{}: {what} is not there: load the output of 'ketukd ruleset'; the door opens as soon as it is",
-                    door.name
-                ),
                 Err(error) => warn!("{}: {error}", door.name),
             }
         }

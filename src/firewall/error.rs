@@ -95,7 +95,7 @@ impl fmt::Display for NftError {
             ),
             Self::MissingSet { table, set } => write!(
                 f,
-                "table {table} has no set {set}: reload the firewall, or load what `ketukd ruleset` prints"
+                "table {table} has no set {set}: reload the firewall, or load what 'ketukd ruleset' prints"
             ),
             Self::Denied => f.write_str(
                 "the kernel lets nobody without CAP_NET_ADMIN touch its firewall: run ketukd as root",
