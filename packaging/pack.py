@@ -3,10 +3,10 @@
 
 usage: packaging/pack.py [--bin DIR] [--out DIR] [--arch ARCH]... [ipk|apk|deb]...
 
-  ipk   for opkg, OpenWrt 24.10 and before: as OpenWrt's ipkg-build makes it, see Ipk
+  ipk   for opkg, OpenWrt 24.10 and before: as OpenWrt's ipkg-build makes it
   apk   for OpenWrt 25.12 and later: by `apk mkpkg` of apk-tools 3; left out with a word where it is not installed
   deb   for hosts that are no routers: by dpkg-deb
-Without a kind: all of them.
+Without a kind: all of them. The router's web page and its translations are an ipk and an apk for all architectures.
 """
 
 import argparse
@@ -19,9 +19,11 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from contents import CLIENT, DAEMON, DAEMON_TEXT, KETUK, KETUKD, LUCI, ROOT, TRANSLATIONS, Package
+
 RELEASE = "1"
 
 # OpenWrt's architectures, and what is built for them. One binary serves many: it depends on no library,
@@ -40,18 +42,6 @@ DEBIAN = {
     "armhf": "armv7-unknown-linux-musleabihf",
 }
 
-# Path on the router: source, mode. BIN stands for the directory of the target's binaries.
-DAEMON = {
-    "/etc/capabilities/ketuk.json": ("openwrt/files/ketuk.json", 0o644),
-    # Sequences are secrets.
-    "/etc/config/ketuk": ("uci/ketuk", 0o600),
-    "/etc/init.d/ketuk": ("openwrt/files/ketuk.init", 0o755),
-    "/etc/uci-defaults/50-ketuk": ("openwrt/files/ketuk.defaults", 0o755),
-    "/usr/sbin/ketukd": ("BIN/ketukd", 0o755),
-    "/usr/share/ketuk/firewall.include": ("openwrt/files/firewall.include", 0o755),
-}
-CLIENT = {"/usr/bin/ketuk": ("BIN/ketuk", 0o755)}
-
 # OpenWrt's own wording of what every package does after it came and before it goes.
 POSTINST = """#!/bin/sh
 [ "${IPKG_NO_SCRIPT}" = "1" ] && exit 0
@@ -64,29 +54,6 @@ PRERM = """#!/bin/sh
 . ${IPKG_INSTROOT}/lib/functions.sh
 default_prerm $0 $@
 """
-
-DAEMON_TEXT = "Port-knocking daemon: opens a port to whoever knocks right, for a while"
-CLIENT_TEXT = "Client for port knocking: knocks at the ports of a host, in order"
-
-
-class Package:
-    """What a package is, whatever becomes of it."""
-
-    def __init__(self, name, files, text, conffiles=(), user=None):
-        self.name, self.files, self.text = name, files, text
-        self.conffiles, self.user = conffiles, user
-
-    def read(self, binaries):
-        """[(path, content, mode)], sorted by path."""
-        found = []
-        for path, (source, mode) in sorted(self.files.items()):
-            source = source.replace("BIN", str(binaries), 1)
-            found.append((path, (ROOT / source).read_bytes(), mode))
-        return found
-
-
-KETUKD = Package("ketukd", DAEMON, DAEMON_TEXT, ["/etc/config/ketuk"], "ketuk:ketuk")
-KETUK = Package("ketuk", CLIENT, CLIENT_TEXT)
 
 
 def version():
@@ -103,7 +70,7 @@ def commit_time():
 
 
 def tar(members, time):
-    """A tar of [(path, content or None for a directory, mode)] as GNU tar makes it with --format=gnu
+    """A tar of [(path, content, mode)], without a content for a directory, as GNU tar makes it with --format=gnu
     --numeric-owner of files that are root's. opkg reads no pax headers: it would record the package and
     unpack nothing."""
     out = io.BytesIO()
@@ -115,9 +82,13 @@ def tar(members, time):
             if content is None:
                 # tarfile would take the slash away again.
                 member.type, member.name = tarfile.DIRTYPE, path.rstrip("/")
+                archive.addfile(member)
+            elif isinstance(content, PurePosixPath):
+                member.type, member.linkname = tarfile.SYMTYPE, str(content)
+                archive.addfile(member)
             else:
                 member.size = len(content)
-            archive.addfile(member, io.BytesIO(content or b""))
+                archive.addfile(member, io.BytesIO(content))
     return out.getvalue()
 
 
@@ -139,10 +110,11 @@ def control(package, arch, size, time):
     fields = {
         "Package": package.name,
         "Version": f"{version()}-r{RELEASE}",
-        "Source": f"feeds/packages/net/{package.name}",
+        "Depends": ", ".join(package.depends) or None,
+        "Source": package.feed,
         "SourceName": package.name,
         "License": "MIT OR Apache-2.0",
-        "Section": "net",
+        "Section": package.section,
         "Require-User": package.user,
         "SourceDateEpoch": time,
         "Architecture": arch,
@@ -160,9 +132,8 @@ def ipk(package, arch, binaries, out, time):
         scripts.append(("/conffiles", "".join(f"{path}\n" for path in package.conffiles), 0o644))
     scripts.append(("/postinst", POSTINST, 0o755))
     scripts.append(("/prerm", PRERM, 0o755))
-    if package is KETUKD:
-        scripts.append(("/postinst-pkg", (ROOT / "openwrt/files/postinst").read_text(), 0o755))
-        scripts.append(("/prerm-pkg", (ROOT / "openwrt/files/prerm").read_text(), 0o755))
+    for name, own in package.scripts.items():
+        scripts.append((f"/{name}-pkg", f"#!/bin/sh\n{own}", 0o755))
     scripts = tar(tree([(path, text.encode(), mode) for path, text, mode in scripts]), time)
     parts = [
         ("./debian-binary", b"2.0\n", 0o644),
@@ -197,30 +168,23 @@ def apk(package, arch, binaries, out, time):
             f"description:{package.text}",
             f"arch:{arch}",
             "license:MIT OR Apache-2.0",
-            f"origin:feeds/packages/net/{name}",
+            f"origin:{package.feed}",
+            *([f"depends:{' '.join(package.depends)}"] if package.depends else []),
         ):
             command += ["--info", field]
         prelude = '#!/bin/sh\n[ -s ${IPKG_INSTROOT}/lib/functions.sh ] || exit 0\n'
         prelude += f'. ${{IPKG_INSTROOT}}/lib/functions.sh\nexport root="${{IPKG_INSTROOT}}"\nexport pkgname="{name}"\n'
-        own = {key: own_script(package, key) for key in ("postinst", "prerm")}
-        install = f"{prelude}add_group_and_user\ndefault_postinst\n{own['postinst']}"
+        install = f"{prelude}add_group_and_user\ndefault_postinst\n{package.scripts.get('postinst', '')}"
         bodies = {
             "post-install": install,
             "post-upgrade": install.replace("#!/bin/sh\n", "#!/bin/sh\nexport PKG_UPGRADE=1\n", 1),
-            "pre-deinstall": f"{prelude}default_prerm\n{own['prerm']}",
+            "pre-deinstall": f"{prelude}default_prerm\n{package.scripts.get('prerm', '')}",
         }
         for kind, body in bodies.items():
             (scripts / kind).write_text(body)
             command += ["--script", f"{kind}:{scripts / kind}"]
         subprocess.run(command, check=True, env={**os.environ, "SOURCE_DATE_EPOCH": str(time)})
     return path
-
-
-def own_script(package, name):
-    """A script of the package's own, to be appended to OpenWrt's."""
-    if package is not KETUKD:
-        return ""
-    return (ROOT / "openwrt/files" / name).read_text().replace("#!/bin/sh\n", "", 1)
 
 
 DEB_POSTINST = """#!/bin/sh
@@ -275,12 +239,15 @@ def stage(files, directory, time):
     for path, content, mode in files:
         to = directory / path.lstrip("/")
         to.parent.mkdir(parents=True, exist_ok=True)
-        to.write_bytes(content)
-        to.chmod(mode)
+        if isinstance(content, PurePosixPath):
+            to.symlink_to(content)
+        else:
+            to.write_bytes(content)
+            to.chmod(mode)
     for path in [directory, *directory.rglob("*")]:
-        if path.is_dir():
+        if path.is_dir() and not path.is_symlink():
             path.chmod(0o755)
-        os.utime(path, (time, time))
+        os.utime(path, (time, time), follow_symlinks=False)
 
 
 def has_apk():
@@ -309,14 +276,17 @@ def main():
             sys.exit(f"pack.py: {found}/ketukd is not there: run scripts/cross.sh {target}")
         return found
 
+    def make(build, any_arch):
+        for arch, target in openwrt.items():
+            for package in (KETUKD, KETUK):
+                print(build(package, arch, directory(target), options.out, time))
+        for package in (LUCI, *TRANSLATIONS):
+            print(build(package, any_arch, None, options.out, time))
+
     if "ipk" in kinds:
-        for arch, target in openwrt.items():
-            for package in (KETUKD, KETUK):
-                print(ipk(package, arch, directory(target), options.out, time))
+        make(ipk, "all")
     if "apk" in kinds and has_apk():
-        for arch, target in openwrt.items():
-            for package in (KETUKD, KETUK):
-                print(apk(package, arch, directory(target), options.out, time))
+        make(apk, "noarch")
     elif "apk" in kinds:
         message = "pack.py: no .apk: apk-tools 3 is not installed here (it is on OpenWrt 25.12 and Alpine 3.23)"
         if "apk" in options.kinds:

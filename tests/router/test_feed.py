@@ -6,12 +6,15 @@ import unittest
 import support
 import test_packages
 
+# In packaging/, which test_packages has put on the path.
+import contents
+
 pack = test_packages.pack
 
 
 class Feed(unittest.TestCase):
     def setUp(self):
-        self.makefiles = {name: (support.ROOT / f"openwrt/{name}/Makefile").read_text() for name in ("ketukd", "ketuk")}
+        self.makefiles = {name: (support.ROOT / f"openwrt/{name}/Makefile").read_text() for name in ("ketukd", "ketuk", "luci-app-ketuk")}
 
     def test_versions(self):
         for name, text in self.makefiles.items():
@@ -35,6 +38,16 @@ class Feed(unittest.TestCase):
         [conffiles] = re.findall(r"define Package/ketukd/conffiles\n(.*?)endef", text, re.S)
         self.assertEqual(conffiles.split(), pack.KETUKD.conffiles)
         self.assertIn(f"USERID:={pack.KETUKD.user}\n", text)
+
+    def test_the_same_page(self):
+        text = self.makefiles["luci-app-ketuk"]
+        [depends] = re.findall(r"^LUCI_DEPENDS:=(.*)$", text, re.M)
+        self.assertEqual(depends.split(), [f"+{name}" for name in pack.LUCI.depends])
+        self.assertIn(f"LUCI_TITLE:={pack.LUCI.text}\n", text)
+        self.assertEqual(dict(re.findall(r"^LUCI_LANG\.(\w+)=(.*)$", text, re.M)), contents.LANGUAGES)
+        # luci.mk makes a package of every directory in po/.
+        translated = {path.name for path in (support.ROOT / "openwrt/luci-app-ketuk/po").iterdir()}
+        self.assertEqual(translated - {"templates"}, set(contents.LANGUAGES))
 
 
 if __name__ == "__main__":

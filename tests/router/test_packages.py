@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -13,6 +14,8 @@ ROOT = Path(__file__).resolve().parents[2]
 spec = importlib.util.spec_from_file_location("pack", ROOT / "packaging/pack.py")
 pack = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(pack)
+# pack.py has put its directory on the path.
+import lmo
 
 # Any time will do, and any bytes: what is in the binaries is not these tests' concern.
 TIME = 1_700_000_000
@@ -63,6 +66,7 @@ class Packages(unittest.TestCase):
         names = sorted(path.name for path in self.out.iterdir())
         version = pack.version()
         ipks = [f"{name}_{version}-r1_{arch}.ipk" for name in ("ketuk", "ketukd") for arch in pack.OPENWRT]
+        ipks += [f"{name}_{version}-r1_all.ipk" for name in ("luci-app-ketuk", "luci-i18n-ketuk-id")]
         debs = [f"ketuk_{version}-1_{arch}.deb" for arch in ("amd64", "arm64", "armhf")]
         self.assertEqual(names, sorted(ipks + debs))
 
@@ -143,9 +147,98 @@ class Packages(unittest.TestCase):
         self.assertNotIn("Depends", fields)
         self.assertEqual(run("tar", "-xzOf", control, "./conffiles", text=True), "/etc/config/ketuk\n")
 
+    def test_what_the_page_installs(self):
+        data = self.unpack(self.ipk("luci-app-ketuk", "all")) / "data.tar.gz"
+        listing = run("bsdtar", "--numeric-owner", "-tvzf", data, text=True).splitlines()
+        self.assertEqual({tuple(line.split()[2:4]) for line in listing}, {("0", "0")})
+        files = [(line.split()[0], line.split(maxsplit=8)[-1]) for line in listing if not line.startswith("d")]
+        self.assertEqual(
+            files,
+            [
+                # Into /usr/sbin, by the way that it has in the source.
+                ("lrwxrwxrwx", "./usr/libexec/rpcd/ketuk -> ../../../usr/sbin/ketukd"),
+                ("-rw-r--r--", "./usr/share/luci/menu.d/luci-app-ketuk.json"),
+                ("-rw-r--r--", "./usr/share/rpcd/acl.d/luci-app-ketuk.json"),
+                ("-rw-r--r--", "./usr/share/ucode/luci/controller/ketuk.uc"),
+                ("-rw-r--r--", "./www/luci-static/resources/ketuk/daemon.js"),
+                ("-rw-r--r--", "./www/luci-static/resources/ketuk/page.js"),
+                ("-rw-r--r--", "./www/luci-static/resources/ketuk/rules.js"),
+                ("-rw-r--r--", "./www/luci-static/resources/view/ketuk/doors.js"),
+                ("-rw-r--r--", "./www/luci-static/resources/view/ketuk/status.js"),
+                ("-rw-r--r--", "./www/luci-static/resources/view/ketuk/users.js"),
+                ("-rw-r--r--", "./www/luci-static/resources/view/status/include/75_ketuk.js"),
+            ],
+        )
+        directories = {line.split()[0] for line in listing if line.startswith("d")}
+        self.assertEqual(directories, {"drwxr-xr-x"})
+        menu = run("tar", "-xzOf", data, "./usr/share/luci/menu.d/luci-app-ketuk.json")
+        self.assertEqual(menu, (ROOT / "openwrt/luci-app-ketuk/root/usr/share/luci/menu.d/luci-app-ketuk.json").read_bytes())
+
+    def test_the_page_finds_the_daemon(self):
+        """Unpacked on a router, rpcd's plugin is the daemon; by its path there, not here."""
+        root = Path(tempfile.mkdtemp(dir=self.base))
+        for package, arch in (("ketukd", "x86_64"), ("luci-app-ketuk", "all")):
+            run("bsdtar", "-xf", self.unpack(self.ipk(package, arch)) / "data.tar.gz", "-C", root)
+        self.assertEqual((root / "usr/libexec/rpcd/ketuk").resolve(), (root / "usr/sbin/ketukd").resolve())
+        self.assertTrue((root / "usr/libexec/rpcd/ketuk").is_file())
+
+    def test_control_of_the_page(self):
+        depends = {"luci-app-ketuk": "luci-base, luci-lib-uqr, ketukd", "luci-i18n-ketuk-id": "luci-app-ketuk"}
+        for package, wanted in depends.items():
+            control = self.unpack(self.ipk(package, "all")) / "control.tar.gz"
+            text = run("tar", "-xzOf", control, "./control", text=True)
+            fields = dict(line.split(": ", 1) for line in text.splitlines())
+            self.assertEqual(fields["Package"], package)
+            self.assertEqual(fields["Architecture"], "all")
+            self.assertEqual(fields["Depends"], wanted)
+            self.assertEqual(fields["Section"], "luci")
+            self.assertEqual(fields["Source"], f"feeds/luci/applications/{package}")
+            self.assertEqual("./postinst-pkg" in run("tar", "-tzf", control, text=True).split(), package == "luci-app-ketuk")
+
+    def test_luci_hears_of_the_page(self):
+        """The package's own script in a root of its own, with busybox; rpcd's script is a stand-in."""
+        control = self.unpack(self.ipk("luci-app-ketuk", "all")) / "control.tar.gz"
+        root = Path(tempfile.mkdtemp(dir=self.base))
+        for directory in ("bin", "etc/init.d", "tmp/luci-modulecache"):
+            (root / directory).mkdir(parents=True)
+        shutil.copy(shutil.which("busybox"), root / "bin/busybox")
+        for applet in ("sh", "rm"):
+            (root / "bin" / applet).symlink_to("busybox")
+        (root / "postinst").write_bytes(run("tar", "-xzOf", control, "./postinst-pkg"))
+        (root / "etc/init.d/rpcd").write_text('#!/bin/sh\necho "$@" >>/tmp/rpcd\n')
+        (root / "etc/init.d/rpcd").chmod(0o755)
+        (root / "dev").mkdir()
+        (root / "dev/null").touch()
+        stale = [root / "tmp/luci-indexcache.1.json", root / "tmp/luci-modulecache/1"]
+        for path in stale:
+            path.touch()
+        # In an image that is being built there is nothing to tell.
+        run("/usr/sbin/chroot", root, "/bin/sh", "/postinst", env={"PATH": "/bin", "IPKG_INSTROOT": "/image"})
+        self.assertTrue(all(path.exists() for path in stale))
+        self.assertFalse((root / "tmp/rpcd").exists())
+        run("/usr/sbin/chroot", root, "/bin/sh", "/postinst", env={"PATH": "/bin"})
+        self.assertFalse(any(path.exists() for path in stale))
+        self.assertEqual((root / "tmp/rpcd").read_text(), "reload\n")
+
+    def test_the_translation(self):
+        data = self.unpack(self.ipk("luci-i18n-ketuk-id", "all")) / "data.tar.gz"
+        listing = run("bsdtar", "-tvzf", data, text=True).splitlines()
+        files = [(line.split()[0], line.split()[-1]) for line in listing if not line.startswith("d")]
+        tell, catalogue = "./etc/uci-defaults/luci-i18n-ketuk-id", "./usr/lib/lua/luci/i18n/ketuk.id.lmo"
+        self.assertEqual(files, [("-rw-r--r--", tell), ("-rw-r--r--", catalogue)])
+        self.assertEqual(
+            run("tar", "-xzOf", data, tell, text=True),
+            "uci set luci.languages.id='Bahasa Indonesia (Indonesian)'; uci commit luci\n",
+        )
+        po = (ROOT / "openwrt/luci-app-ketuk/po/id/ketuk.po").read_text()
+        self.assertEqual(run("tar", "-xzOf", data, catalogue), lmo.compile_po(po))
+
     def test_the_tars_are_what_gnu_tar_makes(self):
         """Byte for byte, with ipkg-build's options."""
-        parts = self.unpack(self.ipk("ketukd", "mipsel_24kc"))
+        for package, arch in (("ketukd", "mipsel_24kc"), ("luci-app-ketuk", "all"), ("luci-i18n-ketuk-id", "all")):
+            self.as_gnu_tar(self.unpack(self.ipk(package, arch)))
+
+    def as_gnu_tar(self, parts):
         for member in ("data", "control"):
             ours = run("gzip", "-dc", parts / f"{member}.tar.gz")
             tree = Path(tempfile.mkdtemp(dir=self.base))

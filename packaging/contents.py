@@ -1,0 +1,103 @@
+"""What is in the packages."""
+
+import os
+from pathlib import Path, PurePosixPath
+
+import lmo
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Path on the router: source, mode. BIN stands for the directory of the target's binaries.
+DAEMON = {
+    "/etc/capabilities/ketuk.json": ("openwrt/files/ketuk.json", 0o644),
+    # Sequences are secrets.
+    "/etc/config/ketuk": ("uci/ketuk", 0o600),
+    "/etc/init.d/ketuk": ("openwrt/files/ketuk.init", 0o755),
+    "/etc/uci-defaults/50-ketuk": ("openwrt/files/ketuk.defaults", 0o755),
+    "/usr/sbin/ketukd": ("BIN/ketukd", 0o755),
+    "/usr/share/ketuk/firewall.include": ("openwrt/files/firewall.include", 0o755),
+}
+CLIENT = {"/usr/bin/ketuk": ("BIN/ketuk", 0o755)}
+
+# The router's web page: its directories, and where luci.mk puts what is in them.
+PAGE = Path("openwrt/luci-app-ketuk")
+PAGE_PATHS = {"htdocs": "/www", "root": "", "ucode": "/usr/share/ucode/luci"}
+# As luci.mk has it for every page.
+PAGE_POSTINST = """[ -n "${IPKG_INSTROOT}" ] || {
+	rm -f /tmp/luci-indexcache.*
+	rm -rf /tmp/luci-modulecache/
+	/etc/init.d/rpcd reload 2>/dev/null
+	exit 0
+}
+"""
+# Its translations, and their names in LuCI's list of languages.
+LANGUAGES = {"id": "Bahasa Indonesia (Indonesian)"}
+
+DAEMON_TEXT = "Port-knocking daemon: opens a port to whoever knocks right, for a while"
+CLIENT_TEXT = "Client for port knocking: knocks at the ports of a host, in order"
+PAGE_TEXT = "LuCI support for the port-knocking daemon ketuk"
+
+
+class Package:
+    """What a package is, whatever becomes of it. `files` are as above; a file may be given by its bytes instead."""
+
+    def __init__(self, name, files, text, conffiles=(), user=None, depends=(), feed="packages/net", scripts=None):
+        self.name, self.files, self.text = name, files, text
+        self.conffiles, self.user, self.depends = conffiles, user, depends
+        # Its directory among OpenWrt's feeds, and its own scripts without the first line.
+        self.feed, self.scripts = f"feeds/{feed}/{name}", scripts or {}
+        self.section = "luci" if feed.startswith("luci/") else "net"
+
+    def read(self, binaries):
+        """[(path, content, mode)], sorted by path. The content of a link is the path that it leads to."""
+        found = []
+        for path, (source, mode) in sorted(self.files.items()):
+            if isinstance(source, str):
+                source = ROOT / source.replace("BIN", str(binaries), 1)
+                source = PurePosixPath(os.readlink(source)) if source.is_symlink() else source.read_bytes()
+            found.append((path, source, mode))
+        return found
+
+
+def own_script(name):
+    """A script of openwrt/files, without its first line."""
+    return (ROOT / "openwrt/files" / name).read_text().removeprefix("#!/bin/sh\n")
+
+
+def page_files():
+    """The files of the router's web page, as Package has them."""
+    found = {}
+    for name, to in PAGE_PATHS.items():
+        for source in (ROOT / PAGE / name).rglob("*"):
+            if source.is_symlink() or source.is_file():
+                path = f"{to}/{source.relative_to(ROOT / PAGE / name)}"
+                found[path] = (str(source.relative_to(ROOT)), 0o777 if source.is_symlink() else 0o644)
+    return found
+
+
+def translation(language):
+    """The package that luci.mk makes of po/LANGUAGE/ketuk.po."""
+    name = f"luci-i18n-ketuk-{language}"
+    title = LANGUAGES[language]
+    compiled = lmo.compile_po((ROOT / PAGE / f"po/{language}/ketuk.po").read_text(encoding="utf-8"))
+    tell = f"uci set luci.languages.{language}='{title}'; uci commit luci\n"
+    files = {
+        f"/etc/uci-defaults/{name}": (tell.encode(), 0o644),
+        f"/usr/lib/lua/luci/i18n/ketuk.{language}.lmo": (compiled, 0o644),
+    }
+    text = f"Translation for luci-app-ketuk - {title}"
+    return Package(name, files, text, depends=["luci-app-ketuk"], feed="luci/applications")
+
+
+KETUKD_SCRIPTS = {"postinst": own_script("postinst"), "prerm": own_script("prerm")}
+KETUKD = Package("ketukd", DAEMON, DAEMON_TEXT, ["/etc/config/ketuk"], "ketuk:ketuk", scripts=KETUKD_SCRIPTS)
+KETUK = Package("ketuk", CLIENT, CLIENT_TEXT)
+LUCI = Package(
+    "luci-app-ketuk",
+    page_files(),
+    PAGE_TEXT,
+    depends=["luci-base", "luci-lib-uqr", "ketukd"],
+    feed="luci/applications",
+    scripts={"postinst": PAGE_POSTINST},
+)
+TRANSLATIONS = [translation(language) for language in LANGUAGES]
