@@ -21,6 +21,16 @@ import lmo
 TIME = 1_700_000_000
 TARGETS = sorted({*pack.OPENWRT.values(), *pack.DEBIAN.values()})
 
+# Called with: mkpkg --files DIRECTORY --output PACKAGE ...
+APK = """#!/bin/sh
+[ "$1" = mkpkg ] || { echo apk-tools 3.0.0; exit 0; }
+tar -cf "$5" -C "$3" .
+printf '%s\\n' "$@" >"$5.told"
+for word; do
+	case "$word" in post-install:*) cp "${word#*:}" "$5.post-install";; esac
+done
+"""
+
 
 def run(*command, **options):
     return subprocess.run(command, check=True, capture_output=True, **options).stdout
@@ -279,6 +289,36 @@ class Packages(unittest.TestCase):
         self.assertEqual((field("Package"), field("Architecture")), ("ketuk", "arm64"))
         binary = run("sh", "-c", 'dpkg-deb --fsys-tarfile "$1" | tar -xO ./usr/sbin/ketukd', "sh", path)
         self.assertEqual(binary, b"ketukd for aarch64-unknown-linux-musl\n" * 99)
+
+    def test_what_apk_tools_is_told(self):
+        """A stand-in for apk-tools writes down how it was called and packs the files into a tar."""
+        path, out = Path(tempfile.mkdtemp(dir=self.base)), self.base / "noarch"
+        (path / "apk").write_text(APK)
+        (path / "apk").chmod(0o755)
+        command = [sys.executable, ROOT / "packaging/pack.py", "--bin", self.base / "bin", "--out", out, "--arch", "x86_64", "apk"]
+        run(*command, env={"PATH": f"{path}:{os.environ['PATH']}", "SOURCE_DATE_EPOCH": str(TIME)})
+        version = f"{pack.version()}-r1"
+        wanted = {"ketuk": "x86_64", "ketukd": "x86_64", "luci-app-ketuk": "noarch", "luci-i18n-ketuk-id": "noarch"}
+        packages = {name: out / f"{name}-{version}.{arch}.apk" for name, arch in wanted.items()}
+        self.assertEqual(sorted(out.glob("*.apk")), sorted(packages.values()))
+        for name, package in packages.items():
+            told = Path(f"{package}.told").read_text().splitlines()
+            self.assertIn(f"name:{name}", told)
+            self.assertIn(f"arch:{wanted[name]}", told)
+            self.assertEqual([line for line in told if line.startswith("depends:")], {
+                "luci-app-ketuk": ["depends:luci-base luci-lib-uqr ketukd"],
+                "luci-i18n-ketuk-id": ["depends:luci-app-ketuk"],
+            }.get(name, []))
+            listing = run("bsdtar", "-tvf", package, text=True).splitlines()
+            files = [line.split(maxsplit=8)[-1] for line in listing if not line.startswith("d")]
+            listed = run("tar", "-xOf", package, f"./lib/apk/packages/{name}.list", text=True).split()
+            self.assertEqual(sorted(f".{path}" for path in listed), sorted(
+                file.split(" -> ")[0] for file in files if not file.startswith("./lib/apk/")
+            ))
+            self.assertEqual("./usr/libexec/rpcd/ketuk -> ../../../usr/sbin/ketukd" in files, name == "luci-app-ketuk")
+            script = Path(f"{package}.post-install").read_text()
+            self.assertTrue(script.startswith("#!/bin/sh\n[ -s ${IPKG_INSTROOT}/lib/functions.sh ] || exit 0\n"))
+            self.assertEqual("/etc/init.d/rpcd reload" in script, name == "luci-app-ketuk")
 
     def test_an_explicit_apk_without_apk_tools_fails_and_says_so(self):
         command = [sys.executable, ROOT / "packaging/pack.py", "--bin", self.base / "bin", "--out", self.base / "apk", "apk"]
