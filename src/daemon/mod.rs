@@ -5,6 +5,7 @@ pub mod backend;
 pub mod devices;
 pub mod gate;
 pub mod jobs;
+mod leaving;
 pub mod one_time;
 pub mod porter;
 pub mod run;

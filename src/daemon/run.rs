@@ -369,7 +369,7 @@ impl Daemon<'_> {
         let Porter { gate, counters, slots, .. } = &mut self.porter;
         gate.stop_all(now(), counters, slots);
         let deadline = now().after(STOP_TIME);
-        while gate.is_busy() && now() < deadline {
+        while (gate.is_busy() || gate.is_anyone_leaving()) && now() < deadline {
             let ms = deadline.since(now()).min(Duration::from_millis(100)).as_millis();
             let _ = poll(
                 &mut [polled(self.signals.as_fd())],
@@ -380,6 +380,9 @@ impl Daemon<'_> {
         }
         if gate.is_busy() {
             warn!("stop commands were still running, and are left behind");
+        }
+        if gate.is_anyone_leaving() {
+            warn!("the firewall did not let go of everybody: only its own timers shut those doors");
         }
     }
 }
