@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::gate::Entry;
 use super::porter::{Porter, tell_closed, tell_event};
-use super::run::{Daemon, StartError};
+use super::run::Daemon;
+use super::start::StartError;
 use crate::control::message::{self, Request, Verb};
 use crate::control::server::{self, Client, Server};
 use crate::core::counters::{Counter, Event};
