@@ -1,6 +1,7 @@
 # make demo    a client, a stranger, a router and a LAN host in network namespaces: shut, knock, open, shut again
 # make test    every test that runs on this machine
 # make lint    formatting, clippy, documentation
+# make bench   ketukd beside knockd and fwknopd, in figures: benches/results.md
 # Each installs what it needs with apt where it may, or says exactly what is missing.
 
 CARGO = scripts/cargo.sh
@@ -8,7 +9,7 @@ CARGO = scripts/cargo.sh
 # The real programs that the tests run.
 TEST_NEEDS = cc=gcc ip=iproute2 nft=nftables iptables=iptables ip6tables=iptables ipset=ipset conntrack=conntrack \
 	knock=knockd nmap=nmap nc=netcat-openbsd telnet=telnet socat=socat tcpreplay=tcpreplay \
-	unshare=util-linux setpriv=util-linux python3=python3
+	fwknop=fwknop-client ss=iproute2 unshare=util-linux setpriv=util-linux python3=python3
 
 .PHONY: all demo test test-uci lint
 
@@ -36,3 +37,5 @@ lint:
 	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --no-deps --document-private-items
 
 include scripts/router.mk
+include openwrt/luci.mk
+include benches/bench.mk

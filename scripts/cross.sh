@@ -63,6 +63,8 @@ remap="--remap-path-prefix=$PWD=ketuk --remap-path-prefix=${CARGO_HOME:-$HOME/.c
 --remap-path-prefix=$sysroot=rust --remap-path-prefix=$(readlink -f "$sysroot/lib/rustlib/src/rust")=rust"
 # zig brings the start files; what rustc brings of its own would be linked beside them.
 common="-C link-self-contained=no $(echo $remap)"
+# The small forms of SHA-256 and AES: unrolled they are some 15 kB larger, and a knock is a few blocks.
+common="$common --cfg sha2_backend_soft=\"compact\" --cfg aes_backend_soft=\"compact\""
 
 for target; do
 	flags=

@@ -142,7 +142,7 @@ fn status_with_and_without_a_daemon() {
     assert!(
         text.ends_with(concat!(
             "\"daemon\":{\"version\":\"1\"},\"devices\":[{\"name\":\"pppoe-wan\",\"state\":\"waiting\"}],\"doors\":[],",
-            "\"grants\":[],\"users\":[],\"recents\":[{\"door\":\"ssh\",\"reason\":\"trap\"}],\"counters\":{\"trap\":1}}\n"
+            "\"users\":[],\"grants\":[],\"recents\":[{\"door\":\"ssh\",\"reason\":\"trap\"}],\"counters\":{\"trap\":1}}\n"
         )),
         "{text}"
     );

@@ -35,6 +35,7 @@ fn opened(hour: i64, doors: &str) -> Vec<String> {
     opened.sort();
     let refused = knocks - u64::try_from(opened.len()).expect("few");
     assert_eq!(daemon.counter("not_allowed"), refused, "{}", daemon.log());
+    assert_eq!(daemon.log().matches("OPEN SESAME").count(), opened.len(), "{}", daemon.log());
     opened
 }
 

@@ -43,7 +43,8 @@ impl Arguments {
                 None => (argument.as_str(), None),
             };
             if !options.contains(&option) {
-                return Err(Failure::Usage(format!("'ketukd {command}' has no option '{option}'")));
+                let problem = format!("'ketukd {command}' has no option '{option}'");
+                return Err(Failure::unknown(problem, option, options));
             }
             match option {
                 "--json" => parsed.json = true,
@@ -51,9 +52,12 @@ impl Arguments {
                 _ => {}
             }
             if matches!(option, "--json" | "--fw4") {
+                if attached.is_some() {
+                    return Err(Failure::Usage(format!("option '{option}' takes no value")));
+                }
                 continue;
             }
-            let value = attached.or_else(|| arguments.next().cloned());
+            let value = attached.or_else(|| arguments.next().cloned()).filter(|value| !value.is_empty());
             let value = value.ok_or_else(|| Failure::Usage(format!("option '{option}' needs a value")))?;
             match option {
                 "--config" => parsed.config = Some(value.into()),

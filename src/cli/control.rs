@@ -38,8 +38,12 @@ pub(super) fn close(arguments: &Arguments) -> Outcome {
     ask(arguments, &request)
 }
 
+/// An address, IPv4 in an IPv6 coat (`::ffff:192.0.2.1`, RFC 4291 section 2.5.5.2) as what it is.
 pub(super) fn address(text: &str) -> Result<IpAddr, Failure> {
-    text.parse().map_err(|_| Failure::Usage(format!("'{text}' is no address")))
+    let address: Result<IpAddr, _> = text.parse();
+    address
+        .map(|address| address.to_canonical())
+        .map_err(|_| Failure::Usage(format!("'{text}' is no address")))
 }
 
 /// Has the configuration read anew.
@@ -100,6 +104,10 @@ pub(super) fn talk(
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
             Failure::Failed(format!("no daemon answers at {}: is 'ketukd run' running?", socket.display()))
         }
+        io::ErrorKind::PermissionDenied => Failure::Failed(format!(
+            "{}: permission denied: only root and the members of group ketuk may ask",
+            socket.display()
+        )),
         _ => Failure::Failed(format!("{}: {error}", socket.display())),
     })?;
     outcome

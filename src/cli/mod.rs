@@ -44,6 +44,24 @@ status, open, close, reload, watch and rpcd take --socket PATH too.
 exit codes: 0 done, 1 it failed, 2 wrong usage or configuration
 ";
 
+/// The commands, for who misspells one.
+const COMMANDS: &[&str] = &[
+    "run",
+    "check",
+    "ruleset",
+    "import",
+    "invite",
+    "keygen",
+    "status",
+    "open",
+    "close",
+    "reload",
+    "watch",
+    "rpcd",
+    "--version",
+    "--help",
+];
+
 /// The end of the path by which rpcd calls its plugin for ketuk.
 const RPCD_PLUGIN: &str = "/rpcd/ketuk";
 
@@ -58,6 +76,14 @@ enum Failure {
 }
 
 impl Failure {
+    /// A word that is none of `known`, with the one that may be meant.
+    fn unknown(problem: String, word: &str, known: &[&str]) -> Self {
+        Self::Usage(match config::nearest(word.as_bytes(), known) {
+            Some(near) => format!("{problem}: did you mean '{near}'?"),
+            None => problem,
+        })
+    }
+
     /// The exit code, and what to say.
     fn parts(self) -> (u8, String) {
         match self {
@@ -75,15 +101,19 @@ pub fn main(mut arguments: impl Iterator<Item = String>) -> ExitCode {
     let plugin = is_plugin.then(|| "rpcd".to_owned());
     let Err(failure) = command(plugin.into_iter().chain(arguments)) else { return ExitCode::SUCCESS };
     let hint = if matches!(failure, Failure::Usage(_)) { "\ntry 'ketukd --help'" } else { "" };
+    // What is wrong with a file begins with its place, as compilers say it, for editors that go there.
+    let who = if matches!(failure, Failure::Config(_)) { "" } else { "ketukd: " };
     let (code, message) = failure.parts();
-    let message = message + hint;
-    eprintln!("ketukd: {message}");
+    eprintln!("{who}{message}{hint}");
     ExitCode::from(code)
 }
 
 fn command(mut arguments: impl Iterator<Item = String>) -> Outcome {
     let Some(name) = arguments.next() else { return Err(Failure::Usage("which command?".to_owned())) };
     let rest: Vec<String> = arguments.collect();
+    if rest.iter().any(|argument| argument == "--help" || argument == "-h") {
+        return print(USAGE);
+    }
     let parse = |options: &[&str], operands| Arguments::parse(&name, &rest, options, operands);
     match name.as_str() {
         "run" => run(&parse(&["--config", "--device", "--device-file", "--socket"], 0..=0)?),
@@ -98,9 +128,9 @@ fn command(mut arguments: impl Iterator<Item = String>) -> Outcome {
         "reload" => control::reload(&parse(&["--socket"], 0..=0)?),
         "watch" => control::watch(&parse(&["--socket", "--json"], 0..=0)?),
         "rpcd" => rpcd::answer(&parse(&["--config", "--socket"], 1..=2)?),
-        "--version" | "-V" => print(&format!("ketukd {}\n", env!("CARGO_PKG_VERSION"))),
+        "--version" | "-V" => print(concat!(env!("CARGO_PKG_VERSION"), "\n")),
         "--help" | "-h" | "help" => print(USAGE),
-        _ => Err(Failure::Usage(format!("there is no command '{name}'"))),
+        _ => Err(Failure::unknown(format!("there is no command '{name}'"), &name, COMMANDS)),
     }
 }
 
@@ -129,7 +159,11 @@ fn check(arguments: &Arguments) -> Outcome {
     for warning in config::warnings(path, &config) {
         print(&format!("warning: {warning}\n"))?;
     }
-    print(&format!("{}: fine: {doors} doors, {off} of them disabled{users}\n", path.display()))
+    print(&format!(
+        "{}: fine: {doors} door{}, {off} of them disabled{users}\n",
+        path.display(),
+        if doors == 1 { "" } else { "s" }
+    ))
 }
 
 /// Prints to standard output; a closed pipe is not an error worth a word.

@@ -3,6 +3,7 @@
 mod closing;
 mod door;
 mod globals;
+mod group;
 mod opening;
 mod options;
 mod rules;
@@ -15,7 +16,8 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
-use options::{Options, nearest};
+use options::Options;
+pub use options::nearest;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::error::{Error, Fault, quoted};

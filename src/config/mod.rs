@@ -9,7 +9,7 @@ pub mod uci;
 mod user;
 
 pub use error::{Diagnostic, Error};
-pub use load::{load, parse};
+pub use load::{load, nearest, parse};
 pub use user::{Auth, User, warnings};
 
 use std::net::IpAddr;
@@ -138,6 +138,40 @@ pub enum OnStop {
     Keep,
 }
 
+/// How many bits an address shares with those that are let in with it; none: it is let in alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GrantPrefix {
+    /// `grant_prefix_4`.
+    pub v4: Option<u8>,
+    /// `grant_prefix_6`.
+    pub v6: Option<u8>,
+}
+
+impl GrantPrefix {
+    /// The prefix for this address's family.
+    pub const fn of(self, address: IpAddr) -> Option<u8> {
+        match address {
+            IpAddr::V4(_) => self.v4,
+            IpAddr::V6(_) => self.v6,
+        }
+    }
+
+    /// The network that is let in with `address`; none if it is let in alone.
+    pub fn network(self, address: IpAddr) -> Option<Network> {
+        Network::of(address, self.of(address)?)
+    }
+
+    /// The address under which a grant for `address` is kept: the first of its network, or itself.
+    pub fn group(self, address: IpAddr) -> IpAddr {
+        self.network(address).map_or(address, |network| network.address())
+    }
+
+    /// What is let in with `address`, as one writes it.
+    pub fn shown(self, address: IpAddr) -> String {
+        self.network(address).map_or_else(|| address.to_string(), |network| network.to_string())
+    }
+}
+
 /// When a door shuts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Close {
@@ -166,6 +200,8 @@ pub struct Door {
     /// `list door` of a door with `action 'close'`: the doors that its knock shuts for the knocker. Empty for
     /// a door that opens. Each is a door of the same configuration, and not a closing one.
     pub closes: Vec<String>,
+    /// `grant_prefix_4`, `grant_prefix_6`: for whom it opens beside the knocker.
+    pub grant_prefix: GrantPrefix,
     /// What opens in the firewall; none for a door that only runs commands.
     pub opening: Option<Opening>,
     /// How long it stays open; `None` (`open_time '0'`) is until it is shut.
@@ -194,6 +230,7 @@ impl Door {
             src: Vec::new(),
             hours: None,
             closes: Vec::new(),
+            grant_prefix: GrantPrefix::default(),
             opening: None,
             open_time: Some(OPEN_TIME),
             one_time: None,

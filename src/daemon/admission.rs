@@ -135,10 +135,12 @@ impl Porter<'_> {
         request: &Request,
     ) {
         let Some(door) = self.slots.get(id).cloned() else { return };
-        let allowed = allows(&door, address);
+        // Whoever may name another address is somewhere himself.
+        let allowed = allows(&door, probe.source);
         if allowed.is_ok() && !door.closes.is_empty() {
             return self.close(server, now, &door, address);
         }
+        let address = door.grant_prefix.group(address);
         let user = self.users.name(request.user).unwrap_or_default().to_owned();
         let asked = request.seconds.map(|seconds| Duration::from_secs(seconds.min(MAX_OPEN_TIME_S).into()));
         let time = match (asked, door.max_time) {
@@ -171,7 +173,14 @@ impl Porter<'_> {
             }
         }
         let seconds = time.map(|time| time.as_secs());
-        tell_event(server, now, (event, reason), (&door.name, address), seconds, Some(&user));
+        tell_event(
+            (server, &mut self.hotplug),
+            now,
+            (event, reason),
+            (&door.name, address),
+            seconds,
+            Some(&user),
+        );
     }
 
     /// Says why a knock opened nothing: to the log if it was a user's, for strangers' are many.

@@ -53,6 +53,9 @@ impl Devices {
         let mut devices = Vec::new();
         for name in names {
             let captures = [Capture::open(Family::V4)?, Capture::open(Family::V6)?];
+            if name != ANY && state_of(name).is_none() {
+                warn!("{name}: there is no such device, waiting for it to appear");
+            }
             devices.push(Device { name: name.clone(), bound: None, listening: false, captures });
         }
         Ok(Self { devices, batch: Box::default() })

@@ -210,8 +210,8 @@ impl Gate {
         (old, new): (&Users, &Users),
         mut each: impl FnMut(&Door, &Grant),
     ) {
-        let opened: heapless::Vec<Grant, MAX_GRANTS> =
-            self.grants.iter().filter(|grant| grant.user.is_some()).copied().collect();
+        // On the heap: room for MAX_GRANTS on the stack would stay in memory for ever after.
+        let opened: Vec<Grant> = self.grants.iter().filter(|grant| grant.user.is_some()).copied().collect();
         for grant in opened {
             let (Some(user), Some(door)) = (grant.user, slots.get(grant.door)) else { continue };
             if new.still_allow(old, user, &door.name) {
@@ -295,7 +295,7 @@ impl Gate {
             }
             for family in AddressFamily::ALL {
                 // A set that cannot be listed has lost everybody, as far as anyone knows.
-                let _ = sets.list(&door.name, family, |address, _| {
+                let _ = sets.list(&**door, family, |address, _| {
                     if let Some(grant) = grants.get_mut(keyed, id, address) {
                         grant.in_firewall = true;
                     }
@@ -329,7 +329,7 @@ impl Gate {
         for (id, door) in slots.iter().filter(|(_, door)| door.opening.is_some()) {
             let mut adopted = 0;
             for family in AddressFamily::ALL {
-                let listed = sets.list(&door.name, family, |address, left| {
+                let listed = sets.list(&**door, family, |address, left| {
                     if grants.open(keyed, now, id, address, left) == Opened::New {
                         adopted += 1;
                         if let Some(grant) = grants.get_mut(keyed, id, address) {
@@ -352,7 +352,7 @@ impl Gate {
     /// Says which doors cannot open yet because the firewall lacks their sets.
     pub fn check_sets(&mut self, slots: &Slots) {
         for (_, door) in slots.iter().filter(|(_, door)| door.opening.is_some()) {
-            match self.missing(&door.name) {
+            match self.missing(door) {
                 Ok(None) => {}
                 // The init script asks for the reload that makes it.
                 Ok(Some(what)) if self.backend.name() == "fw4" => {
@@ -371,7 +371,7 @@ impl Gate {
     ///
     /// # Errors
     /// The firewall cannot be asked.
-    pub fn missing(&mut self, door: &str) -> Result<Option<String>, NftError> {
+    pub fn missing(&mut self, door: &Door) -> Result<Option<String>, NftError> {
         let Some(sets) = self.backend.sets() else { return Ok(None) };
         if !sets.table_exists()? {
             return Ok(Some(format!("table {}", self.backend.table_name())));
@@ -393,6 +393,7 @@ impl Gate {
             // The name is that of the sets, and in the comments of rules.
             let same = |new: &Rc<Door>| {
                 new.name == door.name
+                    && new.grant_prefix == door.grant_prefix
                     && new.opening == door.opening
                     && new.commands == door.commands
                     && new.kill == door.kill
@@ -404,14 +405,20 @@ impl Gate {
     }
 
     /// Shuts everything for a clean stop; the commands are still to run.
-    pub fn stop_all(&mut self, now: Instant, counters: &mut Counters, slots: &Slots) {
+    pub fn stop_all(
+        &mut self,
+        now: Instant,
+        counters: &mut Counters,
+        slots: &Slots,
+        mut each: impl FnMut(&Door, &Grant),
+    ) {
         let in_sets = self.backend.sets().is_some();
         for (id, door) in slots.iter() {
             // Only a set has a timer of its own that shuts the door later.
             if door.on_stop == OnStop::Keep && in_sets && door.opening.is_some() {
                 continue;
             }
-            self.shut(now, counters, (id, door), None, |_| {});
+            self.shut(now, counters, (id, door), None, |grant| each(door, grant));
         }
     }
 
@@ -476,7 +483,7 @@ impl Gate {
             grant.in_firewall = true;
             return;
         };
-        match sets.open(&door.name, address, lease, grant.in_firewall) {
+        match sets.open(door, address, lease, grant.in_firewall) {
             Ok(()) => {
                 grant.in_firewall = true;
                 if attempt != Attempt::First {
@@ -501,7 +508,7 @@ impl Gate {
         if door.opening.is_some()
             && let Some(sets) = self.backend.sets()
         {
-            match Sets::shut(sets, &door.name, grant.address) {
+            match Sets::shut(sets, &**door, grant.address) {
                 // What is not there lets nobody in.
                 Ok(()) | Err(NftError::MissingSet { .. } | NftError::MissingTable { .. }) => {}
                 Err(error) => {
@@ -522,7 +529,7 @@ impl Gate {
     fn retry_leaving(&mut self, now: Instant) {
         let Self { leaving, backend, .. } = self;
         let Some(sets) = backend.sets() else { return };
-        leaving.retry(|door, address| match sets.shut(&door.name, address) {
+        leaving.retry(|door, address| match sets.shut(door, address) {
             Ok(()) | Err(NftError::MissingSet { .. } | NftError::MissingTable { .. }) => {
                 info!("{address}: {}: shut, now that the firewall can", door.name);
                 true

@@ -4,6 +4,7 @@ pub mod admission;
 pub mod backend;
 pub mod devices;
 pub mod gate;
+pub mod hotplug;
 pub mod jobs;
 mod leaving;
 mod names;

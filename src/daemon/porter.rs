@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use log::{debug, error, info, warn};
 
 use super::gate::{Entry, Gate, Refused};
+use super::hotplug::Hotplug;
 use super::one_time::{self, Line, MarkError};
 use super::slots::Slots;
 use super::users::Users;
@@ -49,6 +50,8 @@ pub struct Porter<'t> {
     pub is_used_up: bool,
     /// What happened how often.
     pub counters: Counters,
+    /// The scripts that are told of doors that open and shut.
+    pub hotplug: Hotplug,
     /// The last judgements.
     pub recents: Recents,
     /// When it was last said that the time is not known.
@@ -73,6 +76,7 @@ impl<'t> Porter<'t> {
             one_time: Vec::new(),
             is_used_up: false,
             counters: Counters::new(),
+            hotplug: Hotplug::default(),
             recents: Recents::new(),
             complained: None,
             knock_lines: Limit::new(KNOCK_LINES.0, KNOCK_LINES.1),
@@ -105,13 +109,18 @@ impl<'t> Porter<'t> {
     /// A door was knocked at in full.
     fn open(&mut self, server: &mut Server, now: Instant, id: DoorId, probe: &Probe) {
         let Some(door) = self.slots.get(id).cloned() else { return };
-        let address = probe.source;
-        let allowed = allows(&door, address);
+        let source = probe.source;
+        let allowed = allows(&door, source);
         if allowed.is_ok() && door.one_time.is_some() && !self.use_up(now, id) {
             return;
         }
+        // Who is turned away is not let in, in the log neither: scripts act on this line.
+        if allowed.is_ok() && log_allowed(&mut self.open_lines, &mut self.counters, now) {
+            info!("{source}: {}: OPEN SESAME", door.name);
+        }
+        let address = door.grant_prefix.group(source);
         let entry = match allowed {
-            Ok(()) if !door.closes.is_empty() => return self.close(server, now, &door, address),
+            Ok(()) if !door.closes.is_empty() => return self.close(server, now, &door, source),
             Ok(()) => self.gate.open(now, &mut self.counters, (id, &door), address, door.open_time),
             Err(refused) => Err(refused),
         };
@@ -134,7 +143,7 @@ impl<'t> Porter<'t> {
                 ("refuse", refused.reason())
             }
         };
-        tell_event(server, now, (event, reason), (&door.name, address), seconds, None);
+        tell_event((server, &mut self.hotplug), now, (event, reason), (&door.name, address), seconds, None);
     }
 
     /// Uses up the sequence for one time that was just knocked; whether the door may open.
@@ -178,13 +187,14 @@ impl<'t> Porter<'t> {
 
     /// A door was knocked at whose knock shuts others.
     pub(super) fn close(&mut self, server: &mut Server, now: Instant, door: &Door, address: IpAddr) {
-        let Self { gate, slots, users, counters, .. } = self;
+        let Self { gate, slots, users, counters, hotplug, .. } = self;
         for name in &door.closes {
             // It may be there and not enabled.
             let Some(id) = slots.find(name) else { continue };
             let Some(closed) = slots.get(id) else { continue };
+            let address = closed.grant_prefix.group(address);
             gate.shut(now, counters, (id, closed), Some(address), |grant| {
-                tell_closed(server, now, users, closed, grant, "knock");
+                tell_closed((server, hotplug), now, users, closed, grant, "knock");
             });
         }
     }
@@ -208,11 +218,6 @@ impl<'t> Porter<'t> {
             if step && verdict.stage > 0 {
                 if log_allowed(&mut self.knock_lines, &mut self.counters, now) {
                     info!("{source}: {}: Stage {}", door.name, verdict.stage);
-                }
-                if verdict.judged == Judged::Opened
-                    && log_allowed(&mut self.open_lines, &mut self.counters, now)
-                {
-                    info!("{source}: {}: OPEN SESAME", door.name);
                 }
             } else if log::log_enabled!(log::Level::Debug)
                 && log_allowed(&mut self.knock_lines, &mut self.counters, now)
@@ -251,7 +256,7 @@ impl<'t> Porter<'t> {
 
     /// Ends what has run out of time, and runs what is due.
     pub fn expire(&mut self, server: &mut Server, now: Instant) {
-        let Self { engine, gate, slots, users, counters, recents, knock_lines, .. } = self;
+        let Self { engine, gate, slots, users, counters, recents, knock_lines, hotplug, .. } = self;
         engine.expire(now, |timed_out| {
             counters.count(Counter::Event(counters::Event::TimedOut));
             let Some(door) = slots.get(timed_out.door) else { return };
@@ -271,26 +276,30 @@ impl<'t> Porter<'t> {
             }
         });
         gate.expire(now, counters, slots, |door, grant| {
-            tell_closed(server, now, users, door, grant, "timeout");
+            tell_closed((server, hotplug), now, users, door, grant, "timeout");
         });
         gate.tend(now, counters, slots);
+        hotplug.tend(now);
     }
 
     /// When [`Self::expire`] must be called next.
     pub fn next_deadline(&self) -> Option<Instant> {
-        [self.engine.next_deadline(), self.gate.next_deadline()].into_iter().flatten().min()
+        let deadlines =
+            [self.engine.next_deadline(), self.gate.next_deadline(), self.hotplug.next_deadline()];
+        deadlines.into_iter().flatten().min()
     }
 }
 
-/// Tells whoever watches that a door opened or shut for an address, and why.
+/// Tells whoever watches that a door opened or shut for an address, and why; and the scripts.
 pub fn tell_event(
-    server: &mut Server,
+    (server, hotplug): (&mut Server, &mut Hotplug),
     now: Instant,
     (event, reason): (&str, &str),
     (door, address): (&str, IpAddr),
     seconds: Option<u64>,
     user: Option<&str>,
 ) {
+    hotplug.call(now, event, (door, address), seconds, user);
     if server.is_watched() {
         let address = &address.to_string();
         server.tell(now, "event", &Event { event, door, address, seconds, reason, user });
@@ -299,7 +308,7 @@ pub fn tell_event(
 
 /// The same for a door that was shut.
 pub fn tell_closed(
-    server: &mut Server,
+    audience: (&mut Server, &mut Hotplug),
     now: Instant,
     users: &Users,
     door: &Door,
@@ -307,7 +316,7 @@ pub fn tell_closed(
     reason: &str,
 ) {
     let user = grant.user.and_then(|user| users.name(user));
-    tell_event(server, now, ("close", reason), (&door.name, grant.address), Some(0), user);
+    tell_event(audience, now, ("close", reason), (&door.name, grant.address), Some(0), user);
 }
 
 /// What is noted of a probe at one door.

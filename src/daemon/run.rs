@@ -15,6 +15,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use super::backend::Backend;
 use super::devices::{Devices, Filters};
 use super::gate::Gate;
+use super::hotplug::Hotplug;
 use super::names;
 use super::porter::{Porter, tell_closed};
 use super::slots::never_traps;
@@ -77,7 +78,7 @@ pub fn run(options: Options) -> Result<(), StartError> {
     };
     daemon.sweep();
     daemon.set_doors();
-    daemon.set_users(started, |_, _, _| {});
+    daemon.set_users(started, |_, _, _, _| {});
     daemon.warn();
     daemon.porter.gate.load_cuts(&daemon.porter.slots, true);
     daemon.porter.gate.adopt(now(), &daemon.porter.slots);
@@ -87,7 +88,7 @@ pub fn run(options: Options) -> Result<(), StartError> {
     let mut server = Server::open(&daemon.options.socket).map_err(StartError::Control)?;
     info!("starting up, listening on {}", names::shown(&daemon.device_names));
     daemon.serve(&mut server);
-    daemon.stop();
+    daemon.stop(&mut server);
     info!("shutting down");
     Ok(())
 }
@@ -208,10 +209,10 @@ impl Daemon<'_> {
         if globals(&config) != globals(&self.config) {
             warn!("another backend or table is used only after a restart");
         }
-        let Porter { slots, users, gate, counters, recents, .. } = &mut self.porter;
+        let Porter { slots, users, gate, counters, recents, hotplug, .. } = &mut self.porter;
         let new = slots.with(&config);
         gate.change_doors(now, counters, (slots, &new), |door, grant| {
-            tell_closed(server, now, users, door, grant, "reload");
+            tell_closed((server, hotplug), now, users, door, grant, "reload");
         });
         for (id, old) in slots.iter() {
             if new.get(id).is_none_or(|new| new.name != old.name) {
@@ -227,7 +228,9 @@ impl Daemon<'_> {
         }
         self.config = config;
         self.set_doors();
-        self.set_users(now, |users, door, grant| tell_closed(server, now, users, door, grant, "reload"));
+        self.set_users(now, |hotplug, users, door, grant| {
+            tell_closed((server, hotplug), now, users, door, grant, "reload");
+        });
         self.warn();
         self.porter.gate.check_sets(&self.porter.slots);
         self.porter.gate.restore_rules(now, &self.porter.slots);
@@ -261,12 +264,12 @@ impl Daemon<'_> {
 
     /// Gives the core the users of the configuration, once it has the doors. What is shut to those who may not
     /// any more is handed out.
-    // Never part of `run`, whose frame stays: users are large, and pass over the stack on their way.
-    #[inline(never)]
-    fn set_users(&mut self, now: Instant, mut each: impl FnMut(&Users, &Door, &Grant)) {
-        let Porter { engine, slots, auth, users, gate, counters, recents, .. } = &mut self.porter;
+    fn set_users(&mut self, now: Instant, mut each: impl FnMut(&mut Hotplug, &Users, &Door, &Grant)) {
+        let Porter { engine, slots, auth, users, gate, counters, recents, hotplug, .. } = &mut self.porter;
         let new = users.with(&self.config);
-        gate.change_users(now, counters, slots, (users, &new), |door, grant| each(users, door, grant));
+        gate.change_users(now, counters, slots, (users, &new), |door, grant| {
+            each(hotplug, users, door, grant);
+        });
         auth.set_users(auth_rules(&self.config), &new.for_core(slots));
         for slot in (0..).map(UserId).take(MAX_USERS) {
             if users.name(slot).is_some() && users.name(slot) != new.name(slot) {
@@ -310,11 +313,13 @@ impl Daemon<'_> {
     }
 
     /// Shuts every door, and waits for the commands to run.
-    fn stop(&mut self) {
-        let Porter { gate, counters, slots, .. } = &mut self.porter;
-        gate.stop_all(now(), counters, slots);
+    fn stop(&mut self, server: &mut Server) {
+        let Porter { gate, counters, slots, users, hotplug, .. } = &mut self.porter;
+        gate.stop_all(now(), counters, slots, |door, grant| {
+            tell_closed((server, hotplug), now(), users, door, grant, "stop");
+        });
         let deadline = now().after(STOP_TIME);
-        while (gate.is_busy() || gate.is_anyone_leaving()) && now() < deadline {
+        while (gate.is_busy() || gate.is_anyone_leaving() || hotplug.is_busy()) && now() < deadline {
             let ms = deadline.since(now()).min(Duration::from_millis(100)).as_millis();
             let _ = poll(
                 &mut [polled(self.signals.as_fd())],
@@ -322,6 +327,7 @@ impl Daemon<'_> {
             );
             let _ = self.signals.read_signal();
             gate.tend(now(), counters, slots);
+            hotplug.tend(now());
         }
         if gate.is_busy() {
             warn!("stop commands were still running, and are left behind");

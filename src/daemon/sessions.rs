@@ -10,7 +10,7 @@ use log::{debug, error, info, warn};
 
 use super::gate::{Attempt, Gate};
 use super::slots::Slots;
-use crate::config::{Close, Door, Opening, PortRange};
+use crate::config::{Close, Door, PortRange};
 use crate::core::counters::Counters;
 use crate::core::door::DoorId;
 use crate::core::flow::Flow;
@@ -43,6 +43,8 @@ pub(super) struct Sessions {
     /// Of the addresses in `watched`, while there are any.
     announcements: Option<Announcements>,
     watched: Vec<IpAddr>,
+    /// Some doors are open for networks, whose addresses are too many to be listened for one by one.
+    networks: bool,
     /// A connection has ended: count again at this moment.
     recount: Option<Instant>,
     counted: Instant,
@@ -83,10 +85,7 @@ impl Gate {
         if self.grants.is_empty() {
             return Ok(Vec::new());
         }
-        let doors = self.grants.iter().map(|grant| {
-            let opening = slots.get(grant.door)?.opening.as_ref()?;
-            Some((opening, grant.address))
-        });
+        let doors = self.grants.iter().map(|grant| Some((&**slots.get(grant.door)?, grant.address)));
         count(&doors.collect::<Vec<_>>())
     }
 
@@ -105,6 +104,7 @@ impl Gate {
             grant.session = None;
             return;
         };
+        self.sessions.networks |= door.grant_prefix.of(address).is_some();
         let new = Session::new(now, time, max);
         grant.session = Some(match grant.session {
             // Renewing never shortens.
@@ -118,9 +118,9 @@ impl Gate {
     pub(super) fn begun_session(&mut self, door: &Door, id: DoorId, address: IpAddr) {
         let is_announced = self.sessions.announcements.is_some();
         let Some(grant) = self.grants.get_mut(&self.keyed, id, address) else { return };
-        if let (Some(session), Some(opening)) = (&mut grant.session, &door.opening) {
+        if let Some(session) = &mut grant.session {
             session.announced =
-                is_announced && count(&[Some((opening, address))]).is_ok_and(|counts| counts == [0]);
+                is_announced && count(&[Some((door, address))]).is_ok_and(|counts| counts == [0]);
         }
     }
 
@@ -170,7 +170,7 @@ impl Gate {
         let mut addresses: Vec<IpAddr> = sessions.map(|grant| grant.address).collect();
         addresses.sort_unstable();
         addresses.dedup();
-        let Sessions { announcements, watched, recount, .. } = &mut self.sessions;
+        let Sessions { announcements, watched, networks, recount, .. } = &mut self.sessions;
         if *watched == addresses {
             return;
         }
@@ -178,7 +178,7 @@ impl Gate {
             *announcements = None;
         } else {
             // The old one hears until the new one does.
-            *announcements = Announcements::open(&addresses).ok();
+            *announcements = Announcements::open(if *networks { None } else { Some(&addresses) }).ok();
             if !watched.is_empty() {
                 recount.get_or_insert(now.after(COUNT_SPACING));
             }
@@ -188,10 +188,9 @@ impl Gate {
 
     /// Cuts the connections of `address` through a door that has just shut.
     pub(super) fn cut(&mut self, door: &Door, address: IpAddr) {
-        let (Some(opening), true) = (&door.opening, door.kill) else { return };
-        let Some(cuts) = &mut self.sessions.cuts else { return };
+        let (Some(cuts), true) = (&mut self.sessions.cuts, door.kill) else { return };
         // First the refusal, so that nothing can bring a forgotten connection back.
-        if let Err(error) = cuts.open(&door.name, address, Some(CUT_TIME), true) {
+        if let Err(error) = cuts.open(door, address, Some(CUT_TIME), true) {
             error!("{address}: {}: connections live on: {error}", door.name);
             return;
         }
@@ -199,7 +198,7 @@ impl Gate {
         for _ in 0..FORGET_ROUNDS {
             let mut found = heapless::Vec::<Flow, FORGET_AT_ONCE>::new();
             let read = flows::each(|flow| {
-                if flow.source == address && carries(opening, flow) {
+                if carries(door, address, flow) {
                     // What does not fit is found in the next round.
                     let _ = found.push(*flow);
                 }
@@ -218,7 +217,7 @@ impl Gate {
     /// Takes back what [`Self::cut`] did.
     fn uncut(&mut self, door: &Door, address: IpAddr) {
         let (Some(cuts), true) = (&mut self.sessions.cuts, door.kill) else { return };
-        match cuts.shut(&door.name, address) {
+        match cuts.shut(door, address) {
             Ok(()) | Err(NftError::MissingSet { .. } | NftError::MissingTable { .. }) => {}
             Err(error) => error!("{address}: {}: still refused: {error}", door.name),
         }
@@ -244,7 +243,7 @@ impl Gate {
             }
         }
         let Some(cuts) = &mut self.sessions.cuts else { return };
-        let there = doors().all(|(_, door)| cuts.missing(&door.name).is_ok_and(|missing| missing.is_empty()));
+        let there = doors().all(|(_, door)| cuts.missing(&**door).is_ok_and(|missing| missing.is_empty()));
         if there && !anew {
             return;
         }
@@ -266,14 +265,13 @@ fn nft(text: String) -> bool {
 }
 
 /// How many connections each of these addresses has through its door.
-fn count(doors: &[Option<(&Opening, IpAddr)>]) -> io::Result<Vec<u32>> {
+fn count(doors: &[Option<(&Door, IpAddr)>]) -> io::Result<Vec<u32>> {
     let from = |source| {
         let mut counts = vec![0; doors.len()];
         flows::each_from(source, |flow| {
             for (door, count) in doors.iter().zip(&mut counts) {
-                let through = |(opening, address): (&Opening, IpAddr)| {
-                    address == flow.source && flow.is_live() && carries(opening, flow)
-                };
+                let through =
+                    |(door, address): (&Door, IpAddr)| flow.is_live() && carries(door, address, flow);
                 *count += u32::from(door.is_some_and(through));
             }
         })
@@ -282,8 +280,9 @@ fn count(doors: &[Option<(&Opening, IpAddr)>]) -> io::Result<Vec<u32>> {
     from(Source::Netlink).or_else(|_| from(Source::Proc))
 }
 
-/// Whether a connection goes through a door that is open like this.
-fn carries(opening: &Opening, flow: &Flow) -> bool {
+/// Whether a connection goes through a door as it is open for `address`.
+fn carries(door: &Door, address: IpAddr, flow: &Flow) -> bool {
+    let Some(opening) = &door.opening else { return false };
     let leads = |ports: &[PortRange]| {
         ports.iter().any(|range| (range.first..=range.last).contains(&flow.destination_port))
     };
@@ -296,5 +295,5 @@ fn carries(opening: &Opening, flow: &Flow) -> bool {
             forward.dest_ip.contains(&flow.answers) && leads(ports)
         }
     };
-    there && opening.protocols.contains(&flow.protocol)
+    door.grant_prefix.group(flow.source) == address && there && opening.protocols.contains(&flow.protocol)
 }

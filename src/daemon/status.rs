@@ -61,7 +61,7 @@ impl Daemon<'_> {
             client.send("device", &message::Device { name, state })?;
         }
         for (id, door) in self.porter.slots.iter() {
-            let firewall = match (door.opening.is_some(), self.porter.gate.missing(&door.name)) {
+            let firewall = match (door.opening.is_some(), self.porter.gate.missing(door)) {
                 (false, _) => "none",
                 (true, Ok(None)) => "ready",
                 (true, _) => "missing",
@@ -97,7 +97,7 @@ impl Daemon<'_> {
                 "grant",
                 &message::Grant {
                     door: &door.name,
-                    address: &grant.address.to_string(),
+                    address: &door.grant_prefix.shown(grant.address),
                     user: grant.user.and_then(|user| self.porter.users.name(user)),
                     seconds_left: grant
                         .time_left(now)
@@ -148,12 +148,13 @@ impl Daemon<'_> {
     ) -> Result<(), Refused> {
         let (id, address) = (self.door(request)?, address(request)?);
         let address = address.ok_or((2, "which address?".to_owned()))?;
-        let Porter { slots, gate, counters, .. } = &mut self.porter;
+        let Porter { slots, gate, counters, hotplug, .. } = &mut self.porter;
         let door = slots.get(id).cloned().expect("just found");
         if !door.closes.is_empty() {
             let names = door.closes.join(", ");
             return Err((2, format!("door '{}' opens nothing, its knock shuts: {names}", door.name)));
         }
+        let address = door.grant_prefix.group(address);
         // `max_time` bounds what clients may ask for; who may use this socket may do as he likes.
         let time = match request.seconds {
             Some(0) => None,
@@ -168,7 +169,7 @@ impl Daemon<'_> {
         };
         log::info!("{address}: {}: opened by hand", door.name);
         let seconds = time.map(|time| time.as_secs());
-        tell_event(server, now, (event, "hand"), (&door.name, address), seconds, None);
+        tell_event((server, hotplug), now, (event, "hand"), (&door.name, address), seconds, None);
         Ok(())
     }
 
@@ -179,10 +180,11 @@ impl Daemon<'_> {
         request: &Request<'_>,
     ) -> Result<(), Refused> {
         let (id, address) = (self.door(request)?, address(request)?);
-        let Porter { slots, users, gate, counters, .. } = &mut self.porter;
+        let Porter { slots, users, gate, counters, hotplug, .. } = &mut self.porter;
         let door = slots.get(id).cloned().expect("just found");
+        let address = address.map(|address| door.grant_prefix.group(address));
         let shut = gate.shut(now, counters, (id, &door), address, |grant| {
-            tell_closed(server, now, users, &door, grant, "hand");
+            tell_closed((server, hotplug), now, users, &door, grant, "hand");
         });
         match (shut, address) {
             (0, Some(address)) => Err((1, format!("door '{}' is not open for {address}", door.name))),

@@ -55,12 +55,12 @@ pub fn door(door: &Door, opening: &Opening) -> String {
 
 fn write_door(out: &mut String, door: &Door, opening: &Opening) -> fmt::Result {
     for family in AddressFamily::ALL {
-        let set = SetName::new(&door.name, family).expect("a door's name has at most MAX_NAME bytes");
+        let set = SetName::new(door, family).expect("a door's name has at most MAX_NAME bytes");
         let (kind, ip) = match family {
             AddressFamily::V4 => ("ipv4_addr", "ip"),
             AddressFamily::V6 => ("ipv6_addr", "ip6"),
         };
-        write!(out, "add set inet {NAME} {set} {{ type {kind}; flags timeout; size {MAX_CUT}; }}; ")?;
+        write!(out, "add set inet {NAME} {set} {{ type {kind}; flags {}; size {MAX_CUT}; }}; ", set.flags())?;
         for protocol in &opening.protocols {
             // The refusal itself, a reset, goes out by the same chain.
             let no_reset = if *protocol == Protocol::Tcp { "tcp flags & rst != rst " } else { "" };

@@ -77,12 +77,21 @@ impl NftError {
     }
 }
 
+/// Whether a table's family has no packets with the addresses of the set.
+fn is_other_family(table: &str, set: &str) -> bool {
+    table.starts_with("ip ") && set.ends_with("_6") || table.starts_with("ip6 ") && set.ends_with("_4")
+}
+
 impl fmt::Display for NftError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::MissingTable { table } => write!(
                 f,
                 "the firewall has no table {table}: start the firewall, or name its table with nft_table"
+            ),
+            Self::MissingSet { table, set } if is_other_family(table, set.as_str()) => write!(
+                f,
+                "table {table} cannot hold set {set}: only a table of family inet is for IPv4 and IPv6"
             ),
             Self::MissingSet { table, set } => write!(
                 f,

@@ -152,15 +152,15 @@ fn wait(socket: &Socket) -> io::Result<()> {
 pub struct Announcements(Socket);
 
 impl Announcements {
-    /// Listens for the connections that these addresses begin.
+    /// Listens for the connections that these addresses begin, or for all.
     ///
     /// # Errors
     /// The kernel announces none: it has no `ctnetlink`, or is told not to.
-    pub fn open(addresses: &[IpAddr]) -> io::Result<Self> {
+    pub fn open(addresses: Option<&[IpAddr]>) -> io::Result<Self> {
         if std::fs::read_to_string(PROC_EVENTS)?.trim() == "0" {
             return Err(io::ErrorKind::Unsupported.into());
         }
-        Ok(Self(Socket::open(libc::NETLINK_NETFILTER, &GROUPS, &filter(addresses))?))
+        Ok(Self(Socket::open(libc::NETLINK_NETFILTER, &GROUPS, &addresses.map(filter).unwrap_or_default())?))
     }
 
     /// Reads what has come: whether a connection has ended, or may have.

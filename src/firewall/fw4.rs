@@ -21,7 +21,8 @@ pub fn write(out: &mut impl Write, config: &Config, zone: Zone<'_>) -> fmt::Resu
         for family in AddressFamily::ALL {
             // A timeout of 0 is "elements have timers, and there is no default".
             let name = set(door, family);
-            write!(out, "type ipset\nname {name}\nfamily {}\nmatch src_ip\ntimeout 0\n\n", word(family))?;
+            let match_ = if name.is_of_networks() { "src_net" } else { "src_ip" };
+            write!(out, "type ipset\nname {name}\nfamily {}\nmatch {match_}\ntimeout 0\n\n", word(family))?;
         }
     }
     for (door, opening) in openings(config) {

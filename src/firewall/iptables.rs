@@ -127,7 +127,7 @@ impl Iptables {
             .into_iter()
             .map(|Rule { chain, condition, target }| {
                 let mut argv = command(program, chain, action);
-                argv.extend(["-s".to_owned(), address.to_string()]);
+                argv.extend(["-s".to_owned(), door.grant_prefix.shown(address)]);
                 argv.extend(condition);
                 argv.extend(["-m", "comment", "--comment", &comment, "-j"].map(str::to_owned));
                 argv.extend(target);

@@ -7,7 +7,7 @@
 use heapless::Vec;
 
 /// Room for the largest request, in bytes: begin (20), a delete and an add that name a table of 256 bytes
-/// and a set of 41 and carry an IPv6 address (2 × 376 at most), end (20).
+/// and a set of 41 and carry the two ends of an IPv6 network (2 × 428 at most), end (20).
 pub const MAX_REQUEST: usize = 1024;
 
 /// Length of a message's header, in bytes.

@@ -8,7 +8,7 @@ use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 
-use crate::config::{Family, MAX_NAME, Table};
+use crate::config::{Door, Family, GrantPrefix, MAX_NAME, Table};
 
 use super::message::{Attributes, Message, Request};
 
@@ -79,6 +79,9 @@ const ELEMENT_TIMEOUT: u16 = 4;
 const ELEMENT_EXPIRATION: u16 = 5;
 const DATA_VALUE: u16 = 1;
 
+/// `NFT_SET_ELEM_INTERVAL_END`.
+const INTERVAL_END: u32 = 1;
+
 /// Length of `struct nfgenmsg` (family, version, resource), in bytes.
 const FAMILY_HEADER: usize = 4;
 
@@ -89,7 +92,7 @@ pub const MIN_TIMEOUT: Duration = Duration::from_millis(20);
 pub const MAX_TIMEOUT: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// Longest set name, in bytes.
-const MAX_SET_NAME: usize = "ketuk_".len() + MAX_NAME + "_4".len();
+const MAX_SET_NAME: usize = "ketuk_".len() + MAX_NAME + "_net4".len();
 
 /// Which addresses a set holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -127,40 +130,82 @@ pub const fn family_name(family: Family) -> &'static str {
     }
 }
 
-/// The name of one of a door's two sets, `ketuk_<door>_4` or `ketuk_<door>_6`.
+/// A door's sets.
+#[derive(Clone, Copy, Debug)]
+pub struct DoorSets<'a> {
+    /// The door's name.
+    pub door: &'a str,
+    /// Whether it lets in networks, and which.
+    pub prefix: GrantPrefix,
+}
+
+impl<'a> From<&'a str> for DoorSets<'a> {
+    /// Sets of addresses.
+    fn from(door: &'a str) -> Self {
+        Self { door, prefix: GrantPrefix::default() }
+    }
+}
+
+impl<'a> From<&'a Door> for DoorSets<'a> {
+    fn from(door: &'a Door) -> Self {
+        Self { door: &door.name, prefix: door.grant_prefix }
+    }
+}
+
+/// One of a door's two sets: `ketuk_<door>_4` or `ketuk_<door>_6`, which hold addresses, or `ketuk_<door>_net4`
+/// or `ketuk_<door>_net6`, which hold networks. They differ in their names because the type of a set that a firewall
+/// has loaded must not change.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct SetName(heapless::String<MAX_SET_NAME>);
+pub struct SetName {
+    name: heapless::String<MAX_SET_NAME>,
+    /// Of a set of networks, how long their prefix is.
+    prefix: Option<u8>,
+}
 
 impl SetName {
     /// The set of this door for these addresses; `None` for a door's name of more than [`MAX_NAME`] bytes,
     /// which no configuration has.
-    pub fn new(door: &str, family: AddressFamily) -> Option<Self> {
-        let mut name = heapless::String::new();
-        let suffix = match family {
-            AddressFamily::V4 => "_4",
-            AddressFamily::V6 => "_6",
+    pub fn new<'a>(door: impl Into<DoorSets<'a>>, family: AddressFamily) -> Option<Self> {
+        let DoorSets { door, prefix } = door.into();
+        if door.len() > MAX_NAME {
+            return None;
+        }
+        let (prefix, suffixes) = match family {
+            AddressFamily::V4 => (prefix.v4, ["_4", "_net4"]),
+            AddressFamily::V6 => (prefix.v6, ["_6", "_net6"]),
         };
-        for part in ["ketuk_", door, suffix] {
+        let mut name = heapless::String::new();
+        for part in ["ketuk_", door, suffixes[usize::from(prefix.is_some())]] {
             name.push_str(part).ok()?;
         }
-        Some(Self(name))
+        Some(Self { name, prefix })
     }
 
     /// The name.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.name
+    }
+
+    /// Whether it holds networks.
+    pub const fn is_of_networks(&self) -> bool {
+        self.prefix.is_some()
+    }
+
+    /// The flags that it is declared with.
+    pub const fn flags(&self) -> &'static str {
+        if self.is_of_networks() { "interval, timeout" } else { "timeout" }
     }
 }
 
 impl fmt::Display for SetName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.name)
     }
 }
 
 impl fmt::Debug for SetName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.name)
     }
 }
 
@@ -200,7 +245,16 @@ pub fn batch(
             family_header(r, table);
             r.string(LIST_TABLE, &table.name);
             r.string(LIST_SET, set.as_str());
-            r.nested(LIST_ELEMENTS, |r| r.nested(LIST_ELEMENT, |r| element(r, address, time)));
+            r.nested(LIST_ELEMENTS, |r| {
+                r.nested(LIST_ELEMENT, |r| element(r, address, time));
+                // A network is from this address to before that one; one that ends with the last needs no end.
+                if let Some(end) = set.prefix.and_then(|prefix| end(address, prefix)) {
+                    r.nested(LIST_ELEMENT, |r| {
+                        r.attribute(ELEMENT_FLAGS, &INTERVAL_END.to_be_bytes());
+                        element(r, end, None);
+                    });
+                }
+            });
         });
     }
     request.message(BATCH_END, REQUEST, sequence.wrapping_add(1), batch_header);
@@ -318,6 +372,20 @@ fn element(request: &mut Request, address: IpAddr, time: Option<Duration>) {
     }
 }
 
+/// The first address behind the network of this prefix that begins with `first`.
+fn end(first: IpAddr, prefix: u8) -> Option<IpAddr> {
+    match first {
+        IpAddr::V4(first) => {
+            let len = 1_u32.checked_shl(32 - u32::from(prefix))?;
+            first.to_bits().checked_add(len).map(|end| IpAddr::V4(Ipv4Addr::from_bits(end)))
+        }
+        IpAddr::V6(first) => {
+            let len = 1_u128.checked_shl(128 - u32::from(prefix))?;
+            first.to_bits().checked_add(len).map(|end| IpAddr::V6(Ipv6Addr::from_bits(end)))
+        }
+    }
+}
+
 /// `struct nfgenmsg` of an `nf_tables` message. Families are `NFPROTO_*`.
 fn family_header(request: &mut Request, table: &Table) {
     let family = match table.family {
@@ -380,6 +448,35 @@ mod tests {
     }
 
     #[test]
+    fn a_network_has_two_ends() {
+        let prefix = GrantPrefix { v4: Some(24), v6: Some(64) };
+        let ends = |first: &str, family| {
+            let set = SetName::new(DoorSets { door: "ssh", prefix }, family).expect("short");
+            assert!(set.is_of_networks() && set.as_str().starts_with("ketuk_ssh_net"), "{set}");
+            let mut request = Request::new();
+            let first: IpAddr = first.parse().expect("address");
+            let time = Some(Duration::from_secs(30));
+            batch(&mut request, &fw4(), &set, first, &[Change::Add { time }], 1);
+            let message = Messages::new(request.bytes()).nth(1).expect("the change");
+            let list = Attributes::new(&message.body[FAMILY_HEADER..]);
+            let all = Attributes::new(list.clone().find(LIST_ELEMENTS).expect("elements"));
+            let read: Vec<_> = elements(list).collect();
+            // Only the first has a timer, and is an element when it is read.
+            assert_eq!(read, [Element { address: first, timeout: time, left: None }]);
+            let key = |(_, payload)| {
+                let attributes = Attributes::new(payload);
+                let key = attributes.find(ELEMENT_KEY).expect("a key");
+                Attributes::new(key).find(DATA_VALUE).expect("a value").to_vec()
+            };
+            all.map(key).collect::<Vec<_>>()
+        };
+        assert_eq!(ends("198.51.100.0", AddressFamily::V4), [vec![198, 51, 100, 0], vec![198, 51, 101, 0]]);
+        assert_eq!(ends("255.255.255.0", AddressFamily::V4), [vec![255, 255, 255, 0]], "the last has no end");
+        let v6 = ends("2001:db8:c::", AddressFamily::V6);
+        assert_eq!(v6[1][..8], [0x20, 1, 0x0d, 0xb8, 0, 0x0c, 0, 1]);
+    }
+
+    #[test]
     #[cfg(target_endian = "big")]
     fn on_a_big_endian_host_only_the_headers_turn() {
         let mut request = Request::new();
@@ -424,12 +521,12 @@ mod tests {
     fn the_longest_request_fits() {
         let mut request = Request::new();
         let table = Table { family: Family::Inet, name: "t".repeat(255) };
-        let set = SetName::new(&"d".repeat(MAX_NAME), AddressFamily::V6).expect("longest");
+        let set = SetName::new("d".repeat(MAX_NAME).as_str(), AddressFamily::V6).expect("longest");
         let changes = [Change::Delete, Change::Add { time: Some(Duration::MAX) }];
         batch(&mut request, &table, &set, "2001:db8::1".parse().expect("address"), &changes, u32::MAX);
         let sequences: Vec<u32> = Messages::new(request.bytes()).map(|m| m.sequence).collect();
         assert_eq!(sequences, [u32::MAX, 0, 1, 2]);
-        assert_eq!(SetName::new(&"d".repeat(MAX_NAME + 1), AddressFamily::V6), None);
+        assert_eq!(SetName::new("d".repeat(MAX_NAME + 1).as_str(), AddressFamily::V6), None);
     }
 
     #[test]

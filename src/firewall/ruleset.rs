@@ -48,7 +48,7 @@ pub fn write(out: &mut impl Write, config: &Config, table: &Table, zone: Zone<'_
         for family in families(table) {
             let words = Words::of(family);
             let (set, kind) = (set(door, family), words.set_type);
-            writeln!(out, "add set {name} {set} {{ type {kind}; flags timeout; }}")?;
+            writeln!(out, "add set {name} {set} {{ type {kind}; flags {}; }}", set.flags())?;
         }
     }
     for (door, opening) in openings(config) {
@@ -251,7 +251,7 @@ fn families(table: &Table) -> impl Iterator<Item = AddressFamily> {
 }
 
 pub(super) fn set(door: &Door, family: AddressFamily) -> SetName {
-    SetName::new(&door.name, family).expect("a door's name has at most MAX_NAME bytes")
+    SetName::new(door, family).expect("a door's name has at most MAX_NAME bytes")
 }
 
 #[cfg(test)]

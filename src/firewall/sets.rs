@@ -18,7 +18,7 @@ use crate::linux::netlink::{Received, Socket};
 
 use super::error::{NftError, Operation};
 use super::message::{Message, Messages, Request};
-use super::nft::{self, AddressFamily, Answer, Change, SetName, kind};
+use super::nft::{self, AddressFamily, Answer, Change, DoorSets, SetName, kind};
 
 /// Size of the receive buffer, in bytes. The kernel fills dumps up to the page size, or to 8 kB where pages
 /// are larger, or to the size of the buffer offered.
@@ -89,8 +89,11 @@ impl Sets {
     ///
     /// # Errors
     /// Any but [`NftError::MissingTable`] and [`NftError::MissingSet`].
-    pub fn missing(&mut self, door: &str) -> Result<heapless::Vec<SetName, 2>, NftError> {
-        let mut missing = heapless::Vec::new();
+    pub fn missing<'a>(
+        &mut self,
+        door: impl Into<DoorSets<'a>>,
+    ) -> Result<heapless::Vec<SetName, 2>, NftError> {
+        let (door, mut missing) = (door.into(), heapless::Vec::new());
         for family in AddressFamily::ALL {
             let set = SetName::new(door, family).ok_or(NftError::DoorName)?;
             if family.fits(self.table.family) && !self.set_exists(&set)? {
@@ -107,9 +110,9 @@ impl Sets {
     ///
     /// # Errors
     /// The reason why `address` is not let in, or not for longer than before.
-    pub fn open(
+    pub fn open<'a>(
         &mut self,
-        door: &str,
+        door: impl Into<DoorSets<'a>>,
         address: IpAddr,
         time: Option<Duration>,
         held: bool,
@@ -134,7 +137,7 @@ impl Sets {
     ///
     /// # Errors
     /// The reason why `address` may still be in, a missing set or table too.
-    pub fn shut(&mut self, door: &str, address: IpAddr) -> Result<(), NftError> {
+    pub fn shut<'a>(&mut self, door: impl Into<DoorSets<'a>>, address: IpAddr) -> Result<(), NftError> {
         let set = SetName::new(door, AddressFamily::of(address)).ok_or(NftError::DoorName)?;
         match self.commit(&set, address, &[Change::Delete])? {
             Ok(()) => Ok(()),
@@ -150,9 +153,9 @@ impl Sets {
     ///
     /// # Errors
     /// The reason why the list is not whole.
-    pub fn list(
+    pub fn list<'a>(
         &mut self,
-        door: &str,
+        door: impl Into<DoorSets<'a>>,
         family: AddressFamily,
         mut each: impl FnMut(IpAddr, Option<Duration>),
     ) -> Result<(), NftError> {

@@ -32,14 +32,10 @@ pub fn import(file: &str, text: &[u8]) -> Result<Imported, Refused> {
     }
     let (own, doors): (Vec<_>, Vec<_>) = parts.into_iter().partition(|part| part.name == OPTIONS);
     let mut doors: Vec<Door<'_>> = doors.into_iter().map(Door::new).collect();
-    // To ketuk that is a door for users alone, to knockd a mistake.
-    doors.retain(|door| {
-        let has_sequence = door.part.get(&["sequence", "one_time_sequences"]).is_some();
-        if !has_sequence {
-            warnings.push(door.part.warning("left out: it has no sequence"));
-        }
-        has_sequence
-    });
+    let is_knocked = |door: &Door<'_>| door.part.get(&["sequence", "one_time_sequences"]).is_some();
+    for door in doors.extract_if(.., |door| !is_knocked(door)) {
+        warnings.push(door.part.warning("left out: it has no sequence"));
+    }
     for door in doors.drain(doors.len().min(MAX_DOORS)..) {
         warnings.push(door.part.warning(format!("left out: more than {MAX_DOORS} doors")));
     }

@@ -192,6 +192,10 @@ fn doors_are_opened_and_shut_by_hand() {
     assert!(super::kernel_seconds_left(&world).is_none());
     daemon.ask(&["open", "ssh", "2001:db8::7"]);
     assert!(world.router.nft_list("set inet fw4 ketuk_ssh_6").contains("2001:db8::7"));
+    // An IPv4 address, however it is written.
+    daemon.ask(&["open", "ssh", "::ffff:192.0.2.7"]);
+    assert!(world.router.nft_list(SET).contains("192.0.2.7"));
+    daemon.ask(&["close", "ssh", "192.0.2.7"]);
     daemon.ask(&["close", "ssh"]);
     daemon.ask(&["close", "ssh"]); // shut for everybody is what was asked for
     fails(&["close", "ssh", CLIENT], 1, "door 'ssh' is not open for 198.51.100.10");

@@ -53,6 +53,7 @@ fn a_device_that_is_not_there_yet_is_waited_for() {
     assert_eq!(state(&daemon), "waiting");
     daemon.wait_until_idle();
     assert!(daemon.ask(&["status"]).contains("device wan0: waiting"));
+    daemon.wait_for_log("wan0: there is no such device, waiting for it to appear");
     world.isp.wire("router0", &world.router, "wan0");
     addresses(&world);
     wait_for_state(&daemon, "listening");

@@ -26,6 +26,7 @@ const RUNNING = [
 	'grant {"door":"ssh","address":"192.0.2.7","seconds_left":25,"in_firewall":true}',
 	'grant {"door":"nas","address":"2001:db8::7","seconds_left":null,"in_firewall":true}',
 	'recent {"door":"ssh","address":"198.51.100.9","port":"7001:tcp","stage":1,"steps":2,"reason":"trap","times":3,"seconds_ago":65}',
+	'recent {"door":null,"user":"alice","address":"198.51.100.10","port":"62201:udp","stage":0,"steps":0,"reason":"auth_age","times":1,"seconds_ago":90}',
 	'recent {"door":"ssh","address":"198.51.100.8","port":null,"stage":1,"steps":2,"reason":"timed_out","times":1,"seconds_ago":70}',
 	'counter {"name":"opened","value":4}',
 	'counter {"name":"trap","value":17}',
@@ -76,7 +77,8 @@ test('status: who is in, counting down, and why others are not', async () => {
 
 	const recent = await person.texts('#ketuk-recent tr');
 	assert.match(recent[1], /1 min 5 s ago.*198\.51\.100\.9.*ssh.*7001:tcp \(1\/2\).*Refused: touched a port that only a scan touches \(3×\)/s);
-	assert.match(recent[2], /198\.51\.100\.8.*- \(1\/2\).*did not come in time/s);
+	assert.match(recent[2], /198\.51\.100\.10 \(alice\)\s+-\s+62201:udp\s+Refused: its time is too far/s);
+	assert.match(recent[3], /198\.51\.100\.8.*- \(1\/2\).*did not come in time/s);
 
 	const counters = (await person.texts('#ketuk-counters tr')).join('\n');
 	assert.match(counters, /Version\s+1\.2\.3/);
@@ -136,8 +138,8 @@ test('status: banners', async () => {
 		await person.goto('ketuk/status');
 		return (await person.texts('#view .alert-message')).join('\n');
 	};
-	const unsynchronised = /The clock is not synchronised[^\n]*/;
-	assert.equal((await banners()).replace(unsynchronised, '').trim(), '');
+	const clock = /The clock is not set[^\n]*/;
+	assert.equal((await banners()).replace(clock, '').trim(), '');
 
 	router.daemon(RUNNING.map(line => line.replace('"name":"ssh","steps":2,"open_time":30,"open":1,"firewall":"ready"', '"name":"ssh","steps":2,"open_time":30,"open":1,"firewall":"missing"').replace('listening', 'waiting')));
 	let text = await banners();
@@ -166,19 +168,22 @@ test('status: banners', async () => {
 	assert.match(await banners(), /The router gives no answer about the service/);
 });
 
-test('status: the clock, as the daemon’s plugin would say it', async () => {
+test('status: a clock that nobody has set', async () => {
 	const real = router.ketuk;
 	router.ketuk = async function(method, args) {
 		const answer = await real.call(this, method, args);
-		if (answer[1]?.clock)
-			answer[1].clock = this.clock;
+		/* What this machine's clock is like is not the point. */
+		if (answer[1] && 'clock_set' in answer[1])
+			answer[1].clock_set = this.clockSet;
 		return answer;
 	};
-	for (const [ clock, text ] of [ [ 'unset', 'The clock is not set' ], [ 'unsynchronised', 'The clock is not synchronised' ], [ 'synchronised', null ] ]) {
-		router.clock = clock;
+	for (const [ set, users, banner ] of [ [ false, 0, '.warning' ], [ false, 1, '.danger' ], [ true, 1, null ] ]) {
+		router.clockSet = set;
+		router.daemon([ ...RUNNING, ...Array(users).fill('user {"name":"alice","doors":1,"seen_seconds_ago":null}') ]);
 		await person.goto('ketuk/status');
-		const texts = (await person.texts('#view .alert-message')).join('\n');
-		assert.equal(text == null ? texts : texts.startsWith(text) ? text : texts, text ?? '');
+		assert.equal(await person.page.locator('#view .alert-message').count(), banner ? 1 : 0);
+		if (banner)
+			assert.match(await person.page.locator(`#view ${banner}`).innerText(), /The clock is not set: users’ knocks are refused/);
 	}
 });
 
@@ -228,9 +233,7 @@ test('doors: from nothing to a door, without a shell', async () => {
 	await person.check('globals', 'enabled', true);
 	await person.newSection('door', 'ssh');
 	await person.modal().waitFor();
-	assert.match(await person.saveDialog(), /Name the ports to knock at/);
 	await person.select('ssh', '_where', 'close');
-	assert.match(await person.saveDialog(), /Name the ports to knock at/);
 	await person.press('ssh', '_random');
 	assert.match(await person.saveDialog(), /There is no other door that opens/);
 	await person.select('ssh', '_where', 'router');
@@ -245,7 +248,7 @@ test('doors: from nothing to a door, without a shell', async () => {
 	await person.fill('ssh', 'open_time', '60');
 	assert.equal(await person.saveDialog(), null);
 	const row = await person.page.locator('tr[data-sid="ssh"]').innerText();
-	assert.match(row, new RegExp(`${steps.join(' ')}\\s+22\\s+1 min 0 s`));
+	assert.match(row, new RegExp(`${steps.join(' ')}\\s+22\\s+1 min`));
 	await person.saveAndApply();
 	const text = await checked();
 	assert.match(text, /option enabled '1'/);
@@ -295,6 +298,16 @@ test('doors: one that only runs commands', async () => {
 	assert.doesNotMatch(text, /dest_port|proto/);
 	await person.edit('ssh');
 	assert.equal(await person.field('ssh', '_where').locator('select').inputValue(), 'nowhere');
+});
+
+test('doors: one for users only', async () => {
+	await person.goto('ketuk/doors');
+	await person.edit('ssh');
+	await person.clear('ssh', 'sequence');
+	assert.equal(await person.saveDialog(), null);
+	assert.match(await person.page.locator('tr[data-sid="ssh"]').innerText(), /users only\s+22/);
+	await person.saveAndApply();
+	assert.doesNotMatch(await checked(), /sequence/);
 });
 
 test('doors: disable, remove, and names', async () => {
@@ -350,6 +363,10 @@ test('doors: every field refuses what the daemon would refuse', async () => {
 		[ 'open_time', [ '2678401', '1m', '-5' ], '0' ],
 		[ 'open_time', [ '-' ], '120' ],
 		[ 'max_time', [ '119', '2678401', 'x' ], '600' ],
+		[ 'src', [ '192.0.2.0/33', 'lan', '2001:db8::/129' ], '192.0.2.0/24 2001:db8::1' ],
+		[ 'start_time', [ '24:00', '8', '08:60' ], '08:00' ],
+		[ 'stop_time', [ '08:00:60' ], '18:00:30' ],
+		[ 'weekdays', [ 'mo', 'mon !mon', 'Montag' ], 'mon !sun' ],
 		[ 'start_command', [ 'é'.repeat(513) ], 'true' ],
 		[ 'stop_command', [ 'x'.repeat(1025) ], 'true' ],
 		[ 'start_command_6', [ 'x'.repeat(1025) ], 'none' ],
@@ -369,13 +386,21 @@ test('doors: every field refuses what the daemon would refuse', async () => {
 	await person.fill('ssh', 'sequence', '9000:TCP');
 	await person.field('ssh', 'sequence').locator('.add-item input').press('Enter');
 	await person.select('ssh', 'on_stop', 'keep');
+	await person.fill('ssh', 'open_time', '0');
+	await person.fill('ssh', 'max_time', '0');
+	await person.select('ssh', 'close', 'session');
+	assert.match(await person.saveDialog(), /needs a time to connect in/);
+	await person.fill('ssh', 'open_time', '120');
+	await person.fill('ssh', 'max_time', '600');
+	await person.check('ssh', 'kill', true);
 	assert.equal(await person.saveDialog(), null);
 	assert.equal(router.saved, DOOR, 'nothing is applied yet');
 	await person.saveAndApply();
 	const text = await checked();
 	for (const line of [
 		"seq_timeout '15'", "tcpflags 'syn,!ack'", "target '2001:db8::1'", "trap_except '51820:udp 5000-5010'", "dest_port '22 8000-8010'",
-		"open_time '120'", "max_time '600'", "start_command 'true'", "stop_command_6 'none'", "sequence '9000:TCP'", "on_stop 'keep'"
+		"open_time '120'", "max_time '600'", "start_command 'true'", "stop_command_6 'none'", "sequence '9000:TCP'", "on_stop 'keep'",
+		"close 'session'", "kill '1'", "src '192.0.2.0/24 2001:db8::1'", "start_time '08:00'", "stop_time '18:00:30'", "weekdays 'mon !sun'"
 	])
 		assert.ok(text.includes(line), `${line} in ${text}`);
 });
@@ -430,6 +455,9 @@ test('doors: the service’s own options', async () => {
 	for (const [ name, bad, good ] of [
 		[ 'nft_table', [ 'bridge filter', 'inet a b', '9x', 'inet a b' ], 'inet filter' ],
 		[ 'log_file', [ 'ketuk.log' ], '/var/log/ketuk.log' ],
+		[ 'spa_port', [ '0', '65536', 'x' ], '62202' ],
+		[ 'spa_max_age', [ '4', '241' ], '60' ],
+		[ 'totp_ports', [ '1-2', '20000', '30000-20000' ], '30000-39999' ],
 		[ 'trap_except', [ 'x', '1-65535' ], '5000' ]
 	]) {
 		for (const value of bad) {
@@ -443,9 +471,10 @@ test('doors: the service’s own options', async () => {
 	}
 	await person.select('globals', 'on_stop', 'keep');
 	await person.select('globals', 'log_level', 'debug');
+	await person.check('globals', 'trust_clock', true);
 	await person.saveAndApply();
 	const text = await checked();
-	for (const line of [ "backend 'nft'", "nft_table 'inet filter'", "log_file '/var/log/ketuk.log'", "trap_except '5000'", "on_stop 'keep'", "log_level 'debug'", "list network 'wan6'" ])
+	for (const line of [ "backend 'nft'", "nft_table 'inet filter'", "log_file '/var/log/ketuk.log'", "trap_except '5000'", "on_stop 'keep'", "log_level 'debug'", "spa_port '62202'", "spa_max_age '60'", "totp_ports '30000-39999'", "trust_clock '1'", "list network 'wan6'" ])
 		assert.ok(text.includes(line), `${line} in ${text}`);
 });
 
@@ -596,10 +625,16 @@ test('the rules of the form are the rules of the daemon', async () => {
 		...[ '', 'syn', 'SYN', 'syn,ack', 'syn, !ack', ' syn ', '! ack', 'syn,', ',', 'syn,!syn', '!syn,syn', 'syn,syn', 'ecn', 'syn ack', '!', '!!ack', 'fin,syn,rst,psh,ack,urg' ].map(value => [ 'tcpflags', value ]),
 		...[ '', '5000', '5000:udp', '5000:UDP', '5000:icmp', '5000:', ':udp', '1-2047', '1-2048', '1-2049', '1-4096:tcp', '1-4097:tcp', '5000 5000', '5000-4000', '5000:tcp:udp', 'x' ].map(value => [ 'trap_except', value ]),
 		...[ '', 'none', 'true', 'x'.repeat(1024), 'x'.repeat(1025), 'é'.repeat(512), 'é'.repeat(513) ].map(value => [ 'stop_command', value, null, 'command' ]),
+		...[ '', '192.0.2.0/24', '192.0.2.1', '192.0.2.1/0', '192.0.2.1/33', '192.0.2.1/', '/24', '192.0.2.1/24/1', '192.0.2.1/024', '192.0.2.1/+8', '::/0', '2001:db8::/129', '0.0.0.0', 'ff02::1', 'lan', '10.0.0.0/8 fd00::/8',
+			Array(64).fill('10.0.0.1').join(' '), Array(65).fill('10.0.0.1').join(' ') ].map(value => [ 'src', value ]),
+		...[ '', '8:0', '08:00', '23:59:59', '24:00', '08:60', '08:00:60', '8', '08:00:00:00', ' 08:00', '008:00', '-1:00', '08:' ].flatMap(value => [ [ 'start_time', value, null, 'time' ], [ 'stop_time', value, null, 'time' ] ]),
+		...[ '', 'mon', 'MON', 'monday', 'mond', 'mo', 'mondays', '!mon', 'mon !mon', 'mon tue !tue', '!sun !mon !tue !wed !thu !fri !sat', '!', '!!mon', 'mon,tue' ].map(value => [ 'weekdays', value ]),
 		...[ '1', '65535', '0', '65536', '7000:udp', '7000:TCP', '7000:', ':', '7000:sctp', '7000:tcp:', '7000,8000', '7000,', ',7000', '7000 8000', '7000, 8000:udp', 'ssh', '-1', Array.from({ length: 32 }, (_, n) => n + 1).join(), Array.from({ length: 33 }, (_, n) => n + 1).join() ].map(value => [ 'sequence', value ])
 	];
 	const globals = [ '', 'inet filter', 'filter', 'ip6 x', 'bridge x', 'inet a b', 'a/b.c-d_e', '9a', '_a', 'ip', 'inet  x', ' x', `inet ${'x'.repeat(255)}`, `inet ${'x'.repeat(256)}` ].map(value => [ 'nft_table', value ])
-		.concat([ '', '/x', 'x', ' /x' ].map(value => [ 'log_file', value ]));
+		.concat([ '', '/x', 'x', ' /x' ].map(value => [ 'log_file', value ]),
+			[ '', '1', '0', '65536', 'x' ].map(value => [ 'spa_port', value, null, 'port' ]), [ '', '4', '5', '240', '241' ].map(value => [ 'spa_max_age', value ]),
+			[ '', '1-4095', '1-4096', '0-5000', '61440-65535', '61441-65535', '20000', 'x' ].map(value => [ 'totp_ports', value ]));
 
 	await person.goto('ketuk/status');
 	/* What the form says: null or a sentence. */
@@ -619,8 +654,8 @@ test('the rules of the form are the rules of the daemon', async () => {
 	const answers = await says([ ...cases, ...globals ].map(([ option, value, , rule ]) => [ rule ?? option, value ]));
 	for (const [ n, [ option, value ] ] of cases.entries()) {
 		const others = [ "sequence '1000'", "dest_port '22'" ].filter(line => !line.startsWith(option));
-		/* The form will not have an empty dest_port or sequence: for the daemon these are not given. */
-		if (value == '' && [ 'dest_port', 'sequence' ].includes(option))
+		/* The form will not have an empty dest_port: for the daemon it is not given. */
+		if (value == '' && option == 'dest_port')
 			continue;
 		await agree(`${option} '${value}'`, answers[n], `config door 'd'\n${others.map(line => `\toption ${line}\n`).join('')}\toption ${option} ${quoted(value)}\n`);
 	}

@@ -198,6 +198,7 @@ export class Router {
 		return `<!DOCTYPE html><html lang="en" data-darkmode="${!!dark}"><head><meta charset="utf-8"><title>ketuk</title>
 			<meta name="viewport" content="width=device-width, initial-scale=1">
 			<link rel="stylesheet" href="/luci-static/bootstrap/cascade.css">
+			<link rel="stylesheet" media="only screen and (max-device-width: 854px)" href="/luci-static/bootstrap/mobile.css">
 			<script>window.widget = name => L.require(name).then(async module => {
 				document.querySelector('#view').replaceChildren(module.render(await module.load()) ?? '');
 				document.querySelector('#view').setAttribute('data-ready', module.title);

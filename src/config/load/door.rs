@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::closing;
 use super::globals::{on_stop, trap_except};
+use super::group;
 use super::opening;
 use super::options::Options;
 use super::rules;
@@ -29,9 +30,9 @@ pub(super) fn read(
         door.enabled = boolean(value)?;
     }
     door.knock = knock(options)?;
-    door.one_time = one_time(options, &door.knock.sequence)?;
     door.src = rules::src(options)?;
     door.hours = rules::hours(options)?;
+    door.one_time = one_time(options, &door.knock.sequence)?;
     door.closes = closing::read(options)?;
     if !door.closes.is_empty() {
         trap_except(options, exceptions)?;
@@ -46,6 +47,7 @@ pub(super) fn read(
         stop: command(options, "stop_command")?.filter(|line| !line.is_empty()),
         stop_6: command(options, "stop_command_6")?,
     };
+    door.grant_prefix = group::read(options, crate::firewall::commands::any(&door.commands))?;
     let starts = [&door.commands.start, &door.commands.start_6];
     if door.opening.is_none() && starts.iter().all(|start| start.as_deref().unwrap_or("").is_empty()) {
         return Err(Fault::new(options.name().span, format!("door '{}' opens nothing", door.name))

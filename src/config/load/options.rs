@@ -53,11 +53,9 @@ const DOOR: &[&str] = &[
     "start_time",
     "stop_time",
     "weekdays",
+    "grant_prefix_4",
+    "grant_prefix_6",
 ];
-
-/// Options of `config door` that a later version will have: named, so that a file written for it is
-/// not told that it misspelt them.
-const DOOR_LATER: &[&str] = &["grant_prefix_4", "grant_prefix_6"];
 
 /// Names longer than this are nobody's misspelling, and are not worth comparing.
 const MAX_MISSPELT: usize = 64;
@@ -70,21 +68,21 @@ pub(super) struct Options<'a> {
 impl<'a> Options<'a> {
     /// The options of `config globals`.
     pub(super) fn globals(section: &'a Section) -> Result<Self, Fault> {
-        check_names(section, "globals", GLOBALS, &[], ("door", DOOR))?;
+        check_names(section, "globals", GLOBALS, ("door", DOOR))?;
         Ok(Self { section })
     }
 
     /// The options of `config door`.
     pub(super) fn door(section: &'a Section) -> Result<Self, Fault> {
         let title = format!("door {}", quoted(&section.name.bytes));
-        check_names(section, &title, DOOR, DOOR_LATER, ("globals", GLOBALS))?;
+        check_names(section, &title, DOOR, ("globals", GLOBALS))?;
         Ok(Self { section })
     }
 
     /// The options of `config user`.
     pub(super) fn user(section: &'a Section) -> Result<Self, Fault> {
         let title = format!("user {}", quoted(&section.name.bytes));
-        check_names(section, &title, USER, &[], ("globals", GLOBALS))?;
+        check_names(section, &title, USER, ("globals", GLOBALS))?;
         Ok(Self { section })
     }
 
@@ -213,7 +211,7 @@ pub(super) fn is_blank(c: char) -> bool {
 }
 
 /// The name that `unknown` may be a misspelling of.
-pub(super) fn nearest<'n>(unknown: &[u8], known: &[&'n str]) -> Option<&'n str> {
+pub fn nearest<'n>(unknown: &[u8], known: &[&'n str]) -> Option<&'n str> {
     if unknown.len() > MAX_MISSPELT {
         return None;
     }
@@ -231,17 +229,12 @@ fn check_names(
     section: &Section,
     title: &str,
     known: &[&str],
-    later: &[&str],
     (elsewhere, names_there): (&str, &[&str]),
 ) -> Result<(), Fault> {
     for Entry { name, .. } in &section.options {
         let is = |candidate: &&str| candidate.as_bytes() == name.bytes;
         if known.iter().any(is) {
             continue;
-        }
-        if later.iter().any(is) {
-            let message = format!("{} is not available in this version of ketuk", quoted(&name.bytes));
-            return Err(Fault::new(name.span, message));
         }
         let fault = Fault::new(name.span, format!("unknown option {} in {title}", quoted(&name.bytes)));
         if names_there.iter().any(is) {
@@ -277,7 +270,7 @@ mod tests {
     #[test]
     fn every_option_is_described() {
         let document = include_str!("../../../docs/configuration.md");
-        for name in GLOBALS.iter().chain(DOOR).chain(USER).chain(DOOR_LATER) {
+        for name in GLOBALS.iter().chain(DOOR).chain(USER) {
             assert!(document.contains(&format!("`{name}`")), "{name}");
         }
     }

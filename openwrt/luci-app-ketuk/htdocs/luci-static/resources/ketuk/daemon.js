@@ -81,6 +81,7 @@ return baseclass.extend({
 		case 'timed_out':      return _('Refused: the next knock did not come in time');
 		case 'open_rate':      return _('Refused: too many doors were opened just then');
 		case 'grants_full':    return _('Refused: too many addresses were in');
+		case 'not_allowed':    return _('Refused: not from there, or not at this hour');
 		case 'commands_full':  return _('Refused: too many commands were waiting');
 		case 'auth_form':      return _('Refused: neither ketuk’s packet nor fwknop’s');
 		case 'auth_unknown':   return _('Refused: made with no user’s key');
@@ -134,7 +135,7 @@ return baseclass.extend({
 		if (seconds < 60)
 			return _('%d s').format(seconds);
 		if (seconds < 3600)
-			return _('%d min %d s').format(Math.floor(seconds / 60), seconds % 60);
+			return seconds % 60 ? _('%d min %d s').format(Math.floor(seconds / 60), seconds % 60) : _('%d min').format(seconds / 60);
 		return _('%d h %d min').format(Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60);
 	}
 });

@@ -16,6 +16,10 @@ const MAX_NAME = 32;
 const MAX_TRAP_EXCEPT = 4096;
 const OPEN_TIME = 30;
 const MAX_SECRETS = 4;
+const MAX_SPA_AGE = 240;
+const MIN_TOTP_PORTS = 4096;
+const MAX_SRC = 64;
+const DAYS = [ 'sunday', 'monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday' ];
 
 const FLAGS = [ 'fin', 'syn', 'rst', 'psh', 'ack', 'urg' ];
 
@@ -39,26 +43,34 @@ function range(text) {
 	return port(first) && port(last) && +first <= +last ? [ +first, +last ] : null;
 }
 
-/* 4 or 6; null if it is not the address of a host. */
-function family(text) {
+/* 4 or 6; null if it is no address. */
+function version(text) {
 	const quads = text.match(/^(0|[1-9][0-9]{0,2})\.(0|[1-9][0-9]{0,2})\.(0|[1-9][0-9]{0,2})\.(0|[1-9][0-9]{0,2})$/);
 
-	if (quads) {
-		const bytes = quads.slice(1).map(Number);
-		const multicast = bytes[0] >= 224 && bytes[0] <= 239;
-
-		return bytes.every(byte => byte <= 255) && bytes.some(byte => byte > 0) && !multicast ? 4 : null;
-	}
+	if (quads)
+		return quads.slice(1).every(byte => +byte <= 255) ? 4 : null;
 
 	if (!/^[0-9a-fA-F:.]+$/.test(text) || !text.includes(':'))
 		return null;
 
-	try {
-		const host = new URL('http://[%s]/'.format(text)).hostname;
+	return canonical(text) ? 6 : null;
+}
 
-		return host != '[::]' && !/^\[ff..:/.test(host) ? 6 : null;
+/* An IPv6 address as the browser writes it; null if it is none. */
+function canonical(text) {
+	try {
+		return new URL('http://[%s]/'.format(text)).hostname;
 	} catch (e) {
 		return null;
+	}
+}
+
+/* 4 or 6; null if it is not the address of a host. */
+function family(text) {
+	switch (version(text)) {
+	case 4: return /^(0\.0\.0\.0$|22[4-9]\.|23[0-9]\.)/.test(text) ? null : 4;
+	case 6: return /^\[(::\]|ff..:)/.test(canonical(text)) ? null : 6;
+	default: return null;
 	}
 }
 
@@ -89,9 +101,6 @@ return baseclass.extend({
 			const inner = words(piece);
 			return inner.length ? inner : [ '' ];
 		}));
-
-		if (!steps.length)
-			return _('Name the ports to knock at, in order');
 
 		if (steps.length > MAX_STEPS)
 			return _('At most %d knocks').format(MAX_STEPS);
@@ -171,6 +180,48 @@ return baseclass.extend({
 
 		return !value || (ports != null && ports[1] - ports[0] + 1 >= MIN_TOTP_PORTS)
 			? null : _('Write a range of at least %d ports, for example 20000-29999').format(MIN_TOTP_PORTS);
+	},
+
+	/* Networks that may knock. */
+	src(values) {
+		const networks = words(values);
+		const fine = networks.every(text => {
+			const [ address, bits, more ] = text.split('/');
+			const of = version(address);
+
+			return of && more == null && (bits == null || (/^[0-9]+$/.test(bits) && +bits <= (of == 4 ? 32 : 128)));
+		});
+
+		if (!fine)
+			return _('Write an address, or a network as 192.0.2.0/24');
+
+		return networks.length > MAX_SRC ? _('At most %d networks').format(MAX_SRC) : null;
+	},
+
+	time(value) {
+		const parts = value ? value.split(':') : [ '0', '0' ];
+		const bounds = [ 23, 59, 59 ];
+
+		return (parts.length == 2 || parts.length == 3) && parts.every((part, n) => /^[0-9]{1,2}$/.test(part) && +part <= bounds[n])
+			? null : _('Write a time of day as 08:00');
+	},
+
+	weekdays(values) {
+		const named = new Set(), excluded = new Set();
+
+		for (const word of words(values)) {
+			const name = word.replace(/^!/, '').toLowerCase();
+			const day = DAYS.findIndex(known => name.length >= 3 && known.startsWith(name));
+
+			if (day < 0)
+				return _('The days are mon, tue, wed, thu, fri, sat and sun, with ! in front for all others');
+
+			(word.startsWith('!') ? excluded : named).add(day);
+		}
+
+		const left = DAYS.filter((_name, day) => (!named.size || named.has(day)) && !excluded.has(day));
+
+		return left.length ? null : _('No day is left');
 	},
 
 	hosts(values) {

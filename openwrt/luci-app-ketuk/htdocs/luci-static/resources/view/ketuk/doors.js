@@ -119,7 +119,7 @@ return view.extend({
 	},
 
 	renderDoors(map, hosts) {
-		const s = map.section(form.GridSection, 'door', _('Doors'));
+		const s = map.section(form.GridSection, 'door');
 		let o;
 
 		s.addremove = true;
@@ -130,6 +130,7 @@ return view.extend({
 		s.tab('knock', _('Knock'));
 		s.tab('opening', _('What opens'));
 		s.tab('time', _('For how long'));
+		s.tab('limits', _('Who and when'));
 		s.tab('commands', _('Commands'));
 		page.names(s);
 		/* Here, because the doors to shut are those that there are when the dialog opens. */
@@ -160,6 +161,9 @@ return view.extend({
 				? _('The door has a file of sequences for one time') : rules.sequence(value) : null;
 		}, value => rules.step(value));
 		o.placeholder = '7000:udp';
+		o.textvalue = function(section_id) {
+			return E('span', {}, [ this.cfgvalue(section_id).join(' ') || (uci.get('ketuk', section_id, 'one_time_sequences') ? _('one time') : _('users only')) ]);
+		};
 		o.load = section_id => L.toArray(uci.get('ketuk', section_id, 'sequence')).flatMap(value => value.split(/[ \t\n\r\f,]+/)).filter(step => step != '');
 
 		o = s.taboption('knock', form.Button, '_random', _('Random sequence'), _('Takes the place of the sequence above.'));
@@ -312,6 +316,25 @@ return view.extend({
 		o.value('', _('as for all doors'));
 		o.value('shut', _('shut it'));
 		o.value('keep', _('leave it to its timer'));
+		o.modalonly = true;
+
+		o = page.line(page.rule(s.taboption('limits', form.Value, 'src', _('From'), _('Addresses and networks from where the door can be opened at all.')),
+			(section_id, value) => rules.src(value)));
+		o.placeholder = _('everywhere');
+		o.modalonly = true;
+
+		o = page.rule(s.taboption('limits', form.Value, 'start_time', _('From what time')), (section_id, value) => rules.time(value));
+		o.placeholder = '00:00';
+		o.modalonly = true;
+
+		o = page.rule(s.taboption('limits', form.Value, 'stop_time', _('Until what time'), _('By the router’s own clock; earlier than the beginning is on the next day.')),
+			(section_id, value) => rules.time(value));
+		o.placeholder = '23:59:59';
+		o.modalonly = true;
+
+		o = page.line(page.rule(s.taboption('limits', form.Value, 'weekdays', _('On which days'), _('For example: mon tue wed thu fri')),
+			(section_id, value) => rules.weekdays(value)));
+		o.placeholder = _('every day');
 		o.modalonly = true;
 
 		for (const [ name, title, text ] of [

@@ -26,9 +26,9 @@ function browserAddress() {
 
 function table(id, titles, rows, empty) {
 	return E('table', { 'class': 'table', 'id': id }, [
-		E('tr', { 'class': 'tr table-titles' }, titles.map(title => E('th', { 'class': 'th' }, [ title ]))),
+		titles ? E('tr', { 'class': 'tr table-titles' }, titles.map(title => E('th', { 'class': 'th' }, [ title ]))) : '',
 		...rows.map(cells => E('tr', { 'class': 'tr' }, cells.map((cell, n) =>
-			E('td', { 'class': 'td', 'data-title': titles[n] }, [ cell ])))),
+			E('td', { 'class': 'td', 'data-title': titles?.[n] || null }, [ cell ])))),
 		...(rows.length ? [] : [ E('tr', { 'class': 'tr placeholder' }, [ E('td', { 'class': 'td' }, [ E('em', {}, [ empty ]) ]) ]) ])
 	]);
 }
@@ -112,7 +112,7 @@ return view.extend({
 				[ _('Listening on'), (status.devices ?? []).map(device => device.name).join(', ') || '-' ],
 				[ _('Doors are opened by'), status.daemon.backend ]);
 
-		return table('ketuk-counters', [ _('Service'), '' ], rows, _('The service is not running.'));
+		return table('ketuk-counters', null, rows, _('The service is not running.'));
 	},
 
 	/* Keeps what is chosen: the form is there between two polls. */

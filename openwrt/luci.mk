@@ -1,0 +1,22 @@
+# make test-luci     the router's pages in headless Chromium, with the real ketukd behind them, on a stand-in for LuCI;
+#                    LUCI=DIRECTORY takes the modules of a checkout of LuCI instead
+# make lint-luci     ESLint with LuCI's rules, and the translations
+
+.PHONY: test-luci lint-luci
+
+LUCI_TESTS = tests/luci
+
+# The debug build, which the other tests have made.
+test-luci: $(LUCI_TESTS)/node_modules/.package-lock.json
+	@scripts/need.sh /usr/bin/chromium=chromium
+	@$(CARGO) build --quiet
+	cd $(LUCI_TESTS) && KETUKD=$(abspath target/debug/ketukd) node --test pages.test.mjs
+
+lint-luci: $(LUCI_TESTS)/node_modules/.package-lock.json
+	$(LUCI_TESTS)/node_modules/.bin/eslint --config $(LUCI_TESTS)/eslint.config.mjs openwrt/luci-app-ketuk/htdocs '$(LUCI_TESTS)/*.js' '$(LUCI_TESTS)/*.mjs'
+	node $(LUCI_TESTS)/messages.mjs --check
+
+$(LUCI_TESTS)/node_modules/.package-lock.json: $(LUCI_TESTS)/package-lock.json
+	@scripts/need.sh node=nodejs npm=npm
+	cd $(LUCI_TESTS) && npm ci --no-audit --no-fund
+	@touch $@

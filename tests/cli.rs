@@ -1,0 +1,86 @@
+//! `ketukd`'s command line: what it prints, where, and with which exit code.
+
+use std::process::{Command, Output};
+use std::{env, fs};
+
+fn ketukd(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_ketukd")).args(arguments).output().expect("ketukd")
+}
+
+/// What it says on standard error when it ends with this code, and nothing on standard output.
+fn fails(code: i32, arguments: &[&str]) -> String {
+    let output = ketukd(arguments);
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}");
+    assert_eq!(output.stdout, b"", "{arguments:?}");
+    String::from_utf8(output.stderr).expect("text")
+}
+
+#[test]
+fn the_version_is_one_line_and_nothing_else() {
+    for arguments in [["--version"], ["-V"]] {
+        let output = ketukd(&arguments);
+        assert!(output.status.success());
+        assert_eq!(String::from_utf8_lossy(&output.stdout), concat!(env!("CARGO_PKG_VERSION"), "\n"));
+    }
+}
+
+#[test]
+fn help_may_be_asked_for_anywhere() {
+    let usage = ketukd(&["--help"]).stdout;
+    assert!(usage.starts_with(b"ketukd opens"));
+    for arguments in [&["help"][..], &["check", "--help"], &["run", "--device", "x", "-h"]] {
+        let output = ketukd(arguments);
+        assert!(output.status.success(), "{arguments:?}");
+        assert_eq!(output.stdout, usage, "{arguments:?}");
+    }
+}
+
+#[test]
+fn what_is_misspelt_is_named_with_the_nearest_name() {
+    for (arguments, expected) in [
+        (&["statsu"][..], "ketukd: there is no command 'statsu': did you mean 'status'?\n"),
+        (&["frobnicate"], "ketukd: there is no command 'frobnicate'\n"),
+        (
+            &["check", "--confg=x"],
+            "ketukd: 'ketukd check' has no option '--confg': did you mean '--config'?\n",
+        ),
+        (&["check", "--json"], "ketukd: 'ketukd check' has no option '--json'\n"),
+        (&["status", "--json=1"], "ketukd: option '--json' takes no value\n"),
+        (&["check", "--config="], "ketukd: option '--config' needs a value\n"),
+        (&["check", "--config"], "ketukd: option '--config' needs a value\n"),
+        (&["check", "ketuk.uci"], "ketukd: too many arguments for 'ketukd check'\n"),
+        (&[], "ketukd: which command?\n"),
+    ] {
+        assert_eq!(fails(2, arguments), format!("{expected}try 'ketukd --help'\n"));
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_file_begins_with_its_place() {
+    let file = env::temp_dir().join(format!("ketuk-cli-{}.uci", std::process::id()));
+    fs::write(&file, "config door 'a'\n\toption dest_prot '22'\n").expect("a file");
+    let file = file.to_str().expect("a plain path");
+    let expected = format!(
+        "{file}:2:9: unknown option 'dest_prot' in door 'a'\n    2 | \toption dest_prot '22'\n      \
+         | \t       ^~~~~~~~~\n      = did you mean 'dest_port'?\n"
+    );
+    for command in ["check", "run", "ruleset"] {
+        assert_eq!(fails(2, &[command, "--config", file]), expected, "{command}");
+        assert_eq!(fails(2, &[command, &format!("--config={file}")]), expected, "{command}");
+    }
+    fs::remove_file(file).expect("the file");
+}
+
+#[test]
+fn without_a_daemon_the_questions_to_it_fail() {
+    let socket = "--socket=/nonexistent/ketuk.sock";
+    for arguments in
+        [&["status"][..], &["watch"], &["reload"], &["close", "ssh"], &["open", "ssh", "192.0.2.1"]]
+    {
+        let arguments = [arguments, &[socket]].concat();
+        assert_eq!(
+            fails(1, &arguments),
+            "ketukd: no daemon answers at /nonexistent/ketuk.sock: is 'ketukd run' running?\n"
+        );
+    }
+}
