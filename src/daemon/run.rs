@@ -265,6 +265,7 @@ impl Daemon<'_> {
     /// Gives the core the users of the configuration, once it has the doors. What is shut to those who may not
     /// any more is handed out.
     fn set_users(&mut self, now: Instant, mut each: impl FnMut(&mut Hotplug, &Users, &Door, &Grant)) {
+        self.porter.wall.vouch(self.config.globals.auth.trust_clock);
         let Porter { engine, slots, auth, users, gate, counters, recents, hotplug, .. } = &mut self.porter;
         let new = users.with(&self.config);
         gate.change_users(now, counters, slots, (users, &new), |door, grant| {
