@@ -1,5 +1,5 @@
 # make cross         ketukd and ketuk for routers: static, against musl, small; and their sizes held against the table
-# make test-cross    every target's binaries, and the core's unit tests, under qemu's user emulation
+# make test-cross    every target's binaries under qemu's user emulation; with CROSS_TESTS=TARGET its unit tests too
 # make packages      dist/*.ipk, *.deb, and *.apk where apk-tools 3 is installed
 # make test-packages the packages read back, and the service's script
 # make test-qemu     knocks at booted MIPS and ARM kernels; make test-qemu-be: at a big-endian MIPS one, built once
@@ -12,7 +12,7 @@ cross:
 	scripts/sizes.py
 
 test-cross:
-	@scripts/need.sh qemu-mipsel-static=qemu-user-static
+	@scripts/need.sh qemu-mipsel-static=qemu-user-static readelf=binutils
 	tests/cross.sh
 
 packages:
@@ -20,7 +20,7 @@ packages:
 	packaging/pack.py
 
 test-packages:
-	@scripts/need.sh python3=python3 bsdtar=libarchive-tools dpkg-deb=dpkg busybox=busybox-static unshare=util-linux nft=nftables ip=iproute2
+	@scripts/need.sh python3=python3 bsdtar=libarchive-tools dpkg-deb=dpkg busybox=busybox-static unshare=util-linux nft=nftables ip=iproute2 ss=iproute2 iptables=iptables ip6tables=iptables sysctl=procps
 	scripts/root.sh python3 -m unittest discover -s tests/router -v
 
 test-qemu:

@@ -1,8 +1,8 @@
 #!/bin/sh
-# Runs what scripts/cross.sh built under qemu's user emulation: every target's programs, and the library's unit tests for a
-# few targets, one of them big-endian. qemu-user has no netfilter sockets: the firewall is for tests/qemu.
+# Runs what scripts/cross.sh built under qemu's user emulation: every target's programs, and on request the library's unit
+# tests, which take long to build. qemu-user has no netfilter sockets: the firewall is for tests/qemu.
 #
-# usage: tests/cross.sh            CROSS_TESTS="TARGET..." says whose unit tests, default mips-unknown-linux-musl
+# usage: tests/cross.sh            CROSS_TESTS="TARGET..." says whose unit tests, for example mips-unknown-linux-musl
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -57,7 +57,7 @@ for built in "$dir"/*-linux-*/router; do
 	check is_clean "$built/ketuk"
 done
 
-for target in ${CROSS_TESTS-mips-unknown-linux-musl}; do
+for target in ${CROSS_TESTS:-}; do
 	scripts/cross.sh -t "$target"
 	for program in "$dir/$target"/debug/deps/ketuk-*; do
 		[ -x "$program" ] && [ -f "$program" ] || continue

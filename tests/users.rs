@@ -413,6 +413,11 @@ fn a_clock_that_was_not_set_is_not_believed() {
     world.client.stdout(ketuk(), &[ROUTER, "7000", "8000"]);
     daemon.wait_for_log("plain: OPEN SESAME");
     assert_eq!(grants(&daemon), [grant("plain", CLIENT, "")]);
+    daemon.write_config(CONFIG);
+    daemon.ask(&["reload"]);
+    a_second_later();
+    send(&world.client, ROUTER, &alices(2, now(), None));
+    wait_for_counter(&daemon, "opened", 2);
 }
 
 /// A hundred users, and a flood that looks like packets of every kind while each of them knocks.

@@ -15,7 +15,8 @@ use std::process::ExitCode;
 use arguments::Arguments;
 
 use crate::config;
-use crate::daemon::run::{self, Options};
+use crate::daemon::run;
+use crate::daemon::start::Options;
 
 const USAGE: &str = "\
 ketukd opens a port to whoever knocks right, and shuts it again.

@@ -218,7 +218,7 @@ fn tell(server: &mut Server, now: Instant, probe: &Probe, judged: &str, user: Op
 }
 
 /// Whether an address can be a host's.
-fn is_host(address: IpAddr) -> bool {
+pub(super) fn is_host(address: IpAddr) -> bool {
     let broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
     !(address.is_unspecified() || address.is_multicast() || address.is_loopback() || broadcast)
 }

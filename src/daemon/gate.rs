@@ -9,6 +9,7 @@ use log::{Level, debug, error, info, log, trace, warn};
 
 use super::backend::Backend;
 use super::jobs::{self, Job, JobKind, Jobs};
+use super::leaving::Leaving;
 use super::sessions::Sessions;
 use super::slots::Slots;
 use super::sweep;
@@ -46,6 +47,7 @@ pub struct Gate {
     pub(super) keyed: RandomState,
     pub(super) grants: Box<Grants>,
     pub(super) sessions: Sessions,
+    leaving: Leaving,
     backend: Backend,
     jobs: Jobs,
     opens: Limit,
@@ -132,6 +134,7 @@ impl Gate {
             keyed,
             grants: Box::default(),
             sessions: Sessions::default(),
+            leaving: Leaving::default(),
             jobs: Jobs::new(backend.iptables().cloned()),
             backend,
             opens: Limit::new(OPENS_PER_SECOND, OPENS_BURST),
@@ -268,6 +271,7 @@ impl Gate {
         if self.retry.is_some_and(|retry| retry <= now) {
             self.retry = None;
             self.admit_waiting(now, counters, slots, Attempt::Retry);
+            self.retry_leaving(now);
         }
         self.run_jobs(now);
     }
@@ -419,6 +423,11 @@ impl Gate {
         }
     }
 
+    /// Whether the firewall would not let go of somebody so far.
+    pub fn is_anyone_leaving(&self) -> bool {
+        !self.leaving.is_empty()
+    }
+
     /// Whether commands wait or run.
     pub fn is_busy(&self) -> bool {
         !self.jobs.is_idle()
@@ -465,6 +474,7 @@ impl Gate {
         address: IpAddr,
         attempt: Attempt,
     ) {
+        self.leaving.cancel(&door.name, address);
         let Some(grant) = self.grants.get_mut(&self.keyed, id, address) else { return };
         let lease = grant.lease(now);
         if let (Some(session), Some(lease)) = (&mut grant.session, lease) {
@@ -505,12 +515,33 @@ impl Gate {
                 Err(error) => {
                     counters.count(Counter::Event(Event::FirewallError));
                     self.complain(now, door, grant.address, &error);
+                    self.leaving.add(door, grant.address);
+                    self.retry = Some(now.after(RETRY));
                 }
             }
         }
         self.cut(door, grant.address);
         if self.needs_jobs(door) {
             self.stop(now, door, grant.address);
+        }
+    }
+
+    /// Tries again to get those out whom the firewall would not let go.
+    fn retry_leaving(&mut self, now: Instant) {
+        let Self { leaving, backend, .. } = self;
+        let Some(sets) = backend.sets() else { return };
+        leaving.retry(|door, address| match sets.shut(door, address) {
+            Ok(()) | Err(NftError::MissingSet { .. } | NftError::MissingTable { .. }) => {
+                info!("{address}: {}: shut, now that the firewall can", door.name);
+                true
+            }
+            Err(error) => {
+                trace!("{address}: {}: {error}", door.name);
+                false
+            }
+        });
+        if !leaving.is_empty() {
+            self.retry = Some(now.after(RETRY));
         }
     }
 

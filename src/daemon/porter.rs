@@ -7,7 +7,7 @@ use log::{debug, error, info, warn};
 
 use super::gate::{Entry, Gate, Refused};
 use super::hotplug::Hotplug;
-use super::one_time::{self, Line};
+use super::one_time::{self, Line, MarkError};
 use super::slots::Slots;
 use super::users::Users;
 use super::wall::Wall;
@@ -111,7 +111,7 @@ impl<'t> Porter<'t> {
         let Some(door) = self.slots.get(id).cloned() else { return };
         let source = probe.source;
         let allowed = allows(&door, source);
-        if allowed.is_ok() && door.one_time.is_some() && !self.use_up(id) {
+        if allowed.is_ok() && door.one_time.is_some() && !self.use_up(now, id) {
             return;
         }
         // Who is turned away is not let in, in the log neither: scripts act on this line.
@@ -125,7 +125,9 @@ impl<'t> Porter<'t> {
             Err(refused) => Err(refused),
         };
         let seconds = door.open_time.map(|time| time.as_secs());
-        self.gate.set_user(id, address, None);
+        if matches!(entry, Ok(Entry::New | Entry::Renewed)) {
+            self.gate.set_user(id, address, None);
+        }
         let (event, reason) = match entry {
             Ok(Entry::New) => ("open", "knock"),
             Ok(Entry::Renewed) => ("renew", "knock"),
@@ -145,13 +147,21 @@ impl<'t> Porter<'t> {
     }
 
     /// Uses up the sequence for one time that was just knocked; whether the door may open.
-    fn use_up(&mut self, id: DoorId) -> bool {
+    fn use_up(&mut self, now: Instant, id: DoorId) -> bool {
         let Some(at) = self.one_time.iter().position(|(door, _)| *door == id) else { return false };
-        let (_, line) = self.one_time.swap_remove(at);
-        self.is_used_up = true;
-        line.mark()
-            .map_err(|error| error!("{line}: not marked as used, so the door stays shut: {error}"))
-            .is_ok()
+        let (_, line) = &self.one_time[at];
+        let marked = line.mark();
+        if let Err(error) = &marked
+            && log_allowed(&mut self.refusal_lines, &mut self.counters, now)
+        {
+            error!("{line}: not marked as used, so the door stays shut: {error}");
+        }
+        // What cannot be written stays as it is, so that whoever repeats the knock has nothing read anew.
+        if !matches!(marked, Err(MarkError::Io(_))) {
+            self.one_time.swap_remove(at);
+            self.is_used_up = true;
+        }
+        marked.is_ok()
     }
 
     /// The doors as the core is to know them, with the sequences for one time whose turn it is.

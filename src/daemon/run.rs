@@ -1,11 +1,9 @@
 //! `ketukd run`: start-up, the loop, and the packet's way.
 
-use std::fmt;
-use std::fs::File;
 use std::hash::RandomState;
-use std::io::{self, Read as _};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,17 +12,19 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
-use super::backend::{Backend, BackendError};
-use super::devices::{ANY, Devices, Filters};
+use super::backend::Backend;
+use super::devices::{Devices, Filters};
 use super::gate::Gate;
 use super::hotplug::Hotplug;
+use super::names;
 use super::porter::{Porter, tell_closed};
 use super::slots::never_traps;
+use super::start::{Options, StartError};
 use super::sweep;
 use super::users::Users;
 use super::wall::Wall;
 use crate::config::{self, Config, Door, MAX_DEVICES};
-use crate::control::server::{MAX_CLIENTS, Server, ServerError};
+use crate::control::server::{MAX_CLIENTS, Server};
 use crate::core::auth::{self, Auth};
 use crate::core::engine::{Engine, Listening, Tables};
 use crate::core::grants::Grant;
@@ -42,64 +42,9 @@ const STOP_TIME: Duration = Duration::from_millis(4500);
 /// Two sockets a device, the control socket and its clients, links, firewall, connections, signals.
 const MAX_DESCRIPTORS: usize = 2 * MAX_DEVICES + 1 + MAX_CLIENTS + 4;
 
-/// Longest device file, in bytes: some room around [`MAX_DEVICES`] names.
-const MAX_DEVICE_FILE: u64 = 4096;
-
 /// The core's tables: fixed, and no memory until they are touched.
 pub(crate) static TABLES: Mutex<Tables> = Mutex::new(Tables::new());
 static AUTH_TABLES: Mutex<auth::Tables> = Mutex::new(auth::Tables::new());
-
-/// What the command line says.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// `--config`
-    pub config: PathBuf,
-    /// `--device`, instead of the configuration's.
-    pub devices: Vec<String>,
-    /// `--device-file`: more of them, one a line, read again at each reload.
-    pub device_file: Option<PathBuf>,
-    /// `--socket`
-    pub socket: PathBuf,
-}
-
-/// Why the daemon did not start.
-#[derive(Debug)]
-pub enum StartError {
-    /// The configuration is wrong.
-    Config(config::Error),
-    /// The doors cannot be opened on this host.
-    Backend(BackendError),
-    /// There is no control socket.
-    Control(ServerError),
-    /// More devices than [`MAX_DEVICES`].
-    Devices(usize),
-    /// A socket could not be opened.
-    Socket(&'static str, io::Error),
-}
-
-impl StartError {
-    /// The exit code: 2 for what the user has to change, 1 for what failed.
-    pub const fn exit_code(&self) -> u8 {
-        match self {
-            Self::Config(_) | Self::Devices(_) => 2,
-            _ => 1,
-        }
-    }
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Config(error) => error.fmt(f),
-            Self::Backend(error) => error.fmt(f),
-            Self::Control(error) => error.fmt(f),
-            Self::Devices(count) => {
-                write!(f, "{count} devices, and at most {MAX_DEVICES} can be listened on")
-            }
-            Self::Socket(what, error) => write!(f, "cannot open {what}: {error}"),
-        }
-    }
-}
 
 /// Runs until SIGTERM or SIGINT.
 ///
@@ -115,14 +60,14 @@ pub fn run(options: Options) -> Result<(), StartError> {
     let mut tables = TABLES.lock().unwrap_or_else(PoisonError::into_inner);
     let mut auth_tables = AUTH_TABLES.lock().unwrap_or_else(PoisonError::into_inner);
     let started = now();
-    let device_names = device_names(&options, &config);
+    let device_names = names::wanted(&options, &config);
     let mut daemon = Daemon {
         started,
         porter: Porter::new(
             Engine::new(&mut tables, keyed.clone()),
             Auth::new(&mut auth_tables, keyed.clone(), auth_rules(&config)),
             Gate::new(keyed, Backend::find(&config).map_err(StartError::Backend)?),
-            Wall::new(started, config.globals.auth.trust_clock, &options.socket),
+            Wall::new(started, &options.socket),
         ),
         devices: open_devices(&device_names)?,
         device_names,
@@ -141,7 +86,7 @@ pub fn run(options: Options) -> Result<(), StartError> {
     daemon.follow_links();
     // Only now: whoever finds the socket may knock.
     let mut server = Server::open(&daemon.options.socket).map_err(StartError::Control)?;
-    info!("starting up, listening on {}", shown(&daemon.device_names));
+    info!("starting up, listening on {}", names::shown(&daemon.device_names));
     daemon.serve(&mut server);
     daemon.stop(&mut server);
     info!("shutting down");
@@ -255,7 +200,7 @@ impl Daemon<'_> {
     pub(super) fn reload(&mut self, server: &mut Server, now: Instant) -> Result<(), StartError> {
         info!("re-reading config file: {}", self.options.config.display());
         let config = config::load(&self.options.config).map_err(StartError::Config)?;
-        let names = device_names(&self.options, &config);
+        let names = names::wanted(&self.options, &config);
         let devices = if names == self.device_names { None } else { Some(open_devices(&names)?) };
 
         // From here on nothing can fail.
@@ -277,7 +222,7 @@ impl Daemon<'_> {
         *slots = new;
         gate.load_cuts(slots, true);
         if let Some(devices) = devices {
-            info!("listening on {} from now on", shown(&names));
+            info!("listening on {} from now on", names::shown(&names));
             self.devices = devices;
             self.device_names = names;
         }
@@ -320,6 +265,7 @@ impl Daemon<'_> {
     /// Gives the core the users of the configuration, once it has the doors. What is shut to those who may not
     /// any more is handed out.
     fn set_users(&mut self, now: Instant, mut each: impl FnMut(&mut Hotplug, &Users, &Door, &Grant)) {
+        self.porter.wall.vouch(self.config.globals.auth.trust_clock);
         let Porter { engine, slots, auth, users, gate, counters, recents, hotplug, .. } = &mut self.porter;
         let new = users.with(&self.config);
         gate.change_users(now, counters, slots, (users, &new), |door, grant| {
@@ -374,7 +320,7 @@ impl Daemon<'_> {
             tell_closed((server, hotplug), now(), users, door, grant, "stop");
         });
         let deadline = now().after(STOP_TIME);
-        while (gate.is_busy() || hotplug.is_busy()) && now() < deadline {
+        while (gate.is_busy() || gate.is_anyone_leaving() || hotplug.is_busy()) && now() < deadline {
             let ms = deadline.since(now()).min(Duration::from_millis(100)).as_millis();
             let _ = poll(
                 &mut [polled(self.signals.as_fd())],
@@ -386,6 +332,9 @@ impl Daemon<'_> {
         }
         if gate.is_busy() {
             warn!("stop commands were still running, and are left behind");
+        }
+        if gate.is_anyone_leaving() {
+            warn!("the firewall did not let go of everybody: only its own timers shut those doors");
         }
     }
 }
@@ -423,38 +372,7 @@ fn set_log(config: &Config) {
     }
 }
 
-/// The devices to listen on: the command line's, the configuration's, or all.
-fn device_names(options: &Options, config: &Config) -> Vec<String> {
-    let sources = [&options.devices, &config.globals.devices];
-    let mut names = sources.into_iter().find(|names| !names.is_empty()).cloned().unwrap_or_default();
-    if let Some(file) = &options.device_file {
-        // Whoever writes it knows the devices of the networks; none is none yet, not all.
-        names.clone_from(&options.devices);
-        names.extend(listed_devices(file));
-    } else if names.is_empty() {
-        if !config.globals.networks.is_empty() {
-            warn!("networks are resolved by the init script, with --device; listening on every device");
-        }
-        names.push(ANY.to_owned());
-    }
-    names.dedup();
-    names
-}
-
-/// The devices that `file` names.
-fn listed_devices(file: &Path) -> Vec<String> {
-    let mut text = String::new();
-    let read = File::open(file).and_then(|opened| opened.take(MAX_DEVICE_FILE).read_to_string(&mut text));
-    if let Err(error) = read {
-        warn!("{}: {error}", file.display());
-    }
-    text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
-}
-
-fn shown(names: &[String]) -> String {
-    if names.is_empty() { "no device before a network is up".to_owned() } else { names.join(", ") }
-}
-
+/// Opens sockets for these devices.
 fn open_devices(names: &[String]) -> Result<Devices, StartError> {
     if names.len() > MAX_DEVICES {
         return Err(StartError::Devices(names.len()));

@@ -4,9 +4,12 @@ use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::admission::is_host;
 use super::gate::Entry;
 use super::porter::{Porter, tell_closed, tell_event};
-use super::run::{Daemon, StartError};
+use super::run::Daemon;
+use super::start::StartError;
+use crate::config::MAX_OPEN_TIME_S;
 use crate::control::message::{self, Request, Verb};
 use crate::control::server::{self, Client, Server};
 use crate::core::counters::{Counter, Event};
@@ -30,9 +33,10 @@ impl Daemon<'_> {
             Verb::Status => self.status(now, &mut client).map_err(|error| (1, error.to_string())),
             Verb::Open => self.open_by_hand(server, now, &request),
             Verb::Close => self.close_by_hand(server, now, &request),
-            Verb::Reload => {
-                self.reload(server, now).map_err(|error| (StartError::exit_code(&error), error.to_string()))
-            }
+            Verb::Reload => self.reload(server, now).map_err(|error| {
+                log::error!("the configuration stays as it was: {error}");
+                (StartError::exit_code(&error), error.to_string())
+            }),
         };
         match answered {
             Ok(()) => client.done(),
@@ -154,6 +158,15 @@ impl Daemon<'_> {
             return Err((2, format!("door '{}' opens nothing, its knock shuts: {names}", door.name)));
         }
         let address = door.grant_prefix.group(address);
+        if !is_host(address) {
+            return Err((2, format!("'{address}' is no host's address")));
+        }
+        if let Some(seconds) = request.seconds.filter(|seconds| *seconds > MAX_OPEN_TIME_S) {
+            return Err((
+                2,
+                format!("{seconds} s is more than the longest time, {MAX_OPEN_TIME_S} s; 0 is without end"),
+            ));
+        }
         // `max_time` bounds what clients may ask for; who may use this socket may do as he likes.
         let time = match request.seconds {
             Some(0) => None,

@@ -37,12 +37,16 @@ pub struct Wall {
 }
 
 impl Wall {
-    /// The clock of a daemon that starts now. `vouched`: right whatever the kernel says. `socket`: the control
-    /// socket.
-    pub fn new(started: Instant, vouched: bool, socket: &Path) -> Self {
+    /// The clock of a daemon that starts now. `socket`: the control socket.
+    pub fn new(started: Instant, socket: &Path) -> Self {
         let mut file = socket.as_os_str().to_owned();
         file.push(".newest");
-        Self { started, vouched, trust: Trust::None, looked: None, file: file.into() }
+        Self { started, vouched: false, trust: Trust::None, looked: None, file: file.into() }
+    }
+
+    /// Whether it is right whatever the kernel says. What was believed once is not doubted again.
+    pub fn vouch(&mut self, vouched: bool) {
+        self.vouched = vouched;
     }
 
     /// What it shows, in seconds since 1970.
@@ -118,7 +122,12 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("ketuk-wall-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         let now = clock::now();
-        let wall = || Wall::new(now, true, &folder.join("sock"));
+        let vouched = |folder: &Path| {
+            let mut wall = Wall::new(now, &folder.join("sock"));
+            wall.vouch(true);
+            wall
+        };
+        let wall = || vouched(&folder);
         let floor = || wall().look(now, 0).unwrap();
         let time = wall().seconds();
         assert!((time - 1..=time + 1).contains(&floor()), "nothing from before the start");
@@ -132,8 +141,9 @@ mod tests {
             wall().remember(time + ahead).unwrap();
             assert_eq!(floor(), time + expected);
         }
-        assert_eq!(Wall::new(now, true, Path::new("/nowhere/at/all/sock")).remember(time - 5).ok(), Some(()));
-        Wall::new(now, true, Path::new("/nowhere/at/all/sock")).remember(time + 60).unwrap_err();
+        let nowhere = vouched(Path::new("/nowhere/at/all"));
+        assert_eq!(nowhere.remember(time - 5).ok(), Some(()));
+        nowhere.remember(time + 60).unwrap_err();
         fs::remove_dir_all(&folder).unwrap();
     }
 }

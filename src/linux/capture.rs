@@ -18,8 +18,9 @@ use crate::core::packet::MAX_PACKET;
 /// room for a whole packet, which stays in memory once it was used.
 pub const BATCH: usize = 16;
 
-/// Bytes of packets that may wait in a socket, as `SO_RCVBUF` counts them (a small packet is 768).
-/// 100,000 packets a second for a tenth of a second, should the daemon not get the processor for so long.
+/// Bytes of packets that may wait in a socket, half of what they take: the kernel doubles it (socket(7)), and counts
+/// 768 for a small packet. That is 100,000 packets a second for a tenth of a second, should the daemon not get the
+/// processor for so long.
 /// It is kernel memory, used only while packets wait.
 pub const RECEIVE_BUFFER: c_int = 4 << 20;
 

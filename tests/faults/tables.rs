@@ -135,3 +135,24 @@ fn a_flood_of_other_programs_elements_is_slept_through() {
     });
     knock_and_enter(&world, &daemon);
 }
+
+/// A set of the wrong type takes no change. When the right one is there, with its elements, who was shut out
+/// meanwhile must not stay in it.
+#[test]
+fn a_door_that_could_not_be_shut_is_shut_as_soon_as_it_can_be() {
+    let world = World::with_firewall();
+    let daemon = Daemon::start(&world.router, &world.scratch, SSH);
+    knock_and_enter(&world, &daemon);
+    let set = |of: &str, elements: &str| {
+        world.router.nft(&format!(
+            "delete table inet fw4\ntable inet fw4 {{\nset ketuk_ssh_4 {{ type {of}; flags timeout; {elements} }}\n\
+             set ketuk_ssh_6 {{ type ipv6_addr; flags timeout; }}\n}}"
+        ));
+    };
+    set("ipv6_addr", "");
+    daemon.wait("the set is found useless", |daemon| daemon.counter("firewall_error") > 0);
+    daemon.ask(&["close", "ssh", CLIENT]);
+    set("ipv4_addr", &format!("elements = {{ {CLIENT} timeout 1h }}"));
+    daemon.wait("the door is shut", |daemon| !daemon.lets_in("ssh", CLIENT));
+    daemon.wait_for_log(&format!("{CLIENT}: ssh: shut, now that the firewall can"));
+}

@@ -82,9 +82,10 @@ class Router:
             if not (self.root / "bin" / applet).exists():
                 (self.root / "bin" / applet).symlink_to("busybox")
         self.put("usr/sbin/ketukd", binary("ketukd").read_bytes(), 0o755)
-        for word in run("ldd", binary("ketukd")).stdout.split():
-            if word.startswith("/"):
-                self.put(word.lstrip("/"), Path(word).read_bytes(), 0o755)
+        for program in (binary("ketukd"), shutil.which("busybox")):
+            for word in run("ldd", program).stdout.split():
+                if word.startswith("/"):
+                    self.put(word.lstrip("/"), Path(word).read_bytes(), 0o755)
         (self.root / "dev/null").touch()
         self.put("etc/rc.common", (HERE / "openwrt/rc.common").read_bytes(), 0o755)
         self.put("lib/functions.sh", (HERE / "openwrt/functions.sh").read_bytes())

@@ -209,6 +209,11 @@ class Service(unittest.TestCase):
         self.assertNotIn("user", found)
         self.assertEqual(found["command"][3], "/etc/config/ketuk")
 
+    def test_scripts_are_run_by_root(self):
+        self.router.put("sbin/ujail", b"", 0o755)
+        self.router.put("etc/hotplug.d/ketuk/10-led", b"true\n")
+        self.assertNotIn("user", parameters(self.call("start")))
+
     def test_another_user_is_another_process(self):
         self.router.put("sbin/ujail", b"", 0o755)
         self.call("start")
