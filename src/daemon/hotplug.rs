@@ -83,14 +83,17 @@ impl Hotplug {
             }
             self.running = None;
         }
-        let Some(argv) = self.waiting.pop_front() else {
-            self.complained = false;
-            return;
-        };
-        match process::spawn(&argv) {
-            Ok(child) => self.running = Some((child, Some(now.after(TIME_LIMIT)))),
-            Err(error) => warn!("{FOLDER}: {error}"),
+        // An event whose scripts cannot be started is lost, and must not hold up those behind it.
+        while let Some(argv) = self.waiting.pop_front() {
+            match process::spawn(&argv) {
+                Ok(child) => {
+                    self.running = Some((child, Some(now.after(TIME_LIMIT))));
+                    return;
+                }
+                Err(error) => warn!("{FOLDER}: {error}"),
+            }
         }
+        self.complained = false;
     }
 
     /// When [`Self::tend`] must be called next.
