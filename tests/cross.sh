@@ -39,7 +39,8 @@ is_clean() {
 	! grep -aq "$PWD\|$HOME/" "$1" && ! readelf -lW "$1" | grep -q INTERP
 }
 
-for built in "$dir"/*-linux-*/router; do
+for program in "$dir"/*-linux-*/router/ketukd; do
+	built=$(dirname "$program")
 	target=$(basename "$(dirname "$built")")
 	case $target in
 	armv7-* | arm-*) emulator=qemu-arm-static ;;
