@@ -210,29 +210,34 @@ return baseclass.extend({
 	},
 
 	time(value) {
-		const parts = value ? value.split(':') : [ '0', '0' ];
+		const parts = value ? value.split(':') : [ '0' ];
 		const bounds = [ 23, 59, 59 ];
 
-		return (parts.length == 2 || parts.length == 3) && parts.every((part, n) => /^[0-9]{1,2}$/.test(part) && +part <= bounds[n])
+		return parts.length <= 3 && parts.every((part, n) => /^[0-9]{1,2}$/.test(part) && +part <= bounds[n])
 			? null : _('Write a time of day as 08:00');
 	},
 
+	/* A mark in front of the first, or alone before it, means all others. */
 	weekdays(values) {
-		const named = new Set(), excluded = new Set();
+		const list = words(values);
+		const inverted = list.length > 0 && list[0].startsWith('!');
+		const named = new Set();
 
-		for (const word of words(values)) {
-			const name = word.replace(/^!/, '').toLowerCase();
-			const day = DAYS.findIndex(known => name.length >= 3 && known.startsWith(name));
+		for (const [ n, word ] of list.entries()) {
+			const name = (inverted ? word.replace(/^!/, '') : word).toLowerCase();
+
+			if (n == 0 && inverted && name === '' && list.length > 1)
+				continue;
+
+			const day = DAYS.findIndex(known => name.length >= 2 && known.startsWith(name));
 
 			if (day < 0)
 				return _('The days are mon, tue, wed, thu, fri, sat and sun, with ! in front for all others');
 
-			(word.startsWith('!') ? excluded : named).add(day);
+			named.add(day);
 		}
 
-		const left = DAYS.filter((_name, day) => (!named.size || named.has(day)) && !excluded.has(day));
-
-		return left.length ? null : _('No day is left');
+		return inverted && named.size == DAYS.length ? _('No day is left') : null;
 	},
 
 	hosts(values) {
