@@ -70,6 +70,9 @@ for target; do
 	flags=
 	if [ -n "$tests" ]; then
 		what="test --no-run --lib -Z build-std=std,panic_unwind,test"
+		case $target in
+		mips*) flags="-C relocation-model=static" ;;
+		esac
 	else
 		what="zigbuild --bins --profile router -Z build-std=std,panic_abort -Z build-std-features=optimize_for_size"
 		what="$what -Z panic-immediate-abort"
