@@ -417,7 +417,7 @@ def table(bench, rows, took):
     header = f"""# What was measured
 
 {datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d}, Linux {platform.release()}, {cpu_model()}.
-knockd {version('knockd')}, fwknopd {version('fwknop-server')} (Debian), {run(bench.ketukd, '--version').strip()} \
+knockd {version('knockd')}, fwknopd {version('fwknop-server')} (Debian), ketukd {run(bench.ketukd, '--version').strip()} \
 ({bench.ketukd.stat().st_size // 1024:,} KiB, {how_linked(bench.ketukd)}).
 Load average at the start {LOAD}; the run took {took / 60:.0f} minutes. Made by `make bench`; how is in [README.md](README.md).{QUICK if bench.quick else ""}
 

@@ -20,7 +20,7 @@ type Keyed = BuildHasherDefault<DefaultHasher>;
 
 fn key(user: usize) -> Keys {
     let mut key = [1; packet::KEY];
-    key[..8].copy_from_slice(&user.to_be_bytes());
+    key[..8].copy_from_slice(&u64::try_from(user).expect("few users").to_be_bytes());
     Keys::derive(&key)
 }
 
