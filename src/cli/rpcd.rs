@@ -7,12 +7,12 @@
 use std::io::{self, Read as _};
 
 use serde::{Deserialize, Serialize};
-use serde_json_core::str::{EscapedStr, EscapedStringFragment};
+use serde_json_core::str::EscapedStr;
 
 use super::arguments::Arguments;
 use super::{Failure, Outcome, control, invite, print};
 use crate::config::{self, Config};
-use crate::control::message::{Request, Verb};
+use crate::control::message::{Request, Verb, unescaped};
 use crate::control::show;
 use crate::linux::clock;
 use crate::profile::{self, Profile};
@@ -231,18 +231,6 @@ fn invite(arguments: &Arguments, call: &Call<'_>) -> Result<String, Failure> {
 fn argument(name: &str, value: Option<EscapedStr<'_>>) -> Result<String, Failure> {
     let value = value.and_then(unescaped).filter(|value| !value.is_empty());
     value.ok_or_else(|| Failure::Usage(format!("which {name}?")))
-}
-
-/// What a JSON string says; `None` if an escape in it is none of JSON's.
-fn unescaped(string: EscapedStr<'_>) -> Option<String> {
-    let mut text = String::with_capacity(string.0.len());
-    for fragment in string.fragments() {
-        match fragment.ok()? {
-            EscapedStringFragment::NotEscaped(piece) => text.push_str(piece),
-            EscapedStringFragment::Escaped(character) => text.push(character),
-        }
-    }
-    Some(text)
 }
 
 /// `value` as JSON; its strings have `text` bytes.
