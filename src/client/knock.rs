@@ -11,12 +11,12 @@
 //! - elsewhere: when the port has answered, or after `PATIENCE`. `std` cannot connect without waiting. A port
 //!   that does answer sees a connection that is closed as usual.
 
-use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::num::NonZeroU16;
 
 use super::arguments::UsageError;
+pub use crate::protocol::Protocol;
 
 /// How long a TCP knock waits for an answer, where it must: enough for the next hop's link-layer address to be
 /// found and the SYN to leave, and well below the second after which it would be sent again.
@@ -25,24 +25,6 @@ const PATIENCE: std::time::Duration = std::time::Duration::from_millis(100);
 
 /// What a UDP knock carries, as knock(1)'s does.
 const DATAGRAM: [u8; 1] = [0];
-
-/// What to knock with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protocol {
-    /// A SYN.
-    Tcp,
-    /// A datagram.
-    Udp,
-}
-
-impl fmt::Display for Protocol {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Tcp => "tcp",
-            Self::Udp => "udp",
-        })
-    }
-}
 
 /// One knock of a sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,26 +2,10 @@
 
 use core::fmt;
 
+pub use crate::protocol::Protocol;
+
 /// Most steps in one sequence (knockd's `SEQ_MAX`).
 pub const MAX_STEPS: usize = 32;
-
-/// The transport that a step is knocked with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Protocol {
-    /// TCP, IP protocol 6.
-    Tcp,
-    /// UDP, IP protocol 17.
-    Udp,
-}
-
-impl fmt::Display for Protocol {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Tcp => "tcp",
-            Self::Udp => "udp",
-        })
-    }
-}
 
 /// One knock of a sequence: a port that is never 0, and its protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

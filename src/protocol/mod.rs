@@ -19,6 +19,26 @@ pub mod secret;
 pub(crate) mod testing;
 pub mod totp;
 
+use core::fmt;
+
+/// The transport that a step is knocked with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Protocol {
+    /// TCP, IP protocol 6.
+    Tcp,
+    /// UDP, IP protocol 17.
+    Udp,
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        })
+    }
+}
+
 /// Port that authenticated packets are sent to unless somebody says otherwise (fwknop's).
 pub const SPA_PORT: u16 = 62_201;
 
