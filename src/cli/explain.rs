@@ -1,6 +1,5 @@
 //! `ketukd explain`: the knocks of a capture file, judged by the same core that judges those on the wire.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs::File;
 use std::hash::RandomState;
@@ -53,7 +52,7 @@ pub(super) fn print(arguments: &Arguments) -> Outcome {
         knocks.get(id.index()).map_or(0, |door| door.iter().map(|door| door.sequence.len()).sum())
     };
 
-    let (mut counts, mut clock, mut begin) = (BTreeMap::<&str, u64>::new(), 0, None);
+    let (mut counts, mut clock, mut begin) = (Vec::new(), 0, None);
     for Packet { at_ms, bytes } in capture.packets() {
         // The core's clock never goes back, whatever the file says.
         clock = at_ms.saturating_sub(*begin.get_or_insert(at_ms)).max(clock);
@@ -62,19 +61,28 @@ pub(super) fn print(arguments: &Arguments) -> Outcome {
         let probe = match packet::parse(bytes) {
             Ok(probe) => probe,
             Err(reason) => {
-                *counts.entry(reason.name()).or_default() += 1;
+                count(&mut counts, reason.name());
                 continue;
             }
         };
         let judgement = engine.judge(now, &probe);
-        *counts.entry(judgement.judged.name()).or_default() += 1;
+        count(&mut counts, judgement.judged.name());
         if engine.is_step(&probe) {
             super::print(&lines(&probe, &judgement, &slots, steps))?;
         }
     }
+    counts.sort_unstable();
     let counts: Vec<_> = counts.iter().map(|(name, count)| format!("{name} {count}")).collect();
     eprintln!("packets: {}", if counts.is_empty() { "none".to_owned() } else { counts.join(", ") });
     Ok(())
+}
+
+/// One more packet of this name.
+fn count(counts: &mut Vec<(&str, u64)>, name: &'static str) {
+    match counts.iter_mut().find(|(known, _)| *known == name) {
+        Some((_, packets)) => *packets += 1,
+        None => counts.push((name, 1)),
+    }
 }
 
 /// What `ketukd watch` says of a judgement.
@@ -95,16 +103,18 @@ fn lines(probe: &Probe, judgement: &Judgement, slots: &Slots, steps: impl Fn(Doo
 
 /// The addresses that knocks may be sent to: those of `--address`; or else this host's; or else, where no
 /// packet is to one of these, for the capture is another host's, all destinations that there are.
-fn addresses(arguments: &Arguments, capture: Capture<'_>) -> Result<BTreeSet<IpAddr>, Failure> {
+fn addresses(arguments: &Arguments, capture: Capture<'_>) -> Result<Vec<IpAddr>, Failure> {
     if !arguments.addresses.is_empty() {
         return arguments.addresses.iter().map(|address| control::address(address)).collect();
     }
-    let destinations: BTreeSet<_> = capture
+    let mut destinations: Vec<_> = capture
         .packets()
         .filter_map(|packet| packet::parse(packet.bytes).ok())
         .map(|probe| probe.destination)
         .collect();
-    let own: BTreeSet<_> = own_addresses().map(Iterator::collect).unwrap_or_default();
+    destinations.sort_unstable();
+    destinations.dedup();
+    let own: Vec<_> = own_addresses().map(Iterator::collect).unwrap_or_default();
     if destinations.is_empty() || destinations.iter().any(|destination| own.contains(destination)) {
         return Ok(own);
     }

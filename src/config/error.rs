@@ -95,8 +95,13 @@ impl fmt::Display for Diagnostic {
 }
 
 /// A fault as its finder knows it: a range of bytes, before anyone looks for the line.
+///
+/// One pointer: every reader of an option returns it or a value, and each return copies the larger of the two.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Fault {
+pub(super) struct Fault(Box<Finding>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Finding {
     span: Span,
     message: String,
     help: Option<String>,
@@ -105,24 +110,25 @@ pub(super) struct Fault {
 impl Fault {
     /// A fault at `span`.
     pub(super) fn new(span: Span, message: impl Into<String>) -> Self {
-        Self { span, message: message.into(), help: None }
+        Self(Box::new(Finding { span, message: message.into(), help: None }))
     }
 
     /// What to do about it.
     #[must_use]
     pub(super) fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
+        self.0.help = Some(help.into());
         self
     }
 
     /// The error, for a fault in `text`, which is what `file` holds.
     pub(super) fn into_error(self, file: &str, text: &[u8]) -> Error {
+        let Finding { span, message, help } = *self.0;
         // A fault at the end of the text, behind the last newline, shows the last line.
-        let start = self.span.start.min(text.len());
+        let start = span.start.min(text.len());
         let line_start = text[..start].iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
         let line_end =
             text[start..].iter().position(|&byte| byte == b'\n').map_or(text.len(), |at| start + at);
-        let end = self.span.end.clamp(start, line_end);
+        let end = span.end.clamp(start, line_end);
         let column = printable(&text[line_start..start]).chars().count() + 1;
 
         // Of a secret nothing is shown; the caret then stands under what stands for it.
@@ -151,8 +157,8 @@ impl Fault {
             file: file.to_owned(),
             line: text[..line_start].split(|&byte| byte == b'\n').count(),
             column,
-            message: self.message,
-            help: self.help,
+            message,
+            help,
             source,
             caret: (before, under),
         }))
@@ -193,7 +199,7 @@ mod tests {
 
     fn show(text: &str, start: usize, end: usize, help: Option<&str>) -> String {
         let mut fault = Fault::new(Span { start, end }, "it is wrong");
-        fault.help = help.map(str::to_owned);
+        fault.0.help = help.map(str::to_owned);
         fault.into_error("f", text.as_bytes()).to_string()
     }
 

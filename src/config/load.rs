@@ -11,7 +11,6 @@ mod shutting;
 mod user;
 mod value;
 
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
@@ -101,12 +100,16 @@ fn read(sections: &[Section]) -> Result<Config, Fault> {
 
     // The doors take what they lack from the globals, wherever those stand in the file.
     let (mut globals, on_stop) = globals::read(own.map(Options::globals).transpose()?.as_ref())?;
-    let mut ports = BTreeSet::new();
+    let mut ports = Vec::new();
     let doors: Vec<_> = doors
         .into_iter()
         .map(|section| {
             let door = door::read(&Options::door(section)?, on_stop, &mut globals.trap_except)?;
-            ports.extend(door.knock.sequence.iter().copied());
+            for port in &door.knock.sequence {
+                if !ports.contains(port) {
+                    ports.push(*port);
+                }
+            }
             if ports.len() > MAX_PORTS {
                 let problem =
                     format!("more than {MAX_PORTS} different ports in all sequences up to this door's");

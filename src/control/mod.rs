@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod client;
+mod group;
 pub mod message;
 pub mod server;
 pub mod show;

@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{Gid, Group, chown, geteuid};
+use nix::unistd::{Gid, chown, geteuid};
 use serde::Serialize;
 
-use super::GROUP;
+use super::{GROUP, group};
 use super::message::{MAX_LINE, MAX_REQUEST, Refusal, Request};
 use crate::core::limit::Limit;
 use crate::core::time::Instant;
@@ -85,7 +85,7 @@ impl Server {
         if fs::symlink_metadata(path).is_ok_and(|data| data.file_type().is_socket()) {
             fs::remove_file(path).map_err(failed)?;
         }
-        let group = Group::from_name(GROUP).ok().flatten().map(|group| group.gid);
+        let group = group::find(GROUP);
         let mode = if group.is_some() { 0o660 } else { 0o600 };
         let before = umask(Mode::from_bits_truncate(0o777 & !mode));
         let listener = UnixListener::bind(path);

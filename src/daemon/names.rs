@@ -1,6 +1,5 @@
 //! Which devices to listen on, by name.
 
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
@@ -47,10 +46,14 @@ pub(super) fn shown(names: &[String]) -> String {
 }
 
 /// Two logical networks may share a device, which must not hear each packet twice.
-fn each_once(mut names: Vec<String>) -> Vec<String> {
-    let mut seen = BTreeSet::new();
-    names.retain(|name| seen.insert(name.clone()));
-    names
+fn each_once(names: Vec<String>) -> Vec<String> {
+    let mut once = Vec::with_capacity(names.len());
+    for name in names {
+        if !once.contains(&name) {
+            once.push(name);
+        }
+    }
+    once
 }
 
 #[cfg(test)]

@@ -3,8 +3,6 @@
 //! A stanza begins with `SOURCE` and becomes a user; each port that it opens becomes a door of that port. A `#`
 //! begins a comment, a value may end with `;`, and what stands before the first stanza is for none.
 
-use std::collections::BTreeMap;
-
 use super::write::{Section, settle};
 use super::{Imported, Refused, Warning};
 use crate::config::{MAX_FILE, MAX_NAME};
@@ -49,8 +47,8 @@ pub fn import(file: &str, text: &[u8]) -> Result<Imported, Refused> {
 #[derive(Debug, Default)]
 struct Stanza<'a> {
     line: usize,
-    /// Of a key that is written twice the last counts.
-    values: BTreeMap<String, (&'a str, usize)>,
+    /// Key, value, line; no key twice: the last that is written counts.
+    values: Vec<(String, &'a str, usize)>,
 }
 
 fn stanzas<'a>(text: &'a str, warnings: &mut Vec<Warning>) -> Result<Vec<Stanza<'a>>, Refused> {
@@ -66,7 +64,8 @@ fn stanzas<'a>(text: &'a str, warnings: &mut Vec<Warning>) -> Result<Vec<Stanza<
         }
         match stanzas.last_mut() {
             Some(stanza) => {
-                stanza.values.insert(key, (value, line));
+                stanza.values.retain(|(known, ..)| *known != key);
+                stanza.values.push((key, value, line));
             }
             None => before.push((key, line)),
         }
@@ -126,7 +125,8 @@ impl Doors {
 
 impl Stanza<'_> {
     fn get(&self, key: &str) -> Option<(&str, usize)> {
-        self.values.get(key).copied().filter(|(value, _)| !value.is_empty())
+        let written = self.values.iter().find(|(known, ..)| known == key);
+        written.map(|&(_, value, line)| (value, line)).filter(|(value, _)| !value.is_empty())
     }
 
     /// The stanza as a user; its doors are added to `doors`.
@@ -225,7 +225,7 @@ impl Stanza<'_> {
     /// What ketuk does otherwise.
     fn warn(&self, warnings: &mut Vec<Warning>) {
         let yes = |value: &str| value.eq_ignore_ascii_case("y");
-        for (key, (value, line)) in &self.values {
+        for (key, value, line) in &self.values {
             let message = match key.as_str() {
                 "SOURCE" | "DESTINATION" if !value.eq_ignore_ascii_case("any") => {
                     format!("{key} {value} is left out: a user may knock from everywhere")

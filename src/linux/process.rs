@@ -3,19 +3,23 @@
 //!
 //! SIGCHLD must have its default action: were it ignored, the kernel would throw the exit codes away.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::fmt;
+use std::fs::File;
 use std::io::{self, ErrorKind, Read};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
-use std::process::{self, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn};
 use nix::sys::signal::{SigSet, Signal, killpg};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, pipe2};
+
+use super::cerr::cerr;
 
 /// Where `iptables` and its kind live. A PATH that cron or a login shell made may lack them.
 const SYSTEM_PATH: &str = "/usr/sbin:/sbin";
@@ -26,13 +30,20 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 /// What a program inherits of the daemon's environment, besides PATH. The rest is not its business.
 const INHERITED: [&str; 3] = ["HOME", "LANG", "TZ"];
 
+/// What programs read, and where what they write goes.
+const NULL: &str = "/dev/null";
+
 /// How long [`output`] sleeps between two looks at a program that has shut its standard output but
 /// has not ended: such programs end at once, so this is rarely slept even once.
 const EXIT_POLL: Duration = Duration::from_millis(1);
 
-/// A program that was started and has not been waited for.
+/// A program that was started. Its id is nobody else's until it has been waited for.
 #[derive(Debug)]
-pub struct Child(process::Child);
+pub struct Child {
+    pid: Pid,
+    /// How it ended, once it has been waited for.
+    exit: Option<Exit>,
+}
 
 /// How a program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +74,7 @@ pub enum OutputError {
 /// # Errors
 /// `argv` is empty, there is no such program, or the kernel has no memory or process to spare.
 pub fn spawn(argv: &[String]) -> io::Result<Child> {
-    command(argv)?.stdout(Stdio::null()).spawn().map(Child)
+    start(argv, None)
 }
 
 /// Runs `argv` until it ends, at most until `deadline`, and returns what it wrote to its standard
@@ -75,14 +86,16 @@ pub fn output(argv: &[String], deadline: Instant, max_len: usize) -> Result<(Vec
     if Instant::now() >= deadline {
         return Err(OutputError::TimeLimit);
     }
-    let mut child = Child(command(argv)?.stdout(Stdio::piped()).spawn()?);
-    let stdout = child.0.stdout.take().expect("standard output was just piped");
+    let (reader, writer) = pipe2(OFlag::O_CLOEXEC).map_err(io::Error::from)?;
+    let mut child = start(argv, Some(&writer))?;
+    // The program's own copy is the last, and tells when it has shut it.
+    drop(writer);
     let result =
-        read_until(stdout, deadline, max_len).and_then(|text| Ok((text, child.wait_until(deadline)?)));
+        read_until(reader, deadline, max_len).and_then(|text| Ok((text, child.wait_until(deadline)?)));
     if result.is_err() {
         child.kill_group();
         // Killed, so this does not take long; and it must not stay a zombie.
-        let _ = child.0.wait();
+        let _ = child.wait(0);
     }
     result
 }
@@ -101,7 +114,7 @@ impl Child {
     /// # Errors
     /// Somebody else has waited for it.
     pub fn try_wait(&mut self) -> io::Result<Option<Exit>> {
-        Ok(self.0.try_wait()?.map(Exit::from))
+        self.wait(libc::WNOHANG)
     }
 
     /// Kills the program and everything it started that has not left its process group.
@@ -110,12 +123,22 @@ impl Child {
     /// group's too, cannot belong to anyone else.
     pub fn kill_group(&mut self) {
         // The one error that can happen, ESRCH, means that there is nothing left to kill.
-        let _ = killpg(self.group(), Signal::SIGKILL);
+        let _ = killpg(self.pid, Signal::SIGKILL);
     }
 
-    /// The process group, whose id is the program's own.
-    fn group(&self) -> Pid {
-        Pid::from_raw(i32::try_from(self.0.id()).expect("the kernel's pid_t is an i32"))
+    /// Waits as `waitpid(2)` with `options` does; `None` if the program still runs.
+    fn wait(&mut self, options: libc::c_int) -> io::Result<Option<Exit>> {
+        let mut status = 0;
+        while self.exit.is_none() {
+            // SAFETY: the pointer is to a live integer. nix's `waitpid` refuses the real-time signals.
+            match cerr(unsafe { libc::waitpid(self.pid.as_raw(), &raw mut status, options) }) {
+                Ok(0) => return Ok(None),
+                Ok(_) => self.exit = Some(Exit::from_status(status)),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(self.exit)
     }
 
     fn wait_until(&mut self, deadline: Instant) -> Result<Exit, OutputError> {
@@ -134,12 +157,14 @@ impl Exit {
     pub fn is_success(self) -> bool {
         self == Self::Code(0)
     }
-}
 
-impl From<ExitStatus> for Exit {
-    fn from(status: ExitStatus) -> Self {
-        // One of the two: `try_wait` reports neither stopped nor continued programs.
-        status.signal().map_or_else(|| Self::Code(status.code().unwrap_or(-1)), Self::Signal)
+    /// From what `waitpid` says, which of stopped and continued programs says nothing unless it is asked.
+    const fn from_status(status: libc::c_int) -> Self {
+        if libc::WIFSIGNALED(status) {
+            Self::Signal(libc::WTERMSIG(status))
+        } else {
+            Self::Code(libc::WEXITSTATUS(status))
+        }
     }
 }
 
@@ -160,23 +185,45 @@ impl From<io::Error> for OutputError {
     }
 }
 
-/// All of `argv` but its standard output.
-fn command(argv: &[String]) -> io::Result<Command> {
-    let (program, arguments) =
-        argv.split_first().ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "the command is empty"))?;
-    let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::null()).stderr(Stdio::null()).process_group(0);
-    command.env_clear().env("PATH", search_path());
-    command.envs(INHERITED.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
-    // SAFETY: between fork and exec only async-signal-safe functions may be called (signal-safety(7));
-    // sigemptyset and pthread_sigmask, all that this does, are, and making an error of errno does not
-    // allocate.
-    unsafe {
-        // The daemon blocks the signals that it reads from a descriptor, and a mask survives exec: a
-        // program that inherits it could not be stopped with SIGTERM.
-        command.pre_exec(|| SigSet::empty().thread_set_mask().map_err(io::Error::from));
-    }
-    Ok(command)
+/// Starts `argv` with this standard output, else /dev/null.
+///
+/// `std::process::Command`, which can be changed and started again, is 15 kB on MIPS.
+fn start(argv: &[String], stdout: Option<&OwnedFd>) -> io::Result<Child> {
+    let program = argv.first().ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "the command is empty"))?;
+    let file = if program.contains('/') { Some(PathBuf::from(program)) } else { find_program(program) };
+    let file = file.ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))?;
+
+    let arguments = argv.iter().map(|word| Ok(CString::new(word.as_str())?)).collect::<io::Result<Vec<_>>>()?;
+    let mut environment = vec![variable("PATH", search_path())];
+    environment.extend(INHERITED.iter().filter_map(|name| Some(variable(name, std::env::var_os(name)?))));
+
+    let null = File::options().read(true).write(true).open(NULL)?;
+    let mut files = PosixSpawnFileActions::init()?;
+    files.add_dup2(null.as_raw_fd(), libc::STDIN_FILENO)?;
+    files.add_dup2(stdout.map_or(null.as_raw_fd(), AsRawFd::as_raw_fd), libc::STDOUT_FILENO)?;
+    files.add_dup2(null.as_raw_fd(), libc::STDERR_FILENO)?;
+
+    let mut attributes = PosixSpawnAttr::init()?;
+    attributes.set_flags(
+        PosixSpawnFlags::POSIX_SPAWN_SETPGROUP
+            | PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK
+            | PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF,
+    )?;
+    attributes.set_pgroup(Pid::from_raw(0))?;
+    // The daemon blocks the signals that it reads from a descriptor, and a mask survives exec: a
+    // program that inherits it could not be stopped with SIGTERM.
+    attributes.set_sigmask(&SigSet::empty())?;
+    // Rust's runtime ignores it, and that survives exec too.
+    attributes.set_sigdefault(&SigSet::from(Signal::SIGPIPE))?;
+
+    let pid = posix_spawn(&file, &files, &attributes, &arguments, &environment)?;
+    Ok(Child { pid, exit: None })
+}
+
+/// `NAME=value`; a value that came from the environment, as these do, has no NUL byte.
+fn variable(name: &str, value: OsString) -> CString {
+    let line = [name.as_bytes(), b"=", &value.into_vec()].concat();
+    CString::new(line).unwrap_or_default()
 }
 
 /// The daemon's PATH, and [`SYSTEM_PATH`] behind it.
@@ -189,10 +236,11 @@ fn search_path() -> OsString {
 
 /// Reads until the other end is shut.
 fn read_until(
-    mut pipe: process::ChildStdout,
+    pipe: OwnedFd,
     deadline: Instant,
     max_len: usize,
 ) -> Result<Vec<u8>, OutputError> {
+    let mut pipe = File::from(pipe);
     let mut text = Vec::new();
     let mut chunk = [0; 4096];
     loop {
