@@ -152,14 +152,15 @@ impl Syslog {
             *self = syslog::unix(Line).and_then(unblocked).map_or_else(|_| Self::retry(), Self::Connected);
         }
         if let Self::Connected(logger) = self {
-            let sent = match level {
-                Level::Error => logger.err(line),
-                Level::Warn => logger.warning(line),
-                Level::Info => logger.notice(line),
-                Level::Debug => logger.info(line),
-                Level::Trace => logger.debug(line),
+            let severity = match level {
+                Level::Error => Severity::LOG_ERR,
+                Level::Warn => Severity::LOG_WARNING,
+                Level::Info => Severity::LOG_NOTICE,
+                Level::Debug => Severity::LOG_INFO,
+                Level::Trace => Severity::LOG_DEBUG,
             };
-            if sent.is_err() {
+            // Not by the crate's five methods, each of which would be a copy of this.
+            if logger.formatter.format(&mut logger.backend, severity, line).is_err() {
                 *self = Self::retry();
             }
         }

@@ -184,7 +184,7 @@ fn what_is_missing_is_named() {
             assert_eq!(sets.open("ssh", ip("192.0.2.1"), HOUR, held), Err(no_table.clone()));
         }
         assert_eq!(sets.shut("ssh", ip("192.0.2.1")), Err(no_table.clone()));
-        assert_eq!(sets.list("ssh", V4, |_, _| ()), Err(no_table.clone()));
+        assert_eq!(sets.list("ssh", V4, &mut |_, _| ()), Err(no_table.clone()));
 
         nft("add table inet fw4; add set inet fw4 ketuk_ssh_6 { type ipv6_addr; flags timeout; }");
         assert_eq!(sets.table_exists(), Ok(true));
@@ -198,7 +198,7 @@ fn what_is_missing_is_named() {
             no_set(sets.open("ssh", ip("192.0.2.1"), HOUR, held));
         }
         no_set(sets.shut("ssh", ip("192.0.2.1")));
-        no_set(sets.list("ssh", V4, |_, _| ()));
+        no_set(sets.list("ssh", V4, &mut |_, _| ()));
 
         nft("add set inet fw4 ketuk_ssh_4 { type ipv4_addr; flags timeout; }");
         assert_eq!(missing(&mut sets, "ssh"), [""; 0]);
@@ -259,7 +259,7 @@ fn a_listing_that_a_change_interrupts_begins_anew() {
         let all = many(&mut sets, 3000);
         let mut other = Sets::connect(table(Family::Inet, "fw4")).expect("connect");
         let (mut seen, mut calls) = (BTreeSet::new(), 0);
-        sets.list("ssh", V4, |address, _| {
+        sets.list("ssh", V4, &mut |address, _| {
             calls += 1;
             if calls == 10 {
                 other.open("ssh", ip("2001:db8::1"), HOUR, false).expect("a change meanwhile");
@@ -269,7 +269,7 @@ fn a_listing_that_a_change_interrupts_begins_anew() {
         .expect("list");
         assert_eq!(seen, all);
         assert!(calls > 3000, "the listing went on as if nothing had happened");
-        let listed = sets.list("ssh", V4, |_, _| {
+        let listed = sets.list("ssh", V4, &mut |_, _| {
             other.open("ssh", ip("2001:db8::1"), HOUR, true).expect("a change each time");
         });
         assert_eq!(listed, Err(NftError::Busy));
@@ -286,7 +286,7 @@ fn without_the_capability_it_says_so() {
             sets.table_exists().map(drop),
             sets.open("ssh", ip("192.0.2.1"), HOUR, true),
             sets.shut("ssh", ip("192.0.2.1")),
-            sets.list("ssh", V4, |_, _| ()),
+            sets.list("ssh", V4, &mut |_, _| ()),
         ] {
             assert_eq!(error, Err(NftError::Denied));
         }
@@ -488,7 +488,7 @@ fn many(sets: &mut Sets, count: u32) -> BTreeSet<IpAddr> {
 /// Who is in at door ssh by IPv4, in order.
 fn addresses(sets: &mut Sets) -> Vec<IpAddr> {
     let mut all = Vec::new();
-    sets.list("ssh", V4, |address, _| all.push(address)).expect("list");
+    sets.list("ssh", V4, &mut |address, _| all.push(address)).expect("list");
     all.sort_unstable();
     all
 }
@@ -498,7 +498,7 @@ fn left(sets: &mut Sets, address: &str) -> Option<Duration> {
     let address = ip(address);
     let family = if address.is_ipv4() { V4 } else { V6 };
     let mut found = None;
-    sets.list("ssh", family, |listed, left| {
+    sets.list("ssh", family, &mut |listed, left| {
         if listed == address {
             found = Some(left);
         }

@@ -53,13 +53,13 @@ pub(super) fn reload(arguments: &Arguments) -> Outcome {
 
 /// A request whose answer is only done or not.
 fn ask(arguments: &Arguments, request: &Request<'_>) -> Outcome {
-    talk(arguments.socket(), request, |_, _| Ok(true))
+    talk(arguments.socket(), request, &mut |_, _| Ok(true))
 }
 
 /// What there is to know.
 pub(super) fn status(arguments: &Arguments) -> Outcome {
     let mut status = show::Status::default();
-    talk(arguments.socket(), &Request::plain(Verb::Status), |kind, json| {
+    talk(arguments.socket(), &Request::plain(Verb::Status), &mut |kind, json| {
         status.add(kind, json);
         Ok(true)
     })?;
@@ -71,7 +71,7 @@ pub(super) fn status(arguments: &Arguments) -> Outcome {
 
 /// Every knock as it is judged.
 pub(super) fn watch(arguments: &Arguments) -> Outcome {
-    talk(arguments.socket(), &Request::plain(Verb::Watch), |kind, json| {
+    talk(arguments.socket(), &Request::plain(Verb::Watch), &mut |kind, json| {
         let mut line = String::new();
         if arguments.json {
             show::watch_json(&mut line, kind, json)
@@ -92,10 +92,10 @@ pub(super) fn watch(arguments: &Arguments) -> Outcome {
 pub(super) fn talk(
     socket: &Path,
     request: &Request<'_>,
-    mut each: impl FnMut(&str, &str) -> io::Result<bool>,
+    each: &mut dyn FnMut(&str, &str) -> io::Result<bool>,
 ) -> Outcome {
     let mut outcome = Ok(());
-    client::ask(socket, request, |kind, json| {
+    client::ask(socket, request, &mut |kind, json| {
         if kind == "error" {
             outcome = Err(refusal(json));
             return Ok(false);

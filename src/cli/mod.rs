@@ -103,8 +103,8 @@ type Outcome = Result<(), Failure>;
 /// Runs the command that the arguments, the program's name first, ask for.
 pub fn main(mut arguments: impl Iterator<Item = String>) -> ExitCode {
     let is_plugin = arguments.next().is_some_and(|name| name.ends_with(RPCD_PLUGIN));
-    let plugin = is_plugin.then(|| "rpcd".to_owned());
-    let Err(failure) = command(plugin.into_iter().chain(arguments)) else { return ExitCode::SUCCESS };
+    let name = if is_plugin { Some("rpcd".to_owned()) } else { arguments.next() };
+    let Err(failure) = command(name, &arguments.collect::<Vec<_>>()) else { return ExitCode::SUCCESS };
     let hint = if matches!(failure, Failure::Usage(_)) { "\ntry 'ketukd --help'" } else { "" };
     // What is wrong with a file begins with its place, as compilers say it, for editors that go there.
     let who = if matches!(failure, Failure::Config(_)) { "" } else { "ketukd: " };
@@ -113,13 +113,12 @@ pub fn main(mut arguments: impl Iterator<Item = String>) -> ExitCode {
     ExitCode::from(code)
 }
 
-fn command(mut arguments: impl Iterator<Item = String>) -> Outcome {
-    let Some(name) = arguments.next() else { return Err(Failure::Usage("which command?".to_owned())) };
-    let rest: Vec<String> = arguments.collect();
+fn command(name: Option<String>, rest: &[String]) -> Outcome {
+    let Some(name) = name else { return Err(Failure::Usage("which command?".to_owned())) };
     if rest.iter().any(|argument| argument == "--help" || argument == "-h") {
         return print(USAGE);
     }
-    let parse = |options: &[&str], operands| Arguments::parse(&name, &rest, options, operands);
+    let parse = |options: &[&str], operands| Arguments::parse(&name, rest, options, operands);
     match name.as_str() {
         "run" => run(&parse(&["--config", "--device", "--device-file", "--socket"], 0..=0)?),
         "check" => check(&parse(&["--config"], 0..=0)?),

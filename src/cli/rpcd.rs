@@ -92,12 +92,12 @@ pub(super) fn answer(arguments: &Arguments) -> Outcome {
         _ => return Err(Failure::Usage("'ketukd rpcd' takes list, or call METHOD".to_owned())),
     };
     let answered = match method {
-        "status" => read(|_| Ok(status(arguments))),
-        "open" => read(|call| open(arguments, call)),
-        "close" => read(|call| close(arguments, call)),
-        "check" => read(|call| check(arguments, call)),
-        "keygen" => read(|_| keygen()),
-        "invite" => read(|call| invite(arguments, call)),
+        "status" => read(arguments, status),
+        "open" => read(arguments, open),
+        "close" => read(arguments, close),
+        "check" => read(arguments, check),
+        "keygen" => read(arguments, keygen),
+        "invite" => read(arguments, invite),
         _ => return Err(Failure::Usage(format!("ketuk has no method '{method}'"))),
     };
     let json = answered.unwrap_or_else(|failure| {
@@ -107,8 +107,11 @@ pub(super) fn answer(arguments: &Arguments) -> Outcome {
     print(&format!("{json}\n"))
 }
 
-/// Reads the arguments and hands them on.
-fn read(handle: impl FnOnce(&Call<'_>) -> Result<String, Failure>) -> Result<String, Failure> {
+/// What answers a call, as JSON.
+type Method = fn(&Arguments, &Call<'_>) -> Result<String, Failure>;
+
+/// Reads the arguments of a call and hands them on.
+fn read(arguments: &Arguments, method: Method) -> Result<String, Failure> {
     let bad = |what: &str| Failure::Usage(format!("the arguments {what}"));
     let mut input = Vec::new();
     io::stdin()
@@ -121,14 +124,14 @@ fn read(handle: impl FnOnce(&Call<'_>) -> Result<String, Failure>) -> Result<Str
     }
     // By hand, without arguments.
     if input.iter().all(u8::is_ascii_whitespace) {
-        return handle(&Call::default());
+        return method(arguments, &Call::default());
     }
     if !is_flat(&input) {
         return Err(bad("are not one flat JSON object"));
     }
     let (call, _) = serde_json_core::from_slice(&input)
         .map_err(|error| bad(&format!("cannot be understood: {error}")))?;
-    handle(&call)
+    method(arguments, &call)
 }
 
 /// Whether nothing is nested: the parser recurses, and who can call must not be able to exhaust its stack.
@@ -147,13 +150,14 @@ fn is_flat(json: &[u8]) -> bool {
 }
 
 /// The daemon's status; whether it runs at all, and what an administrator has to know before.
-fn status(arguments: &Arguments) -> String {
+#[expect(clippy::unnecessary_wraps, reason = "it is a Method")]
+fn status(arguments: &Arguments, _: &Call<'_>) -> Result<String, Failure> {
     let (config, config_error) = match config::load(arguments.config_path()) {
         Ok(config) => (Some(config), None),
         Err(error) => (None, Some(error.to_string())),
     };
     let mut status = show::Status::default();
-    let asked = control::talk(arguments.socket(), &Request::plain(Verb::Status), |kind, json| {
+    let asked = control::talk(arguments.socket(), &Request::plain(Verb::Status), &mut |kind, json| {
         status.add(kind, json);
         Ok(true)
     });
@@ -175,7 +179,7 @@ fn status(arguments: &Arguments) -> String {
         all.push(',');
         all.push_str(text.trim_end().trim_start_matches('{'));
     }
-    all
+    Ok(all)
 }
 
 fn open(arguments: &Arguments, call: &Call<'_>) -> Result<String, Failure> {
@@ -193,7 +197,7 @@ fn close(arguments: &Arguments, call: &Call<'_>) -> Result<String, Failure> {
 }
 
 fn ask(arguments: &Arguments, request: &Request<'_>) -> Result<String, Failure> {
-    control::talk(arguments.socket(), request, |_, _| Ok(true))?;
+    control::talk(arguments.socket(), request, &mut |_, _| Ok(true))?;
     Ok(json(&Answer { ok: true, ..Answer::default() }, 0))
 }
 
@@ -212,7 +216,7 @@ fn check(arguments: &Arguments, call: &Call<'_>) -> Result<String, Failure> {
 }
 
 /// New secrets, made where they will be kept.
-fn keygen() -> Result<String, Failure> {
+fn keygen(_: &Arguments, _: &Call<'_>) -> Result<String, Failure> {
     let [key, totp] = profile::new_secret_pair().map_err(|error| Failure::Failed(error.to_string()))?;
     let len = key.len() + totp.len();
     Ok(json(&Answer { ok: true, key: Some(&key), totp: Some(&totp), ..Answer::default() }, len))

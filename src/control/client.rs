@@ -18,7 +18,7 @@ const ANSWER_TIME: Duration = Duration::from_secs(10);
 pub fn ask(
     socket: &Path,
     request: &Request<'_>,
-    mut each: impl FnMut(&str, &str) -> io::Result<bool>,
+    each: &mut dyn FnMut(&str, &str) -> io::Result<bool>,
 ) -> io::Result<()> {
     let mut stream = UnixStream::connect(socket)?;
     if request.request != Verb::Watch {

@@ -162,7 +162,7 @@ impl Daemon<'_> {
             Ok(_) | Err(nix::errno::Errno::EINTR) => {}
             Err(errno) => {
                 // Only a lack of memory can do this; do not make it worse by trying at full speed.
-                error!("poll: {errno}");
+                error!("poll: {}", io::Error::from(errno));
                 std::thread::sleep(Duration::from_millis(100));
             }
         }

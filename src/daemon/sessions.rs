@@ -258,7 +258,7 @@ fn nft(text: String) -> bool {
     let what = match process::output(&["nft".to_owned(), text], std::time::Instant::now() + LOAD_TIME, 0) {
         Ok((_, Exit::Code(0))) => return true,
         Ok((_, exit)) => exit.to_string(),
-        Err(error) => format!("{error:?}"),
+        Err(error) => error.to_string(),
     };
     warn!("kill: connections may live on, since nft says no: {what}");
     false

@@ -147,9 +147,8 @@ impl fmt::Display for Fault {
         match self {
             Self::Missing => f.write_str("no such program; is the package installed?"),
             Self::Failed(exit) => exit.fmt(f),
-            Self::Output(OutputError::Io(error)) => write!(f, "could not run: {error}"),
-            Self::Output(OutputError::TimeLimit) => f.write_str("took too long"),
             Self::Output(OutputError::TooLong) => write!(f, "lists more than {MAX_LISTING} bytes of rules"),
+            Self::Output(error) => error.fmt(f),
         }
     }
 }

@@ -22,7 +22,7 @@ pub enum NftError {
         /// Family and name of the table.
         table: Arc<str>,
         /// Its name.
-        set: SetName,
+        set: Box<SetName>,
     },
     /// This process may not.
     Denied,
@@ -105,7 +105,7 @@ impl fmt::Display for NftError {
             ),
             Self::DoorName => write!(f, "a door's name has at most {MAX_NAME} bytes"),
             Self::Kernel { operation, table, errno } => {
-                write!(f, "table {table}: {operation}: {}{}", errno.desc(), advice(*errno))
+                write!(f, "table {table}: {operation}: {}{}", std::io::Error::from(*errno), advice(*errno))
             }
             Self::Truncated => f.write_str("the kernel's answer was longer than expected"),
             Self::Silent => f.write_str("the kernel did not answer"),

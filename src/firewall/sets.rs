@@ -157,14 +157,14 @@ impl Sets {
         &mut self,
         door: impl Into<DoorSets<'a>>,
         family: AddressFamily,
-        mut each: impl FnMut(IpAddr, Option<Duration>),
+        each: &mut dyn FnMut(IpAddr, Option<Duration>),
     ) -> Result<(), NftError> {
         let set = SetName::new(door, family).ok_or(NftError::DoorName)?;
         for _ in 0..LISTINGS {
             let sequence = self.reserve(1);
             nft::dump_elements(&mut self.request, &self.table, &set, sequence);
             let (mut whole, mut begun) = (true, None);
-            let errno = self.exchange(Operation::List, |message| {
+            let errno = self.exchange(Operation::List, &mut |message| {
                 if message.sequence != sequence {
                     return None;
                 }
@@ -199,7 +199,7 @@ impl Sets {
     fn not_there(&mut self, set: SetName) -> Result<NftError, NftError> {
         let table = self.table_name.clone();
         Ok(if self.table_exists()? {
-            NftError::MissingSet { table, set }
+            NftError::MissingSet { table, set: Box::new(set) }
         } else {
             NftError::MissingTable { table }
         })
@@ -207,7 +207,7 @@ impl Sets {
 
     /// Sends the request for one object: whether it is there.
     fn find(&mut self, sequence: u32, wanted: u8, operation: Operation) -> Result<bool, NftError> {
-        let errno = self.exchange(operation, |message| match Answer::of(message) {
+        let errno = self.exchange(operation, &mut |message| match Answer::of(message) {
             _ if message.sequence != sequence => None,
             Answer::Object { kind, .. } if kind == wanted => Some(0),
             Answer::Outcome(errno) => Some(errno),
@@ -236,7 +236,7 @@ impl Sets {
             None => Operation::Commit,
         };
         let mut refusal = None;
-        self.exchange(operation(count - 1), |message| {
+        self.exchange(operation(count - 1), &mut |message| {
             // Begin is 0; the last change, which always answers, is `count`. An error of the batch as a
             // whole comes as one of begin, and is then all that need be known.
             let index = message.sequence.wrapping_sub(begin);
@@ -247,7 +247,7 @@ impl Sets {
             if errno != 0 && refusal.is_none() {
                 refusal = Some((operation(index.wrapping_sub(1)), Errno::from_raw(errno)));
             }
-            (index == count || index == 0 && errno != 0).then_some(())
+            (index == count || index == 0 && errno != 0).then_some(errno)
         })?;
         Ok(refusal.map_or(Ok(()), Err))
     }
@@ -260,14 +260,14 @@ impl Sets {
         first
     }
 
-    /// Sends the request and hands `take` the messages that come back until it has what it waited for. What
+    /// Sends the request and hands `take` the messages that come back until it says how they end, an errno. What
     /// belongs to an earlier request it must skip, by the sequence number.
-    fn exchange<T>(
+    fn exchange(
         &mut self,
         operation: Operation,
-        mut take: impl FnMut(&Message<'_>) -> Option<T>,
-    ) -> Result<T, NftError> {
-        let result = self.try_exchange(operation, &mut take);
+        take: &mut dyn FnMut(&Message<'_>) -> Option<i32>,
+    ) -> Result<i32, NftError> {
+        let result = self.try_exchange(operation, take);
         if result.is_err() {
             // A dump left half read would make the kernel refuse the next one: start with a fresh socket.
             // If there is none to be had, the old one is still the best there is.
@@ -278,11 +278,11 @@ impl Sets {
         result
     }
 
-    fn try_exchange<T>(
+    fn try_exchange(
         &mut self,
         operation: Operation,
-        take: &mut impl FnMut(&Message<'_>) -> Option<T>,
-    ) -> Result<T, NftError> {
+        take: &mut dyn FnMut(&Message<'_>) -> Option<i32>,
+    ) -> Result<i32, NftError> {
         let name = &self.table_name;
         let failed = |error: io::Error| {
             NftError::of(operation, name, Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))

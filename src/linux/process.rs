@@ -179,6 +179,16 @@ impl fmt::Display for Exit {
     }
 }
 
+impl fmt::Display for OutputError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(error) => write!(f, "could not run: {error}"),
+            Self::TimeLimit => f.write_str("took too long"),
+            Self::TooLong => f.write_str("wrote too much"),
+        }
+    }
+}
+
 impl From<io::Error> for OutputError {
     fn from(error: io::Error) -> Self {
         Self::Io(error)
