@@ -28,7 +28,7 @@ pub mod core;
 pub mod daemon;
 #[cfg(target_os = "linux")]
 pub mod firewall;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", feature = "import"))]
 pub mod import;
 #[cfg(target_os = "linux")]
 pub mod linux;

@@ -2,9 +2,12 @@
 
 mod arguments;
 mod control;
+#[cfg(feature = "explain")]
 mod explain;
+#[cfg(feature = "import")]
 mod import;
 mod invite;
+#[cfg(feature = "explain")]
 mod pcap;
 mod rpcd;
 mod ruleset;
@@ -123,7 +126,9 @@ fn command(name: Option<String>, rest: &[String]) -> Outcome {
         "run" => run(&parse(&["--config", "--device", "--device-file", "--socket"], 0..=0)?),
         "check" => check(&parse(&["--config"], 0..=0)?),
         "ruleset" => ruleset::print(&parse(&["--config", "--table", "--zone", "--fw4"], 0..=0)?),
+        #[cfg(feature = "explain")]
         "explain" => explain::print(&parse(&["--config", "--address"], 1..=1)?),
+        #[cfg(feature = "import")]
         "import" => import::print(&parse(&[], 1..=1)?),
         "invite" => invite::invite(&parse(&["--config", "--host"], 1..=1)?),
         "keygen" => parse(&[], 0..=0).and_then(|_| invite::keygen()),
@@ -135,6 +140,8 @@ fn command(name: Option<String>, rest: &[String]) -> Outcome {
         "rpcd" => rpcd::answer(&parse(&["--config", "--socket"], 1..=2)?),
         "--version" | "-V" => print(concat!(env!("CARGO_PKG_VERSION"), "\n")),
         "--help" | "-h" | "help" => print(USAGE),
+        #[cfg(not(all(feature = "explain", feature = "import")))]
+        "explain" | "import" => Err(Failure::Usage(format!("this ketukd was built without '{name}'"))),
         _ => Err(Failure::unknown(format!("there is no command '{name}'"), &name, COMMANDS)),
     }
 }

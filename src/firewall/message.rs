@@ -41,15 +41,9 @@ impl Request {
 
     /// Appends a message with what `body` writes.
     pub fn message(&mut self, kind: u16, flags: u16, sequence: u32, body: impl FnOnce(&mut Self)) {
-        let start = self.bytes.len();
-        self.raw(&[0; 4]);
-        self.raw(&kind.to_ne_bytes());
-        self.raw(&flags.to_ne_bytes());
-        self.raw(&sequence.to_ne_bytes());
-        self.raw(&[0; 4]); // the port: the kernel knows ours
+        let start = self.begin_message(kind, flags, sequence);
         body(self);
-        let len = u32::try_from(self.bytes.len() - start).expect("less than MAX_REQUEST");
-        self.bytes[start..start + 4].copy_from_slice(&len.to_ne_bytes());
+        self.end_message(start);
     }
 
     /// Appends an attribute.
@@ -76,10 +70,36 @@ impl Request {
     }
 
     fn container(&mut self, kind: u16, body: impl FnOnce(&mut Self)) {
+        let start = self.begin_container(kind);
+        body(self);
+        self.end_container(start);
+    }
+
+    // What begins and ends them stands apart, so that there is one of each and not one for each body.
+
+    fn begin_message(&mut self, kind: u16, flags: u16, sequence: u32) -> usize {
+        let start = self.bytes.len();
+        self.raw(&[0; 4]);
+        self.raw(&kind.to_ne_bytes());
+        self.raw(&flags.to_ne_bytes());
+        self.raw(&sequence.to_ne_bytes());
+        self.raw(&[0; 4]); // the port: the kernel knows ours
+        start
+    }
+
+    fn end_message(&mut self, start: usize) {
+        let len = u32::try_from(self.bytes.len() - start).expect("less than MAX_REQUEST");
+        self.bytes[start..start + 4].copy_from_slice(&len.to_ne_bytes());
+    }
+
+    fn begin_container(&mut self, kind: u16) -> usize {
         let start = self.bytes.len();
         self.raw(&[0; 2]);
         self.raw(&kind.to_ne_bytes());
-        body(self);
+        start
+    }
+
+    fn end_container(&mut self, start: usize) {
         let len = u16::try_from(self.bytes.len() - start).expect("less than MAX_REQUEST");
         self.bytes[start..start + 2].copy_from_slice(&len.to_ne_bytes());
         while !self.bytes.len().is_multiple_of(4) {
