@@ -218,14 +218,17 @@ impl Client {
     /// # Errors
     /// The client is gone, or does not read: an answer fits the socket's buffer, so it is not waited for.
     pub fn send(&mut self, kind: &str, value: &impl Serialize) -> io::Result<()> {
-        let mut line = [0; MAX_LINE];
-        let head = kind.len() + 1;
-        line[..kind.len()].copy_from_slice(kind.as_bytes());
-        line[kind.len()] = b' ';
-        let len = serde_json_core::to_slice(value, &mut line[head..MAX_LINE - 1])
+        let mut json = [0; MAX_LINE];
+        // The word, the space and the newline are of the line too.
+        let len = serde_json_core::to_slice(value, &mut json[..MAX_LINE - kind.len() - 2])
             .map_err(|_| io::Error::from(ErrorKind::InvalidData))?;
-        line[head + len] = b'\n';
-        self.answer.extend(&line[..=head + len]);
+        self.line(kind, &json[..len])
+    }
+
+    fn line(&mut self, kind: &str, json: &[u8]) -> io::Result<()> {
+        for part in [kind.as_bytes(), b" ", json, b"\n"] {
+            self.answer.extend_from_slice(part);
+        }
         if self.answer.len() < CHUNK { Ok(()) } else { self.flush() }
     }
 

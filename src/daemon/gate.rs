@@ -208,7 +208,7 @@ impl Gate {
         counters: &mut Counters,
         slots: &Slots,
         (old, new): (&Users, &Users),
-        mut each: impl FnMut(&Door, &Grant),
+        each: &mut dyn FnMut(&Door, &Grant),
     ) {
         // On the heap: room for MAX_GRANTS on the stack would stay in memory for ever after.
         let opened: Vec<Grant> = self.grants.iter().filter(|grant| grant.user.is_some()).copied().collect();
@@ -218,7 +218,7 @@ impl Gate {
                 let user = old.name(user).and_then(|name| new.find(name));
                 self.set_user(grant.door, grant.address, user);
             } else {
-                self.shut(now, counters, (grant.door, door), Some(grant.address), |grant| each(door, grant));
+                self.shut(now, counters, (grant.door, door), Some(grant.address), &mut |grant| each(door, grant));
             }
         }
     }
@@ -230,7 +230,7 @@ impl Gate {
         counters: &mut Counters,
         (id, door): (DoorId, &Rc<Door>),
         address: Option<IpAddr>,
-        mut each: impl FnMut(&Grant),
+        each: &mut dyn FnMut(&Grant),
     ) -> usize {
         let mut shut = 0;
         let chosen =
@@ -254,7 +254,7 @@ impl Gate {
         now: Instant,
         counters: &mut Counters,
         slots: &Slots,
-        mut each: impl FnMut(&Door, &Grant),
+        each: &mut dyn FnMut(&Door, &Grant),
     ) {
         self.tend_sessions(now, counters, slots);
         while let Some(grant) = self.grants.expire(&self.keyed, now) {
@@ -388,7 +388,7 @@ impl Gate {
         now: Instant,
         counters: &mut Counters,
         (old, new): (&Slots, &Slots),
-        mut each: impl FnMut(&Door, &Grant),
+        each: &mut dyn FnMut(&Door, &Grant),
     ) {
         for (id, door) in old.iter() {
             // The name is that of the sets, and in the comments of rules.
@@ -400,7 +400,7 @@ impl Gate {
                     && new.kill == door.kill
             };
             if !new.get(id).is_some_and(same) {
-                self.shut(now, counters, (id, door), None, |grant| each(door, grant));
+                self.shut(now, counters, (id, door), None, &mut |grant| each(door, grant));
             }
         }
     }
@@ -411,7 +411,7 @@ impl Gate {
         now: Instant,
         counters: &mut Counters,
         slots: &Slots,
-        mut each: impl FnMut(&Door, &Grant),
+        each: &mut dyn FnMut(&Door, &Grant),
     ) {
         let in_sets = self.backend.sets().is_some();
         for (id, door) in slots.iter() {
@@ -419,7 +419,7 @@ impl Gate {
             if door.on_stop == OnStop::Keep && in_sets && door.opening.is_some() {
                 continue;
             }
-            self.shut(now, counters, (id, door), None, |grant| each(door, grant));
+            self.shut(now, counters, (id, door), None, &mut |grant| each(door, grant));
         }
     }
 

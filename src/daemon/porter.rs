@@ -193,7 +193,7 @@ impl<'t> Porter<'t> {
             let Some(id) = slots.find(name) else { continue };
             let Some(closed) = slots.get(id) else { continue };
             let address = closed.grant_prefix.group(address);
-            gate.shut(now, counters, (id, closed), Some(address), |grant| {
+            gate.shut(now, counters, (id, closed), Some(address), &mut |grant| {
                 tell_closed((server, hotplug), now, users, closed, grant, "knock");
             });
         }
@@ -275,7 +275,7 @@ impl<'t> Porter<'t> {
                 info!("{source}: {}: sequence timeout (stage {stage})", door.name);
             }
         });
-        gate.expire(now, counters, slots, |door, grant| {
+        gate.expire(now, counters, slots, &mut |door, grant| {
             tell_closed((server, hotplug), now, users, door, grant, "timeout");
         });
         gate.tend(now, counters, slots);

@@ -211,7 +211,7 @@ impl Daemon<'_> {
         }
         let Porter { slots, users, gate, counters, recents, hotplug, .. } = &mut self.porter;
         let new = slots.with(&config);
-        gate.change_doors(now, counters, (slots, &new), |door, grant| {
+        gate.change_doors(now, counters, (slots, &new), &mut |door, grant| {
             tell_closed((server, hotplug), now, users, door, grant, "reload");
         });
         for (id, old) in slots.iter() {
@@ -268,7 +268,7 @@ impl Daemon<'_> {
         self.porter.wall.vouch(self.config.globals.auth.trust_clock);
         let Porter { engine, slots, auth, users, gate, counters, recents, hotplug, .. } = &mut self.porter;
         let new = users.with(&self.config);
-        gate.change_users(now, counters, slots, (users, &new), |door, grant| {
+        gate.change_users(now, counters, slots, (users, &new), &mut |door, grant| {
             each(hotplug, users, door, grant);
         });
         auth.set_users(auth_rules(&self.config), &new.for_core(slots));
@@ -316,7 +316,7 @@ impl Daemon<'_> {
     /// Shuts every door, and waits for the commands to run.
     fn stop(&mut self, server: &mut Server) {
         let Porter { gate, counters, slots, users, hotplug, .. } = &mut self.porter;
-        gate.stop_all(now(), counters, slots, |door, grant| {
+        gate.stop_all(now(), counters, slots, &mut |door, grant| {
             tell_closed((server, hotplug), now(), users, door, grant, "stop");
         });
         let deadline = now().after(STOP_TIME);

@@ -195,7 +195,7 @@ impl Daemon<'_> {
         let Porter { slots, users, gate, counters, hotplug, .. } = &mut self.porter;
         let door = slots.get(id).cloned().expect("just found");
         let address = address.map(|address| door.grant_prefix.group(address));
-        let shut = gate.shut(now, counters, (id, &door), address, |grant| {
+        let shut = gate.shut(now, counters, (id, &door), address, &mut |grant| {
             tell_closed((server, hotplug), now, users, &door, grant, "hand");
         });
         match (shut, address) {
