@@ -225,8 +225,8 @@ mod tests {
         let Knocking { host, family, delay, verbose, .. } = knocking("router 7000");
         assert_eq!((host.as_str(), family, delay, verbose), ("router", None, DEFAULT_DELAY, false));
         assert_eq!(
-            knocks("router 7000 8000:udp 9000:tcp 7000"),
-            ["7000/tcp", "8000/udp", "9000/tcp", "7000/tcp"]
+            knocks("router 7000 8000:udp 9000:tcp 7000 8000:UDP"),
+            ["7000/tcp", "8000/udp", "9000/tcp", "7000/tcp", "8000/udp"]
         );
         assert_eq!(knocks("router 1 65535"), ["1/tcp", "65535/tcp"]);
     }
@@ -290,7 +290,7 @@ mod tests {
             let text = format!("delay '{value}' is no number of milliseconds from 0 to 4294967295");
             assert_eq!(error(&format!("--delay={value} router 1")), text);
         }
-        for port in ["0", "65536", "x", "7000:", ":udp", "7000:sctp", "7000:UDP", "7000:udp:", "+7", "1-2"] {
+        for port in ["0", "65536", "x", "7000:", ":udp", "7000:sctp", "7000:udp:", "+7", "1-2"] {
             let text =
                 format!("'{port}' is no port: a number from 1 to 65535, then ':tcp', ':udp' or nothing");
             assert_eq!(error(&format!("router 7000 {port}")), text);
