@@ -35,8 +35,10 @@ lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --all-targets -- -D warnings
 	$(CARGO) clippy --no-default-features -- -D warnings
+	CUSTOM_LIBFUZZER_PATH=/not/linked/libfuzzer.a $(CARGO) clippy --manifest-path fuzz/Cargo.toml --bins -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --no-deps --document-private-items
 
 include scripts/router.mk
 include openwrt/luci.mk
 include benches/bench.mk
+include fuzz/fuzz.mk

@@ -48,6 +48,8 @@ pub struct Door {
 pub enum ProfileError {
     /// It does not begin with `ketuk://`.
     Scheme,
+    /// A user's name with other characters than names have.
+    User,
     /// No host, or one with other characters than names and addresses have.
     Host,
     /// No door, or one that cannot be.
@@ -66,6 +68,7 @@ impl fmt::Display for ProfileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Scheme => "a profile begins with ketuk://",
+            Self::User => "its user is no name",
             Self::Host => "it names no host",
             Self::Door => "it names no door",
             Self::Key => "its key is none: is the line whole?",
@@ -152,6 +155,11 @@ impl FromStr for Profile {
             Some((user, host)) => (Some(user.to_owned()), host),
             None => (None, authority),
         };
+        // It is shown in lists, and kept as a line of a file.
+        let of_a_user = |byte: u8| byte.is_ascii_alphanumeric() || b"._-@".contains(&byte);
+        if user.as_ref().is_some_and(|user| user.is_empty() || !user.bytes().all(of_a_user)) {
+            return Err(ProfileError::User);
+        }
         let of_a_host = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]%".contains(&byte);
         if host.is_empty() || host.starts_with('-') || !host.bytes().all(of_a_host) {
             return Err(ProfileError::Host);
@@ -168,7 +176,7 @@ impl FromStr for Profile {
                     let range = totp::Range::new(port(first)?, port(last)?);
                     profile.range = range.ok_or(ProfileError::Port)?;
                 }
-                "sequence" => profile.sequence = value.split(',').map(str::to_owned).collect(),
+                "sequence" => profile.sequence = value.split(',').map(step).collect::<Result<_, _>>()?,
                 _ => {}
             }
         }
@@ -188,6 +196,13 @@ fn door(text: &str) -> Result<Door, ProfileError> {
         return Err(ProfileError::Door);
     }
     Ok(Door { name: name.to_owned(), port: answers })
+}
+
+fn step(text: &str) -> Result<String, ProfileError> {
+    let (number, protocol) = text.split_once(':').unwrap_or((text, "tcp"));
+    port(number)?;
+    let is_one = ["tcp", "udp"].iter().any(|name| protocol.eq_ignore_ascii_case(name));
+    if is_one { Ok(text.to_owned()) } else { Err(ProfileError::Port) }
 }
 
 fn port(text: &str) -> Result<u16, ProfileError> {
@@ -282,6 +297,14 @@ mod tests {
                 Err(ProfileError::Port),
             ),
             ("ketuk://h/d".to_owned(), Err(ProfileError::Nothing)),
+            (format!("ketuk://eve\nketuk:@h/d?key={key}"), Err(ProfileError::User)),
+            (format!("ketuk://\u{1b}[2J@h/d?key={key}"), Err(ProfileError::User)),
+            (format!("ketuk://@h/d?key={key}"), Err(ProfileError::User)),
+            (format!("ketuk://eve@home@h/d?key={key}"), Ok(())),
+            ("ketuk://h/d?sequence=7000,8000:UDP,9000:tcp".to_owned(), Ok(())),
+            ("ketuk://h/d?sequence=7000,".to_owned(), Err(ProfileError::Port)),
+            ("ketuk://h/d?sequence=7000,8000:udp\n9000".to_owned(), Err(ProfileError::Port)),
+            ("ketuk://h/d?sequence=7000:sctp".to_owned(), Err(ProfileError::Port)),
             (format!(" ketuk://h/d?later=1&key={key}\n"), Ok(())),
         ] {
             assert_eq!(line.parse::<Profile>().map(|_| ()), expected, "{line}");
