@@ -11,6 +11,7 @@ Without a kind: all of them. The router's web page and its translations are an i
 
 import argparse
 import gzip
+import hashlib
 import io
 import os
 import re
@@ -160,8 +161,17 @@ def apk(package, arch, binaries, out, time):
         if package.conffiles:
             lines = "".join(f"{path}\n" for path in package.conffiles)
             files.append((f"{state}.conffiles", lines.encode(), 0o644))
+            # By these sysupgrade knows what has been edited, and is to be kept.
+            kept = [(path, hashlib.sha256(text).hexdigest()) for path, text, _ in files if path in package.conffiles]
+            lines = "".join(f"{path} {digest}\n" for path, digest in kept)
+            files.append((f"{state}.conffiles_static", lines.encode(), 0o644))
         stage(files, staged, time)
-        command = ["apk", "mkpkg", "--files", str(staged), "--output", str(path)]
+        # Owners go into the package by name. Whoever packs is root there.
+        names, mine = Path(directory, "names/etc"), staged.stat()
+        names.mkdir(parents=True)
+        (names / "passwd").write_text(f"root:x:{mine.st_uid}:{mine.st_gid}:::\n")
+        (names / "group").write_text(f"root:x:{mine.st_gid}:\n")
+        command = ["apk", "mkpkg", "--files", str(staged), "--output", str(path), "--root", str(names.parent)]
         for field in (
             f"name:{name}",
             f"version:{version()}-r{RELEASE}",

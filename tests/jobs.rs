@@ -292,7 +292,7 @@ fn door(name: &str, ports: &[(u16, u16)], commands: Commands) -> Rc<Door> {
 
 fn push(jobs: &mut Jobs, door: &Rc<Door>, address: &str, kind: JobKind) {
     let address: IpAddr = address.parse().unwrap();
-    jobs.push(Job { door: Rc::clone(door), address, kind }).unwrap();
+    jobs.push(Job { door: Rc::clone(door), address, kind, lease: None }).unwrap();
 }
 
 /// Runs the queue until it is empty.

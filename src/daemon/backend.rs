@@ -144,6 +144,7 @@ impl Backend {
         }
         // On OpenWrt the chain of the WAN's zone, since INPUT is made anew by each reload.
         let fw3 = Iptables::fw3();
-        Ok(Self::Iptables(if sweep::has_chain(&fw3, fw3.input()) { fw3 } else { Iptables::default() }))
+        let iptables = if sweep::has_chain(&fw3, fw3.input()) { fw3 } else { Iptables::default() };
+        Ok(Self::Iptables(Iptables { sets: sweep::has_sets(&iptables), ..iptables }))
     }
 }

@@ -169,7 +169,7 @@ impl Gate {
                 return Err(Refused::Commands);
             }
             if is_momentary(door) {
-                self.start(now, door, address);
+                self.push(now, Job { door: Rc::clone(door), address, kind: JobKind::Start, lease: None });
                 return Ok(Entry::New);
             }
         }
@@ -181,7 +181,7 @@ impl Gate {
                 self.admit(now, counters, door, id, address, Attempt::First);
                 self.begun_session(door, id, address);
                 if needs_jobs {
-                    self.start(now, door, address);
+                    self.push_lease(now, door, id, address, JobKind::Start);
                 }
                 Ok(Entry::New)
             }
@@ -316,8 +316,8 @@ impl Gate {
             // Everybody who is in must be able to leave.
             let room = self.jobs.has_room(self.grants.len() + 1);
             if let Some(door) = slots.get(grant.door).filter(|door| room && door.opening.is_some()) {
-                let (door, address) = (Rc::clone(door), grant.address);
-                self.push(now, Job { door, address, kind: JobKind::Restore });
+                let (door, address, lease) = (Rc::clone(door), grant.address, grant.lease(now));
+                self.push(now, Job { door, address, kind: JobKind::Restore, lease });
             }
         }
     }
@@ -469,7 +469,7 @@ impl Gate {
         &mut self,
         now: Instant,
         counters: &mut Counters,
-        door: &Door,
+        door: &Rc<Door>,
         id: DoorId,
         address: IpAddr,
         attempt: Attempt,
@@ -481,10 +481,17 @@ impl Gate {
             session.leased = now.after(lease);
         }
         let (Some(sets), true) = (self.backend.sets(), door.opening.is_some()) else {
-            grant.in_firewall = true;
+            let renewed = std::mem::replace(&mut grant.in_firewall, true);
+            // Everybody who is in must be able to leave.
+            if renewed
+                && self.backend.iptables().is_some_and(|it| it.sets)
+                && self.jobs.has_room(self.grants.len() + 1)
+            {
+                self.push_lease(now, door, id, address, JobKind::Renew);
+            }
             return;
         };
-        match sets.open(door, address, lease, grant.in_firewall) {
+        match sets.open(&**door, address, lease, grant.in_firewall) {
             Ok(()) => {
                 grant.in_firewall = true;
                 if attempt != Attempt::First {
@@ -555,12 +562,13 @@ impl Gate {
         jobs::door_needs_jobs(door, self.backend.iptables().is_some())
     }
 
-    fn start(&mut self, now: Instant, door: &Rc<Door>, address: IpAddr) {
-        self.push(now, Job { door: Rc::clone(door), address, kind: JobKind::Start });
+    fn push_lease(&mut self, now: Instant, door: &Rc<Door>, id: DoorId, address: IpAddr, kind: JobKind) {
+        let lease = self.grants.get_mut(&self.keyed, id, address).and_then(|grant| grant.lease(now));
+        self.push(now, Job { door: Rc::clone(door), address, kind, lease });
     }
 
     fn stop(&mut self, now: Instant, door: &Rc<Door>, address: IpAddr) {
-        self.push(now, Job { door: Rc::clone(door), address, kind: JobKind::Stop });
+        self.push(now, Job { door: Rc::clone(door), address, kind: JobKind::Stop, lease: None });
     }
 
     fn push(&mut self, now: Instant, job: Job) {

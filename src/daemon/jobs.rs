@@ -43,8 +43,10 @@ pub struct Job {
     pub door: Rc<Door>,
     /// To whom.
     pub address: IpAddr,
-    /// Which of the two.
+    /// What is to be done.
     pub kind: JobKind,
+    /// The time to give the kernel, where it keeps one; without, there is no end.
+    pub lease: Option<Duration>,
 }
 
 /// What a [`Job`] does.
@@ -54,6 +56,8 @@ pub enum JobKind {
     Start,
     /// Puts the rules of an open door back, which the firewall has lost.
     Restore,
+    /// Gives an open door more time.
+    Renew,
     /// Shuts it.
     Stop,
 }
@@ -210,20 +214,18 @@ impl Job {
         let (door, address) = (&self.door, self.address);
         let rule = |argv| Command { argv, is_rule: true };
         let user = |argv| Command { argv, is_rule: false };
+        let rules = iptables.map(|iptables| match self.kind {
+            JobKind::Start | JobKind::Restore => iptables.insert(door, address, self.lease),
+            JobKind::Renew => iptables.lease(door, address, self.lease).into_iter().collect(),
+            JobKind::Stop => iptables.delete(door, address),
+        });
+        let rules = rules.unwrap_or_default().into_iter().map(rule);
         match self.kind {
-            JobKind::Start => {
-                let rules = iptables.map(|iptables| iptables.insert(door, address)).unwrap_or_default();
-                let start = commands::start(&door.commands, address);
-                rules.into_iter().map(rule).chain(start.map(user)).collect()
-            }
-            JobKind::Restore => {
-                let rules = iptables.map(|iptables| iptables.insert(door, address)).unwrap_or_default();
-                rules.into_iter().map(rule).collect()
-            }
+            JobKind::Start => rules.chain(commands::start(&door.commands, address).map(user)).collect(),
+            JobKind::Restore | JobKind::Renew => rules.collect(),
             JobKind::Stop => {
-                let rules = iptables.map(|iptables| iptables.delete(door, address)).unwrap_or_default();
                 let stop = commands::stop(&door.commands, address);
-                stop.map(user).into_iter().chain(rules.into_iter().map(rule)).collect()
+                stop.map(user).into_iter().chain(rules).collect()
             }
         }
     }

@@ -59,6 +59,12 @@ pub fn has_chain(iptables: &Iptables, chain: Chain<'_>) -> bool {
     !matches!(output(&iptables.list(&iptables.ipv4, chain), deadline), Err(Fault::Failed(_) | Fault::Missing))
 }
 
+/// Whether ipset works here, so that the kernel can time what is open.
+pub fn has_sets(iptables: &Iptables) -> bool {
+    let deadline = Instant::now() + SWEEP_TIME_LIMIT;
+    output(&iptables.probe(), deadline).is_ok()
+}
+
 /// Whether no chain holds a rule of ours any more: somebody has made the firewall anew. A chain that cannot
 /// be listed counts as one that does.
 pub fn all_gone(iptables: &Iptables, limit: Duration) -> bool {

@@ -1,9 +1,11 @@
 //! The `iptables` backend: argument lists in, argument lists out, nothing run.
 //!
 //! A rule is known by its comment, `ketuk:DOOR`. That is how the next start finds what a crash has
-//! left, see [`Iptables::stale`].
+//! left, see [`Iptables::stale`]. Where there is ipset, it also wants the address in a set of the door's,
+//! whose elements the kernel times: when the time is over it lets nobody in, though the daemon be dead.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use crate::config::{Door, Forward, MAX_NAME, Opening, PortRange};
 
@@ -16,6 +18,12 @@ const LOCK_WAIT_S: &str = "5";
 
 /// Most ports in one rule, a range counting two (iptables-extensions(8), multiport).
 const MULTIPORT: usize = 15;
+
+/// Longest door name that fits into the name of a set (`IPSET_MAXNAMELEN` less its zero). Others have no sets.
+const MAX_NAME_IN_SET: usize = 31 - "ketuk__4".len();
+
+/// Longest timeout that ipset takes, in seconds: what is longer the daemon alone ends.
+const MAX_TIMEOUT_S: u64 = 2_147_483;
 
 /// The exit code for "somebody else holds the lock" (`RESOURCE_PROBLEM` in xtables.h).
 pub const EXIT_BUSY: i32 = 4;
@@ -33,6 +41,8 @@ pub struct Iptables {
     pub ipv4: String,
     /// The program for IPv6.
     pub ipv6: String,
+    /// Whether there is ipset, see [`Self::probe`].
+    pub sets: bool,
 }
 
 /// A chain of a table.
@@ -52,6 +62,7 @@ impl Default for Iptables {
             prerouting: "PREROUTING".to_owned(),
             ipv4: "iptables".to_owned(),
             ipv6: "ip6tables".to_owned(),
+            sets: false,
         }
     }
 }
@@ -67,17 +78,55 @@ impl Iptables {
         }
     }
 
-    /// What lets `address` in at `door`, one command for each rule.
+    /// What lets `address` in at `door`, one command for each rule, after that of [`Self::lease`].
     ///
     /// None for a door that opens nothing, nor for a forward to a host of the other family.
-    pub fn insert(&self, door: &Door, address: IpAddr) -> Vec<Vec<String>> {
+    pub fn insert(&self, door: &Door, address: IpAddr, time: Option<Duration>) -> Vec<Vec<String>> {
         // At the front: the chain's last rule may be one that rejects everything.
-        self.rules("-I", door, address)
+        let mut commands = self.rules("-I", door, address);
+        if let Some(lease) = self.lease(door, address, time) {
+            commands.insert(0, lease);
+        }
+        commands
     }
 
     /// What undoes [`Self::insert`].
     pub fn delete(&self, door: &Door, address: IpAddr) -> Vec<Vec<String>> {
-        self.rules("-D", door, address)
+        let mut commands = self.rules("-D", door, address);
+        if let Some(set) = self.set(door, address) {
+            commands.push(shell(format!("ipset -exist del {set} {}", door.grant_prefix.shown(address))));
+        }
+        commands
+    }
+
+    /// What gives `address` so much time from now, if there is a set for it; without a time there is no end.
+    pub fn lease(&self, door: &Door, address: IpAddr, time: Option<Duration>) -> Option<Vec<String>> {
+        let set = self.set(door, address)?;
+        let family = if address.is_ipv4() { "inet" } else { "inet6" };
+        // Rounded up: the daemon, which ends it to the millisecond, comes first.
+        let timeout = time.map(|time| time.as_secs() + 1).filter(|time| *time <= MAX_TIMEOUT_S).unwrap_or(0);
+        let address = door.grant_prefix.shown(address);
+        Some(shell(format!(
+            "ipset -exist create {set} hash:net family {family} timeout 0; \
+             ipset -exist add {set} {address} timeout {timeout}"
+        )))
+    }
+
+    /// What succeeds where [`Self::sets`] work: in the programs and in the kernel. The rule has no target, and goes.
+    pub fn probe(&self) -> Vec<String> {
+        let (program, chain) = (&self.ipv4, &self.chain);
+        shell(format!(
+            "ipset -exist create ketuk hash:net timeout 0 && r='{chain} -m set --match-set ketuk src' && \
+             {program} -w 5 -I $r && {program} -w 5 -D $r && ipset destroy ketuk"
+        ))
+    }
+
+    /// The set that `address` has to be in.
+    fn set(&self, door: &Door, address: IpAddr) -> Option<String> {
+        if !self.sets || door.opening.is_none() || door.name.len() > MAX_NAME_IN_SET {
+            return None;
+        }
+        Some(format!("ketuk_{}_{}", door.name, if address.is_ipv4() { '4' } else { '6' }))
     }
 
     /// The chains that rules of ours can be in; `program` is [`Self::ipv4`] or [`Self::ipv6`].
@@ -123,12 +172,16 @@ impl Iptables {
             Some(forward) => self.forward(opening, forward, address),
         };
         let comment = format!("{COMMENT}{}", door.name);
+        let set = self.set(door, address);
         rules
             .into_iter()
             .map(|Rule { chain, condition, target }| {
                 let mut argv = command(program, chain, action);
                 argv.extend(["-s".to_owned(), door.grant_prefix.shown(address)]);
                 argv.extend(condition);
+                if let Some(set) = &set {
+                    argv.extend(["-m", "set", "--match-set", set, "src"].map(str::to_owned));
+                }
                 argv.extend(["-m", "comment", "--comment", &comment, "-j"].map(str::to_owned));
                 argv.extend(target);
                 argv
@@ -188,6 +241,11 @@ fn door_rules<'a>(
             Rule { chain, condition: words, target: strings(target) }
         })
         .collect()
+}
+
+/// A command for a shell: names of doors and addresses mean nothing to it.
+fn shell(text: String) -> Vec<String> {
+    vec!["/bin/sh".to_owned(), "-c".to_owned(), text]
 }
 
 fn command(program: &str, chain: Chain<'_>, action: &str) -> Vec<String> {
@@ -314,7 +372,7 @@ mod tests {
     fn one_port() {
         let door = door(&[Protocol::Tcp], &[(22, 22)]);
         assert_eq!(
-            lines(Iptables::default().insert(&door, V4.parse().unwrap())),
+            lines(Iptables::default().insert(&door, V4.parse().unwrap(), None)),
             [
                 "iptables -w 5 -I INPUT -s 192.0.2.7 -p tcp -m tcp --dport 22 -m comment --comment ketuk:ssh -j ACCEPT"
             ]
@@ -332,7 +390,7 @@ mod tests {
         let door = door(&[Protocol::Tcp, Protocol::Udp], &[(22, 22), (80, 90)]);
         let rest = "-m multiport --dports 22,80:90 -m comment --comment ketuk:ssh -j ACCEPT";
         assert_eq!(
-            lines(Iptables::default().insert(&door, V4.parse().unwrap())),
+            lines(Iptables::default().insert(&door, V4.parse().unwrap(), None)),
             ["tcp", "udp"]
                 .map(|protocol| format!("iptables -w 5 -I INPUT -s 192.0.2.7 -p {protocol} {rest}"))
         );
@@ -367,7 +425,7 @@ mod tests {
     fn a_forward_is_translated_for_ipv4_and_let_through_for_ipv6() {
         let door = forward(&[(8443, 8443)], &[(443, 443)], &["192.168.1.10", "2001:db8:2::10"]);
         assert_eq!(
-            lines(Iptables::default().insert(&door, V4.parse().unwrap())),
+            lines(Iptables::default().insert(&door, V4.parse().unwrap(), None)),
             [
                 "iptables -w 5 -I FORWARD -s 192.0.2.7 -p tcp -m tcp --dport 443 -d 192.168.1.10 \
                  -m conntrack --ctstate DNAT -m comment --comment ketuk:ssh -j ACCEPT",
@@ -381,22 +439,58 @@ mod tests {
               -m comment --comment ketuk:ssh -j ACCEPT"]
         );
         let door = forward(&[(8443, 8443)], &[(443, 443)], &["192.168.1.10"]);
-        assert_eq!(lines(Iptables::default().insert(&door, V6.parse().unwrap())), [""; 0]);
+        assert_eq!(lines(Iptables::default().insert(&door, V6.parse().unwrap(), None)), [""; 0]);
     }
 
     #[test]
     fn the_ports_of_a_range_keep_their_numbers() {
         let ports = &[(80, 80), (6000, 6010)];
-        let rules =
-            lines(Iptables::default().insert(&forward(ports, ports, &["192.168.1.10"]), V4.parse().unwrap()));
+        let rules = lines(Iptables::default().insert(
+            &forward(ports, ports, &["192.168.1.10"]),
+            V4.parse().unwrap(),
+            None,
+        ));
         assert_eq!(rules.len(), 2);
         assert!(
             rules[1].contains("--dports 80,6000:6010 ") && rules[1].ends_with("192.168.1.10"),
             "{rules:?}"
         );
         let many_to_one = forward(ports, &[(443, 443)], &["192.168.1.10"]);
-        let rules = lines(Iptables::default().insert(&many_to_one, V4.parse().unwrap()));
+        let rules = lines(Iptables::default().insert(&many_to_one, V4.parse().unwrap(), None));
         assert!(rules[0].contains("--dport 443 ") && rules[1].ends_with("192.168.1.10:443"), "{rules:?}");
+    }
+
+    #[test]
+    fn the_kernel_times_what_is_in_a_set() {
+        let iptables = Iptables { sets: true, ..Iptables::default() };
+        let mut door = door(&[Protocol::Tcp], &[(22, 22)]);
+        let rule = "INPUT -s 192.0.2.7 -p tcp -m tcp --dport 22 -m set --match-set ketuk_ssh_4 src \
+                    -m comment --comment ketuk:ssh -j ACCEPT";
+        assert_eq!(
+            lines(iptables.insert(&door, V4.parse().unwrap(), Some(Duration::from_millis(29_999)))),
+            [
+                "/bin/sh -c ipset -exist create ketuk_ssh_4 hash:net family inet timeout 0; \
+                 ipset -exist add ketuk_ssh_4 192.0.2.7 timeout 30",
+                &format!("iptables -w 5 -I {rule}"),
+            ]
+        );
+        assert_eq!(
+            lines(iptables.delete(&door, V4.parse().unwrap())),
+            [&format!("iptables -w 5 -D {rule}"), "/bin/sh -c ipset -exist del ketuk_ssh_4 192.0.2.7"]
+        );
+        let month = Some(Duration::from_secs(31 * 24 * 3600));
+        for endless in [None, month] {
+            assert_eq!(
+                lines(iptables.lease(&door, V6.parse().unwrap(), endless).into_iter().collect()),
+                ["/bin/sh -c ipset -exist create ketuk_ssh_6 hash:net family inet6 timeout 0; \
+                  ipset -exist add ketuk_ssh_6 2001:db8::7 timeout 0"]
+            );
+        }
+        door.name = "n".repeat(MAX_NAME_IN_SET);
+        assert_eq!(iptables.insert(&door, V4.parse().unwrap(), None).len(), 2);
+        door.name.push('n');
+        assert_eq!(iptables.insert(&door, V4.parse().unwrap(), None).len(), 1);
+        assert_eq!(lines(iptables.insert(&Door::named("ssh"), V4.parse().unwrap(), None)), [""; 0]);
     }
 
     #[test]

@@ -33,8 +33,9 @@ class Feed(unittest.TestCase):
 
     def test_the_same_scripts_and_user(self):
         text = self.makefiles["ketukd"]
-        [prerm] = re.findall(r"define Package/ketukd/prerm\n(.*?)endef", text, re.S)
-        self.assertEqual(prerm.replace("$$", "$"), (support.ROOT / "openwrt/files/prerm").read_text())
+        for name in ("postinst", "prerm"):
+            [script] = re.findall(rf"define Package/ketukd/{name}\n(.*?)endef", text, re.S)
+            self.assertEqual(script.replace("$$", "$"), (support.ROOT / "openwrt/files" / name).read_text())
         [conffiles] = re.findall(r"define Package/ketukd/conffiles\n(.*?)endef", text, re.S)
         self.assertEqual(conffiles.split(), pack.KETUKD.conffiles)
         self.assertIn(f"USERID:={pack.KETUKD.user}\n", text)

@@ -1,5 +1,6 @@
 """Where the firewall is fw3: the real iptables, in the chains that fw3 leaves to others."""
 
+import shutil
 import subprocess
 import tempfile
 import unittest
@@ -18,6 +19,19 @@ config door 'ssh'
 	option proto 'tcp'
 	option dest_port '22'
 	option open_time '15'
+
+config door 'short'
+	list sequence '7001'
+	list sequence '9001'
+	option proto 'tcp'
+	option dest_port '23'
+	option open_time '3'
+
+config door 'a_name_too_long_for_a_set'
+	list sequence '7002'
+	list sequence '9002'
+	option proto 'tcp'
+	option dest_port '24'
 """
 
 
@@ -34,9 +48,14 @@ class Fw3(unittest.TestCase):
         self.addCleanup(self.directory.cleanup)
         config, self.socket = Path(self.directory.name, "ketuk"), Path(self.directory.name, "socket")
         config.write_text(CONFIG)
-        arguments = ["--config", config, "--device", "wan0", "--socket", self.socket]
-        self.router.start(support.binary("ketukd"), "run", *arguments, stderr=subprocess.DEVNULL)
-        self.assertTrue(within(10, self.socket.exists), "the daemon does not start")
+        self.arguments = ["--config", config, "--device", "wan0", "--socket", self.socket]
+        self.start_daemon()
+
+    def start_daemon(self, *wrapper):
+        command = [*wrapper, support.binary("ketukd"), "run", *self.arguments]
+        self.daemon = self.router.start(*command, stderr=subprocess.DEVNULL)
+        status = [support.binary("ketukd"), "status", "--socket", self.socket]
+        self.assertTrue(within(10, lambda: support.run(*status).returncode == 0), "the daemon does not start")
 
     def start_firewall(self):
         """What fw3 makes of its zone wan, as far as it matters; it throws away what was there."""
@@ -48,12 +67,21 @@ class Fw3(unittest.TestCase):
             ):
                 self.router(program, "-w", *line.split())
 
-    def rules(self, chain="input_wan_rule"):
+    def rules(self, chain="input_wan_rule", door="ssh"):
         listing = self.router("iptables", "-w", "-S", chain)
-        return [line for line in listing.splitlines() if "--comment" in line and "ketuk:ssh" in line]
+        return [line for line in listing.splitlines() if "--comment" in line and f"ketuk:{door}" in line]
+
+    def members(self, name):
+        """[(address, seconds left)] of a set; none if there is no such set."""
+        listing = support.run(*self.router.enter("ipset", "list", name)).stdout
+        lines = listing.partition("Members:\n")[2].splitlines()
+        return [(line.split()[0], int(line.split()[2])) for line in lines]
+
+    def knock(self, *ports):
+        self.outside(support.binary("ketuk"), "203.0.113.1", *ports)
 
     def test_a_door_survives_a_restart_of_the_firewall(self):
-        self.outside(support.binary("ketuk"), "203.0.113.1", "7000", "9000")
+        self.knock("7000", "9000")
         self.assertTrue(within(5, lambda: len(self.rules()) == 1), "the knock does not open")
         self.assertEqual(self.rules("INPUT"), [])
         [before] = self.rules()
@@ -66,6 +94,62 @@ class Fw3(unittest.TestCase):
         self.router(support.binary("ketukd"), "reload", "--socket", self.socket)
         self.router(support.binary("ketukd"), "close", "ssh", "--socket", self.socket)
         self.assertTrue(within(5, lambda: self.rules() == []), "not shut")
+
+    def test_the_kernel_shuts_a_door_when_the_daemon_is_dead(self):
+        self.knock("7001", "9001")
+        self.assertTrue(within(5, lambda: self.rules(door="short")), "the knock does not open")
+        [(address, _)] = self.members("ketuk_short_4")
+        self.assertEqual(address, "203.0.113.2")
+        self.assertIn("--match-set ketuk_short_4 src", self.rules(door="short")[0])
+        self.daemon.kill()
+        self.daemon.wait()
+        self.assertTrue(within(10, lambda: not self.members("ketuk_short_4")), "the kernel does not shut")
+        # The rule is still there, and lets nobody in; the next start deletes it.
+        self.assertEqual(len(self.rules(door="short")), 1)
+        self.start_daemon()
+        self.assertEqual(self.rules(door="short"), [])
+
+    def test_a_door_that_shuts_leaves_nothing(self):
+        self.knock("7000", "9000")
+        self.assertTrue(within(5, lambda: self.members("ketuk_ssh_4") and self.rules()), "the knock does not open")
+        self.router(support.binary("ketukd"), "close", "ssh", "--socket", self.socket)
+        self.assertTrue(within(5, lambda: not self.members("ketuk_ssh_4") and not self.rules()), "not shut")
+
+    def test_a_removed_package_leaves_no_set(self):
+        root = support.Router(b"")
+        self.addCleanup(root.end)
+        ipset = shutil.which("ipset")
+        root.put("usr/sbin/ipset", Path(ipset).read_bytes(), 0o755)
+        for word in support.run("ldd", ipset).stdout.split():
+            if word.startswith("/"):
+                root.put(word.lstrip("/"), Path(word).read_bytes(), 0o755)
+        root.put("prerm", (support.ROOT / "openwrt/files/prerm").read_bytes())
+        for name in ("ketuk_ssh_4", "ketuk_ssh_6", "ketukish"):
+            self.router("ipset", "create", name, "hash:net")
+        self.router("chroot", root.root, "/bin/sh", "/prerm", env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
+        self.assertEqual(self.router("ipset", "list", "-n").split(), ["ketukish"])
+
+    def test_a_longer_opening_lengthens_the_kernels_time(self):
+        self.knock("7000", "9000")
+        self.assertTrue(within(5, lambda: self.members("ketuk_ssh_4")), "the knock does not open")
+        self.router(support.binary("ketukd"), "open", "ssh", "203.0.113.2", "1000", "--socket", self.socket)
+        self.assertTrue(within(5, lambda: self.members("ketuk_ssh_4")[0][1] > 900), "not renewed")
+        self.assertEqual(len(self.rules()), 1)
+
+    def test_a_door_with_a_long_name_has_no_set(self):
+        self.knock("7002", "9002")
+        self.assertTrue(within(5, lambda: self.rules(door="a_name")), "the knock does not open")
+        self.assertNotIn("match-set", self.rules(door="a_name")[0])
+
+    def test_without_ipset_the_rules_are_alone(self):
+        self.daemon.kill()
+        self.daemon.wait()
+        hide = 'mount --bind /dev/null "$(command -v ipset)" && exec "$@"'
+        self.start_daemon("unshare", "--mount", "sh", "-c", hide, "sh")
+        self.knock("7000", "9000")
+        self.assertTrue(within(5, lambda: len(self.rules()) == 1), "the knock does not open")
+        self.assertNotIn("match-set", self.rules()[0])
+        self.assertEqual(self.router("ipset", "list", "-n"), "")
 
 
 if __name__ == "__main__":

@@ -21,14 +21,21 @@ import lmo
 TIME = 1_700_000_000
 TARGETS = sorted({*pack.OPENWRT.values(), *pack.DEBIAN.values()})
 
-# Called with: mkpkg --files DIRECTORY --output PACKAGE ...
+# Called with: mkpkg --files DIRECTORY --output PACKAGE --root DIRECTORY ...
 APK = """#!/bin/sh
 [ "$1" = mkpkg ] || { echo apk-tools 3.0.0; exit 0; }
 tar -cf "$5" -C "$3" .
 printf '%s\\n' "$@" >"$5.told"
 for word; do
-	case "$word" in post-install:*) cp "${word#*:}" "$5.post-install";; esac
+	case "$word" in post-*:*) cp "${word#*:}" "$5.${word%%:*}";; esac
 done
+cp "$7/etc/passwd" "$5.passwd"
+cp "$7/etc/group" "$5.group"
+"""
+
+# OpenWrt's, as far as a package's scripts call it when apk runs them.
+FUNCTIONS = """add_group_and_user() { :; }
+default_postinst() { /etc/init.d/ketuk start; }
 """
 
 
@@ -290,13 +297,21 @@ class Packages(unittest.TestCase):
         binary = run("sh", "-c", 'dpkg-deb --fsys-tarfile "$1" | tar -xO ./usr/sbin/ketukd', "sh", path)
         self.assertEqual(binary, b"ketukd for aarch64-unknown-linux-musl\n" * 99)
 
-    def test_what_apk_tools_is_told(self):
-        """A stand-in for apk-tools writes down how it was called and packs the files into a tar."""
-        path, out = Path(tempfile.mkdtemp(dir=self.base)), self.base / "noarch"
+    def apks(self, out, path="", user=()):
+        """Those for x86-64 and all, made by the apk in `path`."""
+        command = [*user, sys.executable, ROOT / "packaging/pack.py", "--bin", self.base / "bin", "--out", out, "--arch", "x86_64", "apk"]
+        run(*command, env={**os.environ, "PATH": f"{path}:{os.environ['PATH']}", "SOURCE_DATE_EPOCH": str(TIME)})
+        return out
+
+    def told_apks(self):
+        """Those of a stand-in for apk-tools, which writes down how it was called and packs the files into a tar."""
+        path = Path(tempfile.mkdtemp(dir=self.base))
         (path / "apk").write_text(APK)
         (path / "apk").chmod(0o755)
-        command = [sys.executable, ROOT / "packaging/pack.py", "--bin", self.base / "bin", "--out", out, "--arch", "x86_64", "apk"]
-        run(*command, env={"PATH": f"{path}:{os.environ['PATH']}", "SOURCE_DATE_EPOCH": str(TIME)})
+        return self.apks(path / "out", path)
+
+    def test_what_apk_tools_is_told(self):
+        out = self.told_apks()
         version = f"{pack.version()}-r1"
         wanted = {"ketuk": "x86_64", "ketukd": "x86_64", "luci-app-ketuk": "noarch", "luci-i18n-ketuk-id": "noarch"}
         packages = {name: out / f"{name}-{version}.{arch}.apk" for name, arch in wanted.items()}
@@ -319,6 +334,51 @@ class Packages(unittest.TestCase):
             script = Path(f"{package}.post-install").read_text()
             self.assertTrue(script.startswith("#!/bin/sh\n[ -s ${IPKG_INSTROOT}/lib/functions.sh ] || exit 0\n"))
             self.assertEqual("/etc/init.d/rpcd reload" in script, name == "luci-app-ketuk")
+
+    def test_an_apk_tells_sysupgrade_what_has_been_edited(self):
+        [path] = self.told_apks().glob("ketukd-*.apk")
+        sums = run("tar", "-xOf", path, "./lib/apk/packages/ketukd.conffiles_static", text=True)
+        digest = hashlib.sha256((ROOT / "uci/ketuk").read_bytes()).hexdigest()
+        self.assertEqual(sums, f"/etc/config/ketuk {digest}\n")
+
+    def test_an_apk_belongs_to_root(self):
+        """Whoever packs it: apk takes the names of a file's owner and group from the root that it is told."""
+        [path] = self.told_apks().glob("ketukd-*.apk")
+        self.assertEqual(Path(f"{path}.passwd").read_text(), f"root:x:{os.getuid()}:{os.getgid()}:::\n")
+        self.assertEqual(Path(f"{path}.group").read_text(), f"root:x:{os.getgid()}:\n")
+
+    @unittest.skipUnless(pack.has_apk(), "apk-tools 3 is not installed")
+    def test_a_real_apk(self):
+        """What apk-tools reads back; and another user packs the same."""
+        shared = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, shared)
+        shared.chmod(0o777)
+        self.base.chmod(0o755)
+        ours = self.apks(self.base / "real")
+        theirs = self.apks(shared / "out", user=["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"])
+        for path in ours.iterdir():
+            dump = run("apk", "adbdump", path, text=True)
+            owners = {line.split(":")[1].strip() for line in dump.splitlines() if line.strip().startswith(("user:", "group:"))}
+            self.assertEqual(owners, {"root"}, path)
+            self.assertEqual(path.read_bytes(), (theirs / path.name).read_bytes(), path)
+
+    def test_an_upgrade_restarts_the_daemon(self):
+        """apk does not stop it, and procd's start leaves the old program running. An installation starts it once."""
+        [path] = self.told_apks().glob("ketukd-*.apk")
+        root = Path(tempfile.mkdtemp(dir=self.base))
+        for directory in ("bin", "etc/init.d", "lib"):
+            (root / directory).mkdir(parents=True)
+        shutil.copy(shutil.which("busybox"), root / "bin/busybox")
+        for applet in ("sh", "cat"):
+            (root / "bin" / applet).symlink_to("busybox")
+        (root / "lib/functions.sh").write_text(FUNCTIONS)
+        (root / "etc/init.d/ketuk").write_text('#!/bin/sh\necho "$@" >>/called\n')
+        (root / "etc/init.d/ketuk").chmod(0o755)
+        for script, calls in (("post-install", "start\n"), ("post-upgrade", "start\nrestart\n")):
+            shutil.copy(f"{path}.{script}", root / "script")
+            run("/usr/sbin/chroot", root, "/bin/sh", "/script", env={"PATH": "/bin"})
+            self.assertEqual((root / "called").read_text(), calls, script)
+            (root / "called").unlink()
 
     def test_an_explicit_apk_without_apk_tools_fails_and_says_so(self):
         command = [sys.executable, ROOT / "packaging/pack.py", "--bin", self.base / "bin", "--out", self.base / "apk", "apk"]

@@ -52,7 +52,7 @@ impl Bench {
     }
 
     fn push(&mut self, door: &Rc<Door>, host: u8, kind: JobKind) {
-        self.jobs.push(Job { door: Rc::clone(door), address: address(host), kind }).unwrap();
+        self.jobs.push(Job { door: Rc::clone(door), address: address(host), kind, lease: None }).unwrap();
     }
 
     /// Runs the queue; `fate` decides on each program that it starts.
@@ -195,10 +195,10 @@ fn a_full_queue_says_so() {
     let hosts = (0..=1_u8).flat_map(|net| (0..=u8::MAX).map(move |host| IpAddr::from([10, 0, net, host])));
     for (n, address) in hosts.enumerate() {
         assert!(bench.jobs.has_room(MAX_JOBS - n));
-        bench.jobs.push(Job { door: Rc::clone(&door), address, kind: JobKind::Start }).unwrap();
+        bench.jobs.push(Job { door: Rc::clone(&door), address, kind: JobKind::Start, lease: None }).unwrap();
     }
     assert!(!bench.jobs.has_room(1));
-    let job = Job { door: Rc::clone(&door), address: address(1), kind: JobKind::Start };
+    let job = Job { door: Rc::clone(&door), address: address(1), kind: JobKind::Start, lease: None };
     assert_eq!(bench.jobs.push(job), Err(Full));
     assert!(!bench.jobs.is_pending("a", address(1), JobKind::Start));
     // The running one no longer waits.
