@@ -1,5 +1,5 @@
 //! `ketukd explain`: the knocks in a capture file.
-#![cfg(target_os = "linux")]
+#![cfg(all(target_os = "linux", feature = "explain"))]
 
 mod support;
 

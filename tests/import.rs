@@ -1,5 +1,5 @@
 //! `ketukd import`: what comes out of other programs' configurations, and that it works.
-#![cfg(target_os = "linux")]
+#![cfg(all(target_os = "linux", feature = "import"))]
 
 mod support;
 
