@@ -88,43 +88,6 @@ pub fn key(door: DoorId, source: IpAddr, keyed: &impl BuildHasher) -> u64 {
     }
 }
 
-/// An address as the bytes of its family.
-pub trait Octets: Copy + PartialEq {
-    /// As an address again.
-    fn address(self) -> IpAddr;
-}
-
-impl Octets for [u8; 4] {
-    fn address(self) -> IpAddr {
-        IpAddr::from(self)
-    }
-}
-
-impl Octets for [u8; 16] {
-    fn address(self) -> IpAddr {
-        IpAddr::from(self)
-    }
-}
-
-/// Somebody who has knocked once. A flood makes thousands of these, so they are small.
-#[derive(Clone, Copy, Debug)]
-pub struct FirstKnock<A> {
-    /// Who.
-    pub source: A,
-    /// Until when the rest must come.
-    pub deadline: Deadline,
-    /// The knock.
-    pub mark: Mark,
-    /// At which door.
-    pub door: DoorId,
-}
-
-impl<A: Octets> Entry for FirstKnock<A> {
-    fn hash(&self, keyed: &impl BuildHasher) -> u64 {
-        key(self.door, self.source.address(), keyed)
-    }
-}
-
 /// Somebody who has taken at least two steps, or all of them.
 #[derive(Clone, Copy, Debug)]
 pub struct Attempt {
@@ -182,11 +145,5 @@ mod tests {
             assert!(deadline.is_past(now.after(Duration::from_secs(25))));
             assert!(deadline.is_past(now.after(Duration::from_secs(3600 * 24 * 20))));
         }
-    }
-
-    #[test]
-    fn a_first_knock_is_small() {
-        assert_eq!(size_of::<FirstKnock<[u8; 4]>>(), 12);
-        assert_eq!(size_of::<FirstKnock<[u8; 16]>>(), 24);
     }
 }

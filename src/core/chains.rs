@@ -3,7 +3,8 @@
 /// Finds the slots of a table of `N` entries by hash.
 ///
 /// The caller hashes with a key that is random for each start, so nobody can aim at one chain; with
-/// as many heads as slots, a look-up then follows about one link however full the table is.
+/// as many heads as slots, a look-up then follows about one link however full the table is. Of a hash the low 32
+/// bits are used, and no others.
 /// A new index is all zero bytes: it costs no room in the binary, and no memory until it is used.
 #[derive(Debug)]
 pub struct Chains<const N: usize> {
@@ -19,7 +20,7 @@ const UNLINKED: u16 = u16::MAX;
 impl<const N: usize> Chains<N> {
     /// An index that knows no slot.
     pub const fn new() -> Self {
-        const { assert!(N.is_power_of_two() && N <= 0x8000, "slot numbers plus one must fit 16 bits") };
+        const { assert!(0 < N && N < UNLINKED as usize, "slot numbers plus one must fit 16 bits") };
         Self { heads: [0; N], next: [0; N] }
     }
 
@@ -77,20 +78,27 @@ impl<const N: usize> Default for Chains<N> {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "only the low bits choose a bucket")]
+/// The low 32 bits of a hash, as a fraction of their range, of `N`: even for every `N`, and one multiplication where a
+/// remainder would be a division.
+#[expect(clippy::cast_possible_truncation, reason = "only the low bits choose a bucket, and there are N")]
 const fn bucket<const N: usize>(hash: u64) -> usize {
-    hash as usize & (N - 1)
+    ((hash as u32 as u64 * N as u64) >> 32) as usize
 }
 
 /// How a slot is written in a chain.
-#[expect(clippy::cast_possible_truncation, reason = "N is at most 0x8000, checked in `new`")]
+#[expect(clippy::cast_possible_truncation, reason = "N is less than 16 bits hold, checked in `new`")]
 const fn number(slot: usize) -> u16 {
     slot as u16 + 1
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// A hash for each quarter of the range: of four buckets, the one with this number.
+    const QUARTER: u64 = 1 << 30;
 
     fn all<const N: usize>(chains: &Chains<N>, hash: u64) -> Vec<usize> {
         chains.slots(hash).collect()
@@ -100,10 +108,10 @@ mod tests {
     fn unlinks_head_middle_and_tail() {
         for gone in 0..3 {
             let mut chains = Chains::<4>::new();
-            (0..3).for_each(|slot| chains.link(1, slot));
-            chains.unlink(5, gone);
+            (0..3).for_each(|slot| chains.link(QUARTER, slot));
+            chains.unlink(QUARTER + 1, gone);
             let rest: Vec<_> = [2, 1, 0].into_iter().filter(|&slot| slot != gone).collect();
-            assert_eq!(all(&chains, 1), rest);
+            assert_eq!(all(&chains, QUARTER), rest);
             assert_eq!(all(&chains, 0), []);
         }
     }
@@ -114,7 +122,42 @@ mod tests {
         chains.link(0, 1);
         chains.link(0, 0);
         chains.unlink(0, 1);
-        chains.link(1, 1);
-        assert_eq!((all(&chains, 0), all(&chains, 1)), (vec![0], vec![1]));
+        chains.link(2 * QUARTER, 1);
+        assert_eq!((all(&chains, 0), all(&chains, 2 * QUARTER)), (vec![0], vec![1]));
+    }
+
+    #[test]
+    fn every_bucket_of_any_number_is_used_and_about_as_often() {
+        const N: usize = 12_288;
+        let mut sizes = vec![0; N];
+        // Every 1,024th of all hashes.
+        for hash in (0..1 << 32).step_by(1024) {
+            sizes[bucket::<N>(hash)] += 1;
+        }
+        assert_eq!((sizes.iter().min(), sizes.iter().max()), (Some(&341), Some(&342)));
+    }
+
+    proptest! {
+        /// Against a list for each hash, with a size that is no power of two.
+        #[test]
+        fn holds_what_was_linked_and_not_unlinked(operations in prop::collection::vec((any::<u64>(), 0..7_usize), 0..100)) {
+            let mut chains = Chains::<7>::new();
+            let mut linked: Vec<(u64, usize)> = Vec::new();
+            for (hash, slot) in operations {
+                if let Some(at) = linked.iter().position(|(_, known)| *known == slot) {
+                    let (hash, _) = linked.remove(at);
+                    chains.unlink(hash, slot);
+                    prop_assert!(!chains.is_linked(slot));
+                } else {
+                    linked.insert(0, (hash, slot));
+                    chains.link(hash, slot);
+                }
+                for (hash, _) in &linked {
+                    let same = |other: &u64| bucket::<7>(*other) == bucket::<7>(*hash);
+                    let expected: Vec<_> = linked.iter().filter(|(other, _)| same(other)).map(|(_, slot)| *slot).collect();
+                    prop_assert_eq!(all(&chains, *hash), expected);
+                }
+            }
+        }
     }
 }

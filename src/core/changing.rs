@@ -18,10 +18,9 @@ use crate::protocol::totp::{Range, STEPS, WINDOW_S, sequence, window};
 /// Most pairs of a secret and a door that it opens: each costs a MAC and 16 bytes for each of three windows.
 pub const MAX_PAIRS: usize = 1024;
 const MAX_SEQUENCES: usize = 3 * MAX_PAIRS;
-const BUCKETS: usize = MAX_SEQUENCES.next_power_of_two();
 
-/// Sources that have knocked once. As many as first knocks from IPv4.
-pub const FIRST_KNOCKS: usize = 16_384;
+/// Sources that have knocked once. As many as first knocks at doors.
+pub const FIRST_KNOCKS: usize = 12_288;
 /// Sources that have knocked more than once. A flood needs two packets for each, 8,192 for all: 0.8 s at 10,000 a
 /// second, four times as long as a client's second, third and fourth knock take.
 pub const LATER_KNOCKS: usize = 4_096;
@@ -68,7 +67,7 @@ pub enum Heard {
 #[derive(Debug)]
 pub struct Sequences {
     all: heapless::Vec<Current, MAX_SEQUENCES>,
-    chains: Chains<BUCKETS>,
+    chains: Chains<MAX_SEQUENCES>,
     /// The window that they were made for.
     window: Option<u64>,
 }

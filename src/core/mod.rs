@@ -22,6 +22,8 @@ pub mod door;
 pub mod engine;
 #[cfg(feature = "fwknop")]
 pub mod failures;
+pub mod first_knock;
+pub mod first_knocks;
 pub mod flow;
 pub mod grants;
 pub mod hours;

@@ -103,8 +103,8 @@ impl PortMap {
         }
         let beside = TRAP_PORTS / (2 * self.named.len()).max(1);
         let beside = beside.clamp(*TRAPS_BESIDE.start(), *TRAPS_BESIDE.end());
-        self.tcp_traps = traps(Protocol::Tcp, &self.named, never, beside);
-        self.udp_traps = traps(Protocol::Udp, &self.named, never, beside);
+        draw_traps(&mut self.tcp_traps, Protocol::Tcp, &self.named, never, beside);
+        draw_traps(&mut self.udp_traps, Protocol::Udp, &self.named, never, beside);
         drawn
     }
 
@@ -157,13 +157,15 @@ impl PortBits {
     }
 }
 
-/// The ports within `beside` of a step, less those that mean something else.
-fn traps(
+/// The ports within `beside` of a step, less those that mean something else. Drawn where they stay: as a value they
+/// would pass over the stack, which keeps what it has touched.
+fn draw_traps(
+    ranges: &mut heapless::Vec<Ports, MAX_TRAP_RANGES>,
     protocol: Protocol,
     named: &[(Step, DoorSet)],
     never: &[NeverTrap],
     beside: usize,
-) -> heapless::Vec<Ports, MAX_TRAP_RANGES> {
+) {
     let beside = u16::try_from(beside).expect("at most TRAPS_BESIDE");
     let mut bits = PortBits([0; 1024]);
     let steps = || named.iter().map(|(step, _)| step).filter(|step| step.protocol == protocol);
@@ -180,7 +182,7 @@ fn traps(
     for except in never.iter().filter(|except| except.protocol == protocol) {
         bits.set(except.ports, false);
     }
-    let mut ranges = heapless::Vec::new();
+    ranges.clear();
     let mut first = None;
     for port in 1..=u16::MAX {
         match (bits.get(port), first) {
@@ -188,7 +190,7 @@ fn traps(
             (false, Some(start)) => {
                 first = None;
                 if ranges.push(Ports { first: start, last: port - 1 }).is_err() {
-                    return ranges;
+                    return;
                 }
             }
             _ => {}
@@ -198,7 +200,6 @@ fn traps(
         // A full list already leaves traps out.
         let _ = ranges.push(Ports { first: start, last: u16::MAX });
     }
-    ranges
 }
 
 #[cfg(test)]

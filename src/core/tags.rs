@@ -13,7 +13,6 @@ const MAX_WINDOWS: usize = 5;
 pub const MAX_SPA_AGE_S: u64 = 2 * TAG_WINDOW_S;
 
 const MAX_TAGS: usize = MAX_USERS * MAX_SECRETS * MAX_WINDOWS;
-const BUCKETS: usize = MAX_TAGS.next_power_of_two();
 
 /// The key that a tag belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +27,7 @@ pub struct Owner {
 #[derive(Debug)]
 pub struct Tags {
     all: heapless::Vec<(u64, Owner), MAX_TAGS>,
-    chains: Chains<BUCKETS>,
+    chains: Chains<MAX_TAGS>,
     /// The window that they were made for.
     window: Option<u64>,
 }

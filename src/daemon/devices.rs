@@ -32,7 +32,6 @@ pub struct Device {
 #[derive(Debug, Default)]
 pub struct Devices {
     devices: Vec<Device>,
-    batch: Box<Batch>,
 }
 
 /// The filter for each family.
@@ -58,7 +57,7 @@ impl Devices {
             }
             devices.push(Device { name: name.clone(), bound: None, listening: false, captures });
         }
-        Ok(Self { devices, batch: Box::default() })
+        Ok(Self { devices })
     }
 
     /// Gives every socket its filter.
@@ -87,12 +86,12 @@ impl Devices {
     }
 
     /// Reads what has come, up to a bound that lets everything else have its turn.
-    pub fn receive(&mut self, mut each: impl FnMut(&[u8])) {
+    pub fn receive(&mut self, batch: &mut Batch, mut each: impl FnMut(&[u8])) {
         for device in &mut self.devices {
             let mut down = false;
             for capture in &device.captures {
                 for _ in 0..BATCHES {
-                    match capture.receive(&mut self.batch, &mut each) {
+                    match capture.receive(batch, &mut each) {
                         Ok(Received::Full) => {}
                         Ok(Received::Drained) => break,
                         Ok(Received::Down) => {

@@ -259,9 +259,9 @@ impl<'t> Porter<'t> {
         let Self { engine, gate, slots, users, counters, recents, knock_lines, hotplug, .. } = self;
         engine.expire(now, |timed_out| {
             counters.count(Counter::Event(counters::Event::TimedOut));
-            let Some(door) = slots.get(timed_out.door) else { return };
+            let (Some(door), Some(source)) = (slots.get(timed_out.door), timed_out.source) else { return };
             recents.note(Recent {
-                source: timed_out.source,
+                source,
                 door: Some(timed_out.door),
                 user: None,
                 port: None,
@@ -271,7 +271,7 @@ impl<'t> Porter<'t> {
                 at: now,
             });
             if log_allowed(knock_lines, counters, now) {
-                let (source, stage) = (timed_out.source, timed_out.stage);
+                let stage = timed_out.stage;
                 info!("{source}: {}: sequence timeout (stage {stage})", door.name);
             }
         });

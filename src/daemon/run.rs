@@ -31,6 +31,7 @@ use crate::core::grants::Grant;
 use crate::core::ports::Ports;
 use crate::core::time::Instant;
 use crate::core::user::{MAX_USERS, UserId};
+use crate::linux::capture::Batch;
 use crate::linux::clock::now;
 use crate::linux::filter::{self, Family};
 use crate::linux::links::{Links, own_addresses};
@@ -45,6 +46,8 @@ const MAX_DESCRIPTORS: usize = 2 * MAX_DEVICES + 1 + MAX_CLIENTS + 4;
 /// The core's tables: fixed, and no memory until they are touched.
 pub(crate) static TABLES: Mutex<Tables> = Mutex::new(Tables::new());
 static AUTH_TABLES: Mutex<auth::Tables> = Mutex::new(auth::Tables::new());
+/// Where packets are read to, likewise.
+static BATCH: Mutex<Batch> = Mutex::new(Batch::new());
 
 /// Runs until SIGTERM or SIGINT.
 ///
@@ -59,6 +62,7 @@ pub fn run(options: Options) -> Result<(), StartError> {
     let keyed = RandomState::new();
     let mut tables = TABLES.lock().unwrap_or_else(PoisonError::into_inner);
     let mut auth_tables = AUTH_TABLES.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut batch = BATCH.lock().unwrap_or_else(PoisonError::into_inner);
     let started = now();
     let device_names = names::wanted(&options, &config);
     let mut daemon = Daemon {
@@ -70,6 +74,7 @@ pub fn run(options: Options) -> Result<(), StartError> {
             Wall::new(started, &options.socket),
         ),
         devices: open_devices(&device_names)?,
+        batch: &mut batch,
         device_names,
         links: Links::open().map_err(|error| StartError::Socket("rtnetlink", error))?,
         signals,
@@ -101,6 +106,7 @@ pub struct Daemon<'t> {
     pub(super) config: Config,
     pub(super) porter: Porter<'t>,
     pub(super) devices: Devices,
+    batch: &'t mut Batch,
     device_names: Vec<String>,
     links: Links,
     signals: SignalFd,
@@ -120,7 +126,7 @@ impl Daemon<'_> {
             if ready.links {
                 self.follow_links();
             }
-            let Self { porter, devices, .. } = self;
+            let Self { porter, devices, batch, .. } = self;
             if ready.firewall && porter.gate.backend_mut().changed() {
                 debug!("the firewall's tables changed, looking after open doors");
                 porter.gate.restore(now, &mut porter.counters, &porter.slots);
@@ -130,7 +136,7 @@ impl Daemon<'_> {
             }
             if ready.packets {
                 porter.expire(server, now);
-                devices.receive(|bytes| porter.on_packet(server, now, bytes));
+                devices.receive(batch, |bytes| porter.on_packet(server, now, bytes));
                 if porter.is_used_up {
                     self.set_doors();
                     self.follow_links();

@@ -12,10 +12,9 @@ use libc::{c_int, c_void, sock_filter, socklen_t};
 
 use super::cerr::cerr;
 use super::filter::{self, Family};
-use crate::core::packet::MAX_PACKET;
+use crate::core::packet::{MAX_HEADERS, MAX_PACKET};
 
-/// Packets read with one system call. Few wait at a time even in a flood of 100,000 a second, and each has
-/// room for a whole packet, which stays in memory once it was used.
+/// Packets read with one system call. Few wait at a time even in a flood of 100,000 a second.
 pub const BATCH: usize = 16;
 
 /// Bytes of packets that may wait in a socket, half of what they take: the kernel doubles it (socket(7)), and counts
@@ -111,8 +110,8 @@ impl Capture {
                 };
             }
         };
-        for (packet, len) in batch.packets.iter().zip(&batch.lengths[..count]) {
-            each(&packet[..*len]);
+        for at in 0..count {
+            each(batch.packet(at));
         }
         Ok(if count == BATCH { Received::Full } else { Received::Drained })
     }
@@ -149,48 +148,70 @@ impl AsFd for Capture {
     }
 }
 
-/// Where packets are read to, made once. Of most the filter hands over the headers alone, so that their
-/// places' other pages stay untouched.
+/// Where packets are read to. All zero bytes when new.
+///
+/// Of most the filter hands over the headers alone. They lie side by side, so that the pages for all the rest stay
+/// untouched.
 #[derive(Debug)]
 pub struct Batch {
-    packets: Box<[[u8; MAX_PACKET]]>,
+    headers: [[u8; MAX_HEADERS]; BATCH],
+    rests: [[u8; MAX_PACKET - MAX_HEADERS]; BATCH],
     lengths: [usize; BATCH],
+    /// One that has a rest, put together.
+    whole: [u8; MAX_PACKET],
 }
 
 impl Batch {
     /// An empty batch.
-    pub fn new() -> Self {
-        Self { packets: vec![[0; MAX_PACKET]; BATCH].into_boxed_slice(), lengths: [0; BATCH] }
+    #[expect(clippy::large_stack_arrays, reason = "the daemon's is a static")]
+    pub const fn new() -> Self {
+        Self {
+            headers: [[0; MAX_HEADERS]; BATCH],
+            rests: [[0; MAX_PACKET - MAX_HEADERS]; BATCH],
+            lengths: [0; BATCH],
+            whole: [0; MAX_PACKET],
+        }
+    }
+
+    /// The packet that was read to place `at`.
+    fn packet(&mut self, at: usize) -> &[u8] {
+        let (headers, len) = (&self.headers[at], self.lengths[at]);
+        let Some(rest) = len.checked_sub(MAX_HEADERS) else { return &headers[..len] };
+        self.whole[..MAX_HEADERS].copy_from_slice(headers);
+        self.whole[MAX_HEADERS..len].copy_from_slice(&self.rests[at][..rest]);
+        &self.whole[..len]
     }
 
     /// Reads what is there, up to [`BATCH`] packets; how many.
     fn fill(&mut self, fd: &OwnedFd) -> io::Result<usize> {
-        let mut places = self.packets.iter_mut();
-        let mut vectors: [libc::iovec; BATCH] = std::array::from_fn(|_| {
-            let place = places.next().expect("BATCH places");
-            libc::iovec { iov_base: place.as_mut_ptr().cast(), iov_len: place.len() }
+        let vector =
+            |place: &mut [u8]| libc::iovec { iov_base: place.as_mut_ptr().cast(), iov_len: place.len() };
+        let mut rests = self.rests.iter_mut();
+        let mut vectors = self.headers.each_mut().map(|headers| {
+            let rest = rests.next().expect("BATCH places");
+            [vector(headers), vector(rest)]
         });
-        let mut headers = vectors.each_mut().map(|vector| {
+        let mut messages = vectors.each_mut().map(|vectors| {
             // SAFETY: a plain C structure of integers and pointers, for which all zero is a value.
-            let mut header: libc::mmsghdr = unsafe { mem::zeroed() };
-            header.msg_hdr.msg_iov = vector;
-            header.msg_hdr.msg_iovlen = 1;
-            header
+            let mut message: libc::mmsghdr = unsafe { mem::zeroed() };
+            message.msg_hdr.msg_iov = vectors.as_mut_ptr();
+            message.msg_hdr.msg_iovlen = 2;
+            message
         });
-        // SAFETY: each header leads to one vector and that to one buffer; all outlive the call, and none
+        // SAFETY: each message leads to two vectors and each of those to a buffer; all outlive the call, and none
         // is used by anything else during it.
         let count = unsafe {
             libc::recvmmsg(
                 fd.as_raw_fd(),
-                headers.as_mut_ptr(),
+                messages.as_mut_ptr(),
                 u32::try_from(BATCH).expect("a few dozen"),
                 0,
                 std::ptr::null_mut(),
             )
         };
         let count = usize::try_from(cerr(count)?).expect("cerr has seen the only negative value");
-        for (len, header) in self.lengths.iter_mut().zip(&headers[..count]) {
-            *len = usize::try_from(header.msg_len).map_or(MAX_PACKET, |len| len.min(MAX_PACKET));
+        for (len, message) in self.lengths.iter_mut().zip(&messages[..count]) {
+            *len = usize::try_from(message.msg_len).map_or(MAX_PACKET, |len| len.min(MAX_PACKET));
         }
         Ok(count)
     }
@@ -205,4 +226,52 @@ impl Default for Batch {
 /// `size_of_val` as the socket calls want it.
 fn size_of_val<T>(value: &T) -> socklen_t {
     socklen_t::try_from(mem::size_of_val(value)).expect("a socket address or option is small")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixDatagram;
+
+    use super::*;
+
+    /// Short and long in turn, so that each place has held something else before.
+    #[test]
+    fn packets_of_every_length_are_whole() {
+        let (sender, receiver) = UnixDatagram::pair().unwrap();
+        receiver.set_nonblocking(true).unwrap();
+        let receiver = OwnedFd::from(receiver);
+        let mut batch = Box::new(Batch::new());
+        let lengths =
+            [1, 40, MAX_HEADERS - 1, MAX_HEADERS, MAX_HEADERS + 1, 1000, MAX_PACKET - 1, MAX_PACKET];
+        let mut next = 0_u8;
+        for round in 0..8 {
+            let sent: Vec<Vec<u8>> = (0..8)
+                .map(|n| {
+                    (0..lengths[(n + round) % 8])
+                        .map(|_| {
+                            next = next.wrapping_mul(5).wrapping_add(1);
+                            next
+                        })
+                        .collect()
+                })
+                .collect();
+            for packet in &sent {
+                sender.send(packet).unwrap();
+            }
+            assert_eq!(batch.fill(&receiver).unwrap(), sent.len());
+            for (at, packet) in sent.iter().enumerate() {
+                assert_eq!(batch.packet(at), packet, "{} bytes", packet.len());
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_too_long_is_cut_off() {
+        let (sender, receiver) = UnixDatagram::pair().unwrap();
+        receiver.set_nonblocking(true).unwrap();
+        sender.send(&[7; MAX_PACKET + 1]).unwrap();
+        let mut batch = Box::new(Batch::new());
+        assert_eq!(batch.fill(&receiver.into()).unwrap(), 1);
+        assert_eq!(batch.packet(0), [7; MAX_PACKET]);
+    }
 }
