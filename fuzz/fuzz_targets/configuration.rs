@@ -11,7 +11,8 @@ fuzz_target!(|text: &[u8]| {
         Ok(config) => {
             let table = Table { family: Family::Inet, name: "fw4".to_owned() };
             let mut rules = String::new();
-            ruleset::write(&mut rules, &config, &table, ruleset::Zone::WAN).expect("a String takes everything");
+            ruleset::write(&mut rules, &config, &table, ruleset::Zone::WAN)
+                .expect("a String takes everything");
             fw4::write(&mut rules, &config, ruleset::Zone::WAN).expect("a String takes everything");
         }
         Err(error) => {
