@@ -12,8 +12,8 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, chown, geteuid};
 use serde::Serialize;
 
-use super::{GROUP, group};
 use super::message::{MAX_LINE, MAX_REQUEST, Refusal, Request};
+use super::{GROUP, group};
 use crate::core::limit::Limit;
 use crate::core::time::Instant;
 use crate::linux::peer::peer;

@@ -218,7 +218,9 @@ impl Gate {
                 let user = old.name(user).and_then(|name| new.find(name));
                 self.set_user(grant.door, grant.address, user);
             } else {
-                self.shut(now, counters, (grant.door, door), Some(grant.address), &mut |grant| each(door, grant));
+                self.shut(now, counters, (grant.door, door), Some(grant.address), &mut |grant| {
+                    each(door, grant)
+                });
             }
         }
     }

@@ -199,11 +199,13 @@ impl From<io::Error> for OutputError {
 ///
 /// `std::process::Command`, which can be changed and started again, is 15 kB on MIPS.
 fn start(argv: &[String], stdout: Option<&OwnedFd>) -> io::Result<Child> {
-    let program = argv.first().ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "the command is empty"))?;
+    let program =
+        argv.first().ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "the command is empty"))?;
     let file = if program.contains('/') { Some(PathBuf::from(program)) } else { find_program(program) };
     let file = file.ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))?;
 
-    let arguments = argv.iter().map(|word| Ok(CString::new(word.as_str())?)).collect::<io::Result<Vec<_>>>()?;
+    let arguments =
+        argv.iter().map(|word| Ok(CString::new(word.as_str())?)).collect::<io::Result<Vec<_>>>()?;
     let mut environment = vec![variable("PATH", search_path())];
     environment.extend(INHERITED.iter().filter_map(|name| Some(variable(name, std::env::var_os(name)?))));
 
@@ -245,11 +247,7 @@ fn search_path() -> OsString {
 }
 
 /// Reads until the other end is shut.
-fn read_until(
-    pipe: OwnedFd,
-    deadline: Instant,
-    max_len: usize,
-) -> Result<Vec<u8>, OutputError> {
+fn read_until(pipe: OwnedFd, deadline: Instant, max_len: usize) -> Result<Vec<u8>, OutputError> {
     let mut pipe = File::from(pipe);
     let mut text = Vec::new();
     let mut chunk = [0; 4096];
