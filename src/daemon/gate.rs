@@ -219,7 +219,7 @@ impl Gate {
                 self.set_user(grant.door, grant.address, user);
             } else {
                 self.shut(now, counters, (grant.door, door), Some(grant.address), &mut |grant| {
-                    each(door, grant)
+                    each(door, grant);
                 });
             }
         }
