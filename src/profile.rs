@@ -9,7 +9,7 @@ use std::str::FromStr;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::protocol::secret::Secret;
-use crate::protocol::{SPA_PORT, base32, base64, is_door, packet, totp};
+use crate::protocol::{Protocol, SPA_PORT, base32, base64, is_door, packet, totp};
 
 const SCHEME: &str = "ketuk://";
 
@@ -201,8 +201,7 @@ fn door(text: &str) -> Result<Door, ProfileError> {
 fn step(text: &str) -> Result<String, ProfileError> {
     let (number, protocol) = text.split_once(':').unwrap_or((text, "tcp"));
     port(number)?;
-    let is_one = ["tcp", "udp"].iter().any(|name| protocol.eq_ignore_ascii_case(name));
-    if is_one { Ok(text.to_owned()) } else { Err(ProfileError::Port) }
+    Protocol::named(protocol).map(|_| text.to_owned()).ok_or(ProfileError::Port)
 }
 
 fn port(text: &str) -> Result<u16, ProfileError> {

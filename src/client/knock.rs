@@ -36,19 +36,16 @@ pub struct Knock {
 }
 
 impl Knock {
-    /// Reads `PORT[:tcp|:udp]`, the protocol in either case, as the configuration has it. With `udp` it is a UDP knock whatever the text says, as knock(1) has it.
+    /// Reads `PORT[:tcp|:udp]`, the protocol in either case, as the configuration has it. With `udp` it is a UDP
+    /// knock whatever the text says, as knock(1) has it.
     ///
     /// # Errors
     /// [`UsageError::Port`].
     pub fn parse(text: &str, udp: bool) -> Result<Self, UsageError> {
         let error = || UsageError::Port(text.to_owned());
         let (port, protocol) = text.split_once(':').unwrap_or((text, "tcp"));
-        let is = |name| protocol.eq_ignore_ascii_case(name);
-        let protocol = match (is("tcp"), is("udp")) {
-            (true, _) if !udp => Protocol::Tcp,
-            (false, false) => return Err(error()),
-            _ => Protocol::Udp,
-        };
+        let named = Protocol::named(protocol).ok_or_else(error)?;
+        let protocol = if udp { Protocol::Udp } else { named };
         // `parse` would take a plus sign too.
         if port.starts_with('+') {
             return Err(error());

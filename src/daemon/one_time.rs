@@ -105,9 +105,7 @@ fn parse(line: &[u8]) -> Option<Sequence> {
     for piece in std::str::from_utf8(line).ok()?.split(',') {
         let (port, protocol) = match piece.trim().split_once(':') {
             None => (piece.trim(), Protocol::Tcp),
-            Some((port, word)) if word.eq_ignore_ascii_case("tcp") => (port, Protocol::Tcp),
-            Some((port, word)) if word.eq_ignore_ascii_case("udp") => (port, Protocol::Udp),
-            Some(_) => return None,
+            Some((port, word)) => (port, Protocol::named(word)?),
         };
         let digits = port.bytes().all(|byte| byte.is_ascii_digit());
         let port = port.parse::<NonZeroU16>().ok().filter(|_| digits)?;

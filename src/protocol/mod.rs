@@ -30,6 +30,19 @@ pub enum Protocol {
     Udp,
 }
 
+impl Protocol {
+    /// The transport that `name` names, in either case, as knockd has it.
+    pub fn named(name: &str) -> Option<Self> {
+        if name.eq_ignore_ascii_case("tcp") {
+            Some(Self::Tcp)
+        } else if name.eq_ignore_ascii_case("udp") {
+            Some(Self::Udp)
+        } else {
+            None
+        }
+    }
+}
+
 impl fmt::Display for Protocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -79,13 +79,8 @@ pub(super) fn port_range(value: Text<'_>) -> Result<PortRange, Fault> {
 
 /// `tcp` or `udp`; knockd does not mind the case.
 pub(super) fn protocol(value: Text<'_>) -> Result<Protocol, Fault> {
-    if value.text.eq_ignore_ascii_case("tcp") {
-        Ok(Protocol::Tcp)
-    } else if value.text.eq_ignore_ascii_case("udp") {
-        Ok(Protocol::Udp)
-    } else {
-        Err(value.fault(format!("{} is neither tcp nor udp", value.quoted())))
-    }
+    Protocol::named(value.text)
+        .ok_or_else(|| value.fault(format!("{} is neither tcp nor udp", value.quoted())))
 }
 
 /// `port[:tcp|:udp]`, default tcp.
