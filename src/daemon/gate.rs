@@ -164,8 +164,7 @@ impl Gate {
             if !self.opens.allow(now) {
                 return Err(Refused::Rate);
             }
-            // Everybody who is in must be able to leave.
-            if needs_jobs && !self.jobs.has_room(self.grants.len() + 2) {
+            if needs_jobs && !self.has_room(2) {
                 return Err(Refused::Commands);
             }
             if is_momentary(door) {
@@ -181,7 +180,9 @@ impl Gate {
                 self.admit(now, counters, door, id, address, Attempt::First);
                 self.begun_session(door, id, address);
                 if needs_jobs {
-                    self.push_lease(now, door, id, address, JobKind::Start);
+                    let lease =
+                        self.grants.get_mut(&self.keyed, id, address).and_then(|grant| grant.lease(now));
+                    self.push(now, Job { door: Rc::clone(door), address, kind: JobKind::Start, lease });
                 }
                 Ok(Entry::New)
             }
@@ -315,8 +316,7 @@ impl Gate {
             return;
         }
         for grant in self.grants.iter().copied().collect::<heapless::Vec<Grant, MAX_GRANTS>>() {
-            // Everybody who is in must be able to leave.
-            let room = self.jobs.has_room(self.grants.len() + 1);
+            let room = self.has_room(1);
             if let Some(door) = slots.get(grant.door).filter(|door| room && door.opening.is_some()) {
                 let (door, address, lease) = (Rc::clone(door), grant.address, grant.lease(now));
                 self.push(now, Job { door, address, kind: JobKind::Restore, lease });
@@ -484,12 +484,8 @@ impl Gate {
         }
         let (Some(sets), true) = (self.backend.sets(), door.opening.is_some()) else {
             let renewed = std::mem::replace(&mut grant.in_firewall, true);
-            // Everybody who is in must be able to leave.
-            if renewed
-                && self.backend.iptables().is_some_and(|it| it.sets)
-                && self.jobs.has_room(self.grants.len() + 1)
-            {
-                self.push_lease(now, door, id, address, JobKind::Renew);
+            if renewed && self.backend.iptables().is_some_and(|it| it.sets) && self.has_room(1) {
+                self.push(now, Job { door: Rc::clone(door), address, kind: JobKind::Renew, lease });
             }
             return;
         };
@@ -564,9 +560,9 @@ impl Gate {
         jobs::door_needs_jobs(door, self.backend.iptables().is_some())
     }
 
-    fn push_lease(&mut self, now: Instant, door: &Rc<Door>, id: DoorId, address: IpAddr, kind: JobKind) {
-        let lease = self.grants.get_mut(&self.keyed, id, address).and_then(|grant| grant.lease(now));
-        self.push(now, Job { door: Rc::clone(door), address, kind, lease });
+    /// Whether so many jobs can be queued, and everybody who is in can leave nevertheless.
+    fn has_room(&self, jobs: usize) -> bool {
+        self.jobs.has_room(self.grants.len() + jobs)
     }
 
     fn stop(&mut self, now: Instant, door: &Rc<Door>, address: IpAddr) {
