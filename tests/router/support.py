@@ -77,15 +77,11 @@ class Router:
         self.root = Path(tempfile.mkdtemp(prefix="ketuk-router-"))
         for directory in ("bin", "sbin", "usr/sbin", "etc/init.d", "etc/config", "lib/functions", "tmp", "var/run", "dev", "proc"):
             (self.root / directory).mkdir(parents=True)
-        self.put("bin/busybox", Path(shutil.which("busybox")).read_bytes(), 0o755)
+        self.put_program("bin/busybox", shutil.which("busybox"))
         for applet in run("busybox", "--list").stdout.split():
             if not (self.root / "bin" / applet).exists():
                 (self.root / "bin" / applet).symlink_to("busybox")
-        self.put("usr/sbin/ketukd", binary("ketukd").read_bytes(), 0o755)
-        for program in (binary("ketukd"), shutil.which("busybox")):
-            for word in run("ldd", program).stdout.split():
-                if word.startswith("/"):
-                    self.put(word.lstrip("/"), Path(word).read_bytes(), 0o755)
+        self.put_program("usr/sbin/ketukd", binary("ketukd"))
         (self.root / "dev/null").touch()
         self.put("etc/rc.common", (HERE / "openwrt/rc.common").read_bytes(), 0o755)
         self.put("lib/functions.sh", (HERE / "openwrt/functions.sh").read_bytes())
@@ -103,6 +99,13 @@ class Router:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content)
         file.chmod(mode)
+
+    def put_program(self, path, program):
+        """A program of this machine, and its libraries."""
+        self.put(path, Path(program).read_bytes(), 0o755)
+        for word in run("ldd", program).stdout.split():
+            if word.startswith("/"):
+                self.put(word.lstrip("/"), Path(word).read_bytes(), 0o755)
 
     def call(self, action):
         """Calls the init script: what it said to procd, as lists of words, and how it ended."""

@@ -118,11 +118,7 @@ class Fw3(unittest.TestCase):
     def test_a_removed_package_leaves_no_set(self):
         root = support.Router(b"")
         self.addCleanup(root.end)
-        ipset = shutil.which("ipset")
-        root.put("usr/sbin/ipset", Path(ipset).read_bytes(), 0o755)
-        for word in support.run("ldd", ipset).stdout.split():
-            if word.startswith("/"):
-                root.put(word.lstrip("/"), Path(word).read_bytes(), 0o755)
+        root.put_program("usr/sbin/ipset", shutil.which("ipset"))
         root.put("prerm", (support.ROOT / "openwrt/files/prerm").read_bytes())
         for name in ("ketuk_ssh_4", "ketuk_ssh_6", "ketukish"):
             self.router("ipset", "create", name, "hash:net")

@@ -212,15 +212,20 @@ class Packages(unittest.TestCase):
             self.assertEqual(fields["Source"], f"feeds/luci/applications/{package}")
             self.assertEqual("./postinst-pkg" in run("tar", "-tzf", control, text=True).split(), package == "luci-app-ketuk")
 
+    def root(self, *directories):
+        """A root for a package's script, with these directories and what of busybox the scripts call."""
+        root = Path(tempfile.mkdtemp(dir=self.base))
+        for directory in ("bin", *directories):
+            (root / directory).mkdir(parents=True)
+        shutil.copy(shutil.which("busybox"), root / "bin/busybox")
+        for applet in ("sh", "cat", "rm"):
+            (root / "bin" / applet).symlink_to("busybox")
+        return root
+
     def test_luci_hears_of_the_page(self):
         """The package's own script in a root of its own, with busybox; rpcd's script is a stand-in."""
         control = self.unpack(self.ipk("luci-app-ketuk", "all")) / "control.tar.gz"
-        root = Path(tempfile.mkdtemp(dir=self.base))
-        for directory in ("bin", "etc/init.d", "tmp/luci-modulecache"):
-            (root / directory).mkdir(parents=True)
-        shutil.copy(shutil.which("busybox"), root / "bin/busybox")
-        for applet in ("sh", "rm"):
-            (root / "bin" / applet).symlink_to("busybox")
+        root = self.root("etc/init.d", "tmp/luci-modulecache")
         (root / "postinst").write_bytes(run("tar", "-xzOf", control, "./postinst-pkg"))
         (root / "etc/init.d/rpcd").write_text('#!/bin/sh\necho "$@" >>/tmp/rpcd\n')
         (root / "etc/init.d/rpcd").chmod(0o755)
@@ -365,12 +370,7 @@ class Packages(unittest.TestCase):
     def test_an_upgrade_restarts_the_daemon(self):
         """apk does not stop it, and procd's start leaves the old program running. An installation starts it once."""
         [path] = self.told_apks().glob("ketukd-*.apk")
-        root = Path(tempfile.mkdtemp(dir=self.base))
-        for directory in ("bin", "etc/init.d", "lib"):
-            (root / directory).mkdir(parents=True)
-        shutil.copy(shutil.which("busybox"), root / "bin/busybox")
-        for applet in ("sh", "cat"):
-            (root / "bin" / applet).symlink_to("busybox")
+        root = self.root("etc/init.d", "lib")
         (root / "lib/functions.sh").write_text(FUNCTIONS)
         (root / "etc/init.d/ketuk").write_text('#!/bin/sh\necho "$@" >>/called\n')
         (root / "etc/init.d/ketuk").chmod(0o755)
