@@ -1,6 +1,7 @@
 # make demo    a client, a stranger, a router and a LAN host in network namespaces: shut, knock, open, shut again
 # make test    every test that runs on this machine
 # make lint    formatting, clippy, documentation
+# make fuzz    made-up packets, files and answers of the kernel
 # make bench   ketukd beside knockd and fwknopd, in figures: benches/results.md
 # Each installs what it needs with apt where it may, or says exactly what is missing.
 
