@@ -26,6 +26,7 @@ demo:
 test: test-uci
 	@scripts/need.sh $(TEST_NEEDS)
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-6} scripts/root.sh $(CARGO) test
+	$(CARGO) test --no-default-features --lib
 
 # The parser against the real libuci, which is built from the source that the crate libuci-sys carries.
 test-uci:

@@ -185,3 +185,18 @@ fn print(text: &str) -> Outcome {
         _ => Ok(()),
     }
 }
+
+#[cfg(all(test, not(any(feature = "explain", feature = "import"))))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_left_out_says_so() {
+        for name in ["explain", "import"] {
+            let Err(Failure::Usage(said)) = command(Some(name.to_owned()), &["file".to_owned()]) else {
+                panic!("{name} is there")
+            };
+            assert_eq!(said, format!("this ketukd was built without '{name}'"));
+        }
+    }
+}
