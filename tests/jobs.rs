@@ -85,7 +85,9 @@ fn two_hundred_jobs_never_run_at_once_and_leave_no_zombie() {
 #[test]
 fn exit_codes_signals_and_missing_programs_are_told_apart() {
     let mut jobs = Jobs::new(None);
-    for (host, command) in ["exit 7", "kill -TERM $$", "exec /nonexistent/program"].iter().enumerate() {
+    for (host, command) in
+        ["exit 7", "kill -TERM $$", "kill -40 $$", "exec /nonexistent/program"].iter().enumerate()
+    {
         let door = door("fails", &[], start(command));
         push(&mut jobs, &door, &format!("192.0.2.{host}"), JobKind::Start);
     }
@@ -96,6 +98,7 @@ fn exit_codes_signals_and_missing_programs_are_told_apart() {
         [
             "fails: command returned non-zero status code (7)",
             "fails: command was killed by signal (15)",
+            "fails: command was killed by signal (40)",
             "fails: command returned non-zero status code (127)",
         ]
     );
@@ -134,6 +137,9 @@ fn a_program_starts_with_a_clean_slate() {
     let read = |name| fs::read_to_string(scratch.path(name)).unwrap();
     let status = read("status");
     assert!(status.contains("SigBlk:\t0000000000000000\n"), "{status}");
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:\t")).unwrap();
+    let ignored = u64::from_str_radix(ignored, 16).unwrap();
+    assert_eq!(ignored & 1 << (Signal::SIGPIPE as u32 - 1), 0, "which Rust's runtime ignores: {status}");
     let env = read("env");
     assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some() && !env.contains("CARGO_"), "{env}");
     assert!(env.contains("PATH=") && env.contains(":/usr/sbin:/sbin\n"), "{env}");
