@@ -13,7 +13,7 @@ use super::door::DoorId;
 use super::lane::{Entry, Lane};
 use super::time::Instant;
 use super::user::{User, UserId, users_of};
-use crate::protocol::totp::{Range, STEPS, WINDOW_S, sequence, window};
+use crate::protocol::totp::{Range, STEPS, TRIES_PER_MINUTE, WINDOW_S, sequence, window};
 
 /// Most pairs of a secret and a door that it opens: each costs a MAC and 16 bytes for each of three windows.
 pub const MAX_PAIRS: usize = 1024;
@@ -27,9 +27,9 @@ pub const LATER_KNOCKS: usize = 4_096;
 
 /// How long a source's knocks are remembered, from the first.
 pub const MEMORY: Duration = Duration::from_secs(60);
-/// Knocks that count within that time, from one source: eight tries for somebody whose packets get lost, and
-/// for a guesser eight in 10^16.
-pub const MAX_KNOCKS: u8 = 32;
+/// Knocks that count within that time, from one source: all that a client makes, and for a guesser 61 guesses in
+/// 10^16.
+pub const MAX_KNOCKS: usize = TRIES_PER_MINUTE * STEPS;
 
 /// A sequence that opens a door now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -212,7 +212,7 @@ impl LastKnocks {
                     return Heard::Again;
                 }
                 later.note(port, mark);
-                return match (later.knocks > MAX_KNOCKS, later.ports[0]) {
+                return match (usize::from(later.knocks) > MAX_KNOCKS, later.ports[0]) {
                     (true, _) => Heard::Limited,
                     (false, 0) => Heard::Noted(false),
                     (false, _) => Heard::Sequence(later.ports),
@@ -275,7 +275,7 @@ mod tests {
     #[test]
     fn knocks_are_forgotten_for_good() {
         let keyed = BuildHasherDefault::<DefaultHasher>::default();
-        for knocks in [1, 2, u16::from(MAX_KNOCKS) + 1] {
+        for knocks in [1, 2, u16::try_from(MAX_KNOCKS).unwrap() + 1] {
             for day in [0, 1, 30, 400] {
                 let mut heard = Box::new(LastKnocks::new());
                 let mut hear = |now, port| {

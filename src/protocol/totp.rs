@@ -12,6 +12,10 @@ pub const STEPS: usize = 4;
 /// Length of a window, in seconds (RFC 6238: X).
 pub const WINDOW_S: u64 = 30;
 
+/// Most tries that a client makes in a minute: one every four seconds, for the whole window that it may have to wait
+/// because the current one has opened the door already, and some for packets that get lost.
+pub const TRIES_PER_MINUTE: usize = 16;
+
 /// Fewest ports in the range: 2^12, so that a guess at a sequence is right once in 2^48 times.
 pub const MIN_PORTS: u16 = 4096;
 

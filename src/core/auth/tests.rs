@@ -335,6 +335,33 @@ fn no_window_from_before_the_start_or_a_reload_opens() {
     });
 }
 
+/// The worst start: just after a window began, which opens nothing. A client goes on until the next one does.
+#[test]
+fn who_tries_every_four_seconds_is_listened_to_until_the_next_window() {
+    with_users(1, |auth| {
+        let start = T / 30 * 30;
+        auth.trust_clock(start);
+        let mut id = 0;
+        let mut try_at = |second: u64| {
+            let mut last = None;
+            for port in ports(0, "ssh", start + second) {
+                id += 1;
+                let probe = probe(SOURCE, &port.to_string(), id);
+                last = Some(auth.knock(Instant::from_millis(second * 1000), start + second, &probe, name));
+            }
+            last.expect("four knocks")
+        };
+        for second in (0..30).step_by(4) {
+            assert_eq!(
+                try_at(second),
+                Knocked::Refused((Refusal::Replay, Some(UserId(0)))),
+                "after {second} s"
+            );
+        }
+        assert!(opens(try_at(32)).is_some());
+    });
+}
+
 #[test]
 fn retransmissions_and_repeats_change_nothing_and_wrong_ports_spoil() {
     with_users(1, |auth| {
@@ -370,9 +397,9 @@ fn scans_open_nothing_and_are_soon_not_listened_to() {
             for port in scan {
                 let knocked = knock(auth, T, source, &[port]);
                 assert!(opens(knocked).is_none());
-                limited += u32::from(knocked == Knocked::Refused((Refusal::Limited, None)));
+                limited += usize::from(knocked == Knocked::Refused((Refusal::Limited, None)));
             }
-            assert_eq!(limited, 10_000 - u32::from(crate::core::changing::MAX_KNOCKS));
+            assert_eq!(limited, 10_000 - crate::core::changing::MAX_KNOCKS);
         }
         // Even the right one, until a minute is over.
         let right = ports(5, "ssh", T);
