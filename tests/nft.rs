@@ -14,8 +14,8 @@ use ketuk::config::{Backend, Config, Door, Family, Forward, Globals, Opening, Po
 use ketuk::core::sequence::Protocol;
 use ketuk::firewall::error::NftError;
 use ketuk::firewall::events::Events;
-use ketuk::firewall::nft::AddressFamily::{V4, V6};
 use ketuk::firewall::ruleset::{self, Zone};
+use ketuk::firewall::set_name::AddressFamily::{V4, V6};
 use ketuk::firewall::sets::Sets;
 use ketuk::linux::netlink::{Received, Socket};
 use nix::errno::Errno;

@@ -7,7 +7,7 @@ use super::sweep;
 use crate::config::{self, Config, Family, Table};
 use crate::firewall::events::Events;
 use crate::firewall::iptables::Iptables;
-use crate::firewall::nft::family_name;
+use crate::firewall::set_name::family_name;
 use crate::firewall::sets::Sets;
 use crate::linux::process::find_program;
 

@@ -12,7 +12,7 @@ use std::net::IpAddr;
 use crate::config::{Door, Family, Opening, PortRange, Table};
 use crate::core::sequence::Protocol;
 
-use super::nft::{AddressFamily, SetName};
+use super::set_name::{AddressFamily, SetName};
 
 /// The table's name. Its family is inet.
 pub const NAME: &str = "ketuk";

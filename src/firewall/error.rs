@@ -7,7 +7,7 @@ use nix::errno::Errno;
 
 use crate::config::MAX_NAME;
 
-use super::nft::SetName;
+use super::set_name::SetName;
 
 /// Why the firewall was not changed or read.
 #[derive(Clone, Debug, PartialEq, Eq)]

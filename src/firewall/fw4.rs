@@ -8,8 +8,8 @@ use core::net::IpAddr;
 
 use crate::config::{Config, Door, Forward, Opening, PortRange};
 
-use super::nft::AddressFamily;
 use super::ruleset::{Zone, merged, openings, range, set};
+use super::set_name::AddressFamily;
 
 /// Writes the objects of every enabled door that opens something: sets first, since fw4 wants to know a set
 /// before the rules that use it.

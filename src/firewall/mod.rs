@@ -12,4 +12,5 @@ pub mod iptables;
 pub mod message;
 pub mod nft;
 pub mod ruleset;
+pub mod set_name;
 pub mod sets;

@@ -18,7 +18,8 @@ use crate::linux::netlink::{Received, Socket};
 
 use super::error::{NftError, Operation};
 use super::message::{Message, Messages, Request};
-use super::nft::{self, AddressFamily, Answer, Change, DoorSets, SetName, kind};
+use super::nft::{self, Answer, Change, kind};
+use super::set_name::{AddressFamily, DoorSets, SetName, family_name};
 
 /// Size of the receive buffer, in bytes. The kernel fills dumps up to the page size, or to 8 kB where pages
 /// are larger, or to the size of the buffer offered.
@@ -61,7 +62,7 @@ impl Sets {
         }
         Ok(Self {
             socket: Socket::open(libc::NETLINK_NETFILTER, &[], &[])?,
-            table_name: format!("{} {}", nft::family_name(table.family), table.name).into(),
+            table_name: format!("{} {}", family_name(table.family), table.name).into(),
             table,
             sequence: 1,
             request: Request::new(),

@@ -17,7 +17,7 @@ use crate::daemon::jobs::{Job, JobKind};
 use crate::daemon::slots::Slots;
 use crate::daemon::sweep;
 use crate::firewall::error::NftError;
-use crate::firewall::nft::AddressFamily;
+use crate::firewall::set_name::AddressFamily;
 
 /// How long to look for lost rules of iptables, at most: packets wait meanwhile.
 const LOOK: Duration = Duration::from_secs(10);

@@ -1,0 +1,184 @@
+use super::*;
+use crate::config::{GrantPrefix, MAX_NAME};
+use crate::firewall::message::Messages;
+use crate::firewall::set_name::{AddressFamily, DoorSets};
+
+fn fw4() -> Table {
+    Table { family: Family::Inet, name: "fw4".into() }
+}
+
+fn ssh_4() -> SetName {
+    SetName::new("ssh", AddressFamily::V4).expect("short")
+}
+
+/// Bytes from text: hexadecimal, `#` and the rest of the line is a comment.
+fn hex(text: &str) -> Vec<u8> {
+    let digits: Vec<u8> = text
+        .lines()
+        .flat_map(|line| line.split('#').next().expect("first").bytes())
+        .filter(u8::is_ascii_hexdigit)
+        .collect();
+    let text = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).expect("ASCII"), 16);
+    digits.chunks(2).map(|pair| text(pair).expect("two digits")).collect()
+}
+
+#[test]
+#[cfg(target_endian = "little")]
+fn a_renewal_is_delete_and_add_in_one_batch() {
+    let mut request = Request::new();
+    let address = "203.0.113.9".parse().expect("address");
+    let changes = [Change::Delete, Change::Add { time: Some(Duration::from_secs(30)) }];
+    batch(&mut request, &fw4(), &ssh_4(), address, &changes, 0x0102_0304);
+    let expected = hex("14000000 1000 0100 04030201 00000000 0000000a       # begin
+         40000000 0e0a 0100 05030201 00000000 01000000       # delete element, inet
+           0800 0100 66773400                                # table fw4
+           1000 0200 6b6574756b5f7373685f3400                # set ketuk_ssh_4
+           1400 0380 1000 0180 0c00 0180 0800 0100 cb007109  # elements, element, key, value
+         4c000000 0c0a 0506 06030201 00000000 01000000       # new element: request ack excl create
+           0800 0100 66773400
+           1000 0200 6b6574756b5f7373685f3400
+           2000 0380 1c00 0180 0c00 0180 0800 0100 cb007109
+           0c00 0400 0000000000007530                        # timeout 30000 ms, big-endian
+         14000000 1100 0100 07030201 00000000 0000000a       # end");
+    assert_eq!(request.bytes(), expected);
+}
+
+#[test]
+fn a_network_has_two_ends() {
+    let prefix = GrantPrefix { v4: Some(24), v6: Some(64) };
+    let ends = |first: &str, family| {
+        let set = SetName::new(DoorSets { door: "ssh", prefix }, family).expect("short");
+        assert!(set.is_of_networks() && set.as_str().starts_with("ketuk_ssh_net"), "{set}");
+        let mut request = Request::new();
+        let first: IpAddr = first.parse().expect("address");
+        let time = Some(Duration::from_secs(30));
+        batch(&mut request, &fw4(), &set, first, &[Change::Add { time }], 1);
+        let message = Messages::new(request.bytes()).nth(1).expect("the change");
+        let list = Attributes::new(&message.body[FAMILY_HEADER..]);
+        let all = Attributes::new(list.clone().find(LIST_ELEMENTS).expect("elements"));
+        let read: Vec<_> = elements(list).collect();
+        // Only the first has a timer, and is an element when it is read.
+        assert_eq!(read, [Element { address: first, timeout: time, left: None }]);
+        let key = |(_, payload)| {
+            let attributes = Attributes::new(payload);
+            let key = attributes.find(ELEMENT_KEY).expect("a key");
+            Attributes::new(key).find(DATA_VALUE).expect("a value").to_vec()
+        };
+        all.map(key).collect::<Vec<_>>()
+    };
+    assert_eq!(ends("198.51.100.0", AddressFamily::V4), [vec![198, 51, 100, 0], vec![198, 51, 101, 0]]);
+    assert_eq!(ends("255.255.255.0", AddressFamily::V4), [vec![255, 255, 255, 0]], "the last has no end");
+    let v6 = ends("2001:db8:c::", AddressFamily::V6);
+    assert_eq!(v6[1][..8], [0x20, 1, 0x0d, 0xb8, 0, 0x0c, 0, 1]);
+}
+
+#[test]
+#[cfg(target_endian = "big")]
+fn on_a_big_endian_host_only_the_headers_turn() {
+    let mut request = Request::new();
+    let address = "203.0.113.9".parse().expect("address");
+    let changes = [Change::Add { time: Some(Duration::from_secs(30)) }];
+    batch(&mut request, &fw4(), &ssh_4(), address, &changes, 0x0102_0304);
+    let expected = hex("00000014 0010 0001 01020304 00000000 0000000a       # begin
+         0000004c 0a0c 0605 01020305 00000000 01000000       # new element: request ack excl create
+           0008 0001 66773400
+           0010 0002 6b6574756b5f7373685f3400
+           0020 8003 001c 8001 000c 8001 0008 0001 cb007109
+           000c 0004 0000000000007530                        # timeout 30000 ms
+         00000014 0011 0001 01020306 00000000 0000000a       # end");
+    assert_eq!(request.bytes(), expected);
+}
+
+#[test]
+#[cfg(target_endian = "little")]
+fn questions() {
+    let mut request = Request::new();
+    let nft = Table { family: Family::Ip6, name: "filter".into() };
+    get_table(&mut request, &nft, 1);
+    let table = "0b00 0100 66696c74657200 00";
+    assert_eq!(request.bytes(), hex(&format!("20000000 010a 0100 01000000 00000000 0a000000 {table}")));
+    request.clear();
+    let set = SetName::new("a", AddressFamily::V6).expect("short");
+    get_set(&mut request, &nft, &set, 2);
+    let set_name = "0e00 0200 6b6574756b5f615f3600 0000";
+    assert_eq!(
+        request.bytes(),
+        hex(&format!("30000000 0a0a 0100 02000000 00000000 0a000000 {table} {set_name}"))
+    );
+    request.clear();
+    dump_elements(&mut request, &nft, &set, 3);
+    assert_eq!(
+        request.bytes(),
+        hex(&format!("30000000 0d0a 0103 03000000 00000000 0a000000 {table} {set_name}"))
+    );
+}
+
+#[test]
+fn the_longest_request_fits() {
+    let mut request = Request::new();
+    let table = Table { family: Family::Inet, name: "t".repeat(255) };
+    let set = SetName::new("d".repeat(MAX_NAME).as_str(), AddressFamily::V6).expect("longest");
+    let changes = [Change::Delete, Change::Add { time: Some(Duration::MAX) }];
+    batch(&mut request, &table, &set, "2001:db8::1".parse().expect("address"), &changes, u32::MAX);
+    let sequences: Vec<u32> = Messages::new(request.bytes()).map(|m| m.sequence).collect();
+    assert_eq!(sequences, [u32::MAX, 0, 1, 2]);
+    assert_eq!(SetName::new("d".repeat(MAX_NAME + 1).as_str(), AddressFamily::V6), None);
+}
+
+#[test]
+fn a_short_time_is_never_no_time() {
+    for (time, ms) in
+        [(Duration::ZERO, 20), (Duration::from_micros(1), 20), (Duration::from_millis(1500), 1500)]
+    {
+        let mut request = Request::new();
+        element(&mut request, "192.0.2.1".parse().expect("address"), Some(time));
+        let timeout = Attributes::new(request.bytes()).find(ELEMENT_TIMEOUT).expect("timeout");
+        assert_eq!(timeout, u64::to_be_bytes(ms));
+    }
+}
+
+#[test]
+fn elements_are_read_and_the_strange_ones_left_out() {
+    let mut request = Request::new();
+    let v6: IpAddr = "2001:db8::1".parse().expect("address");
+    let v4: IpAddr = "192.0.2.1".parse().expect("address");
+    request.message(message_type(kind::NEW_ELEMENT), 2, 5, |r| {
+        r.raw(&[1, 0, 0x12, 0x34]);
+        r.nested(LIST_ELEMENTS, |r| {
+            r.nested(LIST_ELEMENT, |r| {
+                element(r, v6, Some(Duration::from_secs(30)));
+                r.attribute(ELEMENT_EXPIRATION, &1234_u64.to_be_bytes());
+            });
+            for flag in [1_u32, 2] {
+                r.nested(LIST_ELEMENT, |r| {
+                    element(r, v4, None);
+                    r.attribute(ELEMENT_FLAGS, &flag.to_be_bytes());
+                });
+            }
+            r.nested(LIST_ELEMENT, |r| r.nested(ELEMENT_KEY, |r| r.attribute(DATA_VALUE, &[1, 2])));
+            r.nested(LIST_ELEMENT, |r| element(r, v4, None));
+        });
+    });
+    let message = Messages::new(request.bytes()).next().expect("message");
+    let Answer::Object { kind: kind::NEW_ELEMENT, attributes, generation: 0x1234 } = Answer::of(&message)
+    else {
+        panic!("{message:?}")
+    };
+    let (timeout, left) = (Some(Duration::from_secs(30)), Some(Duration::from_millis(1234)));
+    assert_eq!(
+        elements(attributes).collect::<Vec<_>>(),
+        [Element { address: v6, timeout, left }, Element { address: v4, timeout: None, left: None }]
+    );
+}
+
+#[test]
+fn outcomes() {
+    let outcome = |kind, body: &[u8]| match Answer::of(&Message { kind, flags: 0, sequence: 9, body }) {
+        Answer::Outcome(errno) => errno,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(outcome(NLMSG_ERROR, &0_i32.to_ne_bytes()), 0);
+    assert_eq!(outcome(NLMSG_ERROR, &(-libc::ENOENT).to_ne_bytes()), libc::ENOENT);
+    assert_eq!(outcome(NLMSG_DONE, &(-libc::EINTR).to_ne_bytes()), libc::EINTR);
+    assert_eq!(outcome(NLMSG_DONE, &[]), 0);
+}

@@ -1,0 +1,129 @@
+//! What a door's sets are called, and which addresses they hold.
+
+use core::fmt;
+use core::net::IpAddr;
+
+use crate::config::{Door, Family, GrantPrefix, MAX_NAME};
+
+/// Longest set name, in bytes.
+const MAX_SET_NAME: usize = "ketuk_".len() + MAX_NAME + "_net4".len();
+
+/// Which addresses a set holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AddressFamily {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl AddressFamily {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::V4, Self::V6];
+
+    /// That of `address`.
+    pub const fn of(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(_) => Self::V4,
+            IpAddr::V6(_) => Self::V6,
+        }
+    }
+
+    /// Whether a table of this family can hold such addresses.
+    pub const fn fits(self, table: Family) -> bool {
+        matches!((self, table), (_, Family::Inet) | (Self::V4, Family::Ip) | (Self::V6, Family::Ip6))
+    }
+}
+
+/// A table's family in nft's words.
+pub const fn family_name(family: Family) -> &'static str {
+    match family {
+        Family::Inet => "inet",
+        Family::Ip => "ip",
+        Family::Ip6 => "ip6",
+    }
+}
+
+/// A door's sets.
+#[derive(Clone, Copy, Debug)]
+pub struct DoorSets<'a> {
+    /// The door's name.
+    pub door: &'a str,
+    /// Whether it lets in networks, and which.
+    pub prefix: GrantPrefix,
+}
+
+impl<'a> From<&'a str> for DoorSets<'a> {
+    /// Sets of addresses.
+    fn from(door: &'a str) -> Self {
+        Self { door, prefix: GrantPrefix::default() }
+    }
+}
+
+impl<'a> From<&'a Door> for DoorSets<'a> {
+    fn from(door: &'a Door) -> Self {
+        Self { door: &door.name, prefix: door.grant_prefix }
+    }
+}
+
+/// One of a door's two sets: `ketuk_<door>_4` or `ketuk_<door>_6`, which hold addresses, or `ketuk_<door>_net4`
+/// or `ketuk_<door>_net6`, which hold networks. They differ in their names because the type of a set that a firewall
+/// has loaded must not change.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct SetName {
+    name: heapless::String<MAX_SET_NAME>,
+    /// Of a set of networks, how long their prefix is.
+    prefix: Option<u8>,
+}
+
+impl SetName {
+    /// The set of this door for these addresses; `None` for a door's name of more than [`MAX_NAME`] bytes,
+    /// which no configuration has.
+    pub fn new<'a>(door: impl Into<DoorSets<'a>>, family: AddressFamily) -> Option<Self> {
+        let DoorSets { door, prefix } = door.into();
+        if door.len() > MAX_NAME {
+            return None;
+        }
+        let (prefix, suffixes) = match family {
+            AddressFamily::V4 => (prefix.v4, ["_4", "_net4"]),
+            AddressFamily::V6 => (prefix.v6, ["_6", "_net6"]),
+        };
+        let mut name = heapless::String::new();
+        for part in ["ketuk_", door, suffixes[usize::from(prefix.is_some())]] {
+            name.push_str(part).ok()?;
+        }
+        Some(Self { name, prefix })
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.name
+    }
+
+    /// How long the prefix of its networks is; `None`: it holds addresses.
+    pub const fn prefix(&self) -> Option<u8> {
+        self.prefix
+    }
+
+    /// Whether it holds networks.
+    pub const fn is_of_networks(&self) -> bool {
+        self.prefix.is_some()
+    }
+
+    /// The flags that it is declared with.
+    pub const fn flags(&self) -> &'static str {
+        if self.is_of_networks() { "interval, timeout" } else { "timeout" }
+    }
+}
+
+impl fmt::Display for SetName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+impl fmt::Debug for SetName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
