@@ -1,10 +1,15 @@
 //! The queue, with programs that end when the test says so.
 
 use std::cell::{Cell, RefCell};
+use std::io::ErrorKind;
+use std::rc::Rc;
 
+use super::current::{MAX_ATTEMPTS, RETRY_DELAY};
 use super::*;
 use crate::config::{Commands, Opening, PortRange};
 use crate::core::sequence::Protocol;
+use crate::firewall::iptables::EXIT_BUSY;
+use crate::linux::process::Exit;
 
 /// What the fake system does when it is asked to start a program.
 type Fate = io::Result<Option<Exit>>;

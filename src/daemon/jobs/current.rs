@@ -1,0 +1,151 @@
+//! The job at work: its commands, one after the other, whatever becomes of each.
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind};
+use std::time::Duration;
+
+use super::job::{Command, Event, Job, Report};
+use crate::core::time::Instant;
+use crate::firewall::iptables::{EXIT_BUSY, Iptables};
+use crate::linux::process::{Child, Exit};
+
+/// How often a command is tried that fails for a reason which passes: no memory or process to spare, or
+/// the lock of iptables held by somebody else. A rule that is not deleted stays for ever, so once is
+/// not enough.
+pub(super) const MAX_ATTEMPTS: u8 = 5;
+
+/// Time between two attempts.
+pub(super) const RETRY_DELAY: Duration = Duration::from_secs(1);
+
+/// A running program, as the queue sees it.
+pub trait Running {
+    /// How it ended, if it has, without blocking.
+    ///
+    /// # Errors
+    /// This cannot be known, now or later.
+    fn try_wait(&mut self) -> io::Result<Option<Exit>>;
+
+    /// Kills it and all that it has started; it has not ended yet, as far as [`Self::try_wait`] knows.
+    fn kill(&mut self);
+}
+
+/// The job at work.
+#[derive(Debug)]
+pub(super) struct Current<C> {
+    job: Job,
+    /// The first is the one at work.
+    commands: VecDeque<Command>,
+    /// How often the first has been tried and failed.
+    failures: u8,
+    state: State<C>,
+    time_limit: Duration,
+}
+
+#[derive(Debug)]
+enum State<C> {
+    /// The next command can be started.
+    Ready,
+    /// It runs; without a deadline it has been killed, and ends as soon as the kernel lets it.
+    Running { child: C, deadline: Option<Instant> },
+    /// It could not run, and is tried again.
+    Paused { until: Instant },
+}
+
+impl<C: Running> Current<C> {
+    /// The job, with none of its commands started.
+    pub(super) fn new(job: Job, iptables: Option<&Iptables>, time_limit: Duration) -> Self {
+        let commands = job.commands(iptables);
+        Self { job, commands, failures: 0, state: State::Ready, time_limit }
+    }
+
+    /// Goes on until there is something to wait for (false) or nothing left to do (true).
+    pub(super) fn advance(
+        &mut self,
+        now: Instant,
+        spawn: &mut impl FnMut(&[String]) -> io::Result<C>,
+        reports: &mut Vec<Report>,
+    ) -> bool {
+        while let Some(command) = self.commands.front() {
+            match &mut self.state {
+                State::Ready => {
+                    if self.failures == 0 {
+                        reports.push(self.job.report(Event::Running(command.to_string())));
+                    }
+                    match spawn(&command.argv) {
+                        Ok(child) => {
+                            let deadline = Some(now.after(self.time_limit));
+                            self.state = State::Running { child, deadline };
+                        }
+                        Err(error) if is_passing(&error) && self.pause(now) => {}
+                        Err(error) => self.next(Some(Event::NotStarted(error)), reports),
+                    }
+                }
+                State::Running { child, deadline } => match child.try_wait() {
+                    Ok(None) => {
+                        if deadline.is_some_and(|deadline| now >= deadline) {
+                            child.kill();
+                            *deadline = None;
+                            reports.push(self.job.report(Event::Killed(self.time_limit)));
+                        }
+                        return false;
+                    }
+                    // Killed by us, which has been reported.
+                    Ok(Some(_)) if deadline.is_none() => self.next(None, reports),
+                    Ok(Some(Exit::Code(EXIT_BUSY))) if command.is_rule && self.pause(now) => {}
+                    Ok(Some(exit)) => self.next((!exit.is_success()).then_some(Event::Failed(exit)), reports),
+                    Err(error) => self.next(Some(Event::Lost(error)), reports),
+                },
+                State::Paused { until } if now < *until => return false,
+                State::Paused { .. } => self.state = State::Ready,
+            }
+        }
+        true
+    }
+
+    /// Which job it is.
+    pub(super) fn job(&self) -> &Job {
+        &self.job
+    }
+
+    /// When [`Self::advance`] is next to be called, if nothing happens before.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        match self.state {
+            State::Running { deadline, .. } => deadline,
+            State::Paused { until } => Some(until),
+            State::Ready => None,
+        }
+    }
+
+    /// Puts the command off, unless it has been tried often enough.
+    fn pause(&mut self, now: Instant) -> bool {
+        self.failures += 1;
+        let again = self.failures < MAX_ATTEMPTS;
+        if again {
+            self.state = State::Paused { until: now.after(RETRY_DELAY) };
+        }
+        again
+    }
+
+    /// Is done with the command at work.
+    fn next(&mut self, event: Option<Event>, reports: &mut Vec<Report>) {
+        reports.extend(event.map(|event| self.job.report(event)));
+        self.commands.pop_front();
+        self.failures = 0;
+        self.state = State::Ready;
+    }
+}
+
+impl Running for Child {
+    fn try_wait(&mut self) -> io::Result<Option<Exit>> {
+        Self::try_wait(self)
+    }
+
+    fn kill(&mut self) {
+        self.kill_group();
+    }
+}
+
+/// Whether the kernel may well say yes the next time: EAGAIN, ENOMEM.
+fn is_passing(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::OutOfMemory)
+}
