@@ -1,0 +1,82 @@
+//! What the daemon sleeps on: packets, signals, links, the firewall, connections, and whoever asks it something.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+use log::error;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+
+use super::run::Daemon;
+use crate::config::MAX_DEVICES;
+use crate::control::server::{MAX_CLIENTS, Server};
+use crate::core::time::Instant;
+use crate::linux::clock::now;
+
+/// Two sockets a device, the control socket and its clients, links, firewall, connections, signals.
+const MAX_DESCRIPTORS: usize = 2 * MAX_DEVICES + 1 + MAX_CLIENTS + 4;
+
+/// What there is to read.
+#[expect(clippy::struct_excessive_bools, reason = "each is a descriptor of its own")]
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ready {
+    pub(super) signals: bool,
+    pub(super) links: bool,
+    pub(super) firewall: bool,
+    pub(super) connections: bool,
+    pub(super) packets: bool,
+}
+
+impl Daemon<'_> {
+    /// Sleeps until something is there to read, or until `deadline`.
+    pub(super) fn wait(&self, server: &Server, deadline: Option<Instant>) -> Ready {
+        let mut fds = heapless::Vec::<PollFd<'_>, MAX_DESCRIPTORS>::new();
+        let firewall = self.porter.gate.backend().events().map(AsFd::as_fd);
+        let connections = self.porter.gate.announcements();
+        // What is not there keeps its place.
+        let signals = self.signals.as_fd();
+        let fixed =
+            [signals, self.links.as_fd(), firewall.unwrap_or(signals), connections.unwrap_or(signals)];
+        fds.extend(fixed.map(polled));
+        fds.extend(self.devices.descriptors().chain(server.descriptors()).map(polled));
+        let timeout = deadline.map_or(PollTimeout::NONE, |deadline| {
+            // Rounded up by the clock's own granularity: waking early would only mean sleeping again.
+            let ms = deadline.since(now()).as_millis();
+            PollTimeout::try_from(ms).unwrap_or(PollTimeout::MAX)
+        });
+        match poll(&mut fds, timeout) {
+            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+            Err(errno) => {
+                // Only a lack of memory can do this; do not make it worse by trying at full speed.
+                error!("poll: {}", io::Error::from(errno));
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        }
+        let ready = |fd: &PollFd<'_>| fd.any().unwrap_or(true);
+        let (fixed, rest) = fds.split_at(4);
+        Ready {
+            signals: ready(&fixed[0]),
+            links: ready(&fixed[1]),
+            firewall: firewall.is_some() && ready(&fixed[2]),
+            connections: connections.is_some() && ready(&fixed[3]),
+            packets: rest.iter().take(self.devices.descriptors().count()).any(ready),
+        }
+    }
+}
+
+/// To be asked of `poll`.
+pub(super) fn polled(fd: BorrowedFd<'_>) -> PollFd<'_> {
+    PollFd::new(fd, PollFlags::POLLIN)
+}
+
+/// Signals come by a descriptor, like everything else.
+pub(super) fn block_signals() -> io::Result<SignalFd> {
+    let mut mask = SigSet::empty();
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGCHLD] {
+        mask.add(signal);
+    }
+    mask.thread_block()?;
+    Ok(SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?)
+}
