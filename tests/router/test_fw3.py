@@ -27,6 +27,14 @@ config door 'short'
 	option dest_port '23'
 	option open_time '3'
 
+config door 'held'
+	list sequence '7003'
+	list sequence '9003'
+	option proto 'tcp'
+	option dest_port '25'
+	option open_time '5'
+	option close 'session'
+
 config door 'a_name_too_long_for_a_set'
 	list sequence '7002'
 	list sequence '9002'
@@ -63,6 +71,7 @@ class Fw3(unittest.TestCase):
             for line in (
                 "-F", "-X", "-N input_wan_rule", "-N forwarding_wan_rule", "-N zone_wan_input",
                 "-A zone_wan_input -j input_wan_rule", "-A zone_wan_input -j REJECT",
+                "-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
                 "-A INPUT -i wan0 -j zone_wan_input",
             ):
                 self.router(program, "-w", *line.split())
@@ -131,6 +140,31 @@ class Fw3(unittest.TestCase):
         self.router(support.binary("ketukd"), "open", "ssh", "203.0.113.2", "1000", "--socket", self.socket)
         self.assertTrue(within(5, lambda: self.members("ketuk_ssh_4")[0][1] > 900), "not renewed")
         self.assertEqual(len(self.rules()), 1)
+
+    def test_a_session_keeps_the_kernels_time_ahead(self):
+        server = "import socket; s = socket.create_server(('', 25)); c, _ = s.accept(); c.send(b'in'); c.recv(1)"
+        self.router.start("python3", "-c", server)
+        self.assertTrue(within(5, lambda: ":25 " in self.router("ss", "-ltn")), "the server does not start")
+        client = (
+            "import socket; s = socket.create_connection(('203.0.113.1', 25), 1)\n"
+            "print(s.recv(2).decode(), flush=True); input()"
+        )
+        self.knock("7003", "9003")
+        # A try before the rule is there ends at once.
+        tries = []
+
+        def gets_in():
+            tries.append(self.outside.start(
+                "python3", "-c", client, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL))
+            return tries[-1].stdout.readline() == b"in\n"
+
+        self.assertTrue(within(5, gets_in), "the knock does not open")
+        # While it is used the kernel keeps a minute for it.
+        held = lambda: any(left > 10 for _, left in self.members("ketuk_held_4"))
+        self.assertTrue(within(10, held), "not held open")
+        self.assertEqual(len(self.rules(door="held")), 1)
+        tries[-1].communicate(b"\n")
+        self.assertTrue(within(10, lambda: not self.members("ketuk_held_4") and not self.rules(door="held")), "not shut")
 
     def test_a_door_with_a_long_name_has_no_set(self):
         self.knock("7002", "9002")
