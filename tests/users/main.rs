@@ -2,22 +2,22 @@
 //! their knocks does not, from any address, after any restart.
 #![cfg(target_os = "linux")]
 
+#[path = "../support/mod.rs"]
 mod support;
+
+mod fwknop;
+mod recording;
+mod sequences;
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::process::Output;
-use std::sync::Mutex;
 use std::thread;
 
-use ketuk::core::packet::{self, Transport};
-use ketuk::core::sequence::flag;
-use ketuk::linux::capture::{Batch, Capture};
 use ketuk::linux::clock;
-use ketuk::linux::filter::Family;
 use ketuk::protocol::packet::{DoorName, KEY, Keys, NONCE, Request};
-use ketuk::protocol::totp;
 use nix::sys::signal::Signal;
+use recording::Recording;
 use support::daemon::{Daemon, Start};
 use support::host::Host;
 use support::{CLIENT, ROUTER, ROUTER_6, STRANGER, STRANGER_6, World, ketuk, succeeded, wait_until};
@@ -88,65 +88,6 @@ fn send(from: &Host, to: &str, payload: &[u8]) {
         let any = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
         UdpSocket::bind(any).expect("a socket").send_to(payload, to).expect("sent");
     });
-}
-
-/// Runs fwknop's client as Fred.
-fn fwknop(world: &World, arguments: &[&str]) -> Output {
-    let home = world.scratch.path("home");
-    std::fs::create_dir_all(&home).expect("a folder");
-    let home = format!("HOME={}", home.display());
-    let keys = ["--key-base64-rijndael", FWKNOP_KEY, "--key-base64-hmac", FWKNOP_HMAC_KEY, "--use-hmac"];
-    let fixed = [home.as_str(), "fwknop", "--no-save-args", "--no-rc-file", "-D", ROUTER];
-    world.client.run("env", &[&fixed[..], &keys[..], arguments].concat())
-}
-
-fn knock_by_fwknop(world: &World, arguments: &[&str]) {
-    succeeded("fwknop", arguments, &fwknop(world, arguments));
-}
-
-/// What whoever listens before the router has: datagrams to the port of packets, and ports of SYNs.
-struct Recording {
-    capture: Capture,
-}
-
-#[derive(Default)]
-struct Recorded {
-    datagrams: Vec<Vec<u8>>,
-    ports: Vec<u16>,
-}
-
-impl Recording {
-    fn start(router: &Host) -> Self {
-        let capture = router.enter(|| {
-            let capture = Capture::open(Family::V4).expect("a packet socket");
-            // ret 0x40000
-            capture.filter(&[libc::sock_filter { code: 6, jt: 0, jf: 0, k: 0x40000 }]).expect("a filter");
-            capture.bind(0).expect("all devices");
-            capture
-        });
-        Self { capture }
-    }
-
-    fn end(self) -> Recorded {
-        let recorded = Mutex::new(Recorded::default());
-        let mut batch = Batch::new();
-        for _ in 0..100 {
-            let each = |bytes: &[u8]| {
-                let mut recorded = recorded.lock().expect("one thread");
-                match packet::parse(bytes).map(|probe| probe.transport) {
-                    Ok(Transport::Udp { port: SPA, .. }) => {
-                        recorded.datagrams.push(packet::udp_payload(bytes).to_vec());
-                    }
-                    Ok(Transport::Tcp { port, flags: flag::SYN, .. }) if port >= 20_000 => {
-                        recorded.ports.push(port);
-                    }
-                    _ => {}
-                }
-            };
-            self.capture.receive(&mut batch, each).expect("packets");
-        }
-        recorded.into_inner().expect("one thread")
-    }
 }
 
 /// How many addresses are in.
@@ -242,115 +183,6 @@ fn a_restart_makes_no_recording_new_and_keeps_nobody_out() {
         daemon.counter("opened") > 0
     });
     assert!(grants(&daemon).iter().all(|(_, address, _)| address == CLIENT));
-}
-
-#[test]
-fn a_changing_sequence_opens_once() {
-    let world = World::with_firewall();
-    world.router.serve(22);
-    let daemon = Daemon::start(&world.router, &world.scratch, CONFIG);
-    invite(&world, &daemon, "tom");
-    let recording = Recording::start(&world.router);
-    // The first window that began after the daemon did: up to half a minute, with ketuk knocking again.
-    let opened = client(&world, &world.client, &["open", "tom", "--", "echo", "inside"]);
-    assert_eq!(succeeded("ketuk", &["open"], &opened), "inside\n");
-    assert_eq!(grants(&daemon), [grant("ssh", CLIENT, "tom")]);
-    let ports = recording.end().ports;
-    let last: Vec<String> = ports[ports.len() - totp::STEPS..].iter().map(u16::to_string).collect();
-    daemon.ask(&["close", "ssh"]);
-    for from in [&world.stranger, &world.client] {
-        let before = daemon.counter("auth_replay");
-        // A knock before, so that the client's are not its last four already.
-        let arguments: Vec<_> =
-            [ROUTER, "20001"].into_iter().chain(last.iter().map(String::as_str)).collect();
-        from.stdout(ketuk(), &arguments);
-        wait_for_counter(&daemon, "auth_replay", before + 1);
-    }
-    assert_eq!(grants(&daemon), []);
-}
-
-#[test]
-fn fwknops_client_as_it_is() {
-    let world = World::with_firewall();
-    world.router.serve(22);
-    world.lan.serve(80);
-    let daemon = Daemon::start(&world.router, &world.scratch, CONFIG);
-    a_second_later();
-    let mut opened = 0;
-    let recording = Recording::start(&world.router);
-    let mut opens = |arguments: &[&str], door: &str| {
-        knock_by_fwknop(&world, arguments);
-        opened += 1;
-        wait_for_counter(&daemon, "opened", opened);
-        assert_eq!(grants(&daemon), [grant(door, CLIENT, "fred")], "{arguments:?}");
-        let left = daemon.status()["grants"][0]["seconds_left"].as_u64().expect("a number");
-        let greeted = world.client.greeted_by(ROUTER, if door == "web" { 8080 } else { 22 });
-        assert!(greeted.is_some(), "{arguments:?}");
-        daemon.ask(&["close", door]);
-        left
-    };
-    // Access by the packet's source, by its own word, with a time below and above the door's.
-    assert!((20..=30).contains(&opens(&["-A", "tcp/22", "-s"], "ssh")));
-    assert!((20..=30).contains(&opens(&["-A", "tcp/22", "-a", CLIENT], "ssh")));
-    assert!((1..=10).contains(&opens(&["-A", "tcp/22", "-a", CLIENT, "-f", "10"], "ssh")));
-    assert!((45..=60).contains(&opens(&["-A", "tcp/22", "-s", "-f", "3600"], "ssh")));
-    // The address as a web page says it.
-    let page = "python3 -c \"import http.server as h\nclass A(h.BaseHTTPRequestHandler):\n def do_GET(s):\n  s.send_response(200); s.end_headers(); s.wfile.write(s.client_address[0].encode())\nh.HTTPServer(('192.0.2.10', 80), A).handle_request()\"";
-    thread::scope(|scope| {
-        scope.spawn(|| world.stranger.shell(page));
-        wait_until("the page is there", || world.stranger.stdout("ss", &["-ltnH"]).contains("192.0.2.10:80"));
-        opens(&["-A", "tcp/22", "-R", "--resolve-http-only", "--resolve-url", "http://192.0.2.10/ip"], "ssh");
-    });
-    // To a host behind the router, with and without a time; and to the router by another way.
-    opens(&["-A", "tcp/8080", "-s", "-N", "192.168.1.10:80"], "web");
-    opens(&["-A", "tcp/8080", "-a", CLIENT, "-N", "192.168.1.10:80", "-f", "5"], "web");
-    opens(&["-A", "tcp/8080", "-s"], "web");
-    opens(&["-A", "tcp/22", "-s", "--nat-local", "--nat-port", "22"], "ssh");
-
-    // What is refused: whole, and by name.
-    let refused = |arguments: &[&str], counter: &str| {
-        let before = daemon.counter(counter);
-        knock_by_fwknop(&world, arguments);
-        wait_for_counter(&daemon, counter, before + 1);
-        assert_eq!(grants(&daemon), [], "{arguments:?}");
-    };
-    refused(&["-A", "tcp/22,tcp/443", "-s"], "auth_door");
-    refused(&["-A", "tcp/22,udp/53", "-s"], "auth_door");
-    refused(&["-A", "udp/22", "-s"], "auth_door");
-    refused(&["-A", "tcp/22", "-s", "-N", "192.168.1.10:80"], "auth_door");
-    refused(&["-A", "tcp/80", "-s"], "auth_door");
-    refused(&["-A", "tcp/22", "-a", STRANGER], "auth_address");
-    refused(&["-C", "id > /tmp/owned", "-s"], "auth_command");
-    assert!(daemon.log().contains("user fred: not opened: it asks for a command"));
-
-    // All that was heard, from elsewhere and from the same address, over either family.
-    let recorded = recording.end().datagrams;
-    assert!(recorded.len() >= 15, "{}", recorded.len());
-    let before = daemon.counter("opened");
-    for packet in &recorded {
-        for (from, to) in [(&world.stranger, ROUTER), (&world.client, ROUTER), (&world.stranger, ROUTER_6)] {
-            send(from, to, packet);
-        }
-    }
-    let taken = |daemon: &Daemon<'_>| {
-        ["auth_replay", "auth_command", "auth_door"].map(|name| daemon.counter(name)).iter().sum::<u64>()
-    };
-    daemon.wait("all were judged", |daemon| taken(daemon) >= 3 * recorded.len() as u64);
-    assert_eq!((daemon.counter("opened"), grants(&daemon)), (before, vec![]));
-}
-
-/// fwknop's client knows IPv4 only; its packet may come over IPv6 all the same.
-#[test]
-fn fwknops_packet_over_ipv6() {
-    let world = World::with_firewall();
-    let daemon = Daemon::start(&world.router, &world.scratch, CONFIG);
-    a_second_later();
-    let file = world.scratch.path("packet");
-    knock_by_fwknop(&world, &["-A", "tcp/22", "-s", "-T", "-B", file.to_str().expect("a plain path")]);
-    let packet = std::fs::read_to_string(&file).expect("the packet");
-    send(&world.stranger, ROUTER_6, packet.trim().as_bytes());
-    wait_for_counter(&daemon, "opened", 1);
-    assert_eq!(grants(&daemon), [grant("ssh", STRANGER_6, "fred")]);
 }
 
 #[test]
@@ -462,36 +294,6 @@ fn a_hundred_users_in_a_flood() {
     wait_for_counter(&daemon, "opened", 100);
     assert_eq!(daemon.counter("opened"), 100);
     assert_eq!(grants(&daemon).len(), 1);
-}
-
-#[test]
-fn sequences_for_one_time() {
-    let world = World::with_firewall();
-    let file = world.scratch.write("once", " 7000,8000\n 7100,8100\n");
-    let config = format!(
-        "config globals\n\toption backend 'fw4'\nconfig door 'ssh'\n\toption one_time_sequences '{}'\n\toption dest_port '22'\n",
-        file.display()
-    );
-    let daemon = Daemon::start(&world.router, &world.scratch, &config);
-    let knock = |from: &Host, ports: [&str; 2]| {
-        from.stdout(ketuk(), &[ROUTER, ports[0], ports[1]]);
-    };
-    knock(&world.client, ["7000", "8000"]);
-    daemon.wait_for_log(&format!("{CLIENT}: ssh: OPEN SESAME"));
-    assert_eq!(std::fs::read_to_string(&file).expect("the file"), "#7000,8000\n 7100,8100\n");
-    knock(&world.stranger, ["7000", "8000"]);
-    knock(&world.stranger, ["7100", "8100"]);
-    daemon.wait_for_log(&format!("{STRANGER}: ssh: OPEN SESAME"));
-    daemon.wait_for_log("no sequence is left");
-    assert_eq!(daemon.counter("opened"), 2);
-    // A new line, which somebody changes before it can be marked.
-    std::fs::write(&file, "#7000,8000\n#7100,8100\n 7200,8200\n").expect("written");
-    daemon.ask(&["reload"]);
-    daemon.ask(&["close", "ssh"]);
-    std::fs::write(&file, "#7000,8000\n#7100,8100\n 7300,8300\n").expect("written");
-    knock(&world.client, ["7200", "8200"]);
-    daemon.wait_for_log("not marked as used, so the door stays shut");
-    assert_eq!(grants(&daemon), []);
 }
 
 /// Whoever asks why a knock opened nothing finds it in the status: of users by name, of strangers as well.

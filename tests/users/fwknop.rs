@@ -1,0 +1,101 @@
+//! Stock fwknop's client.
+
+use super::*;
+
+/// Runs fwknop's client as Fred.
+fn fwknop(world: &World, arguments: &[&str]) -> Output {
+    let home = world.scratch.path("home");
+    std::fs::create_dir_all(&home).expect("a folder");
+    let home = format!("HOME={}", home.display());
+    let keys = ["--key-base64-rijndael", FWKNOP_KEY, "--key-base64-hmac", FWKNOP_HMAC_KEY, "--use-hmac"];
+    let fixed = [home.as_str(), "fwknop", "--no-save-args", "--no-rc-file", "-D", ROUTER];
+    world.client.run("env", &[&fixed[..], &keys[..], arguments].concat())
+}
+
+fn knock_by_fwknop(world: &World, arguments: &[&str]) {
+    succeeded("fwknop", arguments, &fwknop(world, arguments));
+}
+
+#[test]
+fn fwknops_client_as_it_is() {
+    let world = World::with_firewall();
+    world.router.serve(22);
+    world.lan.serve(80);
+    let daemon = Daemon::start(&world.router, &world.scratch, CONFIG);
+    a_second_later();
+    let mut opened = 0;
+    let recording = Recording::start(&world.router);
+    let mut opens = |arguments: &[&str], door: &str| {
+        knock_by_fwknop(&world, arguments);
+        opened += 1;
+        wait_for_counter(&daemon, "opened", opened);
+        assert_eq!(grants(&daemon), [grant(door, CLIENT, "fred")], "{arguments:?}");
+        let left = daemon.status()["grants"][0]["seconds_left"].as_u64().expect("a number");
+        let greeted = world.client.greeted_by(ROUTER, if door == "web" { 8080 } else { 22 });
+        assert!(greeted.is_some(), "{arguments:?}");
+        daemon.ask(&["close", door]);
+        left
+    };
+    // Access by the packet's source, by its own word, with a time below and above the door's.
+    assert!((20..=30).contains(&opens(&["-A", "tcp/22", "-s"], "ssh")));
+    assert!((20..=30).contains(&opens(&["-A", "tcp/22", "-a", CLIENT], "ssh")));
+    assert!((1..=10).contains(&opens(&["-A", "tcp/22", "-a", CLIENT, "-f", "10"], "ssh")));
+    assert!((45..=60).contains(&opens(&["-A", "tcp/22", "-s", "-f", "3600"], "ssh")));
+    // The address as a web page says it.
+    let page = "python3 -c \"import http.server as h\nclass A(h.BaseHTTPRequestHandler):\n def do_GET(s):\n  s.send_response(200); s.end_headers(); s.wfile.write(s.client_address[0].encode())\nh.HTTPServer(('192.0.2.10', 80), A).handle_request()\"";
+    thread::scope(|scope| {
+        scope.spawn(|| world.stranger.shell(page));
+        wait_until("the page is there", || world.stranger.stdout("ss", &["-ltnH"]).contains("192.0.2.10:80"));
+        opens(&["-A", "tcp/22", "-R", "--resolve-http-only", "--resolve-url", "http://192.0.2.10/ip"], "ssh");
+    });
+    // To a host behind the router, with and without a time; and to the router by another way.
+    opens(&["-A", "tcp/8080", "-s", "-N", "192.168.1.10:80"], "web");
+    opens(&["-A", "tcp/8080", "-a", CLIENT, "-N", "192.168.1.10:80", "-f", "5"], "web");
+    opens(&["-A", "tcp/8080", "-s"], "web");
+    opens(&["-A", "tcp/22", "-s", "--nat-local", "--nat-port", "22"], "ssh");
+
+    // What is refused: whole, and by name.
+    let refused = |arguments: &[&str], counter: &str| {
+        let before = daemon.counter(counter);
+        knock_by_fwknop(&world, arguments);
+        wait_for_counter(&daemon, counter, before + 1);
+        assert_eq!(grants(&daemon), [], "{arguments:?}");
+    };
+    refused(&["-A", "tcp/22,tcp/443", "-s"], "auth_door");
+    refused(&["-A", "tcp/22,udp/53", "-s"], "auth_door");
+    refused(&["-A", "udp/22", "-s"], "auth_door");
+    refused(&["-A", "tcp/22", "-s", "-N", "192.168.1.10:80"], "auth_door");
+    refused(&["-A", "tcp/80", "-s"], "auth_door");
+    refused(&["-A", "tcp/22", "-a", STRANGER], "auth_address");
+    refused(&["-C", "id > /tmp/owned", "-s"], "auth_command");
+    assert!(daemon.log().contains("user fred: not opened: it asks for a command"));
+
+    // All that was heard, from elsewhere and from the same address, over either family.
+    let recorded = recording.end().datagrams;
+    assert!(recorded.len() >= 15, "{}", recorded.len());
+    let before = daemon.counter("opened");
+    for packet in &recorded {
+        for (from, to) in [(&world.stranger, ROUTER), (&world.client, ROUTER), (&world.stranger, ROUTER_6)] {
+            send(from, to, packet);
+        }
+    }
+    let taken = |daemon: &Daemon<'_>| {
+        ["auth_replay", "auth_command", "auth_door"].map(|name| daemon.counter(name)).iter().sum::<u64>()
+    };
+    daemon.wait("all were judged", |daemon| taken(daemon) >= 3 * recorded.len() as u64);
+    assert_eq!((daemon.counter("opened"), grants(&daemon)), (before, vec![]));
+}
+
+/// fwknop's client knows IPv4 only; its packet may come over IPv6 all the same.
+#[test]
+fn fwknops_packet_over_ipv6() {
+    let world = World::with_firewall();
+    let daemon = Daemon::start(&world.router, &world.scratch, CONFIG);
+    a_second_later();
+    let file = world.scratch.path("packet");
+    knock_by_fwknop(&world, &["-A", "tcp/22", "-s", "-T", "-B", file.to_str().expect("a plain path")]);
+    let packet = std::fs::read_to_string(&file).expect("the packet");
+    send(&world.stranger, ROUTER_6, packet.trim().as_bytes());
+    wait_for_counter(&daemon, "opened", 1);
+    assert_eq!(grants(&daemon), [grant("ssh", STRANGER_6, "fred")]);
+}
