@@ -204,12 +204,26 @@ if [ "$1" = configure ]; then
 		adduser --system --group --quiet --no-create-home --home /nonexistent ketuk
 	chown ketuk:ketuk /etc/config/ketuk
 	chmod 0600 /etc/config/ketuk
-	[ ! -d /run/systemd/system ] || systemctl daemon-reload
+	if [ -d /run/systemd/system ]; then
+		systemctl daemon-reload
+		[ -z "$2" ] || systemctl try-restart ketukd.service
+	fi
 fi
 """
 DEB_PRERM = """#!/bin/sh
 set -e
-[ ! -d /run/systemd/system ] || systemctl stop ketukd.service
+if [ "$1" = remove ] && [ -d /run/systemd/system ]; then
+	systemctl stop ketukd.service
+fi
+"""
+# Whoever enabled the service did so by a link.
+DEB_POSTRM = """#!/bin/sh
+set -e
+case $1 in
+remove) rm -rf /run/ketuk ;;
+purge) rm -f /etc/systemd/system/multi-user.target.wants/ketukd.service ;;
+esac
+[ ! -d /run/systemd/system ] || systemctl daemon-reload
 """
 
 
@@ -233,6 +247,7 @@ def deb(arch, binaries, out, time):
         ("/DEBIAN/conffiles", b"/etc/config/ketuk\n", 0o644),
         ("/DEBIAN/control", fields.encode(), 0o644),
         ("/DEBIAN/postinst", DEB_POSTINST.encode(), 0o755),
+        ("/DEBIAN/postrm", DEB_POSTRM.encode(), 0o755),
         ("/DEBIAN/prerm", DEB_PRERM.encode(), 0o755),
     ]
     path = out / f"ketuk_{version()}-{RELEASE}_{arch}.deb"

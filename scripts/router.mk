@@ -20,7 +20,7 @@ packages:
 	packaging/pack.py
 
 test-packages:
-	@scripts/need.sh python3=python3 bsdtar=libarchive-tools dpkg-deb=dpkg busybox=busybox-static unshare=util-linux nft=nftables ip=iproute2 ss=iproute2 iptables=iptables ip6tables=iptables ipset=ipset sysctl=procps
+	@scripts/need.sh python3=python3 bsdtar=libarchive-tools dpkg-deb=dpkg busybox=busybox-static unshare=util-linux nft=nftables ip=iproute2 ss=iproute2 iptables=iptables ip6tables=iptables ipset=ipset sysctl=procps strace=strace systemd-analyze=systemd
 	scripts/root.sh python3 -m unittest discover -s tests/router -v
 
 test-qemu:

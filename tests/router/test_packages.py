@@ -302,6 +302,36 @@ class Packages(unittest.TestCase):
         binary = run("sh", "-c", 'dpkg-deb --fsys-tarfile "$1" | tar -xO ./usr/sbin/ketukd', "sh", path)
         self.assertEqual(binary, b"ketukd for aarch64-unknown-linux-musl\n" * 99)
 
+    def test_deb_scripts(self):
+        """What they say to systemd, of which systemctl is a stand-in; and what is left of the service."""
+        [path] = self.out.glob("*_arm64.deb")
+        scripts, tools = Path(tempfile.mkdtemp(dir=self.base)), Path(tempfile.mkdtemp(dir=self.base))
+        run("dpkg-deb", "-e", path, scripts)
+        for name in ("systemctl", "getent", "chown", "chmod"):
+            (tools / name).write_text('#!/bin/sh\necho "${0##*/} $*"\n')
+            (tools / name).chmod(0o755)
+        machine = (
+            "mount -t tmpfs tmpfs /run && mount -t tmpfs tmpfs /etc/systemd && mkdir -p /run/systemd/system /run/ketuk\n"
+            "wants=/etc/systemd/system/multi-user.target.wants && mkdir -p $wants && ln -s nowhere $wants/ketukd.service\n"
+            'sh "$@" && { [ ! -d /run/ketuk ] || echo /run/ketuk; ls $wants; }'
+        )
+        env = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"}
+
+        def call(script, *arguments):
+            words = ["unshare", "--mount", "sh", "-c", machine, "sh", scripts / script, *arguments]
+            lines = run(*words, text=True, env=env).splitlines()
+            return [line for line in lines if not line.startswith(("getent", "chown", "chmod"))]
+
+        stays = ["/run/ketuk", "ketukd.service"]
+        self.assertEqual(call("postinst", "configure", ""), ["systemctl daemon-reload", *stays])
+        upgraded = ["systemctl daemon-reload", "systemctl try-restart ketukd.service", *stays]
+        self.assertEqual(call("postinst", "configure", "0.0.1-1"), upgraded)
+        self.assertEqual(call("prerm", "upgrade", "0.2.0-1"), stays)
+        self.assertEqual(call("prerm", "remove"), ["systemctl stop ketukd.service", *stays])
+        self.assertEqual(call("postrm", "upgrade", "0.2.0-1"), ["systemctl daemon-reload", *stays])
+        self.assertEqual(call("postrm", "remove"), ["systemctl daemon-reload", "ketukd.service"])
+        self.assertEqual(call("postrm", "purge"), ["systemctl daemon-reload", "/run/ketuk"])
+
     def apks(self, out, path="", user=()):
         """Those for x86-64 and all, made by the apk in `path`."""
         command = [*user, sys.executable, ROOT / "packaging/pack.py", "--bin", self.base / "bin", "--out", out, "--arch", "x86_64", "apk"]

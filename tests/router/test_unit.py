@@ -1,0 +1,120 @@
+"""The systemd unit: nothing that the daemon does is forbidden to it. systemd's own tool says what the unit allows, strace
+what the daemon and its commands ask of the kernel."""
+
+import re
+import signal
+import subprocess
+import tempfile
+import unittest
+from pathlib import Path
+
+import support
+from support import Namespace, within
+
+UNIT = support.ROOT / "packaging/ketukd.service"
+
+CONFIG = """
+config globals 'globals'
+	option backend 'nft'
+	option nft_table 'inet filter'
+
+config door 'ssh'
+	list sequence '7000'
+	list sequence '9000'
+	option proto 'tcp'
+	option dest_port '22'
+	option open_time '2'
+	option close 'session'
+	option kill 'on'
+
+config user 'alice'
+	option key 'AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA='
+	list door 'ssh'
+"""
+
+TABLE = """
+table inet filter {
+	chain input { type filter hook input priority filter; policy drop; ct state established accept; }
+}
+"""
+
+
+def setting(name):
+    """The values that the unit gives a setting, in their order."""
+    return [value for key, _, value in (line.partition("=") for line in UNIT.read_text().splitlines()) if key == name]
+
+
+def group(name):
+    """The system calls of one of systemd's groups."""
+    done = support.run("systemd-analyze", "syscall-filter", name)
+    assert done.returncode == 0, done.stderr
+    words = [line.strip() for line in done.stdout.splitlines()[1:]]
+    names = [word for word in words if word and not word.startswith("#")]
+    return set().union(*(group(word) if word.startswith("@") else {word} for word in names))
+
+
+def allowed():
+    """The system calls that the unit allows (systemd.exec(5)): a list, and what later lines take and give."""
+    calls = group("@default")
+    for value in setting("SystemCallFilter"):
+        for word in value.lstrip("~").split():
+            named = group(word) if word.startswith("@") else {word}
+            calls = calls - named if value.startswith("~") else calls | named
+    return calls - (group("@clock") if setting("ProtectClock") == ["yes"] else set())
+
+
+class Unit(unittest.TestCase):
+    def test_systemd_understands_it(self):
+        with tempfile.TemporaryDirectory() as directory:
+            unit = Path(directory, UNIT.name)
+            # The program is not where the package puts it.
+            unit.write_text(UNIT.read_text().replace("/usr/sbin/ketukd", "/bin/true"))
+            done = support.run("systemd-analyze", "verify", unit)
+            self.assertEqual((done.returncode, done.stdout + done.stderr), (0, ""))
+
+    def test_nothing_that_the_daemon_does_is_forbidden(self):
+        router, outside = Namespace(), Namespace()
+        self.addCleanup(router.end)
+        self.addCleanup(outside.end)
+        router.link("wan0", outside, "eth0")
+        router("ip", "addr", "add", "203.0.113.1/24", "dev", "wan0")
+        outside("ip", "addr", "add", "203.0.113.2/24", "dev", "eth0")
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        config, socket, calls, groups = (Path(directory.name, name) for name in ("ketuk", "socket", "calls", "group"))
+        config.write_text(CONFIG)
+        config.chmod(0o600)
+        # As the package makes it; the control socket is given to it.
+        groups.write_text("root:x:0:\nketuk:x:453:\n")
+        ketukd = support.binary("ketukd")
+        rules = router(ketukd, "ruleset", "--config", config, "--zone", "none")
+        router("nft", "-f", "-", input=TABLE + rules)
+        bind = f'mount --bind {groups} /etc/group && exec "$@"'
+        run = [ketukd, "run", "--config", config, "--device", "wan0", "--socket", socket]
+        trace = ["strace", "-f", "-qq", "-o", calls]
+        strace = router.start("unshare", "--mount", "sh", "-c", bind, "sh", *trace, *run, stderr=subprocess.DEVNULL)
+        status = lambda: support.run(ketukd, "status", "--socket", socket)
+        self.assertTrue(within(20, lambda: status().returncode == 0), "the daemon does not start")
+        self.assertEqual(socket.stat().st_gid, 453)
+        outside(support.binary("ketuk"), "203.0.113.1", "7000", "9000")
+        elements = lambda: "elements" in router("nft", "list", "table", "inet", "filter")
+        self.assertTrue(within(10, elements), "the knock does not open")
+        self.assertTrue(within(20, lambda: not elements()), "not shut")
+        pid = int(re.match(r"\d+", calls.read_text())[0])
+        for number in (signal.SIGHUP, signal.SIGTERM):
+            support.run("kill", f"-{number.value}", str(pid))
+        self.assertEqual(strace.wait(30), 0)
+
+        lines = calls.read_text().splitlines()
+        made = {match[1] for line in lines if (match := re.match(r"\d+ +(\w+)\(", line))}
+        self.assertIn("execve", made)
+        self.assertTrue(made & {"chown", "fchownat"} and made & {"adjtimex", "clock_adjtime"}, made)
+        self.assertEqual(made - allowed(), set())
+        families = {match[1] for line in lines if (match := re.search(r" socket\((AF_\w+)", line))}
+        self.assertIn("AF_PACKET", families)
+        [permitted] = setting("RestrictAddressFamilies")
+        self.assertEqual(families - set(permitted.split()), set())
+
+
+if __name__ == "__main__":
+    unittest.main()
