@@ -187,6 +187,13 @@ class Service(unittest.TestCase):
         left = [path for path in (self.router.root / "var/run").rglob("*") if not path.is_dir()]
         self.assertEqual([path.name for path in left], ["socket.newest"])
 
+    def test_the_firewall_is_told_of_a_stop_when_the_daemon_has_ended(self):
+        self.call("start")
+        self.router.put("tmp/ending", b"")
+        told = ["procd_set_config_changed", "firewall"]
+        asked = ["procd_running", "ketuk"]
+        self.assertEqual([call for call in self.call("stop") if call in (told, asked)], [asked, asked, told])
+
     def test_its_own_user_in_a_jail_where_there_are_jails(self):
         self.router.put("sbin/ujail", b"", 0o755)
         record = self.call("start")
