@@ -1,7 +1,11 @@
 //! The two clocks: one that only goes forward, for decisions, and the one on the wall, for log files and for
 //! people.
 
+use std::env;
+use std::fs::File;
+use std::io::Read as _;
 use std::mem::MaybeUninit;
+use std::sync::{Mutex, PoisonError};
 
 use nix::time::{ClockId, clock_gettime};
 
@@ -65,7 +69,34 @@ pub fn local_time() -> WallTime {
     WallTime { weekday: u8::try_from(weekday).expect("0 to 6"), second }
 }
 
+/// Where OpenWrt keeps the time zone. Its own musl reads it (toolchain/musl/patches/110-read_timezone_from_fs.patch);
+/// the one that is linked into this program does not.
+const ZONE_FILE: &str = "/etc/TZ";
+
+/// Longest time zone in that file, in bytes; the longest in LuCI's list has less than 50.
+const MAX_ZONE: usize = 64;
+
+/// Sets the time zone of [`ZONE_FILE`], unless `TZ` says another.
+fn follow_zone() {
+    static OURS: Mutex<heapless::String<MAX_ZONE>> = Mutex::new(heapless::String::new());
+    let mut ours = OURS.lock().unwrap_or_else(PoisonError::into_inner);
+    if ours.is_empty() && env::var_os("TZ").is_some_and(|zone| !zone.is_empty()) {
+        return;
+    }
+    let mut text = [0; MAX_ZONE];
+    let Ok(len) = File::open(ZONE_FILE).and_then(|mut file| file.read(&mut text)) else { return };
+    let zone = str::from_utf8(&text[..len]).unwrap_or_default().trim_end();
+    if zone.is_empty() || zone.contains('\0') || zone == ours.as_str() {
+        return;
+    }
+    ours.clear();
+    ours.push_str(zone).expect("read into as many bytes");
+    // SAFETY: the daemon has one thread, which alone reads and writes the environment; so have the other commands.
+    unsafe { env::set_var("TZ", zone) };
+}
+
 fn local() -> libc::tm {
+    follow_zone();
     // SAFETY: `time` takes a null pointer for "only return it".
     let seconds = unsafe { libc::time(std::ptr::null_mut()) };
     let mut fields = MaybeUninit::<libc::tm>::zeroed();

@@ -196,6 +196,8 @@ class Service(unittest.TestCase):
 
     def test_its_own_user_in_a_jail_where_there_are_jails(self):
         self.router.put("sbin/ujail", b"", 0o755)
+        self.router.put("usr/sbin/nft", b"", 0o755)
+        self.router.put("etc/TZ", b"<+07>-7\n")
         record = self.call("start")
         found = parameters(record)
         self.assertEqual((found["user"], found["group"], found["no_new_privs"]), (["ketuk"], ["ketuk"], ["1"]))
@@ -208,6 +210,9 @@ class Service(unittest.TestCase):
         self.assertEqual((run / "config").stat().st_mode & 0o777, 0o400)
         self.assertEqual((run.stat().st_uid, run.stat().st_mode & 0o777), (0, 0o755))
         self.assertIn(["procd_add_jail_mount_rw", "/var/run/ketuk/control"], record)
+        # What is not there must not be named: the jail would not start.
+        mounts = [path for name, *paths in record if name == "procd_add_jail_mount" for path in paths]
+        self.assertEqual(mounts, ["/var/run/ketuk", "/etc/group", "/etc/TZ", "/usr/sbin/nft"])
 
     def test_commands_are_run_by_root(self):
         self.router.put("sbin/ujail", b"", 0o755)

@@ -2,6 +2,7 @@
 doors: through everything that fw4 does to its table."""
 
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -185,6 +186,22 @@ class Survival(unittest.TestCase):
     def knock_as_another(self):
         self.knock("203.0.113.1", "7000", "8000:udp", "9000")
         return within(1, lambda: "203.0.113.4" in self.left("ketuk_ssh_4"))
+
+
+class Removal(unittest.TestCase):
+    def test_nothing_stays_in_the_firewall(self):
+        router, root = Namespace(), support.Router(b"")
+        self.addCleanup(router.end)
+        self.addCleanup(root.end)
+        root.put_program("usr/sbin/nft", shutil.which("nft"))
+        root.put("prerm", (support.ROOT / "openwrt/files/prerm").read_bytes())
+        sets = [f"set {name} {{ type ipv4_addr; flags timeout; }}" for name in ("ketuk_ssh_4", "ketuk_a_6", "others")]
+        for table in ("inet ketuk", "inet fw4", "ip theirs"):
+            router("nft", "-f", "-", input="\n".join([f"table {table} {{", *sets, "}", ""]))
+        router("chroot", root.root, "/bin/sh", "/prerm", env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
+        theirs = ["set ketuk_ssh_4", "set ketuk_a_6", "set others"]
+        left = re.findall(r"(?:table|set) [^{]+(?= {)", router("nft", "list", "ruleset"))
+        self.assertEqual(left, ["table inet fw4", "set others", "table ip theirs", *theirs])
 
 
 if __name__ == "__main__":
