@@ -214,6 +214,24 @@ class Service(unittest.TestCase):
         mounts = [path for name, *paths in record if name == "procd_add_jail_mount" for path in paths]
         self.assertEqual(mounts, ["/var/run/ketuk", "/etc/group", "/etc/TZ", "/usr/sbin/nft"])
 
+    def test_what_the_jail_hides_is_said_by_the_script(self):
+        said = [
+            "door 'ssh' is open to everybody already, by rule 'Allow-SSH' in /etc/config/firewall",
+            "/etc/config/ketuk holds secrets and others may read it",
+        ]
+        rule = "src 'wan'", "proto 'tcp'", "dest_port '22'", "target 'ACCEPT'", "name 'Allow-SSH'"
+        firewall = b"config zone\n\toption name 'wan'\n\tlist network 'wan'\nconfig rule\n"
+        self.router.put("etc/config/firewall", firewall + "".join(f"\toption {option}\n" for option in rule).encode())
+        user = b"config user 'alice'\n\toption key 'AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA='\n"
+        self.router.put("etc/config/ketuk", CONFIG + user, 0o644)
+        for jail in (False, True):
+            if jail:
+                self.router.put("sbin/ujail", b"", 0o755)
+            _, done = self.router.call("start")
+            # The daemon itself says so where it can, and other things everywhere.
+            self.assertEqual([text in done.stderr for text in said], [jail, jail], done.stderr)
+            self.assertNotIn("may open no door", done.stderr)
+
     def test_commands_are_run_by_root(self):
         self.router.put("sbin/ujail", b"", 0o755)
         self.router.put("etc/config/ketuk", CONFIG.replace(b"option proto 'tcp'", b"option start_command 'true'", 1))
