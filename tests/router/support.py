@@ -70,6 +70,17 @@ class Namespace:
             process.wait()
 
 
+def wan(test):
+    """A router with a WAN, wan0 at 203.0.113.1, and somebody outside, at 203.0.113.2; they end with the test."""
+    router, outside = Namespace(), Namespace()
+    test.addCleanup(router.end)
+    test.addCleanup(outside.end)
+    router.link("wan0", outside, "eth0")
+    router("ip", "addr", "add", "203.0.113.1/24", "dev", "wan0")
+    outside("ip", "addr", "add", "203.0.113.2/24", "dev", "eth0")
+    return router, outside
+
+
 class Router:
     """A root directory with the service's files, a busybox, and stand-ins for procd and UCI."""
 
@@ -113,6 +124,11 @@ class Router:
         record.write_text("")
         done = run("chroot", self.root, "/etc/init.d/ketuk", action, env={"PATH": "/bin:/sbin:/usr/sbin"})
         return [line.split("\t") for line in record.read_text().split("\n") if line], done
+
+    def remove(self, namespace):
+        """Runs the script that goes before the package's removal."""
+        self.put("prerm", (ROOT / "openwrt/files/prerm").read_bytes())
+        namespace("chroot", self.root, "/bin/sh", "/prerm", env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
 
     def end(self):
         shutil.rmtree(self.root)

@@ -7,7 +7,7 @@ import unittest
 from pathlib import Path
 
 import support
-from support import Namespace, within
+from support import within
 
 CONFIG = """
 config globals 'globals'
@@ -45,12 +45,7 @@ config door 'a_name_too_long_for_a_set'
 
 class Fw3(unittest.TestCase):
     def setUp(self):
-        self.router, self.outside = Namespace(), Namespace()
-        self.addCleanup(self.router.end)
-        self.addCleanup(self.outside.end)
-        self.router.link("wan0", self.outside, "eth0")
-        self.router("ip", "addr", "add", "203.0.113.1/24", "dev", "wan0")
-        self.outside("ip", "addr", "add", "203.0.113.2/24", "dev", "eth0")
+        self.router, self.outside = support.wan(self)
         self.start_firewall()
         self.directory = tempfile.TemporaryDirectory()
         self.addCleanup(self.directory.cleanup)
@@ -128,10 +123,9 @@ class Fw3(unittest.TestCase):
         root = support.Router(b"")
         self.addCleanup(root.end)
         root.put_program("usr/sbin/ipset", shutil.which("ipset"))
-        root.put("prerm", (support.ROOT / "openwrt/files/prerm").read_bytes())
         for name in ("ketuk_ssh_4", "ketuk_ssh_6", "ketukish"):
             self.router("ipset", "create", name, "hash:net")
-        self.router("chroot", root.root, "/bin/sh", "/prerm", env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
+        root.remove(self.router)
         self.assertEqual(self.router("ipset", "list", "-n").split(), ["ketukish"])
 
     def test_a_longer_opening_lengthens_the_kernels_time(self):

@@ -194,11 +194,10 @@ class Removal(unittest.TestCase):
         self.addCleanup(router.end)
         self.addCleanup(root.end)
         root.put_program("usr/sbin/nft", shutil.which("nft"))
-        root.put("prerm", (support.ROOT / "openwrt/files/prerm").read_bytes())
         sets = [f"set {name} {{ type ipv4_addr; flags timeout; }}" for name in ("ketuk_ssh_4", "ketuk_a_6", "others")]
         for table in ("inet ketuk", "inet fw4", "ip theirs"):
             router("nft", "-f", "-", input="\n".join([f"table {table} {{", *sets, "}", ""]))
-        router("chroot", root.root, "/bin/sh", "/prerm", env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
+        root.remove(router)
         theirs = ["set ketuk_ssh_4", "set ketuk_a_6", "set others"]
         left = re.findall(r"(?:table|set) [^{]+(?= {)", router("nft", "list", "ruleset"))
         self.assertEqual(left, ["table inet fw4", "set others", "table ip theirs", *theirs])

@@ -6,7 +6,7 @@ import subprocess
 import unittest
 
 import support
-from support import Namespace, within
+from support import within
 
 CONFIG = """
 config globals 'globals'
@@ -23,12 +23,9 @@ config door 'now'
 
 class Time(unittest.TestCase):
     def test_hours_are_those_of_the_zone_in_etc_tz(self):
-        router, outside, root = Namespace(), Namespace(), support.Router(b"")
-        for thing in (router, outside, root):
-            self.addCleanup(thing.end)
-        router.link("wan0", outside, "eth0")
-        router("ip", "addr", "add", "203.0.113.1/24", "dev", "wan0")
-        outside("ip", "addr", "add", "203.0.113.2/24", "dev", "eth0")
+        router, outside = support.wan(self)
+        root = support.Router(b"")
+        self.addCleanup(root.end)
         # Seven hours east of Greenwich (POSIX counts westward), where it is open for an hour before and after now.
         root.put("etc/TZ", b"<+07>-7\n")
         now = datetime.datetime.now(datetime.timezone(datetime.timedelta(hours=7)))

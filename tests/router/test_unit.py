@@ -9,7 +9,7 @@ import unittest
 from pathlib import Path
 
 import support
-from support import Namespace, within
+from support import within
 
 UNIT = support.ROOT / "packaging/ketukd.service"
 
@@ -73,12 +73,7 @@ class Unit(unittest.TestCase):
             self.assertEqual((done.returncode, done.stdout + done.stderr), (0, ""))
 
     def test_nothing_that_the_daemon_does_is_forbidden(self):
-        router, outside = Namespace(), Namespace()
-        self.addCleanup(router.end)
-        self.addCleanup(outside.end)
-        router.link("wan0", outside, "eth0")
-        router("ip", "addr", "add", "203.0.113.1/24", "dev", "wan0")
-        outside("ip", "addr", "add", "203.0.113.2/24", "dev", "eth0")
+        router, outside = support.wan(self)
         directory = tempfile.TemporaryDirectory()
         self.addCleanup(directory.cleanup)
         config, socket, calls, groups = (Path(directory.name, name) for name in ("ketuk", "socket", "calls", "group"))
