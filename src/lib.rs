@@ -12,9 +12,12 @@
 //! values out), [`import`] (other programs'
 //! configurations), [`control`] (the Unix socket), [`log`] and the knocking side, [`client`].
 
+#[cfg(target_os = "linux")]
+pub use ketuk_core as core;
+pub use ketuk_protocol as protocol;
+
 pub mod client;
 pub mod profile;
-pub mod protocol;
 
 #[cfg(target_os = "linux")]
 pub mod cli;
@@ -22,8 +25,6 @@ pub mod cli;
 pub mod config;
 #[cfg(target_os = "linux")]
 pub mod control;
-#[cfg(target_os = "linux")]
-pub mod core;
 #[cfg(target_os = "linux")]
 pub mod daemon;
 #[cfg(target_os = "linux")]

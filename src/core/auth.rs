@@ -26,9 +26,9 @@ use super::tags::Tags;
 use super::time::Instant;
 use super::user::{MAX_USERS, User, UserId};
 #[cfg(feature = "fwknop")]
-use crate::protocol::fwknop;
-use crate::protocol::packet::{self, DoorName, PACKET};
-use crate::protocol::totp::Range;
+use ketuk_protocol::fwknop;
+use ketuk_protocol::packet::{self, DoorName, PACKET};
+use ketuk_protocol::totp::Range;
 
 /// HMACs of fwknop packets a second, and at once. Each key costs one for each packet that looks like
 /// fwknop's, about 2 microseconds on a desktop and some tens of them on a small MIPS: so that a flood takes

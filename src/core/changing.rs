@@ -13,7 +13,7 @@ use super::door::DoorId;
 use super::lane::{Entry, Lane};
 use super::time::Instant;
 use super::user::{User, UserId, users_of};
-use crate::protocol::totp::{Range, STEPS, TRIES_PER_MINUTE, WINDOW_S, sequence, window};
+use ketuk_protocol::totp::{Range, STEPS, TRIES_PER_MINUTE, WINDOW_S, sequence, window};
 
 /// Most pairs of a secret and a door that it opens: each costs a MAC and 16 bytes for each of three windows.
 pub const MAX_PAIRS: usize = 1024;
@@ -270,7 +270,7 @@ mod tests {
     use std::hash::DefaultHasher;
 
     use super::*;
-    use crate::core::packet::Transport;
+    use crate::packet::Transport;
 
     #[test]
     fn knocks_are_forgotten_for_good() {

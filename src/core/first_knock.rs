@@ -73,7 +73,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::core::chains::Chains;
+    use crate::chains::Chains;
 
     const DOOR: DoorId = DoorId(3);
 

@@ -205,8 +205,8 @@ fn draw_traps(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::door::MAX_DOORS;
-    use crate::core::testing::{door, step};
+    use crate::door::MAX_DOORS;
+    use crate::testing::{door, step};
 
     fn map(sequences: &[&[&str]], never: &[NeverTrap]) -> PortMap {
         let doors: Vec<_> = sequences.iter().map(|steps| door(steps)).collect();

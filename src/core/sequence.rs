@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-pub use crate::protocol::Protocol;
+pub use ketuk_protocol::Protocol;
 
 /// Most steps in one sequence (knockd's `SEQ_MAX`).
 pub const MAX_STEPS: usize = 32;

@@ -4,7 +4,7 @@ use core::hash::BuildHasher;
 
 use super::chains::Chains;
 use super::user::{MAX_SECRETS, MAX_USERS, User, UserId, users_of};
-use crate::protocol::packet::{TAG_WINDOW_S, tag_window};
+use ketuk_protocol::packet::{TAG_WINDOW_S, tag_window};
 
 /// Most windows that are looked at: the current one and those within [`MAX_SPA_AGE_S`] of it.
 const MAX_WINDOWS: usize = 5;

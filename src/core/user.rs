@@ -2,9 +2,9 @@
 
 use super::ports::DoorSet;
 #[cfg(feature = "fwknop")]
-use crate::protocol::fwknop;
-use crate::protocol::secret::Secret;
-use crate::protocol::{packet, totp};
+use ketuk_protocol::fwknop;
+use ketuk_protocol::secret::Secret;
+use ketuk_protocol::{packet, totp};
 
 /// Most users in one configuration: a household has ten, a small office a hundred.
 pub const MAX_USERS: usize = 128;

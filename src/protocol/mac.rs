@@ -20,7 +20,7 @@ pub fn sha256(bytes: &[u8]) -> [u8; 32] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::testing::hex;
+    use crate::testing::hex;
 
     /// RFC 4231, test cases 1, 2 and 6 (a key longer than a block).
     #[test]

@@ -3,8 +3,8 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 use std::hash::DefaultHasher;
 
 use super::*;
-use crate::core::attempt::Mark;
-use crate::core::first_knocks::{FIRST_KNOCKS, NAMES_6};
+use crate::attempt::Mark;
+use crate::first_knocks::{FIRST_KNOCKS, NAMES_6};
 
 const DOOR: DoorId = DoorId(0);
 const SPAN: Duration = Duration::from_secs(25);

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::core::user::UserId;
+use crate::user::UserId;
 
 /// Why a packet or a knock is nobody's request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

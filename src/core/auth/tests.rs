@@ -4,11 +4,11 @@ use core::hash::BuildHasherDefault;
 use std::hash::DefaultHasher;
 
 use super::*;
-use crate::core::ports::DoorSet;
-use crate::core::testing::probe;
-use crate::protocol::packet::Keys;
-use crate::protocol::secret::Secret;
-use crate::protocol::totp::{sequence, window};
+use crate::ports::DoorSet;
+use crate::testing::probe;
+use ketuk_protocol::packet::Keys;
+use ketuk_protocol::secret::Secret;
+use ketuk_protocol::totp::{sequence, window};
 
 /// Half a window after one begins.
 const T: u64 = 1_795_340_355;
@@ -226,7 +226,7 @@ mod of_fwknop {
                 let heard = auth.packet(Instant::from_millis(ms), T, source.parse().unwrap(), packet);
                 heard.map(|_| ()).map_err(|(refusal, _)| refusal)
             };
-            for _ in 0..crate::core::failures::MAX_FAILURES {
+            for _ in 0..crate::failures::MAX_FAILURES {
                 assert_eq!(from(0, "192.0.2.1", &forged), Err(Refusal::Unknown));
             }
             assert_eq!(from(0, "192.0.2.1", PACKET_OF_FWKNOP), Err(Refusal::Limited));
@@ -399,7 +399,7 @@ fn scans_open_nothing_and_are_soon_not_listened_to() {
                 assert!(opens(knocked).is_none());
                 limited += usize::from(knocked == Knocked::Refused((Refusal::Limited, None)));
             }
-            assert_eq!(limited, 10_000 - crate::core::changing::MAX_KNOCKS);
+            assert_eq!(limited, 10_000 - crate::changing::MAX_KNOCKS);
         }
         // Even the right one, until a minute is over.
         let right = ports(5, "ssh", T);

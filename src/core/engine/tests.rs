@@ -8,8 +8,8 @@ use std::hash::DefaultHasher;
 use proptest::prelude::*;
 
 use super::*;
-use crate::core::sequence::{FlagMatch, flag};
-use crate::core::testing::{ROUTER, door, probe, step};
+use crate::sequence::{FlagMatch, flag};
+use crate::testing::{ROUTER, door, probe, step};
 
 type Keyed = BuildHasherDefault<DefaultHasher>;
 
@@ -374,7 +374,7 @@ struct Model {
     done: Option<(Vec<(Step, u16)>, u64)>,
 }
 
-use crate::core::sequence::Step;
+use crate::sequence::Step;
 
 impl Model {
     fn judge(

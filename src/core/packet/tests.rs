@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::core::sequence::flag;
+use crate::sequence::flag;
 
 /// A TCP header: ports, sequence number, flags.
 fn tcp(source_port: u16, port: u16, sequence_number: u32, flags: u8) -> Vec<u8> {

@@ -11,7 +11,14 @@ use super::*;
 use crate::core::engine::Tables;
 use crate::core::packet;
 use crate::core::sequence::flag;
-use crate::core::testing::door;
+
+/// A door with the defaults and these steps, written as in the configuration.
+fn door(steps: &[&str]) -> Door {
+    let steps: String = steps.iter().flat_map(|step| ["list sequence ", step, "\n"]).collect();
+    let text = format!("config door d\noption dest_port 22\n{steps}");
+    let config = crate::config::parse("test", text.as_bytes()).unwrap();
+    Door { sequence: config.doors[0].knock.sequence.clone(), ..Door::default() }
+}
 
 /// Runs a filter on packets.
 struct Kernel {

@@ -6,11 +6,8 @@
 //!
 //! Read in the packet's order: [`packet`], [`engine`] (with [`ports`], [`attempts`]) or, for knocks that prove
 //! who sent them, [`auth`] (with [`tags`], [`changing`], [`replay`]), [`grants`].
+#![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    not(test),
-    deny(clippy::std_instead_of_core, clippy::std_instead_of_alloc, clippy::alloc_instead_of_core)
-)]
 
 pub mod attempt;
 pub mod attempts;
