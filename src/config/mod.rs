@@ -291,3 +291,13 @@ pub struct Commands {
     /// `stop_command_6`, likewise.
     pub stop_6: Option<String>,
 }
+
+impl Commands {
+    /// Whether any command is set, for either family.
+    pub fn any(&self) -> bool {
+        [&self.start, &self.start_6, &self.stop, &self.stop_6]
+            .into_iter()
+            .flatten()
+            .any(|command| !command.trim().is_empty())
+    }
+}

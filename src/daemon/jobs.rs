@@ -20,7 +20,6 @@ pub use self::current::Running;
 pub use self::job::{Event, Job, JobKind, Report};
 use crate::config::Door;
 use crate::core::time::Instant;
-use crate::firewall::commands;
 use crate::firewall::iptables::Iptables;
 use crate::linux::process::Child;
 
@@ -47,7 +46,7 @@ pub struct Jobs<C = Child> {
 
 /// Whether this door needs any [`Job`] at all; `iptables` is whether that is the backend.
 pub fn door_needs_jobs(door: &Door, iptables: bool) -> bool {
-    (iptables && door.opening.is_some()) || commands::any(&door.commands)
+    (iptables && door.opening.is_some()) || door.commands.any()
 }
 
 impl<C: Running> Jobs<C> {

@@ -17,26 +17,14 @@ pub fn stop(commands: &Commands, address: IpAddr) -> Option<Vec<String>> {
     argv(commands.stop.as_ref(), commands.stop_6.as_ref(), address)
 }
 
-/// Whether there is anything to run, for either family.
-pub fn any(commands: &Commands) -> bool {
-    [&commands.start, &commands.start_6, &commands.stop, &commands.stop_6]
-        .into_iter()
-        .flatten()
-        .any(|command| !is_blank(command))
-}
-
 fn argv(v4: Option<&String>, v6: Option<&String>, address: IpAddr) -> Option<Vec<String>> {
     let command = if address.is_ipv6() { v6.or(v4) } else { v4 }?;
-    if is_blank(command) {
+    if command.trim().is_empty() {
         return None;
     }
     // An address prints as digits, hex digits, dots and colons: nothing that means anything to a shell.
     let command = command.replace(ADDRESS, &address.to_string());
     Some(vec!["/bin/sh".to_owned(), "-c".to_owned(), command])
-}
-
-fn is_blank(command: &str) -> bool {
-    command.trim().is_empty()
 }
 
 #[cfg(test)]
@@ -79,7 +67,7 @@ mod tests {
     fn an_ipv6_command_is_not_for_ipv4() {
         let commands = Commands { start_6: Some("six".to_owned()), ..Commands::default() };
         assert_eq!(start(&commands, V4), None);
-        assert!(any(&commands));
+        assert!(commands.any());
     }
 
     #[test]
@@ -87,8 +75,8 @@ mod tests {
         let commands =
             Commands { start: Some("  ".to_owned()), stop: Some(String::new()), ..Commands::default() };
         assert_eq!(start(&commands, V4), None);
-        assert!(!any(&commands));
-        assert!(!any(&Commands::default()));
+        assert!(!commands.any());
+        assert!(!Commands::default().any());
     }
 
     #[test]

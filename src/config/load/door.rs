@@ -47,7 +47,7 @@ pub(super) fn read(
         stop: command(options, "stop_command")?.filter(|line| !line.is_empty()),
         stop_6: command(options, "stop_command_6")?,
     };
-    door.grant_prefix = group::read(options, crate::firewall::commands::any(&door.commands))?;
+    door.grant_prefix = group::read(options, door.commands.any())?;
     let starts = [&door.commands.start, &door.commands.start_6];
     if door.opening.is_none() && starts.iter().all(|start| start.as_deref().unwrap_or("").is_empty()) {
         return Err(Fault::new(options.name().span, format!("door '{}' opens nothing", door.name))
