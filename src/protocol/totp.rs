@@ -75,11 +75,12 @@ pub const fn window(unix_s: u64) -> u64 {
     unix_s / WINDOW_S
 }
 
-/// The ports to knock at, in order, for a door in a window. No two neighbours are equal.
+/// The ports to knock at, in order, for a door in a window. All four differ, so that a port that is heard again is a
+/// knock sent again, however late it comes.
 ///
 /// Block n = HMAC-SHA-256(secret, window as 8 bytes | n as 1 byte | door's name). The blocks are read as
 /// 16-bit numbers, high byte first. A number at or above the largest multiple of the range's size, or
-/// one that leads to the port before, is passed over: so each port is as likely as any other.
+/// one that leads to a port that is taken already, is passed over: so each port is as likely as any other.
 pub fn sequence(secret: &[u8], door: &str, window: u64, range: Range) -> [u16; STEPS] {
     let size = u32::from(range.last - range.first) + 1;
     let fair = 0x1_0000 - 0x1_0000 % size;
@@ -90,7 +91,7 @@ pub fn sequence(secret: &[u8], door: &str, window: u64, range: Range) -> [u16; S
         let block = hmac_sha256(secret, &[&window.to_be_bytes(), &[n], door.as_bytes()]);
         for number in block.chunks_exact(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))) {
             let port = range.first + u16::try_from(number % size).expect("less than the range");
-            if number >= fair || taken > 0 && ports[taken - 1] == port {
+            if number >= fair || ports[..taken].contains(&port) {
                 continue;
             }
             ports[taken] = port;
@@ -140,13 +141,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn neighbours_differ_and_all_lie_in_the_range(
+        fn all_differ_and_lie_in_the_range(
             secret in any::<[u8; 20]>(), window: u64, first in 1..61_000_u16, more in 4095..4600_u16
         ) {
             let range = Range::new(first, first.saturating_add(more)).unwrap();
             let ports = sequence(&secret, "ssh", window, range);
             prop_assert!(ports.iter().all(|port| range.contains(*port)));
-            prop_assert!(ports.windows(2).all(|pair| pair[0] != pair[1]));
+            prop_assert!((1..STEPS).all(|step| !ports[..step].contains(&ports[step])), "{ports:?}");
             prop_assert_ne!(ports, sequence(&secret, "nas", window, range));
         }
     }

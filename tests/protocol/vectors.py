@@ -68,7 +68,7 @@ def sequence(secret, door, window, first, last):
         block = mac(secret, struct.pack(">QB", window, n) + door.encode())
         for (number,) in struct.iter_unpack(">H", block):
             port = first + number % size
-            if number < 65536 // size * size and (not ports or ports[-1] != port):
+            if number < 65536 // size * size and port not in ports:
                 ports.append(port)
                 if len(ports) == 4:
                     return ports
@@ -97,6 +97,10 @@ for secret in SECRETS:
         door = door[:32]
         ports = " ".join(map(str, sequence(secret, door, window, first, last)))
         print("sequence", secret.hex(), door, window, first, last, ports)
+# Windows in which a port is drawn twice, first as the third port, then as the fourth.
+for window in [59845855, 59846584]:
+    ports = " ".join(map(str, sequence(SECRETS[0], "ssh", window, 20000, 24095)))
+    print("sequence", SECRETS[0].hex(), "ssh", window, 20000, 24095, ports)
 for n, (time, seconds, address, door) in enumerate(
     [
         (1795340357, 0, "", "ssh"),
