@@ -13,8 +13,8 @@ use ketuk::config::{Commands, Door, Opening, PortRange};
 use ketuk::core::sequence::Protocol;
 use ketuk::core::time::Instant;
 use ketuk::daemon::jobs::{COMMAND_TIME_LIMIT, Event, Job, JobKind, Jobs, Report};
-use ketuk::daemon::sweep::{Fault, SWEEP_TIME_LIMIT, sweep};
 use ketuk::firewall::iptables::Iptables;
+use ketuk::firewall::sweep::{Fault, SWEEP_TIME_LIMIT, sweep};
 use ketuk::linux::process::{self, Exit, OutputError, find_program};
 use nix::sys::signal::{SigSet, Signal};
 

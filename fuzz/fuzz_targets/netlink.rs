@@ -2,7 +2,7 @@
 #![no_main]
 
 use ketuk::firewall::conntrack;
-use ketuk::firewall::message::Messages;
+use ketuk::linux::netlink::message::Messages;
 use ketuk::firewall::nft::{Answer, elements};
 use libfuzzer_sys::fuzz_target;
 

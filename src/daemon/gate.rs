@@ -13,7 +13,6 @@ use log::{error, info, warn};
 
 pub(super) use self::firewall::Attempt;
 pub use self::refused::Refused;
-use super::backend::Backend;
 use super::jobs::{self, Job, JobKind, Jobs};
 use super::leaving::Leaving;
 use super::sessions::Sessions;
@@ -26,6 +25,7 @@ use crate::core::grants::{Grant, Grants, Opened};
 use crate::core::limit::Limit;
 use crate::core::time::Instant;
 use crate::core::user::UserId;
+use crate::firewall::backend::Backend;
 use crate::linux::process;
 
 /// New grants a second, and at once. People do not come faster; whoever knows a sequence and forges

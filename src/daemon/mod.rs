@@ -1,7 +1,6 @@
 //! The daemon: start-up as a list, the loop that waits, and the packet's way through it.
 
 pub mod admission;
-pub mod backend;
 pub mod devices;
 pub mod gate;
 pub mod hotplug;
@@ -16,7 +15,6 @@ mod sessions;
 pub mod slots;
 pub mod start;
 pub mod status;
-pub mod sweep;
 pub mod users;
 mod wait;
 pub mod wall;

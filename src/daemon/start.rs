@@ -4,9 +4,9 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use super::backend::BackendError;
 use crate::config::{self, MAX_DEVICES};
 use crate::control::server::ServerError;
+use crate::firewall::backend::BackendError;
 
 /// What the command line says.
 #[derive(Clone, Debug)]

@@ -8,7 +8,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use crate::core::flow::Flow;
 use crate::core::sequence::Protocol;
 
-use super::message::{Attributes, Message, Request};
+use crate::linux::netlink::message::{Attributes, Message, Request};
 
 /// `NFNL_SUBSYS_CTNETLINK`: the upper byte of every message type.
 const SUBSYSTEM: u16 = 1;
@@ -160,8 +160,8 @@ const fn protocol(number: u8) -> Option<Protocol> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::message::Messages;
     use super::*;
+    use crate::linux::netlink::message::Messages;
 
     fn forwarded() -> Flow {
         Flow {

@@ -4,16 +4,14 @@ use std::fs::File;
 use std::io::{self, BufRead as _, BufReader};
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::time::{Duration, Instant};
 
 use libc::sock_filter;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::core::flow::Flow;
-use crate::linux::netlink::{Received, Socket};
+use crate::linux::netlink::message::{HEADER, Messages};
+use crate::linux::netlink::{Dialogue, Received, Socket};
 
 use super::conntrack::{self, FAMILY_HEADER, TUPLE_IP, TUPLE_ORIGINAL, V4_SOURCE, V6_SOURCE};
-use super::message::{HEADER, Message, Messages, Request};
 
 /// What the kernel tells everybody who may read it, where there is no `ctnetlink`.
 const PROC: &str = "/proc/net/nf_conntrack";
@@ -24,12 +22,6 @@ const PROC_EVENTS: &str = "/proc/sys/net/netfilter/nf_conntrack_events";
 /// `NFNLGRP_CONNTRACK_UPDATE` and `NFNLGRP_CONNTRACK_DESTROY`.
 const GROUPS: [u32; 2] = [2, 3];
 
-/// Size of the receive buffer, in bytes: the kernel fills dumps up to the buffer offered.
-const RECEIVE: usize = 16 * 1024;
-
-/// Longest wait for the next part of an answer.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
-
 /// Longest line of [`PROC`], in bytes. They have some 250.
 const MAX_LINE: u64 = 1024;
 
@@ -38,9 +30,6 @@ const ANNOUNCEMENTS: usize = 256;
 
 /// Most addresses that the announcements are filtered for in the kernel; for more, all come.
 const MAX_WATCHED: usize = 64;
-
-const NLMSG_ERROR: u16 = 2;
-const NLMSG_DONE: u16 = 3;
 
 /// Where connections are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,9 +58,13 @@ pub fn each(mut each: impl FnMut(&Flow)) -> io::Result<Source> {
 pub fn each_from(source: Source, mut each: impl FnMut(&Flow)) -> io::Result<()> {
     match source {
         Source::Netlink => {
-            let mut request = Request::new();
-            conntrack::dump(&mut request, 1);
-            converse(&request, |message| conntrack::flow(message).iter().for_each(&mut each))
+            let mut dialogue = Dialogue::open(libc::NETLINK_NETFILTER)?;
+            let (request, sequence) = dialogue.begin(1);
+            conntrack::dump(request, sequence);
+            match dialogue.ask(sequence, &mut |m| conntrack::flow(m).iter().for_each(&mut each))? {
+                0 => Ok(()),
+                errno => Err(io::Error::from_raw_os_error(errno)),
+            }
         }
         Source::Proc => {
             let mut file = BufReader::new(File::open(PROC)?);
@@ -94,56 +87,12 @@ pub fn each_from(source: Source, mut each: impl FnMut(&Flow)) -> io::Result<()> 
 /// # Errors
 /// The kernel has no `ctnetlink`, or says no.
 pub fn forget(flow: &Flow) -> io::Result<()> {
-    let mut request = Request::new();
-    conntrack::delete(&mut request, flow, 1);
-    match converse(&request, |_| {}) {
-        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
-        outcome => outcome,
-    }
-}
-
-/// Sends a request and hands `each` what comes back until the answer ends.
-fn converse(request: &Request, mut each: impl FnMut(&Message<'_>)) -> io::Result<()> {
-    let socket = Socket::open(libc::NETLINK_NETFILTER, &[], &[])?;
-    socket.send(request.bytes())?;
-    let mut buffer = vec![0; RECEIVE];
-    loop {
-        match socket.recv(&mut buffer)? {
-            Received::Message(len) => {
-                for message in Messages::new(&buffer[..len]) {
-                    match message.kind {
-                        NLMSG_DONE => return Ok(()),
-                        NLMSG_ERROR => return outcome(&message),
-                        _ => each(&message),
-                    }
-                }
-            }
-            Received::Truncated => return Err(io::ErrorKind::InvalidData.into()),
-            Received::Lost => return Err(io::Error::from_raw_os_error(libc::ENOBUFS)),
-            Received::Nothing => wait(&socket)?,
-        }
-    }
-}
-
-fn outcome(message: &Message<'_>) -> io::Result<()> {
-    match message.body.first_chunk().map(|negated| i32::from_ne_bytes(*negated)) {
-        Some(0) => Ok(()),
-        Some(negated) => Err(io::Error::from_raw_os_error(negated.saturating_neg())),
-        None => Err(io::ErrorKind::InvalidData.into()),
-    }
-}
-
-fn wait(socket: &Socket) -> io::Result<()> {
-    let deadline = Instant::now() + ANSWER_TIMEOUT;
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);
-        match poll(&mut [PollFd::new(socket.as_fd(), PollFlags::POLLIN)], timeout) {
-            Ok(0) if left.is_zero() => return Err(io::ErrorKind::TimedOut.into()),
-            Ok(1..) => return Ok(()),
-            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
-            Err(errno) => return Err(errno.into()),
-        }
+    let mut dialogue = Dialogue::open(libc::NETLINK_NETFILTER)?;
+    let (request, sequence) = dialogue.begin(1);
+    conntrack::delete(request, flow, sequence);
+    match dialogue.ask(sequence, &mut |_| {})? {
+        0 | libc::ENOENT => Ok(()),
+        errno => Err(io::Error::from_raw_os_error(errno)),
     }
 }
 

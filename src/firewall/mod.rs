@@ -1,6 +1,7 @@
 //! Stage five of the packet's way: a door that opens or shuts becomes a change of the kernel's firewall.
 #![forbid(unsafe_code)]
 
+pub mod backend;
 pub mod commands;
 pub mod conntrack;
 pub mod cut;
@@ -9,8 +10,8 @@ pub mod events;
 pub mod flows;
 pub mod fw4;
 pub mod iptables;
-pub mod message;
 pub mod nft;
 pub mod ruleset;
 pub mod set_name;
 pub mod sets;
+pub mod sweep;

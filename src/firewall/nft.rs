@@ -7,9 +7,9 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 
-use super::message::{Attributes, Message, Request};
 use super::set_name::SetName;
 use crate::config::{Family, Table};
+use crate::linux::netlink::message::{Attributes, Message, Request};
 
 /// `NFNL_SUBSYS_NFTABLES`: the upper byte of every `nf_tables` message type.
 pub const SUBSYSTEM: u16 = 10;
@@ -52,8 +52,6 @@ pub const fn message_type(kind: u8) -> u16 {
 }
 
 // Types of the netlink and nfnetlink layers.
-const NLMSG_ERROR: u16 = 2;
-const NLMSG_DONE: u16 = 3;
 const BATCH_BEGIN: u16 = 16;
 const BATCH_END: u16 = 17;
 
@@ -189,12 +187,9 @@ pub enum Answer<'a> {
 impl<'a> Answer<'a> {
     /// Reads a message.
     pub fn of(message: &Message<'a>) -> Self {
-        match (message.kind, message.kind.to_be_bytes()) {
-            (NLMSG_ERROR | NLMSG_DONE, _) => match message.body.first_chunk() {
-                Some(&negated) => Self::Outcome(i32::from_ne_bytes(negated).saturating_neg()),
-                None => Self::Outcome(0),
-            },
-            (_, [10, kind]) => match message.body.split_first_chunk::<FAMILY_HEADER>() {
+        match (message.outcome(), message.kind.to_be_bytes()) {
+            (Some(errno), _) => Self::Outcome(errno),
+            (None, [10, kind]) => match message.body.split_first_chunk::<FAMILY_HEADER>() {
                 Some((&[_, _, high, low], attributes)) => Self::Object {
                     kind,
                     attributes: Attributes::new(attributes),

@@ -6,28 +6,17 @@
 use core::net::IpAddr;
 use core::time::Duration;
 use std::io;
-use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::time::Instant;
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::config::Table;
-use crate::linux::netlink::{Received, Socket};
+use crate::linux::netlink::message::Message;
+use crate::linux::netlink::{Dialogue, DialogueError};
 
 use super::error::{NftError, Operation};
-use super::message::{Message, Messages, Request};
 use super::nft::{self, Answer, Change, kind};
 use super::set_name::{AddressFamily, DoorSets, SetName, family_name};
-
-/// Size of the receive buffer, in bytes. The kernel fills dumps up to the page size, or to 8 kB where pages
-/// are larger, or to the size of the buffer offered.
-const RECEIVE: usize = 8192;
-
-/// Longest wait for an answer. `nf_tables` answers before `send` returns, so this only ends what would
-/// otherwise be a hang.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How often a change is tried when the set proves to be other than believed. The second try is right
 /// unless somebody else changes the same element at the same moment.
@@ -40,14 +29,10 @@ const LISTINGS: usize = 16;
 /// The sets of one table.
 #[derive(Debug)]
 pub struct Sets {
-    socket: Socket,
+    dialogue: Dialogue,
     table: Table,
     /// Family and name, for errors, which then need no allocation.
     table_name: Arc<str>,
-    /// The next request's sequence number.
-    sequence: u32,
-    request: Request,
-    received: Box<[u8]>,
 }
 
 impl Sets {
@@ -61,12 +46,9 @@ impl Sets {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         Ok(Self {
-            socket: Socket::open(libc::NETLINK_NETFILTER, &[], &[])?,
+            dialogue: Dialogue::open(libc::NETLINK_NETFILTER)?,
             table_name: format!("{} {}", family_name(table.family), table.name).into(),
             table,
-            sequence: 1,
-            request: Request::new(),
-            received: vec![0; RECEIVE].into_boxed_slice(),
         })
     }
 
@@ -80,8 +62,8 @@ impl Sets {
     /// # Errors
     /// Any but [`NftError::MissingTable`] and [`NftError::MissingSet`].
     pub fn table_exists(&mut self) -> Result<bool, NftError> {
-        let sequence = self.reserve(1);
-        nft::get_table(&mut self.request, &self.table, sequence);
+        let (request, sequence) = self.dialogue.begin(1);
+        nft::get_table(request, &self.table, sequence);
         self.find(sequence, kind::NEW_TABLE, Operation::FindTable)
     }
 
@@ -162,8 +144,8 @@ impl Sets {
     ) -> Result<(), NftError> {
         let set = SetName::new(door, family).ok_or(NftError::DoorName)?;
         for _ in 0..LISTINGS {
-            let sequence = self.reserve(1);
-            nft::dump_elements(&mut self.request, &self.table, &set, sequence);
+            let (request, sequence) = self.dialogue.begin(1);
+            nft::dump_elements(request, &self.table, &set, sequence);
             let (mut whole, mut begun) = (true, None);
             let errno = self.exchange(Operation::List, &mut |message| {
                 if message.sequence != sequence {
@@ -191,8 +173,8 @@ impl Sets {
     }
 
     fn set_exists(&mut self, set: &SetName) -> Result<bool, NftError> {
-        let sequence = self.reserve(1);
-        nft::get_set(&mut self.request, &self.table, set, sequence);
+        let (request, sequence) = self.dialogue.begin(1);
+        nft::get_set(request, &self.table, set, sequence);
         self.find(sequence, kind::NEW_SET, Operation::FindSet)
     }
 
@@ -229,8 +211,8 @@ impl Sets {
         changes: &[Change],
     ) -> Result<Result<(), (Operation, Errno)>, NftError> {
         let count = u32::try_from(changes.len()).expect("a batch has one or two changes");
-        let begin = self.reserve(count + 2);
-        nft::batch(&mut self.request, &self.table, set, address, changes, begin);
+        let (request, begin) = self.dialogue.begin(count + 2);
+        nft::batch(request, &self.table, set, address, changes, begin);
         let operation = |index: u32| match changes.get(index as usize) {
             Some(Change::Add { .. }) => Operation::Add,
             Some(Change::Delete) => Operation::Delete,
@@ -253,63 +235,18 @@ impl Sets {
         Ok(refusal.map_or(Ok(()), Err))
     }
 
-    /// Takes `count` sequence numbers and empties the request.
-    fn reserve(&mut self, count: u32) -> u32 {
-        let first = self.sequence;
-        self.sequence = first.wrapping_add(count);
-        self.request.clear();
-        first
-    }
-
-    /// Sends the request and hands `take` the messages that come back until it says how they end, an errno. What
-    /// belongs to an earlier request it must skip, by the sequence number.
     fn exchange(
         &mut self,
         operation: Operation,
         take: &mut dyn FnMut(&Message<'_>) -> Option<i32>,
     ) -> Result<i32, NftError> {
-        let result = self.try_exchange(operation, take);
-        if result.is_err() {
-            // A dump left half read would make the kernel refuse the next one: start with a fresh socket.
-            // If there is none to be had, the old one is still the best there is.
-            if let Ok(socket) = Socket::open(libc::NETLINK_NETFILTER, &[], &[]) {
-                self.socket = socket;
+        self.dialogue.exchange(take).map_err(|error| match error {
+            DialogueError::Socket(error) => {
+                self.error(operation, Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))
             }
-        }
-        result
-    }
-
-    fn try_exchange(
-        &mut self,
-        operation: Operation,
-        take: &mut dyn FnMut(&Message<'_>) -> Option<i32>,
-    ) -> Result<i32, NftError> {
-        let name = &self.table_name;
-        let failed = |error: io::Error| {
-            NftError::of(operation, name, Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))
-        };
-        self.socket.send(self.request.bytes()).map_err(failed)?;
-        let deadline = Instant::now() + ANSWER_TIMEOUT;
-        loop {
-            match self.socket.recv(&mut self.received).map_err(failed)? {
-                Received::Message(len) => {
-                    if let Some(taken) = Messages::new(&self.received[..len]).find_map(|m| take(&m)) {
-                        return Ok(taken);
-                    }
-                }
-                Received::Truncated => return Err(NftError::Truncated),
-                Received::Lost => return Err(self.error(operation, Errno::ENOBUFS)),
-                Received::Nothing => {
-                    let left = deadline.saturating_duration_since(Instant::now());
-                    if left.is_zero() {
-                        return Err(NftError::Silent);
-                    }
-                    // An interrupted poll only brings the next look forward.
-                    let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);
-                    let _ = poll(&mut [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)], timeout);
-                }
-            }
-        }
+            DialogueError::Truncated => NftError::Truncated,
+            DialogueError::Silent => NftError::Silent,
+        })
     }
 
     fn error(&self, operation: Operation, errno: Errno) -> NftError {

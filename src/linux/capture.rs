@@ -8,10 +8,11 @@ use std::io;
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-use libc::{c_int, c_void, sock_filter, socklen_t};
+use libc::{c_int, sock_filter};
 
 use super::cerr::cerr;
 use super::filter::{self, Family};
+use super::socket::{set, set_filter, size_of_val};
 use crate::core::packet::{MAX_HEADERS, MAX_PACKET};
 
 /// Packets read with one system call. Few wait at a time even in a flood of 100,000 a second.
@@ -54,7 +55,7 @@ impl Capture {
         let capture = Self { fd, family };
         capture.filter(&filter::nothing())?;
         // Forcing needs CAP_NET_ADMIN, which opening doors needs too; without it the default stays.
-        let _ = capture.set(libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, &RECEIVE_BUFFER);
+        let _ = set(capture.as_fd(), libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, &RECEIVE_BUFFER);
         Ok(capture)
     }
 
@@ -68,11 +69,7 @@ impl Capture {
     /// # Errors
     /// `EINVAL` for a program that the kernel refuses, `ENOMEM`.
     pub fn filter(&self, program: &[sock_filter]) -> io::Result<()> {
-        let program = libc::sock_fprog {
-            len: u16::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?,
-            filter: program.as_ptr().cast_mut(), // the kernel only reads it
-        };
-        self.set(libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &program)
+        set_filter(self.as_fd(), program)
     }
 
     /// Listens on the device with this index, or on all (0).
@@ -131,14 +128,6 @@ impl Capture {
             )
         };
         if got == 0 { statistics[1] } else { 0 }
-    }
-
-    fn set<T>(&self, level: c_int, option: c_int, value: &T) -> io::Result<()> {
-        let pointer: *const c_void = (&raw const *value).cast();
-        // SAFETY: the pointer is to a live value of the size that goes with it, and what a program's
-        // own pointer leads to outlives the call too.
-        cerr(unsafe { libc::setsockopt(self.fd.as_raw_fd(), level, option, pointer, size_of_val(value)) })?;
-        Ok(())
     }
 }
 
@@ -221,11 +210,6 @@ impl Default for Batch {
     fn default() -> Self {
         Self::new()
     }
-}
-
-/// `size_of_val` as the socket calls want it.
-fn size_of_val<T>(value: &T) -> socklen_t {
-    socklen_t::try_from(mem::size_of_val(value)).expect("a socket address or option is small")
 }
 
 #[cfg(test)]

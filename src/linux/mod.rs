@@ -10,4 +10,5 @@ pub mod links;
 pub mod netlink;
 pub mod peer;
 pub mod process;
+mod socket;
 pub mod syn;

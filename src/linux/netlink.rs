@@ -1,12 +1,20 @@
-//! A netlink socket: how the kernel's firewall and network tables are asked and heard.
+//! Netlink: how the kernel's firewall, connection tracking and network tables are asked and heard.
+//!
+//! A [`Socket`] hears events. A [`Dialogue`] asks and reads the answers. What both say is in [`message`].
+
+pub mod dialogue;
+pub mod message;
 
 use std::io;
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-use libc::{c_int, c_void, sock_filter, socklen_t};
+use libc::{c_int, sock_filter};
 
 use super::cerr::cerr;
+use super::socket::{set, set_filter, size_of_val};
+
+pub use dialogue::{Dialogue, DialogueError};
 
 /// A nonblocking, close-on-exec netlink socket.
 #[derive(Debug)]
@@ -41,11 +49,11 @@ impl Socket {
         let fd = unsafe { OwnedFd::from_raw_fd(cerr(libc::socket(libc::AF_NETLINK, flags, protocol))?) };
         let socket = Self { fd };
         if !filter.is_empty() {
-            socket.attach(filter)?;
+            set_filter(socket.as_fd(), filter)?;
         }
         socket.bind()?;
         for group in groups {
-            socket.set(libc::SOL_NETLINK, libc::NETLINK_ADD_MEMBERSHIP, group)?;
+            set(socket.as_fd(), libc::SOL_NETLINK, libc::NETLINK_ADD_MEMBERSHIP, group)?;
         }
         Ok(socket)
     }
@@ -105,12 +113,13 @@ impl Socket {
         }
     }
 
-    fn attach(&self, filter: &[sock_filter]) -> io::Result<()> {
-        let program = libc::sock_fprog {
-            len: u16::try_from(filter.len()).map_err(|_| io::ErrorKind::InvalidInput)?,
-            filter: filter.as_ptr().cast_mut(), // the kernel only reads it
-        };
-        self.set(libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &program)
+    /// Makes room for a datagram of `len` bytes on its way to the kernel, where the default has too little.
+    ///
+    /// # Errors
+    /// `EPERM` without `CAP_NET_ADMIN`.
+    fn make_room(&self, len: usize) -> io::Result<()> {
+        let len = c_int::try_from(len).map_err(|_| io::ErrorKind::InvalidInput)?;
+        set(self.as_fd(), libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, &len)
     }
 
     /// Binds to a port that the kernel chooses.
@@ -118,14 +127,6 @@ impl Socket {
         let any = address();
         // SAFETY: the pointer is to a live value of the size that goes with it.
         cerr(unsafe { libc::bind(self.fd.as_raw_fd(), (&raw const any).cast(), size_of_val(&any)) }).map(drop)
-    }
-
-    fn set<T>(&self, level: c_int, option: c_int, value: &T) -> io::Result<()> {
-        let pointer: *const c_void = (&raw const *value).cast();
-        // SAFETY: the pointer is to a live value of the size that goes with it, and what a program's
-        // own pointer leads to outlives the call too.
-        cerr(unsafe { libc::setsockopt(self.fd.as_raw_fd(), level, option, pointer, size_of_val(value)) })
-            .map(drop)
     }
 }
 
@@ -141,11 +142,6 @@ fn address() -> libc::sockaddr_nl {
     let mut address: libc::sockaddr_nl = unsafe { mem::zeroed() };
     address.nl_family = libc::sa_family_t::try_from(libc::AF_NETLINK).expect("a family fits its own type");
     address
-}
-
-/// `size_of_val` as the socket calls want it.
-fn size_of_val<T>(value: &T) -> socklen_t {
-    socklen_t::try_from(mem::size_of_val(value)).expect("a socket address or option is small")
 }
 
 #[cfg(test)]

@@ -15,9 +15,9 @@ use crate::core::session::{MARGIN, Session};
 use crate::core::time::Instant;
 use crate::daemon::jobs::{Job, JobKind};
 use crate::daemon::slots::Slots;
-use crate::daemon::sweep;
 use crate::firewall::error::NftError;
 use crate::firewall::set_name::AddressFamily;
+use crate::firewall::sweep;
 
 /// How long to look for lost rules of iptables, at most: packets wait meanwhile.
 const LOOK: Duration = Duration::from_secs(10);

@@ -1,7 +1,7 @@
 use super::*;
 use crate::config::{GrantPrefix, MAX_NAME};
-use crate::firewall::message::Messages;
 use crate::firewall::set_name::{AddressFamily, DoorSets};
+use crate::linux::netlink::message::{Messages, NLMSG_DONE, NLMSG_ERROR};
 
 fn fw4() -> Table {
     Table { family: Family::Inet, name: "fw4".into() }

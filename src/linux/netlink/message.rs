@@ -1,14 +1,13 @@
-//! Netlink messages as bytes: written into a fixed buffer, read out of a received one.
+//! Netlink messages as bytes: written into a request, read out of a received datagram.
 //!
 //! A message is a 16-byte header (length, type, flags, sequence number, port), a body and padding to four
 //! bytes; an attribute is a 4-byte header (length, type), a payload and the same padding. Both headers are
 //! in the host's byte order (linux/netlink.h).
 
-use heapless::Vec;
-
-/// Room for the largest request, in bytes: begin (20), a delete and an add that name a table of 256 bytes
-/// and a set of 41 and carry the two ends of an IPv6 network (2 × 428 at most), end (20).
-pub const MAX_REQUEST: usize = 1024;
+/// Room that a request has from the start, in bytes, so that none of what a stranger causes allocates: begin (20), a
+/// delete and an add that name a table of 256 bytes and a set of 41 and carry the two ends of an IPv6 network and a
+/// comment (2 × 472 at most), end (20).
+const USUAL_REQUEST: usize = 1024;
 
 /// Length of a message's header, in bytes.
 pub const HEADER: usize = 16;
@@ -18,15 +17,21 @@ const NESTED: u16 = 1 << 15;
 const TYPE_MASK: u16 = 0x3fff;
 
 /// A request under construction: one datagram, of one or more messages.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    bytes: Vec<u8, MAX_REQUEST>,
+    bytes: Vec<u8>,
+}
+
+impl Default for Request {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Request {
     /// An empty one.
-    pub const fn new() -> Self {
-        Self { bytes: Vec::new() }
+    pub fn new() -> Self {
+        Self { bytes: Vec::with_capacity(USUAL_REQUEST) }
     }
 
     /// What to send.
@@ -66,7 +71,7 @@ impl Request {
 
     /// Appends bytes as they are.
     pub fn raw(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes).expect("MAX_REQUEST holds the largest request");
+        self.bytes.extend_from_slice(bytes);
     }
 
     fn container(&mut self, kind: u16, body: impl FnOnce(&mut Self)) {
@@ -88,7 +93,7 @@ impl Request {
     }
 
     fn end_message(&mut self, start: usize) {
-        let len = u32::try_from(self.bytes.len() - start).expect("less than MAX_REQUEST");
+        let len = u32::try_from(self.bytes.len() - start).expect("a message is far below 4 GB");
         self.bytes[start..start + 4].copy_from_slice(&len.to_ne_bytes());
     }
 
@@ -100,7 +105,7 @@ impl Request {
     }
 
     fn end_container(&mut self, start: usize) {
-        let len = u16::try_from(self.bytes.len() - start).expect("less than MAX_REQUEST");
+        let len = u16::try_from(self.bytes.len() - start).expect("an attribute is below 64 kB");
         self.bytes[start..start + 2].copy_from_slice(&len.to_ne_bytes());
         while !self.bytes.len().is_multiple_of(4) {
             self.raw(&[0]);
@@ -119,6 +124,23 @@ pub struct Message<'a> {
     pub sequence: u32,
     /// What follows the header.
     pub body: &'a [u8],
+}
+
+/// `NLMSG_ERROR`: an outcome.
+pub(crate) const NLMSG_ERROR: u16 = 2;
+/// `NLMSG_DONE`: the end of a listing, with an outcome.
+pub(crate) const NLMSG_DONE: u16 = 3;
+
+impl Message<'_> {
+    /// The outcome that it tells: 0 for a request that was taken or a listing that has ended, or an errno. `None` for
+    /// a message that tells of something else.
+    pub fn outcome(&self) -> Option<i32> {
+        if !matches!(self.kind, NLMSG_ERROR | NLMSG_DONE) {
+            return None;
+        }
+        let negated = self.body.first_chunk().map_or(0, |negated| i32::from_ne_bytes(*negated));
+        Some(negated.saturating_neg())
+    }
 }
 
 /// The messages of a datagram. A length that cannot be ends them.
