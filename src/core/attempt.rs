@@ -5,7 +5,7 @@ use core::net::IpAddr;
 use core::time::Duration;
 
 use super::door::DoorId;
-use super::lane::Entry;
+use super::fifo_table::Entry;
 use super::packet::Transport;
 use super::sequence::MAX_STEPS;
 use super::time::Instant;

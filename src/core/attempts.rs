@@ -1,10 +1,10 @@
 //! Everybody who is knocking: fixed tables, and who is forgotten when they are full.
 //!
-//! One lane for first knocks, one for those who took two steps, one for those further on, one for those who are
-//! done. Each lane forgets its own oldest entry and never another lane's. So:
+//! One table for first knocks, one for those who took two steps, one for those further on, one for those who are
+//! done. Each table forgets its own oldest entry and never another table's. So:
 //!
 //! - a flood of forged first knocks costs first knocks only, and a first knock lives for as long as the
-//!   flood needs to fill the lane: 123 ms at 100,000 packets a second, 1.2 s at 10,000;
+//!   flood needs to fill the table: 123 ms at 100,000 packets a second, 1.2 s at 10,000;
 //! - who has taken two steps can be displaced only by others who know two steps, and so on;
 //! - what a packet costs does not depend on how many entries there are.
 
@@ -14,8 +14,8 @@ use core::time::Duration;
 
 use super::attempt::{Attempt, Deadline, key};
 use super::door::DoorId;
+use super::fifo_table::FifoTable;
 use super::first_knocks::FirstKnocks;
-use super::lane::Lane;
 use super::time::Instant;
 
 /// Those who took two steps: a flood of these must know the first two ports.
@@ -35,9 +35,9 @@ pub const SWEEP_SPACING: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Attempts {
     first: FirstKnocks,
-    second: Lane<Attempt, SECOND_KNOCKS>,
-    later: Lane<Attempt, LATER_KNOCKS>,
-    completed: Lane<Attempt, COMPLETED>,
+    second: FifoTable<Attempt, SECOND_KNOCKS>,
+    later: FifoTable<Attempt, LATER_KNOCKS>,
+    completed: FifoTable<Attempt, COMPLETED>,
     /// No attempt ends before this moment, done or not; it may be too early, never too late. `None`: no attempt.
     earliest: Option<Instant>,
     swept: Instant,
@@ -59,9 +59,9 @@ impl Attempts {
     pub const fn new() -> Self {
         Self {
             first: FirstKnocks::new(),
-            second: Lane::new(),
-            later: Lane::new(),
-            completed: Lane::new(),
+            second: FifoTable::new(),
+            later: FifoTable::new(),
+            completed: FifoTable::new(),
             earliest: None,
             swept: Instant::from_millis(0),
         }
@@ -208,13 +208,13 @@ impl Default for Attempts {
 }
 
 fn find<const N: usize>(
-    lane: &Lane<Attempt, N>,
+    table: &FifoTable<Attempt, N>,
     hash: u64,
     now: Instant,
     door: DoorId,
     source: IpAddr,
 ) -> Option<(usize, Attempt)> {
-    lane.find(hash, |entry| entry.source == source && entry.door == door && !entry.deadline.is_past(now))
+    table.find(hash, |entry| entry.source == source && entry.door == door && !entry.deadline.is_past(now))
 }
 
 #[cfg(test)]

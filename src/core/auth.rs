@@ -14,7 +14,6 @@ use core::net::IpAddr;
 
 pub use self::refusal::{Refusal, Refused};
 use super::attempt::Mark;
-use super::changing::{Heard, LastKnocks, Sequences};
 use super::door::{DoorId, MAX_DOORS};
 #[cfg(feature = "fwknop")]
 use super::failures::Failures;
@@ -24,6 +23,7 @@ use super::packet::Probe;
 use super::replay::{Identity, Replay};
 use super::tags::Tags;
 use super::time::Instant;
+use super::totp_knocks::{Heard, LastKnocks, Sequences};
 use super::user::{MAX_USERS, User, UserId};
 #[cfg(feature = "fwknop")]
 use ketuk_protocol::fwknop;

@@ -28,7 +28,7 @@ pub enum Judged {
     /// It repeated the step just taken.
     Repeat,
     /// It was a knock in the range of changing sequences.
-    Changing,
+    TotpKnock,
     /// It was another of the door's steps.
     WrongStep,
     /// It was a trap.
@@ -85,7 +85,7 @@ const JUDGED: [(Judged, &str); 11] = [
     (Judged::Advanced, "advanced"),
     (Judged::Retransmission, "retransmission"),
     (Judged::Repeat, "repeat"),
-    (Judged::Changing, "changing"),
+    (Judged::TotpKnock, "totp_knock"),
     (Judged::WrongStep, "wrong_step"),
     (Judged::Trap, "trap"),
     (Judged::NotBegun, "not_begun"),

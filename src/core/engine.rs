@@ -15,12 +15,12 @@ use core::num::NonZeroU16;
 
 use super::attempt::{Attempt, Deadline, Mark};
 use super::attempts::{Attempts, TimedOut};
-use super::changing;
 use super::counters::Judged;
 use super::door::{Door, DoorId, MAX_DOORS};
 use super::packet::{Probe, Transport};
 use super::ports::{DoorSet, NeverTrap, PortMap, Ports, TooManyPorts};
 use super::time::Instant;
+use super::totp_knocks;
 
 /// Most addresses of the router that knocks may be sent to; more are not listened at.
 pub const MAX_ADDRESSES: usize = 128;
@@ -52,7 +52,7 @@ pub enum Proof {
     /// By what it carries.
     Packet,
     /// By being one of a changing sequence.
-    Changing,
+    Totp,
 }
 
 impl Tables {
@@ -182,8 +182,10 @@ impl<'t, S: BuildHasher> Engine<'t, S> {
                 packets.filter(|packets| packets.get() == port).map(|_| Proof::Packet)
             }
             Transport::Tcp { port, flags, .. } => changing
-                .filter(|ports| changing::FLAGS.matches(flags) && (ports.first..=ports.last).contains(&port))
-                .map(|_| Proof::Changing),
+                .filter(|ports| {
+                    totp_knocks::FLAGS.matches(flags) && (ports.first..=ports.last).contains(&port)
+                })
+                .map(|_| Proof::Totp),
         }
     }
 

@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use super::attempt::{CoarseDeadline, key};
 use super::door::DoorId;
-use super::lane::{Entry, Lane};
+use super::fifo_table::{Entry, FifoTable};
 use super::time::Instant;
 
 /// Sources remembered. More, and a flood from many addresses would only be a flood for the limit of all.
@@ -33,12 +33,12 @@ impl Entry for Failing {
 
 /// How often each source failed.
 #[derive(Debug)]
-pub struct Failures(Lane<Failing, SOURCES>);
+pub struct Failures(FifoTable<Failing, SOURCES>);
 
 impl Failures {
     /// Nobody did.
     pub const fn new() -> Self {
-        Self(Lane::new())
+        Self(FifoTable::new())
     }
 
     /// Whether a source has failed too often.

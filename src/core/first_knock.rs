@@ -5,7 +5,7 @@ use core::net::IpAddr;
 
 use super::attempt::{Deadline, Mark, key};
 use super::door::DoorId;
-use super::lane::Entry;
+use super::fifo_table::Entry;
 
 /// A source at a door in 40 bits: an IPv4 address itself, of an IPv6 address the hash.
 ///
@@ -73,7 +73,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::chains::Chains;
+    use crate::hash_index::HashIndex;
 
     const DOOR: DoorId = DoorId(3);
 
@@ -109,10 +109,10 @@ mod tests {
             let keyed = BuildHasherDefault::<DefaultHasher>::default();
             for source in [IpAddr::from(v4), IpAddr::from(v6)] {
                 let hash = key(DOOR, source, &keyed);
-                let mut chains = Chains::<12_288>::new();
-                chains.link(hash, 5);
+                let mut index = HashIndex::<12_288>::new();
+                index.link(hash, 5);
                 let held = Source::new(source, hash).hash(DOOR, &keyed);
-                prop_assert_eq!(chains.slots(held).collect::<Vec<_>>(), [5]);
+                prop_assert_eq!(index.slots(held).collect::<Vec<_>>(), [5]);
             }
         }
     }

@@ -5,8 +5,8 @@ use core::net::{IpAddr, Ipv6Addr};
 
 use super::attempt::Attempt;
 use super::door::DoorId;
+use super::fifo_table::{Entry, FifoTable};
 use super::first_knock::{FirstKnock, Source};
-use super::lane::{Entry, Lane};
 use super::time::Instant;
 
 /// First knocks. The pause between two knocks of `knock -d 100`, at 100,000 forged packets a second, is 10,000 of
@@ -20,9 +20,9 @@ pub const NAMES_6: usize = 64;
 /// has only one rate.
 #[derive(Debug)]
 pub struct FirstKnocks {
-    knocks: Lane<FirstKnock, FIRST_KNOCKS>,
+    knocks: FifoTable<FirstKnock, FIRST_KNOCKS>,
     /// Of IPv6 sources that have knocked once, the last. Nothing is decided by these.
-    names: Lane<Name, NAMES_6>,
+    names: FifoTable<Name, NAMES_6>,
 }
 
 /// The address of an IPv6 source.
@@ -42,7 +42,7 @@ impl Entry for Name {
 impl FirstKnocks {
     /// Nobody's.
     pub const fn new() -> Self {
-        Self { knocks: Lane::new(), names: Lane::new() }
+        Self { knocks: FifoTable::new(), names: FifoTable::new() }
     }
 
     /// The first knock of `source`, whose key at `door` is `hash`, if its time is not over.

@@ -5,8 +5,8 @@ use core::net::IpAddr;
 use core::time::Duration;
 
 use super::attempt::key;
-use super::chains::Chains;
 use super::door::DoorId;
+use super::hash_index::HashIndex;
 use super::session::Session;
 use super::time::Instant;
 use super::user::UserId;
@@ -80,13 +80,13 @@ pub enum Opened {
 #[derive(Debug)]
 pub struct Grants {
     grants: heapless::Vec<Grant, MAX_GRANTS>,
-    chains: Chains<MAX_GRANTS>,
+    chains: HashIndex<MAX_GRANTS>,
 }
 
 impl Grants {
     /// Nobody.
     pub const fn new() -> Self {
-        Self { grants: heapless::Vec::new(), chains: Chains::new() }
+        Self { grants: heapless::Vec::new(), chains: HashIndex::new() }
     }
 
     /// Lets `address` in for `time`, or until it is shut.

@@ -5,26 +5,25 @@
 //! daemon, under a fuzzer, and in a test that plays a day of traffic in a second.
 //!
 //! Read in the packet's order: [`packet`], [`engine`] (with [`ports`], [`attempts`]) or, for knocks that prove
-//! who sent them, [`auth`] (with [`tags`], [`changing`], [`replay`]), [`grants`].
+//! who sent them, [`auth`] (with [`tags`], [`totp_knocks`], [`replay`]), [`grants`].
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
 pub mod attempt;
 pub mod attempts;
 pub mod auth;
-pub mod chains;
-pub mod changing;
 pub mod counters;
 pub mod door;
 pub mod engine;
 #[cfg(feature = "fwknop")]
 pub mod failures;
+pub mod fifo_table;
 pub mod first_knock;
 pub mod first_knocks;
 pub mod flow;
 pub mod grants;
+pub mod hash_index;
 pub mod hours;
-pub mod lane;
 pub mod limit;
 pub mod network;
 pub mod packet;
@@ -37,4 +36,5 @@ pub mod tags;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod time;
+pub mod totp_knocks;
 pub mod user;

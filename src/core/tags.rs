@@ -2,7 +2,7 @@
 
 use core::hash::BuildHasher;
 
-use super::chains::Chains;
+use super::hash_index::HashIndex;
 use super::user::{MAX_SECRETS, MAX_USERS, User, UserId, users_of};
 use ketuk_protocol::packet::{TAG_WINDOW_S, tag_window};
 
@@ -27,7 +27,7 @@ pub struct Owner {
 #[derive(Debug)]
 pub struct Tags {
     all: heapless::Vec<(u64, Owner), MAX_TAGS>,
-    chains: Chains<MAX_TAGS>,
+    index: HashIndex<MAX_TAGS>,
     /// The window that they were made for.
     window: Option<u64>,
 }
@@ -35,7 +35,7 @@ pub struct Tags {
 impl Tags {
     /// None.
     pub const fn new() -> Self {
-        Self { all: heapless::Vec::new(), chains: Chains::new(), window: None }
+        Self { all: heapless::Vec::new(), index: HashIndex::new(), window: None }
     }
 
     /// Forgets them: the users changed.
@@ -51,13 +51,13 @@ impl Tags {
         }
         self.window = Some(window);
         self.all.clear();
-        self.chains.clear();
+        self.index.clear();
         let beside = max_age_s.min(MAX_SPA_AGE_S).div_ceil(TAG_WINDOW_S);
         for (user, secrets) in users_of(users) {
             for (key, keys) in (0..).zip(&secrets.keys) {
                 for window in window.saturating_sub(beside)..=window.saturating_add(beside) {
                     let tag = keys.tag(window);
-                    self.chains.link(keyed.hash_one(tag), self.all.len());
+                    self.index.link(keyed.hash_one(tag), self.all.len());
                     self.all.push((tag, Owner { user, key })).expect("MAX_TAGS is as many");
                 }
             }
@@ -66,7 +66,7 @@ impl Tags {
 
     /// The keys that may have made a packet with this tag: none, or one.
     pub fn owners(&self, keyed: &impl BuildHasher, tag: u64) -> impl Iterator<Item = Owner> + '_ {
-        let found = self.chains.slots(keyed.hash_one(tag)).map(|slot| self.all[slot]);
+        let found = self.index.slots(keyed.hash_one(tag)).map(|slot| self.all[slot]);
         found.filter(move |(known, _)| *known == tag).map(|(_, owner)| owner)
     }
 }

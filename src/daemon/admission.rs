@@ -46,14 +46,14 @@ impl Porter<'_> {
     }
 
     /// A knock came to a port of changing sequences; whether that is all it can be.
-    pub(super) fn on_changing(&mut self, server: &mut Server, now: Instant, probe: &Probe) -> bool {
+    pub(super) fn on_totp_knock(&mut self, server: &mut Server, now: Instant, probe: &Probe) -> bool {
         self.look_at_clock(now);
         let Self { auth, slots, wall, .. } = self;
         let name = |id| slots.get(id).map(|door| door.name.as_str());
         let knocked = auth.knock(now, wall.seconds(), probe, name);
         let judged = match knocked {
             Knocked::Again => Ok(Judged::Retransmission),
-            Knocked::Noted(_) => Ok(Judged::Changing),
+            Knocked::Noted(_) => Ok(Judged::TotpKnock),
             Knocked::Request(request) => self.admit(server, now, probe, &request).map(|()| Judged::Opened),
             Knocked::Refused(refused) => Err(refused),
         };

@@ -95,7 +95,7 @@ impl<'t> Porter<'t> {
             Some(Proof::Packet) if self.on_datagram(server, now, &probe, packet::udp_payload(bytes)) => {
                 return;
             }
-            Some(Proof::Changing) if self.on_changing(server, now, &probe) => return,
+            Some(Proof::Totp) if self.on_totp_knock(server, now, &probe) => return,
             _ => {}
         }
         let judgement = self.engine.judge(now, &probe);

@@ -19,12 +19,12 @@ use super::bpf::{
     Program,
     Test::{AnyBit, AtLeast, Equal, Greater},
 };
-use crate::core::changing;
 use crate::core::door::Door;
 use crate::core::engine::{Engine, Listening};
 use crate::core::packet::{MAX_EXTENSIONS, MAX_HEADERS, MAX_PACKET};
 use crate::core::ports::Ports;
 use crate::core::sequence::{FlagMatch, Protocol};
+use crate::core::totp_knocks;
 
 /// The family whose packets a socket receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,7 +122,7 @@ fn proofs(listening: Listening, addresses: Vec<IpAddr>) -> Option<Section> {
         return None;
     }
     let whole = packets.map(|port| Ports { first: port.get(), last: port.get() }).into_iter().collect();
-    let tcp = changing.map(|ports| (changing::FLAGS, vec![ports])).into_iter().collect();
+    let tcp = changing.map(|ports| (totp_knocks::FLAGS, vec![ports])).into_iter().collect();
     Some(Section { addresses, tcp, udp: Vec::new(), whole })
 }
 

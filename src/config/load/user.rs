@@ -8,8 +8,8 @@ use super::options::{Options, Text, nearest};
 use super::value::{blanks, boolean, number, port, port_range, seconds};
 use crate::config::error::{Fault, quoted};
 use crate::config::{Auth, Door, MAX_NAME, PortRange, User};
-use crate::core::changing::MAX_PAIRS;
 use crate::core::tags::MAX_SPA_AGE_S;
+use crate::core::totp_knocks::MAX_PAIRS;
 use crate::core::user::MAX_SECRETS;
 #[cfg(feature = "fwknop")]
 use crate::protocol::fwknop;

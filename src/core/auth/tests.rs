@@ -399,7 +399,7 @@ fn scans_open_nothing_and_are_soon_not_listened_to() {
                 assert!(opens(knocked).is_none());
                 limited += usize::from(knocked == Knocked::Refused((Refusal::Limited, None)));
             }
-            assert_eq!(limited, 10_000 - crate::changing::MAX_KNOCKS);
+            assert_eq!(limited, 10_000 - crate::totp_knocks::MAX_KNOCKS);
         }
         // Even the right one, until a minute is over.
         let right = ports(5, "ssh", T);

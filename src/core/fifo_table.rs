@@ -1,8 +1,8 @@
 //! A table that forgets its oldest entry when it is full.
 
-use super::chains::Chains;
+use super::hash_index::HashIndex;
 
-/// An entry of a [`Lane`].
+/// An entry of a [`FifoTable`].
 pub trait Entry: Copy {
     /// The hash it is found by, under the table's key: at least what of it chooses a chain.
     fn hash(&self, keyed: &impl core::hash::BuildHasher) -> u64;
@@ -15,23 +15,23 @@ pub trait Entry: Copy {
 /// An entry that is removed leaves a hole until its turn comes: filling it at once would put a
 /// newcomer among the oldest, next to be forgotten.
 #[derive(Debug)]
-pub struct Lane<T, const N: usize> {
+pub struct FifoTable<T, const N: usize> {
     entries: heapless::Vec<T, N>,
     /// An entry that is in no chain is a hole.
-    chains: Chains<N>,
+    index: HashIndex<N>,
     /// The slot that is written next, once every slot has been written.
     oldest: usize,
 }
 
-impl<T: Entry, const N: usize> Lane<T, N> {
-    /// An empty lane.
+impl<T: Entry, const N: usize> FifoTable<T, N> {
+    /// An empty table.
     pub const fn new() -> Self {
-        Self { entries: heapless::Vec::new(), chains: Chains::new(), oldest: 0 }
+        Self { entries: heapless::Vec::new(), index: HashIndex::new(), oldest: 0 }
     }
 
     /// The newest entry with this hash that `is_it` accepts, and its slot.
     pub fn find(&self, hash: u64, mut is_it: impl FnMut(&T) -> bool) -> Option<(usize, T)> {
-        self.chains.slots(hash).map(|slot| (slot, self.entries[slot])).find(|(_, entry)| is_it(entry))
+        self.index.slots(hash).map(|slot| (slot, self.entries[slot])).find(|(_, entry)| is_it(entry))
     }
 
     /// Adds an entry; what it displaced, if anything.
@@ -44,19 +44,19 @@ impl<T: Entry, const N: usize> Lane<T, N> {
             let slot = self.oldest;
             self.oldest = (slot + 1) % N;
             let old = core::mem::replace(&mut self.entries[slot], entry);
-            if self.chains.is_linked(slot) {
-                self.chains.unlink(old.hash(keyed), slot);
+            if self.index.is_linked(slot) {
+                self.index.unlink(old.hash(keyed), slot);
                 displaced = Some(old);
             }
             slot
         };
-        self.chains.link(hash, slot);
+        self.index.link(hash, slot);
         displaced
     }
 
     /// Removes the entry in `slot`, which [`Self::find`] gave for `hash`.
     pub fn remove(&mut self, hash: u64, slot: usize) {
-        self.chains.unlink(hash, slot);
+        self.index.unlink(hash, slot);
     }
 
     /// The entry in `slot`, which [`Self::find`] gave.
@@ -68,7 +68,7 @@ impl<T: Entry, const N: usize> Lane<T, N> {
     pub fn retain(&mut self, keyed: &impl core::hash::BuildHasher, mut keep: impl FnMut(&T) -> bool) {
         for slot in 0..self.entries.len() {
             let entry = self.entries[slot];
-            if self.chains.is_linked(slot) && !keep(&entry) {
+            if self.index.is_linked(slot) && !keep(&entry) {
                 self.remove(entry.hash(keyed), slot);
             }
         }
@@ -92,11 +92,11 @@ impl<T: Entry, const N: usize> Lane<T, N> {
 
     /// The slots that are no holes.
     fn linked(&self) -> impl Iterator<Item = usize> + '_ {
-        (0..self.entries.len()).filter(|slot| self.chains.is_linked(*slot))
+        (0..self.entries.len()).filter(|slot| self.index.is_linked(*slot))
     }
 }
 
-impl<T: Entry, const N: usize> Default for Lane<T, N> {
+impl<T: Entry, const N: usize> Default for FifoTable<T, N> {
     fn default() -> Self {
         Self::new()
     }
@@ -120,47 +120,47 @@ mod tests {
         }
     }
 
-    fn slot_of<const N: usize>(lane: &Lane<u32, N>, value: u32) -> Option<usize> {
-        lane.find(value.hash(&Keyed::default()), |entry| *entry == value).map(|(slot, _)| slot)
+    fn slot_of<const N: usize>(table: &FifoTable<u32, N>, value: u32) -> Option<usize> {
+        table.find(value.hash(&Keyed::default()), |entry| *entry == value).map(|(slot, _)| slot)
     }
 
     #[test]
     fn the_oldest_goes_first() {
-        let (keyed, mut lane) = (Keyed::default(), Lane::<u32, 4>::new());
-        let displaced: Vec<_> = (0..6).map(|v: u32| lane.insert(&keyed, v.hash(&keyed), v)).collect();
+        let (keyed, mut table) = (Keyed::default(), FifoTable::<u32, 4>::new());
+        let displaced: Vec<_> = (0..6).map(|v: u32| table.insert(&keyed, v.hash(&keyed), v)).collect();
         assert_eq!(displaced, [None, None, None, None, Some(0), Some(1)]);
-        assert_eq!((0..6).filter(|v| slot_of(&lane, *v).is_some()).collect::<Vec<_>>(), [2, 3, 4, 5]);
+        assert_eq!((0..6).filter(|v| slot_of(&table, *v).is_some()).collect::<Vec<_>>(), [2, 3, 4, 5]);
     }
 
     #[test]
     fn a_hole_is_not_filled_before_its_turn() {
-        let (keyed, mut lane) = (Keyed::default(), Lane::<u32, 4>::new());
+        let (keyed, mut table) = (Keyed::default(), FifoTable::<u32, 4>::new());
         for v in 0..4_u32 {
-            lane.insert(&keyed, v.hash(&keyed), v);
+            table.insert(&keyed, v.hash(&keyed), v);
         }
-        let slot = slot_of(&lane, 1).unwrap();
-        lane.remove(1_u32.hash(&keyed), slot);
+        let slot = slot_of(&table, 1).unwrap();
+        table.remove(1_u32.hash(&keyed), slot);
         assert_eq!(
-            lane.insert(&keyed, 9_u32.hash(&keyed), 9),
+            table.insert(&keyed, 9_u32.hash(&keyed), 9),
             Some(0),
             "9 takes the oldest place, not the hole"
         );
-        assert_eq!(lane.insert(&keyed, 10_u32.hash(&keyed), 10), None, "now it is the hole's turn");
-        assert_eq!(lane.len(), 4);
+        assert_eq!(table.insert(&keyed, 10_u32.hash(&keyed), 10), None, "now it is the hole's turn");
+        assert_eq!(table.len(), 4);
     }
 
     proptest! {
         /// Against a plain queue that remembers its holes. The size is no power of two.
         #[test]
         fn behaves_like_a_queue(operations in prop::collection::vec((0..20_u8, 0..12_u32), 0..200)) {
-            let (keyed, mut lane) = (Keyed::default(), Lane::<u32, 7>::new());
+            let (keyed, mut table) = (Keyed::default(), FifoTable::<u32, 7>::new());
             let mut model: VecDeque<Option<u32>> = VecDeque::new();
             for (operation, value) in operations {
-                let held = slot_of(&lane, value);
+                let held = slot_of(&table, value);
                 prop_assert_eq!(held.is_some(), model.contains(&Some(value)));
                 match (operation, held) {
                     (0, _) => {
-                        lane.retain(&keyed, |entry| *entry >= value);
+                        table.retain(&keyed, |entry| *entry >= value);
                         for entry in &mut model {
                             *entry = entry.filter(|entry| *entry >= value);
                         }
@@ -171,17 +171,17 @@ mod tests {
                     (1..=10, None) => {
                         let displaced = if model.len() == 7 { model.pop_front().flatten() } else { None };
                         model.push_back(Some(value));
-                        prop_assert_eq!(lane.insert(&keyed, value.hash(&keyed), value), displaced);
+                        prop_assert_eq!(table.insert(&keyed, value.hash(&keyed), value), displaced);
                     }
                     (11.., Some(slot)) => {
-                        lane.remove(value.hash(&keyed), slot);
+                        table.remove(value.hash(&keyed), slot);
                         for entry in model.iter_mut().filter(|entry| **entry == Some(value)) {
                             *entry = None;
                         }
                     }
                     _ => {}
                 }
-                prop_assert_eq!(lane.len(), model.iter().flatten().count());
+                prop_assert_eq!(table.len(), model.iter().flatten().count());
             }
         }
     }

@@ -8,9 +8,9 @@ use core::net::IpAddr;
 use core::time::Duration;
 
 use super::attempt::{CoarseDeadline, Mark, key};
-use super::chains::Chains;
 use super::door::DoorId;
-use super::lane::{Entry, Lane};
+use super::fifo_table::{Entry, FifoTable};
+use super::hash_index::HashIndex;
 use super::time::Instant;
 use super::user::{User, UserId, users_of};
 use ketuk_protocol::totp::{Range, STEPS, TRIES_PER_MINUTE, WINDOW_S, sequence, window};
@@ -67,7 +67,7 @@ pub enum Heard {
 #[derive(Debug)]
 pub struct Sequences {
     all: heapless::Vec<Current, MAX_SEQUENCES>,
-    chains: Chains<MAX_SEQUENCES>,
+    index: HashIndex<MAX_SEQUENCES>,
     /// The window that they were made for.
     window: Option<u64>,
 }
@@ -75,7 +75,7 @@ pub struct Sequences {
 impl Sequences {
     /// None.
     pub const fn new() -> Self {
-        Self { all: heapless::Vec::new(), chains: Chains::new(), window: None }
+        Self { all: heapless::Vec::new(), index: HashIndex::new(), window: None }
     }
 
     /// Forgets them: the users or the doors changed.
@@ -98,7 +98,7 @@ impl Sequences {
         }
         self.window = Some(now);
         self.all.clear();
-        self.chains.clear();
+        self.index.clear();
         for (user, secrets) in users_of(users) {
             for (door, name) in secrets.doors.iter().filter_map(|door| Some((door, name(door)?))) {
                 for secret in &secrets.totp {
@@ -107,7 +107,7 @@ impl Sequences {
                         let slot = self.all.len();
                         // A configuration has at most MAX_PAIRS.
                         if self.all.push(Current { ports, user, door, window }).is_ok() {
-                            self.chains.link(keyed.hash_one(ports), slot);
+                            self.index.link(keyed.hash_one(ports), slot);
                         }
                     }
                 }
@@ -117,7 +117,7 @@ impl Sequences {
 
     /// What these ports open: nothing, or one thing.
     pub fn find(&self, keyed: &impl BuildHasher, ports: [u16; STEPS]) -> impl Iterator<Item = Current> + '_ {
-        let found = self.chains.slots(keyed.hash_one(ports)).map(|slot| self.all[slot]);
+        let found = self.index.slots(keyed.hash_one(ports)).map(|slot| self.all[slot]);
         found.filter(move |current| current.ports == ports)
     }
 }
@@ -183,14 +183,14 @@ impl Later {
 /// The last knocks of each source. A source is known by its keyed hash alone, which nobody can aim at.
 #[derive(Debug)]
 pub struct LastKnocks {
-    first: Lane<First, FIRST_KNOCKS>,
-    later: Lane<Later, LATER_KNOCKS>,
+    first: FifoTable<First, FIRST_KNOCKS>,
+    later: FifoTable<Later, LATER_KNOCKS>,
 }
 
 impl LastKnocks {
     /// Nobody's.
     pub const fn new() -> Self {
-        Self { first: Lane::new(), later: Lane::new() }
+        Self { first: FifoTable::new(), later: FifoTable::new() }
     }
 
     /// Notes a knock in the range. A wrong one is simply followed by others: it spoils whatever sequence it

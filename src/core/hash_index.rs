@@ -7,7 +7,7 @@
 /// bits are used, and no others.
 /// A new index is all zero bytes: it costs no room in the binary, and no memory until it is used.
 #[derive(Debug)]
-pub struct Chains<const N: usize> {
+pub struct HashIndex<const N: usize> {
     /// For each bucket, the first slot plus one; 0 ends a chain.
     heads: [u16; N],
     /// For each slot, the next slot of its chain plus one; [`UNLINKED`] if it was taken out.
@@ -17,7 +17,7 @@ pub struct Chains<const N: usize> {
 /// Marks a slot that was taken out of its chain. No slot has this number.
 const UNLINKED: u16 = u16::MAX;
 
-impl<const N: usize> Chains<N> {
+impl<const N: usize> HashIndex<N> {
     /// An index that knows no slot.
     pub const fn new() -> Self {
         const { assert!(0 < N && N < UNLINKED as usize, "slot numbers plus one must fit 16 bits") };
@@ -72,7 +72,7 @@ impl<const N: usize> Chains<N> {
     }
 }
 
-impl<const N: usize> Default for Chains<N> {
+impl<const N: usize> Default for HashIndex<N> {
     fn default() -> Self {
         Self::new()
     }
@@ -100,30 +100,30 @@ mod tests {
     /// A hash for each quarter of the range: of four buckets, the one with this number.
     const QUARTER: u64 = 1 << 30;
 
-    fn all<const N: usize>(chains: &Chains<N>, hash: u64) -> Vec<usize> {
-        chains.slots(hash).collect()
+    fn all<const N: usize>(index: &HashIndex<N>, hash: u64) -> Vec<usize> {
+        index.slots(hash).collect()
     }
 
     #[test]
     fn unlinks_head_middle_and_tail() {
         for gone in 0..3 {
-            let mut chains = Chains::<4>::new();
-            (0..3).for_each(|slot| chains.link(QUARTER, slot));
-            chains.unlink(QUARTER + 1, gone);
+            let mut index = HashIndex::<4>::new();
+            (0..3).for_each(|slot| index.link(QUARTER, slot));
+            index.unlink(QUARTER + 1, gone);
             let rest: Vec<_> = [2, 1, 0].into_iter().filter(|&slot| slot != gone).collect();
-            assert_eq!(all(&chains, QUARTER), rest);
-            assert_eq!(all(&chains, 0), []);
+            assert_eq!(all(&index, QUARTER), rest);
+            assert_eq!(all(&index, 0), []);
         }
     }
 
     #[test]
     fn a_slot_can_move_to_another_chain() {
-        let mut chains = Chains::<2>::new();
-        chains.link(0, 1);
-        chains.link(0, 0);
-        chains.unlink(0, 1);
-        chains.link(2 * QUARTER, 1);
-        assert_eq!((all(&chains, 0), all(&chains, 2 * QUARTER)), (vec![0], vec![1]));
+        let mut index = HashIndex::<2>::new();
+        index.link(0, 1);
+        index.link(0, 0);
+        index.unlink(0, 1);
+        index.link(2 * QUARTER, 1);
+        assert_eq!((all(&index, 0), all(&index, 2 * QUARTER)), (vec![0], vec![1]));
     }
 
     #[test]
@@ -141,21 +141,21 @@ mod tests {
         /// Against a list for each hash, with a size that is no power of two.
         #[test]
         fn holds_what_was_linked_and_not_unlinked(operations in prop::collection::vec((any::<u64>(), 0..7_usize), 0..100)) {
-            let mut chains = Chains::<7>::new();
+            let mut index = HashIndex::<7>::new();
             let mut linked: Vec<(u64, usize)> = Vec::new();
             for (hash, slot) in operations {
                 if let Some(at) = linked.iter().position(|(_, known)| *known == slot) {
                     let (hash, _) = linked.remove(at);
-                    chains.unlink(hash, slot);
-                    prop_assert!(!chains.is_linked(slot));
+                    index.unlink(hash, slot);
+                    prop_assert!(!index.is_linked(slot));
                 } else {
                     linked.insert(0, (hash, slot));
-                    chains.link(hash, slot);
+                    index.link(hash, slot);
                 }
                 for (hash, _) in &linked {
                     let same = |other: &u64| bucket::<7>(*other) == bucket::<7>(*hash);
                     let expected: Vec<_> = linked.iter().filter(|(other, _)| same(other)).map(|(_, slot)| *slot).collect();
-                    prop_assert_eq!(all(&chains, *hash), expected);
+                    prop_assert_eq!(all(&index, *hash), expected);
                 }
             }
         }
