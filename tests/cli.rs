@@ -48,7 +48,14 @@ fn what_is_misspelt_is_named_with_the_nearest_name() {
         (&["status", "--json=1"], "ketukd: option '--json' takes no value\n"),
         (&["check", "--config="], "ketukd: option '--config' needs a value\n"),
         (&["check", "--config"], "ketukd: option '--config' needs a value\n"),
-        (&["check", "ketuk.uci"], "ketukd: too many arguments for 'ketukd check'\n"),
+        (&["check", "-c"], "ketukd: 'ketukd check' has no option '-c'\n"),
+        (
+            &["check", "--", "--config"],
+            "ketukd: too many arguments\nusage: ketukd check [--config FILE]\n\
+             a configuration file is named with --config FILE\n",
+        ),
+        (&["open"], "ketukd: too few arguments\nusage: ketukd open DOOR ADDRESS [SECONDS]\n"),
+        (&["keygen", "x"], "ketukd: too many arguments\nusage: ketukd keygen\n"),
         (&[], "ketukd: which command?\n"),
     ] {
         assert_eq!(fails(2, arguments), format!("{expected}try 'ketukd --help'\n"));

@@ -35,6 +35,10 @@ impl Arguments {
         let mut parsed = Self::default();
         let mut arguments = arguments.iter();
         while let Some(argument) = arguments.next() {
+            if argument == "--" {
+                parsed.operands.extend(arguments.cloned());
+                break;
+            }
             if !argument.starts_with('-') {
                 parsed.operands.push(argument.clone());
                 continue;
@@ -75,7 +79,13 @@ impl Arguments {
             return Ok(parsed);
         }
         let problem = if parsed.operands.len() < *operands.start() { "few" } else { "many" };
-        Err(Failure::Usage(format!("too {problem} arguments for 'ketukd {command}'")))
+        let usage = super::usage_of(command);
+        let hint = if *operands.end() == 0 && options.contains(&"--config") {
+            "\na configuration file is named with --config FILE"
+        } else {
+            ""
+        };
+        Err(Failure::Usage(format!("too {problem} arguments\nusage: {usage}{hint}")))
     }
 
     pub(super) fn config_path(&self) -> &Path {

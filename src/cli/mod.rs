@@ -51,7 +51,19 @@ status, open, close, reload, watch and rpcd take --socket PATH too.
 exit codes: 0 done, 1 it failed, 2 wrong usage or configuration
 ";
 
-/// The commands, for who misspells one.
+/// The lines of [`USAGE`] that say how `command` is written.
+fn usage_of(command: &str) -> String {
+    let begin = format!("ketukd {command}");
+    let mut lines =
+        USAGE.lines().map(|line| line.split("  ").find(|part| !part.is_empty()).unwrap_or("").trim());
+    let mut found: Vec<&str> = Vec::new();
+    while let Some(line) = lines.find(|line| *line == begin || line.starts_with(&format!("{begin} "))) {
+        found.push(line);
+    }
+    found.join("\n       ")
+}
+
+/// The commands, to name the one that a misspelt word may mean.
 const COMMANDS: &[&str] = &[
     "run",
     "check",
@@ -166,6 +178,7 @@ fn check(arguments: &Arguments) -> Outcome {
     let path = arguments.config_path();
     let users = match config.users.len() {
         0 => String::new(),
+        1 => ", 1 user".to_owned(),
         users => format!(", {users} users"),
     };
     for warning in config::warnings(path, &config) {
