@@ -4,12 +4,15 @@
 //! nothing. Numbers are from linux/netfilter/nfnetlink.h and `nf_tables.h`. The netlink headers are in the
 //! host's byte order, `nf_tables`' own numbers are big-endian.
 
+pub mod batch;
+
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 
 use super::set_name::SetName;
-use crate::config::{Family, Table};
+use crate::config::{Family, MAX_NAME, Table};
 use crate::linux::netlink::message::{Attributes, Message, Request};
+use batch::Batch;
 
 /// `NFNL_SUBSYS_NFTABLES`: the upper byte of every `nf_tables` message type.
 pub const SUBSYSTEM: u16 = 10;
@@ -51,10 +54,6 @@ pub const fn message_type(kind: u8) -> u16 {
     SUBSYSTEM << 8 | kind as u16
 }
 
-// Types of the netlink and nfnetlink layers.
-const BATCH_BEGIN: u16 = 16;
-const BATCH_END: u16 = 17;
-
 // Flags of a request.
 const REQUEST: u16 = 0x001;
 const ACK: u16 = 0x004;
@@ -74,10 +73,18 @@ const ELEMENT_KEY: u16 = 1;
 const ELEMENT_FLAGS: u16 = 3;
 const ELEMENT_TIMEOUT: u16 = 4;
 const ELEMENT_EXPIRATION: u16 = 5;
+const ELEMENT_USER_DATA: u16 = 6;
 const DATA_VALUE: u16 = 1;
 
 /// `NFT_SET_ELEM_INTERVAL_END`.
 const INTERVAL_END: u32 = 1;
+
+/// `NFTNL_UDATA_SET_ELEM_COMMENT`: where nft keeps an element's comment in its user data.
+const ELEMENT_COMMENT: u8 = 0;
+
+/// What the comments say.
+const USER: &str = "user ";
+const HAND: &str = "hand";
 
 /// Length of `struct nfgenmsg` (family, version, resource), in bytes.
 const FAMILY_HEADER: usize = 4;
@@ -88,61 +95,116 @@ pub const MIN_TIMEOUT: Duration = Duration::from_millis(20);
 /// Longest timeout of an element, a hundred years: the kernel refuses some 584 years and more.
 pub const MAX_TIMEOUT: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
-/// One change of a batch, to the element of one address.
+/// Who opened a door, as the comment of an element says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// Adds it. An element that is there already is refused with `EEXIST`.
-    Add {
-        /// Time until the kernel deletes it, held to [`MIN_TIMEOUT`] and [`MAX_TIMEOUT`]; `None`: it stays.
-        time: Option<Duration>,
-    },
-    /// Deletes it. An element that is not there is refused with `ENOENT`, as is a set that is not there.
-    Delete,
+pub enum OpenedBy<'a> {
+    /// Somebody who knocked the sequence: there is no comment.
+    Knock,
+    /// A user, by name: the comment is `user NAME`.
+    User(&'a str),
+    /// The operator: the comment is `hand`.
+    Hand,
 }
 
-/// Writes a batch of `changes` to `address` in a set. Its sequence numbers are `first` for the begin, then one for
-/// each change, then one for the end. The last change asks for an answer; others only answer
-/// when they are refused.
-pub fn batch(
+impl<'a> OpenedBy<'a> {
+    /// From an element's user data. A comment that is none of ours counts as none.
+    fn read(user_data: &'a [u8]) -> Self {
+        let Some((_, text)) = UserData(user_data).find(|(kind, _)| *kind == ELEMENT_COMMENT) else {
+            return Self::Knock;
+        };
+        match core::str::from_utf8(text.strip_suffix(b"\0").unwrap_or(text)) {
+            Ok(HAND) => Self::Hand,
+            Ok(text) => match text.strip_prefix(USER) {
+                Some(name) if !name.is_empty() => Self::User(name),
+                _ => Self::Knock,
+            },
+            Err(_) => Self::Knock,
+        }
+    }
+
+    /// As the attribute of an element, in the form that nft prints as its comment.
+    fn write(self, request: &mut Request) {
+        let parts = match self {
+            Self::Knock => return,
+            Self::User(name) => [USER, name],
+            Self::Hand => [HAND, ""],
+        };
+        let mut text = heapless::Vec::<u8, { 2 + USER.len() + MAX_NAME + 1 }>::new();
+        let len = parts[0].len() + parts[1].len() + 1;
+        let header = [ELEMENT_COMMENT, u8::try_from(len).unwrap_or(u8::MAX)];
+        let written = [&header, parts[0].as_bytes(), parts[1].as_bytes(), b"\0"];
+        // A longer name than any user has is not written.
+        if written.into_iter().all(|part| text.extend_from_slice(part).is_ok()) {
+            request.attribute(ELEMENT_USER_DATA, &text);
+        }
+    }
+}
+
+/// nft's own attributes in user data (libnftnl's `udata`): type, length, payload.
+struct UserData<'a>(&'a [u8]);
+
+impl<'a> Iterator for UserData<'a> {
+    type Item = (u8, &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (&[kind, len], rest) = self.0.split_first_chunk()?;
+        let (payload, rest) = rest.split_at_checked(len.into())?;
+        self.0 = rest;
+        Some((kind, payload))
+    }
+}
+
+/// Adds an element to a set. One that is there already is refused with `EEXIST`, a set that is not there with
+/// `ENOENT`. `time` is until the kernel deletes it, held to [`MIN_TIMEOUT`] and [`MAX_TIMEOUT`]; `None`: it stays.
+pub fn add_element(
+    batch: &mut Batch<'_>,
+    table: &Table,
+    set: &SetName,
+    address: IpAddr,
+    time: Option<Duration>,
+    by: OpenedBy<'_>,
+) {
+    batch.change(kind::NEW_ELEMENT, CREATE | EXCLUSIVE, table.family, |r| {
+        element_list(r, table, set, address, time, by);
+    });
+}
+
+/// Deletes an element. One that is not there is refused with `ENOENT`, as is a set that is not there.
+pub fn delete_element(batch: &mut Batch<'_>, table: &Table, set: &SetName, address: IpAddr) {
+    batch.change(kind::DEL_ELEMENT, 0, table.family, |r| {
+        element_list(r, table, set, address, None, OpenedBy::Knock);
+    });
+}
+
+fn element_list(
     request: &mut Request,
     table: &Table,
     set: &SetName,
     address: IpAddr,
-    changes: &[Change],
-    first: u32,
+    time: Option<Duration>,
+    by: OpenedBy<'_>,
 ) {
-    request.message(BATCH_BEGIN, REQUEST, first, batch_header);
-    let mut sequence = first;
-    for (index, change) in changes.iter().enumerate() {
-        sequence = sequence.wrapping_add(1);
-        let ack = if index + 1 == changes.len() { ACK } else { 0 };
-        let (kind, flags, time) = match *change {
-            Change::Add { time } => (kind::NEW_ELEMENT, CREATE | EXCLUSIVE, time),
-            Change::Delete => (kind::DEL_ELEMENT, 0, None),
-        };
-        request.message(message_type(kind), REQUEST | flags | ack, sequence, |r| {
-            family_header(r, table);
-            r.string(LIST_TABLE, &table.name);
-            r.string(LIST_SET, set.as_str());
-            r.nested(LIST_ELEMENTS, |r| {
-                r.nested(LIST_ELEMENT, |r| element(r, address, time));
-                // A network is from this address to before that one; one that ends with the last needs no end.
-                if let Some(end) = set.prefix().and_then(|prefix| end(address, prefix)) {
-                    r.nested(LIST_ELEMENT, |r| {
-                        r.attribute(ELEMENT_FLAGS, &INTERVAL_END.to_be_bytes());
-                        element(r, end, None);
-                    });
-                }
-            });
+    request.string(LIST_TABLE, &table.name);
+    request.string(LIST_SET, set.as_str());
+    request.nested(LIST_ELEMENTS, |r| {
+        r.nested(LIST_ELEMENT, |r| {
+            element(r, address, time);
+            by.write(r);
         });
-    }
-    request.message(BATCH_END, REQUEST, sequence.wrapping_add(1), batch_header);
+        // A network is from this address to before that one; one that ends with the last needs no end.
+        if let Some(end) = set.prefix().and_then(|prefix| end(address, prefix)) {
+            r.nested(LIST_ELEMENT, |r| {
+                r.attribute(ELEMENT_FLAGS, &INTERVAL_END.to_be_bytes());
+                element(r, end, None);
+            });
+        }
+    });
 }
 
 /// Asks whether a table is there: the answer is the table, or `ENOENT`.
 pub fn get_table(request: &mut Request, table: &Table, sequence: u32) {
     request.message(message_type(kind::GET_TABLE), REQUEST, sequence, |r| {
-        family_header(r, table);
+        family_header(r, table.family);
         r.string(TABLE_NAME, &table.name);
     });
 }
@@ -150,7 +212,7 @@ pub fn get_table(request: &mut Request, table: &Table, sequence: u32) {
 /// Asks whether a set is there: the answer is the set, or `ENOENT` (the table may be what is missing).
 pub fn get_set(request: &mut Request, table: &Table, set: &SetName, sequence: u32) {
     request.message(message_type(kind::GET_SET), REQUEST, sequence, |r| {
-        family_header(r, table);
+        family_header(r, table.family);
         r.string(SET_TABLE, &table.name);
         r.string(SET_NAME, set.as_str());
     });
@@ -159,7 +221,7 @@ pub fn get_set(request: &mut Request, table: &Table, set: &SetName, sequence: u3
 /// Asks for all elements of a set.
 pub fn dump_elements(request: &mut Request, table: &Table, set: &SetName, sequence: u32) {
     request.message(message_type(kind::GET_ELEMENT), REQUEST | DUMP, sequence, |r| {
-        family_header(r, table);
+        family_header(r, table.family);
         r.string(LIST_TABLE, &table.name);
         r.string(LIST_SET, set.as_str());
     });
@@ -204,24 +266,26 @@ impl<'a> Answer<'a> {
 
 /// An element of a set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Element {
+pub struct Element<'a> {
     /// Its key.
     pub address: IpAddr,
     /// The time it was given, in whole milliseconds; `None`: it stays, or the set has the same default.
     pub timeout: Option<Duration>,
     /// The time it has left, in whole milliseconds; `None`: it stays until it is deleted.
     pub left: Option<Duration>,
+    /// Who opened the door.
+    pub by: OpenedBy<'a>,
 }
 
 /// The elements in the attributes of a [`kind::NEW_ELEMENT`]. The ends of intervals, catch-all elements and
 /// keys that are no address are left out.
-pub fn elements(list: Attributes<'_>) -> impl Iterator<Item = Element> {
+pub fn elements<'a>(list: Attributes<'a>) -> impl Iterator<Item = Element<'a>> {
     Attributes::new(list.find(LIST_ELEMENTS).unwrap_or(&[]))
         .filter(|(kind, _)| *kind == LIST_ELEMENT)
         .filter_map(|(_, payload)| read_element(&Attributes::new(payload)))
 }
 
-fn read_element(attributes: &Attributes<'_>) -> Option<Element> {
+fn read_element<'a>(attributes: &Attributes<'a>) -> Option<Element<'a>> {
     let find = |kind| attributes.clone().find(kind);
     // NFT_SET_ELEM_INTERVAL_END, NFT_SET_ELEM_CATCHALL
     if find(ELEMENT_FLAGS).is_some_and(|flags| flags.last().is_some_and(|low| low & 3 != 0)) {
@@ -234,7 +298,8 @@ fn read_element(attributes: &Attributes<'_>) -> Option<Element> {
         _ => return None,
     };
     let time = |kind| Some(Duration::from_millis(u64::from_be_bytes(*find(kind)?.first_chunk()?)));
-    Some(Element { address, timeout: time(ELEMENT_TIMEOUT), left: time(ELEMENT_EXPIRATION) })
+    let by = find(ELEMENT_USER_DATA).map_or(OpenedBy::Knock, OpenedBy::read);
+    Some(Element { address, timeout: time(ELEMENT_TIMEOUT), left: time(ELEMENT_EXPIRATION), by })
 }
 
 fn element(request: &mut Request, address: IpAddr, time: Option<Duration>) {
@@ -263,19 +328,13 @@ fn end(first: IpAddr, prefix: u8) -> Option<IpAddr> {
 }
 
 /// `struct nfgenmsg` of an `nf_tables` message. Families are `NFPROTO_*`.
-fn family_header(request: &mut Request, table: &Table) {
-    let family = match table.family {
+fn family_header(request: &mut Request, family: Family) {
+    let family = match family {
         Family::Inet => 1,
         Family::Ip => 2,
         Family::Ip6 => 10,
     };
     request.raw(&[family, 0, 0, 0]);
-}
-
-/// `struct nfgenmsg` of a batch's begin and end: no family, and the subsystem as the resource, big-endian.
-fn batch_header(request: &mut Request) {
-    let [high, low] = SUBSYSTEM.to_be_bytes();
-    request.raw(&[0, 0, high, low]);
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 //! The firewall declares the sets and the rules that look at them; here only elements come and go. Each
 //! has its own timer in the kernel, which runs on when this process is dead.
 
-use core::net::IpAddr;
-use core::time::Duration;
+mod apply;
+
 use std::io;
 use std::sync::Arc;
 
@@ -15,12 +15,10 @@ use crate::linux::netlink::message::Message;
 use crate::linux::netlink::{Dialogue, DialogueError};
 
 use super::error::{NftError, Operation};
-use super::nft::{self, Answer, Change, kind};
+use super::nft::{self, Answer, Element, kind};
 use super::set_name::{AddressFamily, DoorSets, SetName, family_name};
 
-/// How often a change is tried when the set proves to be other than believed. The second try is right
-/// unless somebody else changes the same element at the same moment.
-const TRIES: usize = 4;
+pub use apply::{Access, Change};
 
 /// How often a listing is begun anew because another program changed the firewall meanwhile. A listing takes
 /// milliseconds and changes are rarer than that.
@@ -86,53 +84,9 @@ impl Sets {
         Ok(missing)
     }
 
-    /// Lets `address` in for `time` from now; `None` is until it is shut. The element is new, or replaced, so
-    /// that its timer starts afresh: adding one that is there would leave the old timer.
-    ///
-    /// `held` says that the element is believed to be there; a wrong belief costs one more round trip.
-    ///
-    /// # Errors
-    /// The reason why `address` is not let in, or not for longer than before.
-    pub fn open<'a>(
-        &mut self,
-        door: impl Into<DoorSets<'a>>,
-        address: IpAddr,
-        time: Option<Duration>,
-        held: bool,
-    ) -> Result<(), NftError> {
-        let set = SetName::new(door, AddressFamily::of(address)).ok_or(NftError::DoorName)?;
-        let renewal = [Change::Delete, Change::Add { time }];
-        let mut changes = if held { &renewal[..] } else { &renewal[1..] };
-        for _ in 0..TRIES {
-            match self.commit(&set, address, changes)? {
-                Ok(()) => return Ok(()),
-                // The element, or the set: adding tells which.
-                Err((Operation::Delete, Errno::ENOENT)) => changes = &renewal[1..],
-                Err((Operation::Add, Errno::EEXIST)) => changes = &renewal,
-                Err((Operation::Add, Errno::ENOENT)) => return Err(self.not_there(set)?),
-                Err((operation, errno)) => return Err(self.error(operation, errno)),
-            }
-        }
-        Err(NftError::Busy)
-    }
-
-    /// Shuts the door to `address`. An element that is not there is as good as deleted.
-    ///
-    /// # Errors
-    /// The reason why `address` may still be in, a missing set or table too.
-    pub fn shut<'a>(&mut self, door: impl Into<DoorSets<'a>>, address: IpAddr) -> Result<(), NftError> {
-        let set = SetName::new(door, AddressFamily::of(address)).ok_or(NftError::DoorName)?;
-        match self.commit(&set, address, &[Change::Delete])? {
-            Ok(()) => Ok(()),
-            // The same error for an element and for a set that is not there.
-            Err((_, Errno::ENOENT)) if self.set_exists(&set)? => Ok(()),
-            Err((_, Errno::ENOENT)) => Err(self.not_there(set)?),
-            Err((operation, errno)) => Err(self.error(operation, errno)),
-        }
-    }
-
-    /// Hands `each` every address that is in, with the time it has left (`None`: until it is shut). When the
-    /// firewall changes meanwhile the list begins anew, so that an address may come more than once.
+    /// Hands `each` every address that is in, with the time it has left (`None`: until it is shut) and who opened
+    /// the door. When the firewall changes meanwhile the list begins anew, so that an address may come more than
+    /// once.
     ///
     /// # Errors
     /// The reason why the list is not whole.
@@ -140,7 +94,7 @@ impl Sets {
         &mut self,
         door: impl Into<DoorSets<'a>>,
         family: AddressFamily,
-        each: &mut dyn FnMut(IpAddr, Option<Duration>),
+        each: &mut dyn FnMut(&Element<'_>),
     ) -> Result<(), NftError> {
         let set = SetName::new(door, family).ok_or(NftError::DoorName)?;
         for _ in 0..LISTINGS {
@@ -155,7 +109,7 @@ impl Sets {
                     Answer::Outcome(errno) => return Some(errno),
                     Answer::Object { kind: kind::NEW_ELEMENT, attributes, generation } => {
                         whole &= *begun.get_or_insert(generation) == generation;
-                        nft::elements(attributes).for_each(|element| each(element.address, element.left));
+                        nft::elements(attributes).for_each(|element| each(&element));
                     }
                     _ => {}
                 }
@@ -203,50 +157,22 @@ impl Sets {
         }
     }
 
-    /// Sends a batch of changes: done, or the first that was refused, in which case none was done.
-    fn commit(
-        &mut self,
-        set: &SetName,
-        address: IpAddr,
-        changes: &[Change],
-    ) -> Result<Result<(), (Operation, Errno)>, NftError> {
-        let count = u32::try_from(changes.len()).expect("a batch has one or two changes");
-        let (request, begin) = self.dialogue.begin(count + 2);
-        nft::batch(request, &self.table, set, address, changes, begin);
-        let operation = |index: u32| match changes.get(index as usize) {
-            Some(Change::Add { .. }) => Operation::Add,
-            Some(Change::Delete) => Operation::Delete,
-            None => Operation::Commit,
-        };
-        let mut refusal = None;
-        self.exchange(operation(count - 1), &mut |message| {
-            // Begin is 0; the last change, which always answers, is `count`. An error of the batch as a
-            // whole comes as one of begin, and is then all that need be known.
-            let index = message.sequence.wrapping_sub(begin);
-            let Answer::Outcome(errno) = Answer::of(message) else { return None };
-            if index > count {
-                return None;
-            }
-            if errno != 0 && refusal.is_none() {
-                refusal = Some((operation(index.wrapping_sub(1)), Errno::from_raw(errno)));
-            }
-            (index == count || index == 0 && errno != 0).then_some(errno)
-        })?;
-        Ok(refusal.map_or(Ok(()), Err))
-    }
-
     fn exchange(
         &mut self,
         operation: Operation,
         take: &mut dyn FnMut(&Message<'_>) -> Option<i32>,
     ) -> Result<i32, NftError> {
-        self.dialogue.exchange(take).map_err(|error| match error {
+        self.dialogue.exchange(take).map_err(|error| self.failed(operation, error))
+    }
+
+    fn failed(&self, operation: Operation, error: DialogueError) -> NftError {
+        match error {
             DialogueError::Socket(error) => {
                 self.error(operation, Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))
             }
             DialogueError::Truncated => NftError::Truncated,
             DialogueError::Silent => NftError::Silent,
-        })
+        }
     }
 
     fn error(&self, operation: Operation, errno: Errno) -> NftError {

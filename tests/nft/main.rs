@@ -1,6 +1,7 @@
 //! The nftables side against the real kernel and the real `nft`, each test in a network namespace of its own.
 #![cfg(target_os = "linux")]
 
+mod apply;
 mod events;
 mod ruleset;
 mod sets;
@@ -17,8 +18,9 @@ use std::time::{Duration, Instant};
 use ketuk::config::{Family, Table};
 use ketuk::firewall::error::NftError;
 use ketuk::firewall::events::Events;
+use ketuk::firewall::nft::OpenedBy;
 use ketuk::firewall::set_name::AddressFamily::{V4, V6};
-use ketuk::firewall::sets::Sets;
+use ketuk::firewall::sets::{Access, Change, Sets};
 use ketuk::linux::netlink::{Received, Socket};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -86,7 +88,7 @@ fn many(sets: &mut Sets, count: u32) -> BTreeSet<IpAddr> {
 /// Who is in at door ssh by IPv4, in order.
 fn addresses(sets: &mut Sets) -> Vec<IpAddr> {
     let mut all = Vec::new();
-    sets.list("ssh", V4, &mut |address, _| all.push(address)).expect("list");
+    sets.list("ssh", V4, &mut |element| all.push(element.address)).expect("list");
     all.sort_unstable();
     all
 }
@@ -96,9 +98,9 @@ fn left(sets: &mut Sets, address: &str) -> Option<Duration> {
     let address = ip(address);
     let family = if address.is_ipv4() { V4 } else { V6 };
     let mut found = None;
-    sets.list("ssh", family, &mut |listed, left| {
-        if listed == address {
-            found = Some(left);
+    sets.list("ssh", family, &mut |element| {
+        if element.address == address {
+            found = Some(element.left);
         }
     })
     .expect("list");

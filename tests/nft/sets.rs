@@ -137,7 +137,7 @@ fn what_is_missing_is_named() {
             assert_eq!(sets.open("ssh", ip("192.0.2.1"), HOUR, held), Err(no_table.clone()));
         }
         assert_eq!(sets.shut("ssh", ip("192.0.2.1")), Err(no_table.clone()));
-        assert_eq!(sets.list("ssh", V4, &mut |_, _| ()), Err(no_table.clone()));
+        assert_eq!(sets.list("ssh", V4, &mut |_| ()), Err(no_table.clone()));
 
         nft("add table inet fw4; add set inet fw4 ketuk_ssh_6 { type ipv6_addr; flags timeout; }");
         assert_eq!(sets.table_exists(), Ok(true));
@@ -151,7 +151,7 @@ fn what_is_missing_is_named() {
             no_set(sets.open("ssh", ip("192.0.2.1"), HOUR, held));
         }
         no_set(sets.shut("ssh", ip("192.0.2.1")));
-        no_set(sets.list("ssh", V4, &mut |_, _| ()));
+        no_set(sets.list("ssh", V4, &mut |_| ()));
 
         nft("add set inet fw4 ketuk_ssh_4 { type ipv4_addr; flags timeout; }");
         assert_eq!(missing(&mut sets, "ssh"), [""; 0]);
@@ -212,7 +212,8 @@ fn a_listing_that_a_change_interrupts_begins_anew() {
         let all = many(&mut sets, 3000);
         let mut other = Sets::connect(table(Family::Inet, "fw4")).expect("connect");
         let (mut seen, mut calls) = (BTreeSet::new(), 0);
-        sets.list("ssh", V4, &mut |address, _| {
+        sets.list("ssh", V4, &mut |element| {
+            let address = element.address;
             calls += 1;
             if calls == 10 {
                 other.open("ssh", ip("2001:db8::1"), HOUR, false).expect("a change meanwhile");
@@ -222,7 +223,7 @@ fn a_listing_that_a_change_interrupts_begins_anew() {
         .expect("list");
         assert_eq!(seen, all);
         assert!(calls > 3000, "the listing went on as if nothing had happened");
-        let listed = sets.list("ssh", V4, &mut |_, _| {
+        let listed = sets.list("ssh", V4, &mut |_| {
             other.open("ssh", ip("2001:db8::1"), HOUR, true).expect("a change each time");
         });
         assert_eq!(listed, Err(NftError::Busy));
@@ -239,7 +240,7 @@ fn without_the_capability_it_says_so() {
             sets.table_exists().map(drop),
             sets.open("ssh", ip("192.0.2.1"), HOUR, true),
             sets.shut("ssh", ip("192.0.2.1")),
-            sets.list("ssh", V4, &mut |_, _| ()),
+            sets.list("ssh", V4, &mut |_| ()),
         ] {
             assert_eq!(error, Err(NftError::Denied));
         }

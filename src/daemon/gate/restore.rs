@@ -36,7 +36,8 @@ impl Gate {
             }
             for family in AddressFamily::ALL {
                 // A set that cannot be listed has lost everybody, as far as anyone knows.
-                let _ = sets.list(&**door, family, &mut |address, _| {
+                let _ = sets.list(&**door, family, &mut |element| {
+                    let address = element.address;
                     if let Some(grant) = grants.get_mut(keyed, id, address) {
                         grant.in_firewall = true;
                     }
@@ -69,7 +70,8 @@ impl Gate {
         for (id, door) in slots.iter().filter(|(_, door)| door.opening.is_some()) {
             let mut adopted = 0;
             for family in AddressFamily::ALL {
-                let listed = sets.list(&**door, family, &mut |address, left| {
+                let listed = sets.list(&**door, family, &mut |element| {
+                    let (address, left) = (element.address, element.left);
                     if grants.open(keyed, now, id, address, left) == Opened::New {
                         adopted += 1;
                         if let Some(grant) = grants.get_mut(keyed, id, address) {

@@ -1,7 +1,8 @@
 use super::*;
 use crate::config::{GrantPrefix, MAX_NAME};
 use crate::firewall::set_name::{AddressFamily, DoorSets};
-use crate::linux::netlink::message::{Messages, NLMSG_DONE, NLMSG_ERROR};
+use crate::linux::netlink::Dialogue;
+use crate::linux::netlink::message::{Messages, NLMSG_DONE, NLMSG_ERROR, USUAL_REQUEST};
 
 fn fw4() -> Table {
     Table { family: Family::Inet, name: "fw4".into() }
@@ -9,6 +10,15 @@ fn fw4() -> Table {
 
 fn ssh_4() -> SetName {
     SetName::new("ssh", AddressFamily::V4).expect("short")
+}
+
+/// The bytes of a transaction that begins with sequence number `first`.
+fn transaction(first: u32, changes: impl FnOnce(&mut Batch<'_>)) -> Vec<u8> {
+    let mut dialogue = Dialogue::open(libc::NETLINK_NETFILTER).expect("a socket");
+    dialogue.begin(first.wrapping_sub(1));
+    let mut batch = Batch::begin(&mut dialogue, 2);
+    changes(&mut batch);
+    batch.bytes()
 }
 
 /// Bytes from text: hexadecimal, `#` and the rest of the line is a comment.
@@ -25,10 +35,12 @@ fn hex(text: &str) -> Vec<u8> {
 #[test]
 #[cfg(target_endian = "little")]
 fn a_renewal_is_delete_and_add_in_one_batch() {
-    let mut request = Request::new();
     let address = "203.0.113.9".parse().expect("address");
-    let changes = [Change::Delete, Change::Add { time: Some(Duration::from_secs(30)) }];
-    batch(&mut request, &fw4(), &ssh_4(), address, &changes, 0x0102_0304);
+    let request = transaction(0x0102_0304, |batch| {
+        delete_element(batch, &fw4(), &ssh_4(), address);
+        let time = Some(Duration::from_secs(30));
+        add_element(batch, &fw4(), &ssh_4(), address, time, OpenedBy::Knock);
+    });
     let expected = hex("14000000 1000 0100 04030201 00000000 0000000a       # begin
          40000000 0e0a 0100 05030201 00000000 01000000       # delete element, inet
            0800 0100 66773400                                # table fw4
@@ -40,7 +52,7 @@ fn a_renewal_is_delete_and_add_in_one_batch() {
            2000 0380 1c00 0180 0c00 0180 0800 0100 cb007109
            0c00 0400 0000000000007530                        # timeout 30000 ms, big-endian
          14000000 1100 0100 07030201 00000000 0000000a       # end");
-    assert_eq!(request.bytes(), expected);
+    assert_eq!(request, expected);
 }
 
 #[test]
@@ -49,16 +61,19 @@ fn a_network_has_two_ends() {
     let ends = |first: &str, family| {
         let set = SetName::new(DoorSets { door: "ssh", prefix }, family).expect("short");
         assert!(set.is_of_networks() && set.as_str().starts_with("ketuk_ssh_net"), "{set}");
-        let mut request = Request::new();
         let first: IpAddr = first.parse().expect("address");
         let time = Some(Duration::from_secs(30));
-        batch(&mut request, &fw4(), &set, first, &[Change::Add { time }], 1);
-        let message = Messages::new(request.bytes()).nth(1).expect("the change");
+        let request =
+            transaction(1, |batch| add_element(batch, &fw4(), &set, first, time, OpenedBy::User("alice")));
+        let message = Messages::new(&request).nth(1).expect("the change");
         let list = Attributes::new(&message.body[FAMILY_HEADER..]);
         let all = Attributes::new(list.clone().find(LIST_ELEMENTS).expect("elements"));
         let read: Vec<_> = elements(list).collect();
         // Only the first has a timer, and is an element when it is read.
-        assert_eq!(read, [Element { address: first, timeout: time, left: None }]);
+        assert_eq!(
+            read,
+            [Element { address: first, timeout: time, left: None, by: OpenedBy::User("alice") }]
+        );
         let key = |(_, payload)| {
             let attributes = Attributes::new(payload);
             let key = attributes.find(ELEMENT_KEY).expect("a key");
@@ -75,10 +90,11 @@ fn a_network_has_two_ends() {
 #[test]
 #[cfg(target_endian = "big")]
 fn on_a_big_endian_host_only_the_headers_turn() {
-    let mut request = Request::new();
     let address = "203.0.113.9".parse().expect("address");
-    let changes = [Change::Add { time: Some(Duration::from_secs(30)) }];
-    batch(&mut request, &fw4(), &ssh_4(), address, &changes, 0x0102_0304);
+    let request = transaction(0x0102_0304, |batch| {
+        let time = Some(Duration::from_secs(30));
+        add_element(batch, &fw4(), &ssh_4(), address, time, OpenedBy::Knock);
+    });
     let expected = hex("00000014 0010 0001 01020304 00000000 0000000a       # begin
          0000004c 0a0c 0605 01020305 00000000 01000000       # new element: request ack excl create
            0008 0001 66773400
@@ -86,7 +102,7 @@ fn on_a_big_endian_host_only_the_headers_turn() {
            0020 8003 001c 8001 000c 8001 0008 0001 cb007109
            000c 0004 0000000000007530                        # timeout 30000 ms
          00000014 0011 0001 01020306 00000000 0000000a       # end");
-    assert_eq!(request.bytes(), expected);
+    assert_eq!(request, expected);
 }
 
 #[test]
@@ -113,16 +129,38 @@ fn questions() {
     );
 }
 
+/// So that nothing is allocated when somebody knocks.
 #[test]
-fn the_longest_request_fits() {
-    let mut request = Request::new();
+fn the_longest_renewal_fits_into_the_room_that_is_there_from_the_start() {
     let table = Table { family: Family::Inet, name: "t".repeat(255) };
-    let set = SetName::new("d".repeat(MAX_NAME).as_str(), AddressFamily::V6).expect("longest");
-    let changes = [Change::Delete, Change::Add { time: Some(Duration::MAX) }];
-    batch(&mut request, &table, &set, "2001:db8::1".parse().expect("address"), &changes, u32::MAX);
-    let sequences: Vec<u32> = Messages::new(request.bytes()).map(|m| m.sequence).collect();
+    let prefix = GrantPrefix { v4: None, v6: Some(64) };
+    let set = SetName::new(DoorSets { door: &"d".repeat(MAX_NAME), prefix }, AddressFamily::V6);
+    let (set, address) = (set.expect("longest"), "2001:db8::".parse().expect("address"));
+    let request = transaction(u32::MAX, |batch| {
+        delete_element(batch, &table, &set, address);
+        let user = "u".repeat(MAX_NAME);
+        add_element(batch, &table, &set, address, Some(Duration::MAX), OpenedBy::User(&user));
+    });
+    assert!(request.len() <= USUAL_REQUEST, "{}", request.len());
+    let sequences: Vec<u32> = Messages::new(&request).map(|m| m.sequence).collect();
     assert_eq!(sequences, [u32::MAX, 0, 1, 2]);
     assert_eq!(SetName::new("d".repeat(MAX_NAME + 1).as_str(), AddressFamily::V6), None);
+}
+
+#[test]
+fn comments_of_others_are_none() {
+    for (data, by) in [
+        (&b"\x00\x05hand\0"[..], OpenedBy::Hand),
+        (b"\x01\x02??\x00\x0buser alice\0", OpenedBy::User("alice")),
+        (b"\x00\x06user \0", OpenedBy::Knock),
+        (b"\x00\x06guest\0", OpenedBy::Knock),
+        (b"\x00\x05\xff\xfe\xfd\xfc\0", OpenedBy::Knock),
+        (b"\x00\x09hand\0", OpenedBy::Knock),
+        (b"\x00", OpenedBy::Knock),
+        (b"", OpenedBy::Knock),
+    ] {
+        assert_eq!(OpenedBy::read(data), by, "{data:?}");
+    }
 }
 
 #[test]
@@ -167,7 +205,10 @@ fn elements_are_read_and_the_strange_ones_left_out() {
     let (timeout, left) = (Some(Duration::from_secs(30)), Some(Duration::from_millis(1234)));
     assert_eq!(
         elements(attributes).collect::<Vec<_>>(),
-        [Element { address: v6, timeout, left }, Element { address: v4, timeout: None, left: None }]
+        [
+            Element { address: v6, timeout, left, by: OpenedBy::Knock },
+            Element { address: v4, timeout: None, left: None, by: OpenedBy::Knock }
+        ]
     );
 }
 

@@ -67,6 +67,11 @@ impl Dialogue {
         (&mut self.request, first)
     }
 
+    /// The request under construction.
+    pub fn request(&mut self) -> &mut Request {
+        &mut self.request
+    }
+
     /// Sends the request. Hands `take` the messages that come back until it says how they end, an errno or 0. `take`
     /// must skip what belongs to an earlier request, by the sequence number.
     ///

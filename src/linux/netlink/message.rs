@@ -7,7 +7,7 @@
 /// Room that a request has from the start, in bytes, so that none of what a stranger causes allocates: begin (20), a
 /// delete and an add that name a table of 256 bytes and a set of 41 and carry the two ends of an IPv6 network and a
 /// comment (2 × 472 at most), end (20).
-const USUAL_REQUEST: usize = 1024;
+pub(crate) const USUAL_REQUEST: usize = 1024;
 
 /// Length of a message's header, in bytes.
 pub const HEADER: usize = 16;
@@ -49,6 +49,13 @@ impl Request {
         let start = self.begin_message(kind, flags, sequence);
         body(self);
         self.end_message(start);
+    }
+
+    /// Adds flags to the message that begins at byte `start`.
+    pub fn add_flags(&mut self, start: usize, flags: u16) {
+        for (byte, flag) in self.bytes[start + 6..].iter_mut().zip(flags.to_ne_bytes()) {
+            *byte |= flag;
+        }
     }
 
     /// Appends an attribute.
