@@ -1,10 +1,10 @@
 //! libuci, asked what a text says.
 
+mod uci;
+
 use std::ffi::{CStr, c_char};
 use std::ptr;
 use std::sync::Mutex;
-
-use libuci_sys as uci;
 
 /// A section as libuci gives it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub fn read(text: &[u8]) -> Result<Vec<Section>, String> {
     let file = open(text);
     // SAFETY: the context and the stream are alive, the name is a C string, and `package` is null,
     // which asks for a new one.
-    let status = unsafe { uci::uci_import(context, file.cast(), c"ketuk".as_ptr(), &raw mut package, true) };
+    let status = unsafe { uci::uci_import(context, file, c"ketuk".as_ptr(), &raw mut package, true) };
     let result = if status == 0 {
         // SAFETY: libuci has just filled the package in; it lives as long as the context.
         Ok(unsafe { sections(package) })
@@ -71,7 +71,7 @@ fn open(text: &[u8]) -> *mut libc::FILE {
 ///
 /// # Safety
 /// `context` is alive.
-unsafe fn reason(context: *mut uci::uci_context) -> String {
+unsafe fn reason(context: *mut uci::Context) -> String {
     let mut text: *mut c_char = ptr::null_mut();
     // SAFETY: as promised; `text` receives a string to be freed.
     let whole = unsafe {
@@ -87,15 +87,15 @@ unsafe fn reason(context: *mut uci::uci_context) -> String {
 
 /// # Safety
 /// `package` is alive and its lists are whole.
-unsafe fn sections(package: *mut uci::uci_package) -> Vec<Section> {
+unsafe fn sections(package: *mut uci::Package) -> Vec<Section> {
     // SAFETY: the elements of a package are sections, and an element is a section's first field.
     unsafe {
         elements(&raw const (*package).sections)
             .map(|element| {
-                let section = element.cast::<uci::uci_section>();
+                let section = element.cast::<uci::Section>();
                 Section {
-                    kind: bytes((*section).type_),
-                    name: bytes((*section).e.name),
+                    kind: bytes((*section).kind),
+                    name: bytes((*section).element.name),
                     anonymous: (*section).anonymous,
                     options: elements(&raw const (*section).options).map(|element| option(element)).collect(),
                 }
@@ -106,12 +106,12 @@ unsafe fn sections(package: *mut uci::uci_package) -> Vec<Section> {
 
 /// # Safety
 /// `element` is an option.
-unsafe fn option(element: *const uci::uci_element) -> (Vec<u8>, bool, Vec<Vec<u8>>) {
+unsafe fn option(element: *const uci::Element) -> (Vec<u8>, bool, Vec<Vec<u8>>) {
     // SAFETY: as promised; the option's type says which field of the union is set.
     unsafe {
-        let option = element.cast::<uci::uci_option>();
+        let option = element.cast::<uci::Option>();
         let name = bytes((*element).name);
-        if (*option).type_ == uci::uci_option_type_UCI_TYPE_STRING {
+        if (*option).kind == uci::UCI_TYPE_STRING {
             (name, false, vec![bytes((*option).v.string)])
         } else {
             (name, true, elements(&raw const (*option).v.list).map(|item| bytes((*item).name)).collect())
@@ -123,14 +123,14 @@ unsafe fn option(element: *const uci::uci_element) -> (Vec<u8>, bool, Vec<Vec<u8
 ///
 /// # Safety
 /// `head` is alive and its ring is whole as long as the iterator is used.
-unsafe fn elements(head: *const uci::uci_list) -> impl Iterator<Item = *const uci::uci_element> {
+unsafe fn elements(head: *const uci::List) -> impl Iterator<Item = *const uci::Element> {
     // SAFETY: as promised.
     let mut at = unsafe { (*head).next.cast_const() };
     std::iter::from_fn(move || {
         if at == head {
             return None;
         }
-        let element = at.cast::<uci::uci_element>();
+        let element = at.cast::<uci::Element>();
         // SAFETY: as promised.
         at = unsafe { (*at).next };
         Some(element)
