@@ -1,15 +1,14 @@
 #!/bin/sh
-# cargo.sh ARGUMENT...: runs a cargo that is new enough for this project, wherever it is. Where there is
-# none, Debian's cargo-web is installed, or it says what to do.
+# cargo.sh ARGUMENT...: runs a cargo that is new enough for this project, wherever it is. Where there is none, the first
+# package of Debian or Ubuntu that has one is installed.
 set -eu
 
 root=$(dirname "$0")/..
 wanted=$(sed -n 's/^rust-version = "1\.\([0-9]*\).*/\1/p' "$root/Cargo.toml")
 
-# Whether this is a cargo of a sufficient version. The shell's own search finds rustup's first.
-fits() {
-	version=$("$1" --version 2>/dev/null) || return 1
-	minor=${version#cargo 1.}
+# Whether a version, such as 1.88.0 or 1.96.0+dfsg1-1~deb12u2, is sufficient.
+sufficient() {
+	minor=${1#1.}
 	minor=${minor%%.*}
 	case $minor in
 	'' | *[!0-9]*) return 1 ;;
@@ -17,10 +16,17 @@ fits() {
 	[ "$minor" -ge "$wanted" ]
 }
 
+# Whether this is such a cargo.
+fits() {
+	version=$("$1" --version 2>/dev/null) || return 1
+	version=${version#cargo }
+	sufficient "${version%% *}"
+}
+
+# The shell's own search finds rustup's first. Ubuntu's versions stand beside each other, each with its own rustc.
 find_cargo() {
-	for cargo in "${CARGO:-cargo}" "$HOME/.cargo/bin/cargo" /usr/bin/cargo /usr/bin/cargo-1.9[0-9] /usr/bin/cargo-1.8[89]; do
+	for cargo in "${CARGO:-cargo}" "$HOME/.cargo/bin/cargo" /usr/bin/cargo /usr/bin/cargo-1.*; do
 		if fits "$cargo"; then
-			# Ubuntu's versions stand beside each other, each with its own rustc.
 			case $cargo in
 			*/cargo-1.*) export RUSTC="${cargo%cargo-*}rustc-${cargo##*-}" ;;
 			esac
@@ -30,11 +36,24 @@ find_cargo() {
 	return 1
 }
 
+# The package that has such a cargo, as far as apt's lists tell. Debian builds its browsers with cargo-web, which is newer
+# than cargo; Ubuntu has a package for each version.
+find_package() {
+	for package in cargo cargo-web $(apt-cache pkgnames cargo-1. 2>/dev/null | sort -V); do
+		sufficient "$(apt-cache policy "$package" 2>/dev/null | sed -n 's/^  Candidate: //p')" && return 0
+	done
+	return 1
+}
+
 if ! find_cargo; then
-	"$root/scripts/need.sh" /usr/share/doc/cargo-web=cargo-web /usr/share/doc/rustc-web=rustc-web 2>/dev/null ||
-		"$root/scripts/need.sh" /usr/bin/cargo-1.89=cargo-1.89 /usr/bin/rustc-1.89=rustc-1.89 2>/dev/null || true
+	echo "no cargo 1.$wanted or newer: looking for a package that has one" >&2
+	# A newer version may have come since the lists were read.
+	if find_package || { "$root/scripts/need.sh" -u && find_package; }; then
+		"$root/scripts/need.sh" -i "$package" "rustc${package#cargo}" || true
+	fi
 	if ! find_cargo; then
-		echo "this needs cargo 1.$wanted or newer: https://rustup.rs, or apt-get install cargo-web rustc-web (Debian 12), cargo-1.89 (Ubuntu)" >&2
+		echo "this needs cargo 1.$wanted or newer, and no package of this system has it (Debian 12's is in its security archive)." >&2
+		echo "Take it from https://rustup.rs" >&2
 		exit 1
 	fi
 fi

@@ -1,32 +1,80 @@
 #!/bin/sh
-# need.sh COMMAND[=PACKAGE]...: makes sure that each command is there. What is missing is installed with
-# apt where that is possible without asking; otherwise this says exactly what to install, and fails.
-# A word that begins with / is a file instead of a command.
+# need.sh COMMAND[=PACKAGE]...: makes sure that each command is there. A word that begins with / is a file instead.
+# need.sh -i PACKAGE...: installs these packages, or their newer versions.
+# need.sh -u: reads apt's package lists anew.
+#
+# Missing packages are installed with apt, as root or with sudo. Where that is not possible, this says what to install, and
+# fails.
 set -eu
 
-packages=
-for need in "$@"; do
-	command=${need%%=*}
-	package=${need#*=}
-	case $command in
-	/*)
-		# shellcheck disable=SC2086 # it may be a pattern
-		ls $command >/dev/null 2>&1 && continue
-		;;
-	*) PATH=$PATH:/usr/sbin:/sbin command -v "$command" >/dev/null 2>&1 && continue ;;
-	esac
-	packages="$packages $package"
-done
-[ -n "$packages" ] || exit 0
+update= packages=
+case ${1:-} in
+-u)
+	update=y
+	;;
+-i)
+	shift
+	packages=" $*"
+	;;
+*)
+	for need in "$@"; do
+		command=${need%%=*}
+		case $command in
+		/*)
+			# shellcheck disable=SC2086 # it may be a pattern
+			ls $command >/dev/null 2>&1 && continue
+			;;
+		*) PATH=$PATH:/usr/sbin:/sbin command -v "$command" >/dev/null 2>&1 && continue ;;
+		esac
+		# Two commands may be in one package.
+		case "$packages " in
+		*" ${need#*=} "*) ;;
+		*) packages="$packages ${need#*=}" ;;
+		esac
+	done
+	;;
+esac
+[ -n "$update$packages" ] || exit 0
 
+fail() {
+	echo "missing: install with apt-get update && apt-get install$packages (Debian and Ubuntu)" >&2
+	exit 1
+}
+
+# sudo may ask for a password where somebody can answer.
 become=
-[ "$(id -u)" = 0 ] || become="sudo -n"
-if command -v apt-get >/dev/null 2>&1 && $become true 2>/dev/null; then
-	echo "installing:$packages" >&2
-	export DEBIAN_FRONTEND=noninteractive
-	install="$become apt-get install -y -q --no-install-recommends"
-	# shellcheck disable=SC2086 # several packages
-	$install $packages >/dev/null 2>&1 || { $become apt-get update -q >/dev/null && $install $packages >/dev/null; } && exit 0
+if [ "$(id -u)" != 0 ]; then
+	become="sudo -n"
+	[ ! -t 0 ] || become=sudo
 fi
-echo "missing, on Debian and Ubuntu to be installed with: apt-get install$packages" >&2
+command -v apt-get >/dev/null 2>&1 || fail
+[ -z "$become" ] || command -v sudo >/dev/null 2>&1 || fail
+[ -z "$become" ] || $become true || fail
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+# apt's answer is long. The sizes are shown before the download begins, all of it where apt fails.
+apt() {
+	{
+		$become env DEBIAN_FRONTEND=noninteractive apt-get -y -q "$@" 2>&1 </dev/null || echo "apt-get failed: $*"
+	} | tee "$log" | sed -un 's/^Need to get \(.*\) of archives\.$/  \1 to download/p; s/^After this operation, \(.*\) of additional .*/  \1 on disk/p' >&2
+	! grep -q '^apt-get failed: ' "$log"
+}
+
+install() {
+	# shellcheck disable=SC2086 # several packages
+	apt install --no-install-recommends $packages
+}
+if [ -n "$update" ]; then
+	echo "reading apt's package lists" >&2
+	apt update && exit 0
+else
+	echo "installing:$packages" >&2
+	install && exit 0
+	# The lists may be old, or not there.
+	apt update && install && exit 0
+fi
+cat "$log" >&2
+[ -z "$packages" ] || fail
 exit 1

@@ -1,0 +1,132 @@
+#!/usr/bin/env bash
+# fresh.sh SUITE:USER...: runs `make demo` and `make test` on new machines, for example trixie:user bookworm:root.
+#
+# Each machine is what debootstrap makes of a Debian, with git, make, ca-certificates and sudo, the last commit of this tree, and
+# namespaces of its own, but for the network, over which packages and crates come. USER is root, or an ordinary user
+# who may use sudo. Of this machine nothing is there but the configuration of packages and crates: apt's mirrors and
+# proxies, Cargo's configuration, name servers, certificates.
+#
+# FRESH_DIR   where the machines are made (default /var/tmp); each needs 3 GB for a while
+# FRESH_KEEP  leaves them there
+set -euo pipefail
+
+# --- inside: a mount and a process namespace, in which nothing has been changed yet
+
+if [ "${1:-}" = --inside ]; then
+	root=$2 user=$3
+	mount --make-rprivate /
+	mount --bind "$root" "$root"
+	cd "$root"
+	mount -t proc proc proc
+	mount -t sysfs -o ro sysfs sys
+	mount -t tmpfs -o mode=755 tmpfs run
+	mount -t tmpfs -o mode=755 tmpfs dev
+	for node in null zero full random urandom tty; do
+		touch "dev/$node"
+		mount --bind "/dev/$node" "dev/$node"
+	done
+	mkdir dev/pts dev/shm dev/net
+	mount -t devpts -o newinstance,ptmxmode=0666,mode=620,gid=5 devpts dev/pts
+	mount -t tmpfs -o mode=1777 tmpfs dev/shm
+	ln -s pts/ptmx dev/ptmx
+	ln -s /proc/self/fd dev/fd
+	[ ! -e /dev/net/tun ] || { touch dev/net/tun && mount --bind /dev/net/tun dev/net/tun; }
+	# A root by pivot_root, not chroot: the kernel lets nobody make a user namespace in a chroot.
+	pivot_root . mnt
+	cd /
+	umount -l /mnt
+	hostname fresh
+	exec su - "$user" -c 'cd ketuk && . ../environment && exec make "$0"' "$4"
+fi
+
+self=$(readlink -f "$0")
+cd "$(dirname "$self")/.."
+[ "$(id -u)" = 0 ] || { echo "make test-fresh needs root: debootstrap does" >&2; exit 1; }
+scripts/need.sh debootstrap=debootstrap unshare=util-linux pivot_root=util-linux
+
+# --- the configuration of packages and crates
+
+# The archive that this machine takes a Debian's packages from, and its security archive.
+mirror() { # mirror SUITE-PATTERN DEFAULT
+	{
+		sed -n 's/^deb \(\[[^]]*\] *\)\{0,1\}\([^ ]*\) \([^ ]*\) .*/\2 \3/p' /etc/apt/sources.list /etc/apt/sources.list.d/*.list
+		awk '/^URIs:/ { uri = $2 } /^Suites:/ { for (i = 2; i <= NF; i++) print uri, $i }' /etc/apt/sources.list.d/*.sources
+	} 2>/dev/null | awk -v suite="^$VERSION_CODENAME$1\$" '$2 ~ suite { print $1; exit }' | grep . || echo "$2"
+}
+# shellcheck source=/dev/null
+. /etc/os-release
+archive=http://deb.debian.org/debian
+security=http://deb.debian.org/debian-security
+if [ "$ID" = debian ]; then
+	archive=$(mirror '' "$archive")
+	security=$(mirror '-security' "$security")
+fi
+
+configure() { # configure ROOT SUITE USER
+	local root=$1 home=$1/root
+	printf 'deb %s %s main\n' "$archive" "$2" "$archive" "$2-updates" "$security" "$2-security" >"$root/etc/apt/sources.list"
+	apt-config dump | grep -E '^Acquire::(http|https|Check-|Retries|ForceIPv)' >"$root/etc/apt/apt.conf.d/90network" || true
+	cp -L /etc/resolv.conf "$root/etc/"
+	{
+		cat /etc/hosts
+		echo 127.0.0.1 fresh
+	} >"$root/etc/hosts"
+	if compgen -G '/usr/local/share/ca-certificates/*.crt' >/dev/null; then
+		mkdir -p "$root/usr/local/share/ca-certificates"
+		cp /usr/local/share/ca-certificates/*.crt "$root/usr/local/share/ca-certificates/"
+		chroot "$root" update-ca-certificates >/dev/null 2>&1
+	fi
+	if [ "$3" != root ]; then
+		home=$root/home/$3
+		chroot "$root" useradd --create-home --shell /bin/bash "$3"
+		echo "$3 ALL=(ALL) NOPASSWD: ALL" >"$root/etc/sudoers.d/$3"
+	fi
+	if [ -e "${CARGO_HOME:-$HOME/.cargo}/config.toml" ]; then
+		mkdir -p "$home/.cargo"
+		cp "${CARGO_HOME:-$HOME/.cargo}/config.toml" "$home/.cargo/"
+	fi
+	git clone --quiet --no-local . "$home/ketuk"
+	local name
+	for name in http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY; do
+		[ -z "${!name:-}" ] || printf 'export %s=%q\n' "$name" "${!name}"
+	done >"$home/environment"
+	chroot "$root" chown -R "$3:" "${home#"$root"}"
+}
+
+# --- the machines
+
+made=
+clean() { [ -z "$made" ] || [ -n "${FRESH_KEEP:-}" ] || rm -rf --one-file-system "$made"; }
+trap clean EXIT
+
+report= passed=0 failed=0
+for machine; do
+	suite=${machine%%:*} user=${machine#*:}
+	made=$(mktemp -d "${FRESH_DIR:-/var/tmp}/ketuk-fresh.XXXXXX")
+	chmod 755 "$made"
+	echo "=== a new $suite, for $user: $made ($(date +%T))"
+	debootstrap --variant=minbase --include=git,make,ca-certificates,sudo "$suite" "$made" "$archive" >"$made.log" 2>&1 ||
+		{ tail -20 "$made.log" >&2; exit 1; }
+	rm "$made.log"
+	configure "$made" "$suite" "$user"
+	before=$(du -sxm "$made" | cut -f1)
+	for command in demo test; do
+		echo "=== $suite, $user: make $command ($(date +%T))"
+		began=$(date +%s)
+		if unshare --mount --pid --ipc --uts --fork --kill-child "$self" --inside "$made" "$user" "$command" </dev/null; then
+			ended=passed
+			passed=$((passed + 1))
+		else
+			ended=FAILED
+			failed=$((failed + 1))
+		fi
+		seconds=$(($(date +%s) - began))
+		report+=$(printf '%-10s %-6s make %-5s %s %5d s, %5d MB more' "$suite" "$user" "$command" "$ended" "$seconds" \
+			"$(($(du -sxm "$made" | cut -f1) - before))")$'\n'
+	done
+	clean
+	made=
+done
+printf '%s' "$report"
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]
