@@ -92,6 +92,45 @@ fn without_a_daemon_the_questions_to_it_fail() {
     }
 }
 
+/// Called with the daemon, a configuration and a socket. The machine's own /run is not touched.
+const WITH_A_DAEMON: &str = r#"
+    mount -t tmpfs tmpfs /run && mkdir /run/ketuk && ip link set lo up
+    "$1" run --config "$2" --device lo --socket "$3" 2>&1 &
+    trap "kill $!" EXIT
+    for try in $(seq 200); do
+        [ ! -S "$3" ] || break
+        sleep 0.05
+    done
+    "$1" status
+    "$1" reload
+    kill $!
+    wait $!
+    trap - EXIT
+    ! "$1" status
+"#;
+
+#[test]
+fn the_daemon_is_found_wherever_a_package_puts_its_socket() {
+    let file = env::temp_dir().join(format!("ketuk-cli-places-{}.uci", std::process::id()));
+    let text = "config globals\n\toption backend 'none'\nconfig door 'a'\n\toption sequence '7000'\n\toption dest_port '22'\n";
+    fs::write(&file, text).expect("a file");
+    for socket in ["/run/ketuk/ketuk.sock", "/var/run/ketuk.sock"] {
+        let output = Command::new("unshare")
+            .args(["--mount", "--net", "bash", "-ec", WITH_A_DAEMON, "bash", env!("CARGO_BIN_EXE_ketukd")])
+            .args([file.as_os_str(), socket.as_ref()])
+            .output()
+            .expect("unshare");
+        assert_eq!(
+            String::from_utf8_lossy(&output.stderr),
+            "ketukd: no daemon answers at /run/ketuk/ketuk.sock or /var/run/ketuk.sock: is 'ketukd run' running?\n",
+            "{socket}: {}",
+            String::from_utf8_lossy(&output.stdout)
+        );
+        assert!(output.status.success(), "{socket}");
+    }
+    fs::remove_file(file).expect("the file");
+}
+
 #[test]
 fn check_warns_of_what_is_probably_not_meant() {
     let file = env::temp_dir().join(format!("ketuk-cli-none-{}.uci", std::process::id()));

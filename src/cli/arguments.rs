@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::Failure;
 use crate::config::{self, Config};
-use crate::control::DEFAULT_SOCKET;
+use crate::control::{DEFAULT_SOCKET, SOCKETS};
 
 /// Where the configuration is unless `--config` says otherwise.
 const DEFAULT_CONFIG: &str = "/etc/config/ketuk";
@@ -96,7 +96,13 @@ impl Arguments {
         config::load(self.config_path()).map_err(|error| Failure::Config(error.to_string()))
     }
 
+    /// Where `run` makes the control socket.
     pub(super) fn socket(&self) -> &Path {
         self.socket.as_deref().unwrap_or(Path::new(DEFAULT_SOCKET))
+    }
+
+    /// Where the other commands look for it.
+    pub(super) fn sockets(&self) -> Vec<&Path> {
+        self.socket.as_deref().map_or_else(|| SOCKETS.map(Path::new).to_vec(), |socket| vec![socket])
     }
 }

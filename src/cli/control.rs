@@ -2,7 +2,6 @@
 
 use std::io::{self, Write as _};
 use std::net::IpAddr;
-use std::path::Path;
 
 use super::arguments::Arguments;
 use super::{Failure, Outcome, print};
@@ -53,13 +52,13 @@ pub(super) fn reload(arguments: &Arguments) -> Outcome {
 
 /// A request whose answer is only done or not.
 fn ask(arguments: &Arguments, request: &Request<'_>) -> Outcome {
-    talk(arguments.socket(), request, &mut |_, _| Ok(true))
+    talk(arguments, request, &mut |_, _| Ok(true))
 }
 
 /// What there is to know.
 pub(super) fn status(arguments: &Arguments) -> Outcome {
     let mut status = show::Status::default();
-    talk(arguments.socket(), &Request::plain(Verb::Status), &mut |kind, json| {
+    talk(arguments, &Request::plain(Verb::Status), &mut |kind, json| {
         status.add(kind, json);
         Ok(true)
     })?;
@@ -71,7 +70,7 @@ pub(super) fn status(arguments: &Arguments) -> Outcome {
 
 /// Every knock as it is judged.
 pub(super) fn watch(arguments: &Arguments) -> Outcome {
-    talk(arguments.socket(), &Request::plain(Verb::Watch), &mut |kind, json| {
+    talk(arguments, &Request::plain(Verb::Watch), &mut |kind, json| {
         let mut line = String::new();
         if arguments.json {
             show::watch_json(&mut line, kind, json)
@@ -88,31 +87,40 @@ pub(super) fn watch(arguments: &Arguments) -> Outcome {
     })
 }
 
-/// Asks the daemon; its refusal is the command's failure.
+/// Asks the daemon, at the first place where one answers; its refusal is the command's failure.
 pub(super) fn talk(
-    socket: &Path,
+    arguments: &Arguments,
     request: &Request<'_>,
     each: &mut dyn FnMut(&str, &str) -> io::Result<bool>,
 ) -> Outcome {
-    let mut outcome = Ok(());
-    client::ask(socket, request, &mut |kind, json| {
-        if kind == "error" {
-            outcome = Err(refusal(json));
-            return Ok(false);
+    let sockets = arguments.sockets();
+    for socket in &sockets {
+        let mut outcome = Ok(());
+        let asked = client::ask(socket, request, &mut |kind, json| {
+            if kind == "error" {
+                outcome = Err(refusal(json));
+                return Ok(false);
+            }
+            if kind == "ok" { Ok(false) } else { each(kind, json) }
+        });
+        let socket = socket.display();
+        match asked {
+            Ok(()) => return outcome,
+            // Nobody listens there.
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {}
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                return Err(Failure::Failed(format!(
+                    "{socket}: permission denied: only root and the members of group ketuk may ask"
+                )));
+            }
+            Err(error) => return Err(Failure::Failed(format!("{socket}: {error}"))),
         }
-        if kind == "ok" { Ok(false) } else { each(kind, json) }
-    })
-    .map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-            Failure::Failed(format!("no daemon answers at {}: is 'ketukd run' running?", socket.display()))
-        }
-        io::ErrorKind::PermissionDenied => Failure::Failed(format!(
-            "{}: permission denied: only root and the members of group ketuk may ask",
-            socket.display()
-        )),
-        _ => Failure::Failed(format!("{}: {error}", socket.display())),
-    })?;
-    outcome
+    }
+    let tried: Vec<_> = sockets.iter().map(|socket| socket.display().to_string()).collect();
+    Err(Failure::Failed(format!(
+        "no daemon answers at {}: is 'ketukd run' running?",
+        tried.join(" or ")
+    )))
 }
 
 fn refusal(json: &str) -> Failure {

@@ -157,7 +157,7 @@ fn status(arguments: &Arguments, _: &Call<'_>) -> Result<String, Failure> {
         Err(error) => (None, Some(error.to_string())),
     };
     let mut status = show::Status::default();
-    let asked = control::talk(arguments.socket(), &Request::plain(Verb::Status), &mut |kind, json| {
+    let asked = control::talk(arguments, &Request::plain(Verb::Status), &mut |kind, json| {
         status.add(kind, json);
         Ok(true)
     });
@@ -197,7 +197,7 @@ fn close(arguments: &Arguments, call: &Call<'_>) -> Result<String, Failure> {
 }
 
 fn ask(arguments: &Arguments, request: &Request<'_>) -> Result<String, Failure> {
-    control::talk(arguments.socket(), request, &mut |_, _| Ok(true))?;
+    control::talk(arguments, request, &mut |_, _| Ok(true))?;
     Ok(json(&Answer { ok: true, ..Answer::default() }, 0))
 }
 

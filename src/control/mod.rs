@@ -11,8 +11,11 @@ pub mod message;
 pub mod server;
 pub mod show;
 
-/// Where the socket is unless `--socket` says otherwise.
+/// Where `ketukd run` makes the socket unless `--socket` says otherwise.
 pub const DEFAULT_SOCKET: &str = "/var/run/ketuk.sock";
+
+/// Where the packages have the daemon make it, in the order in which the other commands look for it.
+pub const SOCKETS: [&str; 2] = ["/run/ketuk/ketuk.sock", DEFAULT_SOCKET];
 
 /// The group whose members may speak to the daemon, where it exists. Root always may.
 pub const GROUP: &str = "ketuk";
