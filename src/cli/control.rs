@@ -107,7 +107,8 @@ pub(super) fn talk(
         match asked {
             Ok(()) => return outcome,
             // Nobody listens there.
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {}
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {}
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 return Err(Failure::Failed(format!(
                     "{socket}: permission denied: only root and the members of group ketuk may ask"
@@ -117,10 +118,7 @@ pub(super) fn talk(
         }
     }
     let tried: Vec<_> = sockets.iter().map(|socket| socket.display().to_string()).collect();
-    Err(Failure::Failed(format!(
-        "no daemon answers at {}: is 'ketukd run' running?",
-        tried.join(" or ")
-    )))
+    Err(Failure::Failed(format!("no daemon answers at {}: is 'ketukd run' running?", tried.join(" or "))))
 }
 
 fn refusal(json: &str) -> Failure {
