@@ -103,15 +103,121 @@ fn time_is_the_captures() {
     assert_eq!(last, Some(format!("{CLIENT} 8000:udp ssh 0/3 not_begun")));
 }
 
+/// Runs it on this file.
+fn explain_file(scratch: &Scratch, file: &[u8]) -> Output {
+    let config = scratch.write("ketuk.uci", DOORS);
+    let path = scratch.path("capture");
+    std::fs::write(&path, file).expect("a file");
+    let (path, config) = (path.to_str().expect("plain"), config.to_str().expect("plain"));
+    run(ketukd().to_str().expect("plain"), &["explain", path, "--config", config, "--address", ROUTER])
+}
+
+/// A capture that Wireshark's own tool turned into pcapng is judged like the pcap file that it was made of.
+#[test]
+fn pcapng_is_read_as_wireshark_writes_it() {
+    let frames = [
+        ethernet([2; 6], None, &syn(CLIENT, ROUTER, 7000, 1)),
+        ethernet([2; 6], None, &udp(CLIENT, ROUTER, 8000)),
+        ethernet([2; 6], None, &syn(CLIENT, ROUTER, 9000, 2)),
+    ];
+    let scratch = Scratch::new();
+    let (pcap, pcapng) = (scratch.path("knocks.pcap"), scratch.path("knocks.pcapng"));
+    std::fs::write(&pcap, capture(&frames)).expect("a file");
+    let paths = [&pcap, &pcapng].map(|path| path.to_str().expect("plain").to_owned());
+    let converted = run("editcap", &["-F", "pcapng", &paths[0], &paths[1]]);
+    assert!(converted.status.success(), "{}", text(&converted.stderr));
+    let file = std::fs::read(&pcapng).expect("the file");
+    assert!(file.starts_with(b"\x0a\x0d\x0d\x0a"), "editcap wrote pcapng");
+    let expected = explain_file(&scratch, &std::fs::read(&pcap).expect("the file"));
+    assert!(text(&expected.stdout).ends_with(&format!("{CLIENT} 9000:tcp ssh 3/3 opened\n")));
+    let output = explain_file(&scratch, &file);
+    assert_eq!((output.status, text(&output.stdout)), (expected.status, text(&expected.stdout)));
+}
+
+/// A pcapng file by its specification (draft-ietf-opsawg-pcapng): two interfaces of a big-endian host.
+struct Pcapng(Vec<u8>);
+
+impl Pcapng {
+    fn new() -> Self {
+        let mut file = Self(Vec::new());
+        file.block(
+            0x0a0d_0d0a,
+            &[0x1a, 0x2b, 0x3c, 0x4d, 0, 1, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255],
+        );
+        file
+    }
+
+    fn block(&mut self, kind: u32, body: &[u8]) {
+        let padded = body.len().next_multiple_of(4);
+        let len = u32::try_from(padded + 12).expect("short").to_be_bytes();
+        self.0.extend(kind.to_be_bytes());
+        self.0.extend(len);
+        self.0.extend(body);
+        self.0.resize(self.0.len() + padded - body.len(), 0);
+        self.0.extend(len);
+    }
+
+    fn interface(&mut self, link: u16, options: &[u8]) {
+        self.block(1, &[&link.to_be_bytes(), &[0; 6][..], options].concat());
+    }
+
+    fn packet(&mut self, interface: u32, time: u64, bytes: &[u8]) {
+        let len = u32::try_from(bytes.len()).expect("short");
+        let (high, low) =
+            (u32::try_from(time >> 32).expect("high"), u32::try_from(time & 0xffff_ffff).expect("low"));
+        let header = [interface, high, low, len, len].map(u32::to_be_bytes).concat();
+        self.block(6, &[&header, bytes].concat());
+    }
+}
+
+#[test]
+fn the_times_of_pcapng_are_in_each_interfaces_units() {
+    let scratch = Scratch::new();
+    let mut file = Pcapng::new();
+    // Ethernet in microseconds; raw IP in 1/1024 s, 100 s ahead.
+    file.interface(1, &[]);
+    file.interface(
+        101,
+        &[0, 2, 0, 2, b'i', b'f', 0, 0, 0, 9, 0, 1, 0x8a, 0, 0, 0, 0, 14, 0, 8, 0, 0, 0, 0, 0, 0, 0, 100],
+    );
+    file.packet(0, 1_000_000_000, &ethernet([2; 6], None, &syn(CLIENT, ROUTER, 7000, 1)));
+    file.block(0x0bad_cafe, b"a kind that nobody knows");
+    // 9.5 s after the first: within seq_timeout, which is 10 s.
+    file.packet(1, 909 * 1024 + 512, &udp(CLIENT, ROUTER, 8000));
+    // A simple packet has the time of the one before it, and is of the first interface.
+    let last = ethernet([2; 6], None, &syn(CLIENT, ROUTER, 9000, 2));
+    let len = u32::try_from(last.len()).expect("short").to_be_bytes();
+    file.block(3, &[&len, last.as_slice()].concat());
+    file.packet(0, 1_000_000_000, &ethernet([2; 6], None, &syn(CLIENT, ROUTER, 7000, 3)));
+    let whole = file.0.clone();
+    // 11 s after that one.
+    file.packet(1, 920 * 1024 + 512, &udp(CLIENT, ROUTER, 8000));
+
+    let ssh = |output: &Output| -> Vec<String> {
+        text(&output.stdout).lines().filter(|line| line.contains(" ssh ")).map(str::to_owned).collect()
+    };
+    let expected = [
+        format!("{CLIENT} 7000:tcp ssh 1/3 advanced"),
+        format!("{CLIENT} 8000:udp ssh 2/3 advanced"),
+        format!("{CLIENT} 9000:tcp ssh 3/3 opened"),
+        format!("{CLIENT} 7000:tcp ssh 1/3 advanced"),
+        format!("{CLIENT} 8000:udp ssh 0/3 not_begun"),
+    ];
+    assert_eq!(ssh(&explain_file(&scratch, &file.0)), expected);
+    // A file that is cut off is read up to there.
+    for end in whole.len() - 40..whole.len() {
+        assert_eq!(ssh(&explain_file(&scratch, &whole[..end])), expected[..3], "{end} bytes");
+    }
+}
+
 #[test]
 fn what_cannot_be_read_is_named() {
     let scratch = Scratch::new();
     let config = scratch.write("ketuk.uci", DOORS);
     for (content, expected) in [
-        (&b"\x0a\x0d\x0d\x0a\x1c\0\0\0"[..], "this is pcapng"),
-        (b"", "this is no pcap file"),
+        (&b""[..], "this is no pcap or pcapng file"),
         (b"\xd4\xc3\xb2\xa1", "the pcap file ends within its header"),
-        (b"\xd4\xc3\xb2\xa1\x02\0\x04\0\0\0\0\0\0\0\0\0\xff\xff\0\0\x93\0\0\0", "does not know"),
+        (b"\xd4\xc3\xb2\xa1\x02\0\x04\0\0\0\0\0\0\0\0\0\xff\xff\0\0\x93\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", "does not know"),
     ] {
         let file = scratch.path("capture");
         std::fs::write(&file, content).expect("a file");

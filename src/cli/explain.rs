@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::PoisonError;
 
 use super::arguments::Arguments;
-use super::pcap::{Capture, Packet};
+use super::capture::{Capture, Packet};
 use super::{Failure, Outcome, control};
 use crate::core::door::DoorId;
 use crate::core::engine::{Engine, Judgement};
@@ -47,7 +47,7 @@ pub(super) fn print(arguments: &Arguments) -> Outcome {
     engine
         .set_doors(&knocks, &never_traps(&config))
         .map_err(|_| Failure::Failed("the doors name too many different ports".to_owned()))?;
-    engine.set_addresses(addresses(arguments, capture)?.into_iter());
+    engine.set_addresses(addresses(arguments, &capture)?.into_iter());
     let steps = |id: DoorId| {
         knocks.get(id.index()).map_or(0, |door| door.iter().map(|door| door.sequence.len()).sum())
     };
@@ -103,7 +103,7 @@ fn lines(probe: &Probe, judgement: &Judgement, slots: &Slots, steps: impl Fn(Doo
 
 /// The addresses that knocks may be sent to: those of `--address`; or else this host's; or else, where no
 /// packet is to one of these, for the capture is another host's, all destinations that there are.
-fn addresses(arguments: &Arguments, capture: Capture<'_>) -> Result<Vec<IpAddr>, Failure> {
+fn addresses(arguments: &Arguments, capture: &Capture<'_>) -> Result<Vec<IpAddr>, Failure> {
     if !arguments.addresses.is_empty() {
         return arguments.addresses.iter().map(|address| control::address(address)).collect();
     }

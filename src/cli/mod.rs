@@ -1,14 +1,14 @@
 //! `ketukd`'s command line.
 
 mod arguments;
+#[cfg(feature = "explain")]
+mod capture;
 mod control;
 #[cfg(feature = "explain")]
 mod explain;
 #[cfg(feature = "import")]
 mod import;
 mod invite;
-#[cfg(feature = "explain")]
-mod pcap;
 mod rpcd;
 mod ruleset;
 
@@ -33,7 +33,7 @@ usage:
   ketukd ruleset --fw4 [--config FILE] [--zone ZONE]
                                   the same as objects for fw4, one option a line
   ketukd explain CAPTURE [--config FILE] [--address ADDRESS]...
-                                  the knocks in a pcap file as they would be judged
+                                  the knocks in a pcap or pcapng file as they would be judged
   ketukd import FILE              knockd.conf or fwknop's access.conf as UCI, on standard output
   ketukd invite USER [--host HOST] [--config FILE]
                                   a user's profile for 'ketuk add', and as a QR code

@@ -1,0 +1,160 @@
+//! Packets from a capture file: pcap, which `tcpdump -w` writes, or pcapng, which Wireshark writes.
+
+mod pcap;
+mod pcapng;
+
+/// Link types (draft-ietf-opsawg-pcaplinktype).
+mod link {
+    pub(super) const NULL: u32 = 0;
+    pub(super) const ETHERNET: u32 = 1;
+    pub(super) const PPP: u32 = 9;
+    /// Of a file that a BSD wrote.
+    pub(super) const RAW_BSD: u32 = 12;
+    pub(super) const RAW: u32 = 101;
+    pub(super) const LOOP: u32 = 108;
+    pub(super) const LINUX_SLL: u32 = 113;
+    pub(super) const IPV4: u32 = 228;
+    pub(super) const IPV6: u32 = 229;
+    pub(super) const LINUX_SLL2: u32 = 276;
+}
+
+/// Ethertypes (IEEE 802.3, 802.1Q, RFC 2516).
+const IPV4: u16 = 0x0800;
+const IPV6: u16 = 0x86dd;
+const TAGS: [u16; 3] = [0x8100, 0x88a8, 0x9100];
+const PPPOE_SESSION: u16 = 0x8864;
+
+/// A capture file, whose header was read.
+#[derive(Clone, Debug)]
+pub(super) enum Capture<'f> {
+    Pcap(pcap::Records<'f>),
+    Pcapng(pcapng::Blocks<'f>),
+}
+
+/// A packet from its IP header on, and when it came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Packet<'f> {
+    /// Milliseconds since 1970.
+    pub(super) at_ms: u64,
+    pub(super) bytes: &'f [u8],
+}
+
+/// A captured frame, and when it came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Frame<'f> {
+    /// The link type, which says how the frame begins.
+    link: u32,
+    /// Milliseconds since 1970.
+    at_ms: u64,
+    bytes: &'f [u8],
+}
+
+impl<'f> Capture<'f> {
+    /// Reads the header of a file.
+    ///
+    /// # Errors
+    /// The file is neither pcap nor pcapng, or all of it was captured on links that are not known here.
+    pub(super) fn new(file: &'f [u8]) -> Result<Self, &'static str> {
+        let capture = match pcapng::Blocks::new(file) {
+            Some(blocks) => Self::Pcapng(blocks),
+            None => Self::Pcap(pcap::Records::new(file)?),
+        };
+        let mut frames = capture.clone();
+        let mut are_known = true;
+        while let Some(frame) = frames.frame() {
+            are_known = is_known(frame.link);
+            if are_known {
+                break;
+            }
+        }
+        if !are_known {
+            return Err("the capture is of a link that ketukd does not know: capture with 'tcpdump -i any'");
+        }
+        Ok(capture)
+    }
+
+    /// The packets that are IP, in the file's order. The first frame that is cut off or damaged ends them.
+    pub(super) fn packets(&self) -> impl Iterator<Item = Packet<'f>> {
+        let mut frames = self.clone();
+        std::iter::from_fn(move || frames.frame())
+            .filter_map(|frame| Some(Packet { at_ms: frame.at_ms, bytes: network(frame)? }))
+    }
+
+    fn frame(&mut self) -> Option<Frame<'f>> {
+        match self {
+            Self::Pcap(records) => records.next(),
+            Self::Pcapng(blocks) => blocks.next(),
+        }
+    }
+}
+
+fn is_known(link: u32) -> bool {
+    use link::{ETHERNET, IPV4, IPV6, LINUX_SLL, LINUX_SLL2, LOOP, NULL, PPP, RAW, RAW_BSD};
+    [NULL, ETHERNET, PPP, RAW_BSD, RAW, LOOP, LINUX_SLL, IPV4, IPV6, LINUX_SLL2].contains(&link)
+}
+
+/// The packet in a frame from its IP header on, if there is one.
+fn network(frame: Frame<'_>) -> Option<&[u8]> {
+    let bytes = frame.bytes;
+    match frame.link {
+        link::ETHERNET => ethernet(bytes.get(12..)?),
+        link::LINUX_SLL => ethernet(bytes.get(14..)?),
+        link::LINUX_SLL2 => is_ip(be16(bytes, 0)?).then(|| bytes.get(20..)).flatten(),
+        link::PPP => ppp(bytes.strip_prefix(&[0xff, 3]).unwrap_or(bytes)),
+        link::NULL | link::LOOP => bytes.get(4..),
+        link::RAW | link::RAW_BSD | link::IPV4 | link::IPV6 => Some(bytes),
+        _ => None,
+    }
+}
+
+/// The numbers of a file, in the byte order of the host that wrote it.
+#[derive(Clone, Copy, Debug)]
+struct ByteOrder {
+    is_big_endian: bool,
+}
+
+impl ByteOrder {
+    /// The first and the second half of the word at an offset.
+    fn halves(self, bytes: &[u8], at: usize) -> (u32, u32) {
+        let word = self.u32(bytes, at);
+        let (high, low) = (word >> 16, word & 0xffff);
+        if self.is_big_endian { (high, low) } else { (low, high) }
+    }
+
+    /// The word at an offset; 0 where the bytes end before. What a length announces is looked for anyway.
+    fn u32(self, bytes: &[u8], at: usize) -> u32 {
+        let word = bytes.get(at..).and_then(<[u8]>::first_chunk).copied().unwrap_or_default();
+        if self.is_big_endian { u32::from_be_bytes(word) } else { u32::from_le_bytes(word) }
+    }
+
+    /// A length in bytes.
+    fn length(self, bytes: &[u8], at: usize) -> usize {
+        usize::try_from(self.u32(bytes, at)).unwrap_or(usize::MAX)
+    }
+}
+
+/// What follows an ethertype, VLAN tags and PPPoE passed over.
+fn ethernet(mut bytes: &[u8]) -> Option<&[u8]> {
+    loop {
+        let (kind, rest) = (be16(bytes, 0)?, bytes.get(2..)?);
+        match kind {
+            kind if is_ip(kind) => return Some(rest),
+            kind if TAGS.contains(&kind) => bytes = rest.get(2..)?,
+            PPPOE_SESSION => return ppp(rest.get(6..)?),
+            _ => return None,
+        }
+    }
+}
+
+/// What follows a PPP protocol number (RFC 1661).
+fn ppp(bytes: &[u8]) -> Option<&[u8]> {
+    matches!(be16(bytes, 0)?, 0x0021 | 0x0057).then(|| bytes.get(2..)).flatten()
+}
+
+fn is_ip(ethertype: u16) -> bool {
+    matches!(ethertype, IPV4 | IPV6)
+}
+
+fn be16(bytes: &[u8], at: usize) -> Option<u16> {
+    bytes.get(at..)?.first_chunk().copied().map(u16::from_be_bytes)
+}
