@@ -164,11 +164,15 @@ fn through_nat() {
     });
 }
 
-/// Frames with a VLAN tag: the daemon sees the packet behind it.
+/// A device of a VLAN: the daemon sees the packet behind the tag.
 #[test]
 fn vlan() {
     let world = World::with_firewall();
-    let daemon = Daemon::start(&world.router, &world.scratch, SSH);
+    world.router.ip("link add link wan0 name wan0.7 type vlan id 7");
+    world.router.ip("link set wan0.7 up");
+    let start = Start::on(&world.router, &world.scratch, SSH, &["wan0.7"]);
+    world.router.nft(&ruleset(&world.router, &world.scratch.path("ketuk.uci")));
+    let daemon = start.go();
     let router = world.router.mac("wan0");
     let knocks = [7000, 8000, 9000]
         .map(|port| frames::ethernet(router, Some(7), &frames::tcp(CLIENT, ROUTER, (4000, port), 1, SYN)));

@@ -81,7 +81,7 @@ fn a_million_packets_allocate_nothing() {
     let mut engine = Engine::new(&mut tables, keyed.clone());
     let mut grants = Grants::new();
     engine.set_doors(&doors, &[]).expect("few ports");
-    engine.set_addresses(std::iter::once(IpAddr::from([203, 0, 113, 1])));
+    engine.set_addresses(&[IpAddr::from([203, 0, 113, 1]).into()]);
 
     let before = ALLOCATIONS.get();
     let (mut opened, mut timed_out, mut refused) = (0, 0, 0);

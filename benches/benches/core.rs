@@ -40,7 +40,7 @@ fn judge(criterion: &mut Criterion) {
     let mut tables = TABLES.lock().expect("nobody else has it");
     let mut bench =
         Bench { engine: Engine::new(&mut tables, RandomState::new()), now: 1_000_000, source: 1 << 24 };
-    bench.engine.set_addresses([IpAddr::V4(ROUTER)].into_iter());
+    bench.engine.set_addresses(&[IpAddr::V4(ROUTER).into()]);
     bench.empty();
 
     let mut group = criterion.benchmark_group("judge");

@@ -40,9 +40,8 @@ fuzz_target!(|data: &[u8]| {
     let config = ketuk::config::parse("doors", DOORS).expect("they are right");
     let doors: Vec<_> = config.doors.into_iter().map(|door| Some(door.knock)).collect();
     engine.set_doors(&doors, &[]).expect("few ports");
-    engine.set_addresses(
-        ["192.0.2.1", "2001:db8::1"].map(|text| text.parse().expect("an address")).into_iter(),
-    );
+    let own = ["192.0.2.1", "2001:db8::1"].map(|text| text.parse::<IpAddr>().expect("an address"));
+    engine.set_addresses(&own.map(Into::into));
 
     let mut knocks: HashMap<IpAddr, usize> = HashMap::new();
     let (mut now, mut rest) = (0, data);

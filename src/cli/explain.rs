@@ -10,9 +10,11 @@ use std::sync::PoisonError;
 use super::arguments::Arguments;
 use super::capture::{Capture, Packet};
 use super::{Failure, Outcome, control};
+use crate::core::counters::Judged;
 use crate::core::door::DoorId;
 use crate::core::engine::{Engine, Judgement};
 use crate::core::packet::{self, Probe};
+use crate::core::place::{OwnAddress, Via};
 use crate::core::time::Instant;
 use crate::daemon::one_time;
 use crate::daemon::run::TABLES;
@@ -47,7 +49,8 @@ pub(super) fn print(arguments: &Arguments) -> Outcome {
     engine
         .set_doors(&knocks, &never_traps(&config))
         .map_err(|_| Failure::Failed("the doors name too many different ports".to_owned()))?;
-    engine.set_addresses(addresses(arguments, &capture)?.into_iter());
+    let own: Vec<_> = addresses(arguments, &capture)?.into_iter().map(OwnAddress::from).collect();
+    engine.set_addresses(&own);
     let steps = |id: DoorId| {
         knocks.get(id.index()).map_or(0, |door| door.iter().map(|door| door.sequence.len()).sum())
     };
@@ -65,6 +68,11 @@ pub(super) fn print(arguments: &Arguments) -> Outcome {
                 continue;
             }
         };
+        // Over which device it came in, the file does not say.
+        if !engine.is_plausible(&probe, Via::Any) {
+            count(&mut counts, Judged::Implausible.name());
+            continue;
+        }
         let judgement = engine.judge(now, &probe);
         count(&mut counts, judgement.judged.name());
         if engine.is_step(&probe) {

@@ -79,7 +79,7 @@ pub struct Daemon<'a> {
 pub struct Device<'a> {
     /// Its name.
     pub name: &'a str,
-    /// `listening`, or `waiting` for it to appear.
+    /// `listening`, `waiting` for it to appear, or `refused`: the kernel refuses the packet filter.
     pub state: &'a str,
 }
 

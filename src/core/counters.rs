@@ -35,6 +35,8 @@ pub enum Judged {
     Trap,
     /// It was a later step from a source that has not begun.
     NotBegun,
+    /// The kernel would not take it where it came in.
+    Implausible,
     /// It was not addressed to this router.
     NotOurs,
     /// Its flags are no door's.
@@ -80,7 +82,7 @@ impl Event {
     }
 }
 
-const JUDGED: [(Judged, &str); 11] = [
+const JUDGED: [(Judged, &str); 12] = [
     (Judged::Opened, "opened"),
     (Judged::Advanced, "advanced"),
     (Judged::Retransmission, "retransmission"),
@@ -89,6 +91,7 @@ const JUDGED: [(Judged, &str); 11] = [
     (Judged::WrongStep, "wrong_step"),
     (Judged::Trap, "trap"),
     (Judged::NotBegun, "not_begun"),
+    (Judged::Implausible, "implausible"),
     (Judged::NotOurs, "not_ours"),
     (Judged::Flags, "other_flags"),
     (Judged::NoDoor, "no_door"),

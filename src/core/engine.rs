@@ -18,12 +18,10 @@ use super::attempts::{Attempts, TimedOut};
 use super::counters::Judged;
 use super::door::{Door, DoorId, MAX_DOORS};
 use super::packet::{Probe, Transport};
+use super::place::{OwnAddress, Place, Via};
 use super::ports::{DoorSet, NeverTrap, PortMap, Ports, TooManyPorts};
 use super::time::Instant;
 use super::totp_knocks;
-
-/// Most addresses of the router that knocks may be sent to; more are not listened at.
-pub const MAX_ADDRESSES: usize = 128;
 
 /// The large, fixed tables. Kept apart from the engine so that they can be a `static` that costs
 /// nothing until it is touched.
@@ -32,8 +30,7 @@ pub struct Tables {
     attempts: Attempts,
     ports: PortMap,
     doors: heapless::Vec<Option<Door>, MAX_DOORS>,
-    /// The router's own addresses, sorted.
-    addresses: heapless::Vec<IpAddr, MAX_ADDRESSES>,
+    place: Place,
     listening: Listening,
 }
 
@@ -62,7 +59,7 @@ impl Tables {
             attempts: Attempts::new(),
             ports: PortMap::new(),
             doors: heapless::Vec::new(),
-            addresses: heapless::Vec::new(),
+            place: Place::new(),
             listening: Listening { packets: None, changing: None },
         }
     }
@@ -135,22 +132,15 @@ impl<'t, S: BuildHasher> Engine<'t, S> {
         ports.draw(doors_of(doors), never_trap)
     }
 
-    /// Sets the addresses that knocks may be sent to; how many there was no room for.
-    pub fn set_addresses(&mut self, addresses: impl Iterator<Item = IpAddr>) -> usize {
-        let own = &mut self.tables.addresses;
-        own.clear();
-        let mut left_out = 0;
-        for address in addresses {
-            if let Err(at) = own.binary_search(&address) {
-                left_out += usize::from(own.insert(at, address).is_err());
-            }
-        }
-        left_out
+    /// Sets the addresses of this host; how many of them or of their networks there was no room for.
+    pub fn set_addresses(&mut self, addresses: &[OwnAddress]) -> usize {
+        let Tables { place, doors, .. } = &mut *self.tables;
+        place.set(addresses, |address| doors_of(doors).any(|(_, door)| door.target == Some(address)))
     }
 
-    /// The router's own addresses, sorted.
-    pub fn addresses(&self) -> &[IpAddr] {
-        &self.tables.addresses
+    /// Where this host is.
+    pub fn place(&self) -> &Place {
+        &self.tables.place
     }
 
     /// The doors, with their slots.
@@ -175,7 +165,7 @@ impl<'t, S: BuildHasher> Engine<'t, S> {
 
     /// How this probe could prove who sent it, if it could.
     pub fn proof(&self, probe: &Probe) -> Option<Proof> {
-        self.tables.addresses.binary_search(&probe.destination).ok()?;
+        self.tables.place.is_own(probe.destination).then_some(())?;
         let Listening { packets, changing } = self.tables.listening;
         match probe.transport {
             Transport::Udp { port, .. } => {
@@ -194,9 +184,14 @@ impl<'t, S: BuildHasher> Engine<'t, S> {
         self.concerned(probe).is_ok()
     }
 
-    /// Whether this probe could change anything, whoever sent it. The kernel filter lets exactly these through.
-    pub fn matters(&self, probe: &Probe) -> bool {
-        self.is_step(probe) || self.proof(probe).is_some()
+    /// Whether the kernel would take this probe where it came in.
+    pub fn is_plausible(&self, probe: &Probe, via: Via) -> bool {
+        self.tables.place.is_plausible(probe.source, probe.destination, via)
+    }
+
+    /// Whether this probe could change anything. The kernel filter lets exactly these through.
+    pub fn matters(&self, probe: &Probe, via: Via) -> bool {
+        self.is_plausible(probe, via) && (self.is_step(probe) || self.proof(probe).is_some())
     }
 
     /// Judges a probe at every door that it concerns.
@@ -236,7 +231,7 @@ impl<'t, S: BuildHasher> Engine<'t, S> {
 
     /// The doors at which the probe is a step, and those at which it is a trap.
     fn concerned(&self, probe: &Probe) -> Result<(DoorSet, DoorSet), Judged> {
-        let own = self.tables.addresses.binary_search(&probe.destination).is_ok();
+        let own = self.tables.place.is_own(probe.destination);
         let addressed = self.select(|door| door.target.map_or(own, |target| target == probe.destination));
         if addressed.0 == 0 {
             return Err(Judged::NotOurs);

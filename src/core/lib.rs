@@ -9,6 +9,7 @@
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
+pub mod address_ranges;
 pub mod attempt;
 pub mod attempts;
 pub mod auth;
@@ -27,6 +28,7 @@ pub mod hours;
 pub mod limit;
 pub mod network;
 pub mod packet;
+pub mod place;
 pub mod ports;
 pub mod recent;
 pub mod replay;

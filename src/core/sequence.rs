@@ -54,6 +54,13 @@ impl FlagMatch {
     /// The first segment of a connection, as firewalls define it: SYN, and none of FIN, RST, ACK.
     pub const SYN: Self = Self { mask: flag::FIN | flag::SYN | flag::RST | flag::ACK, value: flag::SYN };
 
+    /// What both ask for: it matches at least the segments that either of them matches.
+    #[must_use]
+    pub const fn common(self, other: Self) -> Self {
+        let mask = self.mask & other.mask & !(self.value ^ other.value);
+        Self { mask, value: self.value & mask }
+    }
+
     /// Whether a segment with these flags is a knock.
     pub const fn matches(self, flags: u8) -> bool {
         flags & self.mask == self.value

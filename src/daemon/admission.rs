@@ -118,7 +118,7 @@ impl Porter<'_> {
             return Err(refused(Refusal::Address));
         }
         let doors =
-            wanted::doors(&self.slots, self.engine.addresses(), &user, &request.wanted).map_err(refused)?;
+            wanted::doors(&self.slots, self.engine.place().own(), &user, &request.wanted).map_err(refused)?;
         for id in doors {
             self.let_in(server, now, probe, (id, address), request);
         }

@@ -21,6 +21,7 @@ use crate::core::engine::{Engine, Judgement, Proof};
 use crate::core::grants::Grant;
 use crate::core::limit::Limit;
 use crate::core::packet::{self, Probe};
+use crate::core::place::Via;
 use crate::core::recent::{Recent, Recents};
 use crate::core::time::Instant;
 use crate::linux::clock;
@@ -86,11 +87,14 @@ impl<'t> Porter<'t> {
     }
 
     /// The packet's way, from bytes to an open door.
-    pub fn on_packet(&mut self, server: &mut Server, now: Instant, bytes: &[u8]) {
+    pub fn on_packet(&mut self, server: &mut Server, now: Instant, via: Via, bytes: &[u8]) {
         let probe = match packet::parse(bytes) {
             Ok(probe) => probe,
             Err(reason) => return self.counters.count(Counter::Malformed(reason)),
         };
+        if !self.engine.is_plausible(&probe, via) {
+            return self.counters.count(Counter::Judged(Judged::Implausible));
+        }
         match self.engine.proof(&probe) {
             Some(Proof::Packet) if self.on_datagram(server, now, &probe, packet::udp_payload(bytes)) => {
                 return;

@@ -5,12 +5,12 @@ use std::os::fd::AsFd;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use log::{debug, error, info, trace, warn};
+use log::{debug, error, info, warn};
 use nix::poll::{PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 
-use super::devices::{Devices, Filters};
+use super::devices::Devices;
 use super::gate::Gate;
 use super::names;
 use super::porter::{Porter, tell_closed};
@@ -27,8 +27,7 @@ use crate::firewall::backend::Backend;
 use crate::firewall::sweep;
 use crate::linux::capture::Batch;
 use crate::linux::clock::now;
-use crate::linux::filter::{self, Family};
-use crate::linux::links::{Links, own_addresses};
+use crate::linux::links::{Links, device_addresses};
 
 /// How long a clean stop may take to run the doors' stop commands. procd kills after five seconds.
 const STOP_TIME: Duration = Duration::from_millis(4500);
@@ -107,13 +106,14 @@ impl Daemon<'_> {
     fn serve(&mut self, server: &mut Server) {
         loop {
             self.porter.expire(server, now());
-            let deadlines = [self.porter.next_deadline(), server.next_deadline()];
+            let deadlines =
+                [self.porter.next_deadline(), server.next_deadline(), self.devices.next_deadline()];
             let ready = self.wait(server, deadlines.into_iter().flatten().min());
             let now = now();
             if ready.signals && !self.on_signals(server, now) {
                 return;
             }
-            if ready.links {
+            if ready.links || self.devices.next_deadline().is_some_and(|deadline| deadline <= now) {
                 self.follow_links();
             }
             let Self { porter, devices, batch, .. } = self;
@@ -126,7 +126,7 @@ impl Daemon<'_> {
             }
             if ready.packets {
                 porter.expire(server, now);
-                devices.receive(batch, |bytes| porter.on_packet(server, now, bytes));
+                devices.receive(batch, |via, bytes| porter.on_packet(server, now, via, bytes));
                 if porter.is_used_up {
                     self.set_doors();
                     self.follow_links();
@@ -181,18 +181,17 @@ impl Daemon<'_> {
     /// Looks which devices and addresses there are, and filters for what can matter to them.
     pub(super) fn follow_links(&mut self) {
         self.links.drain();
-        match own_addresses() {
+        match device_addresses() {
             Ok(addresses) => {
-                let left_out = self.porter.engine.set_addresses(addresses);
+                let addresses: Vec<_> = addresses.map(|known| self.devices.own(&known)).collect();
+                let left_out = self.porter.engine.set_addresses(&addresses);
                 if left_out > 0 {
                     warn!("{left_out} of this host's addresses are too many to be knocked at");
                 }
             }
             Err(error) => warn!("cannot read this host's addresses: {error}"),
         }
-        let [v4, v6] = [Family::V4, Family::V6].map(|family| filter::compile(&self.porter.engine, family));
-        trace!("kernel filter: {} instructions for IPv4, {} for IPv6", v4.len(), v6.len());
-        self.devices.filter(&Filters { v4, v6 });
+        self.devices.filter(now(), &self.porter.engine);
         self.devices.follow();
     }
 

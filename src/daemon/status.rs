@@ -59,8 +59,8 @@ impl Daemon<'_> {
                 commands_pending: self.porter.gate.is_busy(),
             },
         )?;
-        for (name, there) in self.devices.iter() {
-            let state = if there { "listening" } else { "waiting" };
+        for (name, hearing) in self.devices.iter() {
+            let state = hearing.name();
             client.send("device", &message::Device { name, state })?;
         }
         for (id, door) in self.porter.slots.iter() {

@@ -1,17 +1,21 @@
 //! The kernel filter: which packets wake the daemon, compiled from the doors.
 //!
-//! It passes exactly the packets that [`packet::parse`](crate::core::packet::parse) reads and that
-//! [`Engine::matters`] to; a test holds the three against each other on the kernel's own interpreter.
-//! The steps are those of the parser, in its order, without loops.
+//! In its exact form it passes the packets that [`packet::parse`](crate::core::packet::parse) reads and that
+//! [`Engine::matters`] to, and no others; a test holds the three against each other on the kernel's own interpreter.
+//! A packet that is forwarded, or is another host's, meets the first few instructions only.
+
+mod search;
 
 use core::hash::BuildHasher;
 use core::net::IpAddr;
 
 use libc::{
-    BPF_ABS, BPF_ADD, BPF_ALU, BPF_AND, BPF_B, BPF_H, BPF_IMM, BPF_IND, BPF_K, BPF_LD, BPF_LDX, BPF_LSH,
-    BPF_MEM, BPF_MISC, BPF_MSH, BPF_RET, BPF_ST, BPF_SUB, BPF_TAX, BPF_TXA, BPF_W, BPF_X, sock_filter,
+    BPF_A, BPF_ABS, BPF_ADD, BPF_ALU, BPF_AND, BPF_B, BPF_H, BPF_IMM, BPF_IND, BPF_K, BPF_LD, BPF_LDX,
+    BPF_LSH, BPF_MEM, BPF_MISC, BPF_MSH, BPF_RET, BPF_ST, BPF_SUB, BPF_TAX, BPF_TXA, BPF_W, BPF_X,
+    sock_filter,
 };
 
+use self::search::{Interval, Word, search};
 use super::bpf::{
     Label,
     Operand::K,
@@ -20,8 +24,9 @@ use super::bpf::{
     Test::{AnyBit, AtLeast, Equal, Greater},
 };
 use crate::core::door::Door;
-use crate::core::engine::{Engine, Listening};
+use crate::core::engine::Engine;
 use crate::core::packet::{MAX_EXTENSIONS, MAX_HEADERS, MAX_PACKET};
+use crate::core::place::{self, Via};
 use crate::core::ports::Ports;
 use crate::core::sequence::{FlagMatch, Protocol};
 use crate::core::totp_knocks;
@@ -35,6 +40,22 @@ pub enum Family {
     V6,
 }
 
+/// How much of what matters a filter tells from the rest. What it passes too much is refused by the engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// It passes what matters and nothing else.
+    Exact,
+    /// All addresses that are knocked at have the same ports, in at most this many ranges for each protocol; of an IPv6
+    /// address the last 32 bits are compared.
+    Coarse(usize),
+    /// The same, at any address.
+    Anywhere,
+}
+
+/// From the best to the shortest, which every kernel has room for.
+pub const FORMS: [Form; 5] =
+    [Form::Exact, Form::Coarse(128), Form::Coarse(32), Form::Coarse(1), Form::Anywhere];
+
 // Scratch memory.
 /// The segment's TCP flags, or [`IS_UDP`].
 const FLAGS: u32 = 0;
@@ -46,84 +67,146 @@ const END: u32 = 2;
 const NEXT: u32 = 3;
 /// For a moment.
 const SPARE: u32 = 4;
+/// The number of the addressee.
+const ADDRESSEE: u32 = 5;
+/// How many bytes of the packet pass.
+const LENGTH: u32 = 6;
 
 const IS_UDP: u32 = 0x100;
 
-/// The filter for a family. Where the exact one is longer than the kernel takes (hundreds of ports at
-/// doors with different flags), the ranges between the lowest and the highest port pass, and the engine refuses.
-pub fn compile<S: BuildHasher>(engine: &Engine<'_, S>, family: Family) -> Vec<sock_filter> {
-    let mut sections = sections(engine, family);
-    if let Some(exact) = program(family, &sections).assemble() {
-        return exact;
+/// `struct sk_buff`'s packet type, and the index of the device: loads that `filter.rst` calls extensions.
+const PACKET_TYPE: u32 = ancillary(4);
+const DEVICE_INDEX: u32 = ancillary(8);
+/// The packet is for this host (`PACKET_HOST`).
+const FOR_THIS_HOST: u32 = 0;
+/// The index of `lo`, the same in every network namespace (`LOOPBACK_IFINDEX`).
+const LOOPBACK_INDEX: u32 = 1;
+
+#[expect(clippy::cast_sign_loss, reason = "the kernel takes the offset as a number without sign")]
+const fn ancillary(offset: i32) -> u32 {
+    (libc::SKF_AD_OFF + offset) as u32
+}
+
+/// The filter for a family, on a socket whose packets come in `via`; `None` if it is longer than the kernel takes.
+pub fn compile<S: BuildHasher>(
+    engine: &Engine<'_, S>,
+    family: Family,
+    via: Via,
+    form: Form,
+) -> Option<Vec<sock_filter>> {
+    let mut p = Program::new();
+    let labels = Labels { drop: p.label(), tcp: p.label(), udp: p.label(), judge: p.label() };
+    p.op(BPF_LD | BPF_W | BPF_ABS, PACKET_TYPE);
+    p.unless(Equal, K(FOR_THIS_HOST), labels.drop);
+    if via == Via::Any {
+        let (loopback, labels_there) =
+            (p.label(), Labels { tcp: p.label(), udp: p.label(), judge: p.label(), ..labels });
+        p.op(BPF_LD | BPF_W | BPF_ABS, DEVICE_INDEX);
+        p.when(Equal, K(LOOPBACK_INDEX), loopback);
+        packets(&mut p, labels, engine, (family, Via::Network, form));
+        p.place(loopback);
+        packets(&mut p, labels_there, engine, (family, Via::Loopback, form));
+    } else {
+        packets(&mut p, labels, engine, (family, via, form));
     }
-    for section in &mut sections {
-        section.udp = hull(&section.udp);
-        section.tcp.iter_mut().for_each(|(_, ports)| *ports = hull(ports));
-    }
-    program(family, &sections).assemble().unwrap_or_else(|| vec![ret(0)])
+    p.place(labels.drop);
+    p.op(BPF_RET | BPF_K, 0);
+    p.assemble()
 }
 
 /// A filter that passes nothing: what a socket has until it knows better.
 pub fn nothing() -> Vec<sock_filter> {
-    vec![ret(0)]
+    let code = u16::try_from(BPF_RET | BPF_K).expect("an opcode");
+    vec![sock_filter { code, jt: 0, jf: 0, k: 0 }]
 }
 
-fn ret(k: u32) -> sock_filter {
-    sock_filter { code: u16::try_from(BPF_RET | BPF_K).expect("an opcode"), jt: 0, jf: 0, k }
-}
-
-/// The doors that listen at the same addresses.
-struct Section {
+/// An address, or several, and what is listened for there.
+#[derive(Debug, Default, PartialEq)]
+struct Addressee {
     addresses: Vec<IpAddr>,
-    /// For each kind of segment that is a knock, the ports that matter.
+    /// For each kind of segment that is a knock, the ports.
     tcp: Vec<(FlagMatch, Vec<Ports>)>,
     udp: Vec<Ports>,
     /// UDP ports whose packets are read whole.
     whole: Vec<Ports>,
 }
 
-fn sections<S: BuildHasher>(engine: &Engine<'_, S>, family: Family) -> Vec<Section> {
+/// Everybody that packets of a family may be sent to. With any but the exact form it is one.
+fn addressees<S: BuildHasher>(
+    engine: &Engine<'_, S>,
+    (family, via, form): (Family, Via, Form),
+) -> Vec<Addressee> {
     let of_family = |address: &IpAddr| address.is_ipv4() == (family == Family::V4);
-    let doors: Vec<&Door> = engine.doors().map(|(_, door)| door).collect();
-    let mut targets: Vec<Option<IpAddr>> = doors.iter().map(|door| door.target).collect();
-    targets.sort_unstable();
-    targets.dedup();
-    let mut sections = Vec::new();
-    for target in targets {
-        let own = || engine.addresses().to_vec();
-        let mut addresses = target.map_or_else(own, |target| vec![target]);
-        addresses.retain(of_family);
-        let here: Vec<&Door> = doors.iter().copied().filter(|door| door.target == target).collect();
-        let ports = |wanted: &dyn Fn(&Door) -> bool, protocol| {
-            let steps = here.iter().filter(|door| wanted(door)).flat_map(|door| &door.sequence);
-            let steps = steps.filter(|step| step.protocol == protocol).map(|step| step.port.get());
-            let steps = steps.map(|port| Ports { first: port, last: port });
-            merge(steps.chain(engine.ports().traps(protocol).iter().copied()).collect())
-        };
-        let mut flags: Vec<FlagMatch> = here.iter().map(|door| door.tcp_flags).collect();
-        flags.sort_unstable();
-        flags.dedup();
-        let tcp = flags
-            .into_iter()
-            .map(|flags| (flags, ports(&|door| door.tcp_flags == flags, Protocol::Tcp)))
-            .collect();
-        sections.push(Section { addresses, tcp, udp: ports(&|_| true, Protocol::Udp), whole: Vec::new() });
+    let reached = engine.place().reached(via);
+    let targets = engine.doors().filter_map(|(_, door)| door.target);
+    // A target that is an address of this host counts only where that is reached.
+    let targets = targets.filter(|target| !engine.place().is_own(*target) || reached.contains(target));
+    let mut addresses: Vec<IpAddr> = reached.iter().copied().chain(targets).filter(of_family).collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    if form != Form::Exact {
+        let all: Vec<&Door> = engine.doors().map(|(_, door)| door).collect();
+        let mut one = addressee(engine, &all, true);
+        let Form::Coarse(ranges) = form else { return vec![Addressee { addresses, ..coarse(one, 1) }] };
+        one.addresses = addresses;
+        return vec![coarse(one, ranges)];
     }
-    let own = engine.addresses().iter().copied().filter(of_family).collect();
-    // What is read whole goes first: to a door it may be a knock like any other.
-    sections.splice(0..0, proofs(engine.listening(), own));
-    sections
+    let mut all: Vec<Addressee> = Vec::new();
+    for address in addresses {
+        let own = reached.contains(&address);
+        let here: Vec<&Door> = engine
+            .doors()
+            .map(|(_, door)| door)
+            .filter(|door| door.target.map_or(own, |target| target == address))
+            .collect();
+        let new = addressee(engine, &here, own);
+        let same = |known: &&mut Addressee| {
+            (&known.tcp, &known.udp, &known.whole) == (&new.tcp, &new.udp, &new.whole)
+        };
+        match all.iter_mut().find(same) {
+            Some(known) => known.addresses.push(address),
+            None => all.push(Addressee { addresses: vec![address], ..new }),
+        }
+    }
+    all
 }
 
-/// Knocks that prove who sent them, whatever the doors listen to.
-fn proofs(listening: Listening, addresses: Vec<IpAddr>) -> Option<Section> {
-    let Listening { packets, changing } = listening;
-    if packets.is_none() && changing.is_none() {
-        return None;
+/// What is listened for at an address that these doors are knocked at; `own` if it is this host's.
+fn addressee<S: BuildHasher>(engine: &Engine<'_, S>, doors: &[&Door], own: bool) -> Addressee {
+    let ports = |wanted: &dyn Fn(&Door) -> bool, protocol| {
+        let steps = doors.iter().filter(|door| wanted(door)).flat_map(|door| &door.sequence);
+        let steps = steps.filter(|step| step.protocol == protocol).map(|step| step.port.get());
+        let steps = steps.map(|port| Ports { first: port, last: port });
+        merge(steps.chain(engine.ports().traps(protocol).iter().copied()).collect())
+    };
+    let mut flags: Vec<FlagMatch> = doors.iter().map(|door| door.tcp_flags).collect();
+    flags.sort_unstable();
+    flags.dedup();
+    let mut tcp: Vec<_> = flags
+        .into_iter()
+        .map(|flags| (flags, ports(&|door| door.tcp_flags == flags, Protocol::Tcp)))
+        .collect();
+    let udp = if doors.is_empty() { Vec::new() } else { ports(&|_| true, Protocol::Udp) };
+    let listening = engine.listening();
+    if let Some(range) = listening.changing.filter(|_| own) {
+        match tcp.iter_mut().find(|(flags, _)| *flags == totp_knocks::FLAGS) {
+            Some((_, ports)) => *ports = merge(ports.iter().copied().chain([range]).collect()),
+            None => tcp.push((totp_knocks::FLAGS, vec![range])),
+        }
     }
-    let whole = packets.map(|port| Ports { first: port.get(), last: port.get() }).into_iter().collect();
-    let tcp = changing.map(|ports| (totp_knocks::FLAGS, vec![ports])).into_iter().collect();
-    Some(Section { addresses, tcp, udp: Vec::new(), whole })
+    let packets = listening.packets.filter(|_| own).map(core::num::NonZero::get);
+    let whole = packets.map(|port| Ports { first: port, last: port }).into_iter().collect();
+    Addressee { addresses: Vec::new(), tcp, udp, whole }
+}
+
+/// The same with at most so many ranges for each protocol, and one kind of segment.
+fn coarse(mut addressee: Addressee, ranges: usize) -> Addressee {
+    let all = addressee.tcp.iter().flat_map(|(_, ports)| ports).copied().collect();
+    // The flags that all of them ask for.
+    let flags = addressee.tcp.iter().map(|(flags, _)| *flags).reduce(FlagMatch::common);
+    addressee.tcp = flags.map(|flags| (flags, join(merge(all), ranges))).into_iter().collect();
+    addressee.udp = join(addressee.udp, ranges);
+    addressee
 }
 
 /// Sorted, and with neighbours joined.
@@ -139,50 +222,129 @@ fn merge(mut ports: Vec<Ports>) -> Vec<Ports> {
     merged
 }
 
-fn hull(ports: &[Ports]) -> Vec<Ports> {
-    let ends = ports.first().zip(ports.last());
-    ends.map(|(low, high)| Ports { first: low.first, last: high.last }).into_iter().collect()
-}
-
-fn program(family: Family, sections: &[Section]) -> Program {
-    let mut p = Program::new();
-    let labels = Labels {
-        pass: p.label(),
-        whole: p.label(),
-        drop: p.label(),
-        tcp: p.label(),
-        udp: p.label(),
-        judge: p.label(),
-    };
-    match family {
-        Family::V4 => ipv4(&mut p, labels),
-        Family::V6 => ipv6(&mut p, labels),
+/// At most so many ranges: those with the narrowest gaps between them become one.
+fn join(mut ports: Vec<Ports>, most: usize) -> Vec<Ports> {
+    let Some(gone) = ports.len().checked_sub(most).filter(|gone| *gone > 0) else { return ports };
+    let mut gaps: Vec<(u16, usize)> =
+        (1..ports.len()).map(|at| (ports[at].first - ports[at - 1].last, at)).collect();
+    gaps.sort_unstable();
+    let mut joined: Vec<usize> = gaps.into_iter().take(gone).map(|(_, at)| at).collect();
+    joined.sort_unstable();
+    for at in joined.into_iter().rev() {
+        ports[at - 1].last = ports.remove(at).last;
     }
-    transport(&mut p, labels);
-    p.place(labels.judge);
-    for section in sections {
-        judge(&mut p, labels, family, section);
-    }
-    p.jump(labels.drop);
-    if sections.iter().any(|section| !section.whole.is_empty()) {
-        p.place(labels.whole);
-        p.op(BPF_RET | BPF_K, u32::try_from(MAX_PACKET).expect("a few thousand"));
-    }
-    p.place(labels.pass);
-    p.op(BPF_RET | BPF_K, u32::try_from(MAX_HEADERS).expect("a few hundred"));
-    p.place(labels.drop);
-    p.op(BPF_RET | BPF_K, 0);
-    p
+    ports
 }
 
 #[derive(Clone, Copy)]
 struct Labels {
-    pass: Label,
-    whole: Label,
     drop: Label,
     tcp: Label,
     udp: Label,
     judge: Label,
+}
+
+/// Everything about a packet for this host: destination, headers, port, source.
+fn packets<S: BuildHasher>(
+    p: &mut Program,
+    labels: Labels,
+    engine: &Engine<'_, S>,
+    (family, via, form): (Family, Via, Form),
+) {
+    let addressees = addressees(engine, (family, via, form));
+    let headers = p.label();
+    if form == Form::Anywhere {
+        p.jump(headers);
+    } else {
+        destination(p, labels, headers, family, form, &addressees);
+    }
+    p.place(headers);
+    match family {
+        Family::V4 => ipv4(p, labels),
+        Family::V6 => ipv6(p, labels),
+    }
+    transport(p, labels);
+
+    p.place(labels.judge);
+    let (knock, whole, source) = (p.label(), p.label(), p.label());
+    let each: Vec<Label> = addressees.iter().map(|_| p.label()).collect();
+    let numbers: Vec<_> = (0..).zip(&each).map(|(n, to)| Interval { first: n, last: n, to: *to }).collect();
+    if let [only] = each[..] {
+        p.jump(only);
+    } else {
+        search(p, &[Word::Memory(ADDRESSEE)], &numbers, labels.drop);
+    }
+    for (addressee, label) in addressees.iter().zip(each) {
+        p.place(label);
+        judge(p, labels, addressee, knock, whole);
+    }
+
+    p.place(whole);
+    p.op(BPF_LD | BPF_IMM, u32::try_from(MAX_PACKET).expect("a few thousand"));
+    p.jump(source);
+    p.place(knock);
+    p.op(BPF_LD | BPF_IMM, u32::try_from(MAX_HEADERS).expect("a few hundred"));
+    p.place(source);
+    p.op(BPF_ST, LENGTH);
+    let pass = p.label();
+    let v4 = family == Family::V4;
+    let refused = match (via, form) {
+        (Via::Loopback, _) => place::never_on_loopback(v4),
+        (_, Form::Exact) => engine.place().martians(v4).as_slice(),
+        _ => place::never(v4),
+    };
+    let refused: Vec<_> = refused
+        .iter()
+        .map(|(first, last)| Interval { first: *first, last: *last, to: labels.drop })
+        .collect();
+    let words = if v4 { &[Word::Packet(12)][..] } else { &[8, 12, 16, 20].map(Word::Packet) };
+    search(p, words, &refused, pass);
+    p.place(pass);
+    p.op(BPF_LD | BPF_MEM, LENGTH);
+    p.op(BPF_RET | BPF_A, 0);
+}
+
+/// Goes on for packets to one of the addressees, and keeps which.
+fn destination(
+    p: &mut Program,
+    labels: Labels,
+    headers: Label,
+    family: Family,
+    form: Form,
+    addressees: &[Addressee],
+) {
+    // The last words of an IPv6 address first: hosts of one network differ there, and most packets are for such.
+    let words = match (family, form) {
+        (Family::V4, _) => &[16][..],
+        (Family::V6, Form::Exact) => &[36, 32, 28, 24],
+        (Family::V6, _) => &[36],
+    };
+    let number = |address: &IpAddr| match *address {
+        IpAddr::V4(v4) => v4.to_bits().into(),
+        IpAddr::V6(v6) => {
+            let word = |at: u32| v6.to_bits() >> (32 * ((36 - at) / 4)) & 0xffff_ffff;
+            words.iter().fold(0, |number, at| number << 32 | word(*at))
+        }
+    };
+    let found: Vec<Label> = addressees.iter().map(|_| p.label()).collect();
+    let mut intervals: Vec<_> = addressees
+        .iter()
+        .zip(&found)
+        .flat_map(|(addressee, to)| addressee.addresses.iter().map(|address| (number(address), *to)))
+        .map(|(number, to)| Interval { first: number, last: number, to })
+        .collect();
+    intervals.sort_unstable_by_key(|interval| interval.first);
+    intervals.dedup();
+    let words: Vec<_> = words.iter().map(|at| Word::Packet(*at)).collect();
+    search(p, &words, &intervals, labels.drop);
+    for (n, label) in (0..).zip(&found) {
+        p.place(*label);
+        if found.len() > 1 {
+            p.op(BPF_LD | BPF_IMM, n);
+            p.op(BPF_ST, ADDRESSEE);
+        }
+        p.jump(headers);
+    }
 }
 
 /// Leaves the transport header's place in X and the packet's end in END.
@@ -292,65 +454,30 @@ fn fits(p: &mut Program, labels: Labels, len: u32) {
     p.op(BPF_MISC | BPF_TAX, 0);
 }
 
-/// Passes what matters to the doors of a section; goes on with the next section otherwise.
-fn judge(p: &mut Program, labels: Labels, family: Family, section: &Section) {
-    let (addressed, next) = (p.label(), p.label());
-    match family {
-        Family::V4 => p.op(BPF_LD | BPF_W | BPF_ABS, 16),
-        Family::V6 => {}
-    }
-    for address in &section.addresses {
-        match address {
-            IpAddr::V4(v4) => p.when(Equal, K(v4.to_bits()), addressed),
-            IpAddr::V6(v6) => {
-                let other = p.label();
-                for (at, word) in (24..).step_by(4).zip(v6.octets().chunks_exact(4)) {
-                    p.op(BPF_LD | BPF_W | BPF_ABS, at);
-                    let word = u32::from_be_bytes([word[0], word[1], word[2], word[3]]);
-                    p.unless(Equal, K(word), other);
-                }
-                p.jump(addressed);
-                p.place(other);
-            }
-        }
-    }
-    p.jump(next);
-
-    p.place(addressed);
+/// Where a packet to an addressee goes on, by its flags and port.
+fn judge(p: &mut Program, labels: Labels, addressee: &Addressee, knock: Label, whole: Label) {
     let udp = p.label();
     p.op(BPF_LD | BPF_MEM, FLAGS);
     p.when(Equal, K(IS_UDP), udp);
-    for (flags, ports) in &section.tcp {
+    for (flags, ports) in &addressee.tcp {
         let other = p.label();
         p.op(BPF_LD | BPF_MEM, FLAGS);
         p.op(BPF_ALU | BPF_AND | BPF_K, flags.mask.into());
         p.unless(Equal, K(flags.value.into()), other);
-        any_of(p, labels.pass, other, ports);
+        search(p, &[Word::Memory(PORT)], &intervals(ports, knock), other);
         p.place(other);
     }
-    p.jump(next);
+    p.jump(labels.drop);
     p.place(udp);
-    if !section.whole.is_empty() {
-        let other = p.label();
-        any_of(p, labels.whole, other, &section.whole);
-        p.place(other);
-    }
-    any_of(p, labels.pass, next, &section.udp);
-    p.place(next);
+    let other = p.label();
+    // What is read whole goes first: to a door it may be a knock like any other.
+    search(p, &[Word::Memory(PORT)], &intervals(&addressee.whole, whole), other);
+    p.place(other);
+    search(p, &[Word::Memory(PORT)], &intervals(&addressee.udp, knock), labels.drop);
 }
 
-/// Jumps to `pass` if PORT lies in one of the ranges, which are sorted; to `none` otherwise.
-fn any_of(p: &mut Program, pass: Label, none: Label, ports: &[Ports]) {
-    if !ports.is_empty() {
-        p.op(BPF_LD | BPF_MEM, PORT);
-    }
-    for range in ports {
-        let above = p.label();
-        p.when(Greater, K(range.last.into()), above);
-        p.branch(AtLeast, K(range.first.into()), pass, none);
-        p.place(above);
-    }
-    p.jump(none);
+fn intervals(ports: &[Ports], to: Label) -> Vec<Interval> {
+    ports.iter().map(|ports| Interval { first: ports.first.into(), last: ports.last.into(), to }).collect()
 }
 
 #[cfg(test)]

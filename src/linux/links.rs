@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::{InterfaceFlags, if_nametoindex};
+use nix::sys::socket::SockaddrStorage;
 
 use super::netlink::{Received, Socket};
 
@@ -64,14 +65,51 @@ pub fn state_of(device: &str) -> Option<LinkState> {
     Some(LinkState { index, is_up })
 }
 
+/// An address of a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceAddress {
+    /// The device's name.
+    pub device: String,
+    /// Whether it is the loopback device.
+    pub is_loopback: bool,
+    /// The address.
+    pub address: IpAddr,
+    /// How many bits the addresses of its network share.
+    pub prefix: u8,
+}
+
+/// Every address of this host, with its device.
+///
+/// # Errors
+/// As getifaddrs(3).
+pub fn device_addresses() -> io::Result<impl Iterator<Item = DeviceAddress>> {
+    Ok(getifaddrs()?.filter_map(|interface| {
+        let address = ip(interface.address.as_ref()?)?;
+        // A network mask begins with ones, and nothing follows its zeros.
+        let ones = match interface.netmask.as_ref().and_then(ip) {
+            Some(IpAddr::V4(mask)) => mask.to_bits().count_ones(),
+            Some(IpAddr::V6(mask)) => mask.to_bits().count_ones(),
+            None if address.is_ipv4() => 32,
+            None => 128,
+        };
+        Some(DeviceAddress {
+            is_loopback: interface.flags.contains(InterfaceFlags::IFF_LOOPBACK),
+            device: interface.interface_name,
+            address,
+            prefix: u8::try_from(ones).expect("at most 128"),
+        })
+    }))
+}
+
 /// Every address of this host.
 ///
 /// # Errors
 /// As getifaddrs(3).
 pub fn own_addresses() -> io::Result<impl Iterator<Item = IpAddr>> {
-    Ok(getifaddrs()?.filter_map(|interface| {
-        let address = interface.address?;
-        let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
-        v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
-    }))
+    Ok(device_addresses()?.map(|known| known.address))
+}
+
+fn ip(address: &SockaddrStorage) -> Option<IpAddr> {
+    let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
+    v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
 }

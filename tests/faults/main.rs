@@ -8,6 +8,7 @@ mod commands;
 mod control;
 mod crash;
 mod devices;
+mod filter;
 mod iptables;
 mod logs;
 mod many;

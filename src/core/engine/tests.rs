@@ -34,7 +34,7 @@ fn with_doors<T: Send>(doors: &[Door], body: impl FnOnce(&mut Engine<'_, Keyed>)
         let mut engine = Engine::new(&mut tables, Keyed::default());
         let doors: Vec<_> = doors.iter().cloned().map(Some).collect();
         engine.set_doors(&doors, &[]).unwrap();
-        engine.set_addresses([ROUTER].into_iter());
+        engine.set_addresses(&[ROUTER.into()]);
         body(&mut engine)
     })
 }
@@ -210,7 +210,7 @@ fn other_segments_neither_count_nor_reset() {
                 let Transport::Tcp { flags: of_probe, .. } = &mut probe.transport else { unreachable!() };
                 *of_probe = flags;
                 assert_eq!(engine.judge(Instant::from_millis(30), &probe).judged, Judged::Flags);
-                assert!(!engine.matters(&probe));
+                assert!(!engine.matters(&probe, Via::Network));
             }
         }
         let last = engine.judge(Instant::from_millis(40), &probe(ALICE, "9000", 9));
@@ -249,7 +249,7 @@ fn only_knocks_at_the_router_or_the_target_count() {
         assert_eq!(judge(ROUTER), (Judged::Opened, vec![0]));
         assert_eq!(judge(elsewhere), (Judged::Opened, vec![1]));
         assert_eq!(judge("203.0.113.50".parse().unwrap()), (Judged::NotOurs, vec![]));
-        assert_eq!(engine.set_addresses(["203.0.113.50".parse().unwrap()].into_iter()), 0);
+        assert_eq!(engine.set_addresses(&[OwnAddress::from("203.0.113.50".parse::<IpAddr>().unwrap())]), 0);
         let mut moved = |destination| {
             engine.judge(Instant::from_millis(0), &Probe { destination, ..probe(BOB, "7000", 1) }).judged
         };
