@@ -66,6 +66,7 @@ lint:
 	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --no-deps --document-private-items
 
 include scripts/router.mk
+include web/page.mk
 include openwrt/luci.mk
 include benches/bench.mk
 include fuzz/fuzz.mk

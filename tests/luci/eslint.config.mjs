@@ -41,8 +41,14 @@ export default [
 		rules: { ...relaxed, ...style, 'luci/require': 'error' }
 	},
 	{
-		files: [ 'tests/luci/*.mjs' ],
-		languageOptions: { ecmaVersion: 2024, globals: { ...globals.node, document: 'readonly', L: 'readonly', Event: 'readonly' } },
+		/* The knock page. */
+		files: [ 'web/src/*.js', 'web/*.js' ],
+		languageOptions: { ecmaVersion: 2024, globals: globals.browser },
+		rules: style
+	},
+	{
+		files: [ 'tests/luci/*.mjs', 'tests/page/*.mjs', 'web/*.mjs' ],
+		languageOptions: { ecmaVersion: 2024, globals: { ...globals.node, document: 'readonly', innerWidth: 'readonly', location: 'readonly', window: 'readonly', L: 'readonly', Event: 'readonly' } },
 		rules: style
 	},
 	{

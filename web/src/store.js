@@ -1,0 +1,42 @@
+/* The profiles that this browser keeps: their lines, in localStorage. A browser may forbid it, or forget. */
+import { parse } from './profile.js';
+
+const KEY = 'ketuk.profiles';
+
+export function load() {
+	try {
+		return JSON.parse(localStorage.getItem(KEY) ?? '[]').flatMap(line => {
+			try {
+				return [ parse(line) ];
+			} catch {
+				return [];
+			}
+		});
+	} catch {
+		return [];
+	}
+}
+
+/* Whether they are kept now. */
+export function save(profiles) {
+	try {
+		if (profiles.length)
+			localStorage.setItem(KEY, JSON.stringify(profiles.map(profile => profile.line)));
+		else
+			localStorage.removeItem(KEY);
+		return true;
+	} catch {
+		return false;
+	}
+}
+
+/* The language that was chosen, or null. */
+export function language(chosen) {
+	try {
+		if (chosen)
+			localStorage.setItem('ketuk.language', chosen);
+		return localStorage.getItem('ketuk.language');
+	} catch {
+		return null;
+	}
+}
