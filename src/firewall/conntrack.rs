@@ -26,6 +26,9 @@ const DUMP: u16 = 0x300;
 /// `CTA_TUPLE_ORIG`: who began it and with whom.
 pub(super) const TUPLE_ORIGINAL: u16 = 1;
 const TUPLE_REPLY: u16 = 2;
+/// `CTA_STATUS`, and its bit `IPS_SEEN_REPLY`. Numbers of connection tracking are big-endian.
+const STATUS: u16 = 3;
+const SEEN_REPLY: u32 = 1 << 1;
 const PROTOINFO: u16 = 4;
 /// `CTA_TUPLE_IP`.
 pub(super) const TUPLE_IP: u16 = 1;
@@ -80,9 +83,10 @@ pub fn flow(message: &Message<'_>) -> Option<Flow> {
     let attributes = Attributes::new(message.body.get(FAMILY_HEADER..)?);
     let nested = |kind| attributes.clone().find(kind).map(Attributes::new);
     let original = nested(TUPLE_ORIGINAL)?;
-    let proto = Attributes::new(original.clone().find(TUPLE_PROTO)?);
-    let port = |kind| Some(u16::from_be_bytes(*proto.clone().find(kind)?.first_chunk()?));
-    let protocol = protocol(*proto.clone().find(PROTO_NUMBER)?.first()?)?;
+    let reply = nested(TUPLE_REPLY)?;
+    let protocol =
+        protocol(*Attributes::new(original.clone().find(TUPLE_PROTO)?).find(PROTO_NUMBER)?.first()?)?;
+    let status = attributes.clone().find(STATUS).and_then(|status| status.first_chunk());
     let tcp_state = nested(PROTOINFO).and_then(|info| {
         let tcp = Attributes::new(info.find(PROTOINFO_TCP)?);
         tcp.find(PROTOINFO_TCP_STATE)?.first().copied()
@@ -90,10 +94,12 @@ pub fn flow(message: &Message<'_>) -> Option<Flow> {
     Some(Flow {
         protocol,
         source: address(&original, V4_SOURCE, V6_SOURCE)?,
-        source_port: port(PROTO_SOURCE_PORT)?,
+        source_port: port(&original, PROTO_SOURCE_PORT)?,
         destination: address(&original, V4_DESTINATION, V6_DESTINATION)?,
-        destination_port: port(PROTO_DESTINATION_PORT)?,
-        answers: address(&nested(TUPLE_REPLY)?, V4_SOURCE, V6_SOURCE)?,
+        destination_port: port(&original, PROTO_DESTINATION_PORT)?,
+        answers: address(&reply, V4_SOURCE, V6_SOURCE)?,
+        answers_port: port(&reply, PROTO_SOURCE_PORT)?,
+        replied: status.is_some_and(|status| u32::from_be_bytes(*status) & SEEN_REPLY != 0),
         // A connection that is forgotten has no state any more.
         tcp_state: (protocol == Protocol::Tcp).then_some(tcp_state.unwrap_or(0)),
     })
@@ -105,6 +111,11 @@ fn address(tuple: &Attributes<'_>, v4: u16, v6: u16) -> Option<IpAddr> {
         Some(bytes) => Some(IpAddr::V4(Ipv4Addr::from(*bytes.first_chunk()?))),
         None => Some(IpAddr::V6(Ipv6Addr::from(*ip.find(v6)?.first_chunk()?))),
     }
+}
+
+fn port(tuple: &Attributes<'_>, kind: u16) -> Option<u16> {
+    let proto = Attributes::new(tuple.clone().find(TUPLE_PROTO)?);
+    Some(u16::from_be_bytes(*proto.find(kind)?.first_chunk()?))
 }
 
 /// The connection in a line of `/proc/net/nf_conntrack`.
@@ -122,6 +133,8 @@ pub fn line(line: &str) -> Option<Flow> {
         source_port: next("sport")?.parse().ok()?,
         destination_port: next("dport")?.parse().ok()?,
         answers: next("src")?.parse().ok()?,
+        answers_port: next("sport")?.parse().ok()?,
+        replied: !line.contains("[UNREPLIED]"),
         tcp_state: state.map(tcp_state),
     })
 }
@@ -171,6 +184,8 @@ mod tests {
             destination: "203.0.113.1".parse().unwrap(),
             destination_port: 8443,
             answers: "192.168.1.10".parse().unwrap(),
+            answers_port: 443,
+            replied: true,
             tcp_state: Some(3),
         }
     }
@@ -185,8 +200,10 @@ mod tests {
         let flow = line(udp).unwrap();
         assert_eq!(
             (flow.source, flow.tcp_state, flow.is_live()),
-            ("2001:db8::1".parse().unwrap(), None, true)
+            ("2001:db8::1".parse().unwrap(), None, false)
         );
+        let answered = line(&udp.replace("[UNREPLIED] ", "")).unwrap();
+        assert!(answered.is_live(), "both sides have spoken");
         assert!(!line(&text.replace("ESTABLISHED", "TIME_WAIT")).unwrap().is_live());
         for odd in
             ["", "ipv4 2 icmp 1 29 src=1.2.3.4 dst=1.2.3.4 type=8 code=0 id=1", "ipv4 2 tcp 6 1 CLOSE src=x"]
@@ -212,7 +229,7 @@ mod tests {
     fn states_that_are_a_connection() {
         let live = |state| Flow { tcp_state: Some(state), ..forwarded() }.is_live();
         let live: Vec<u8> = (0..=10).filter(|state| live(*state)).collect();
-        assert_eq!(live, [2, 3, 4, 5, 6]);
+        assert_eq!(live, [3, 4, 5, 6], "not SYN_RECV, which a forged SYN makes");
         assert_eq!((tcp_state("LAST_ACK"), tcp_state("TIME_WAIT")), (6, 7));
     }
 }

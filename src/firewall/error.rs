@@ -8,6 +8,7 @@ use nix::errno::Errno;
 use crate::config::MAX_NAME;
 
 use super::set_name::SetName;
+use crate::linux::netlink::DialogueError;
 
 /// Why the firewall was not changed or read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,11 +61,26 @@ pub enum Operation {
     Delete,
     /// Committing a batch.
     Commit,
-    /// Listing elements.
+    /// Listing elements, or what a table holds.
     List,
+    /// Making the table with its rules.
+    Load,
+    /// Deleting the table.
+    Unload,
 }
 
 impl NftError {
+    /// The request had no outcome.
+    pub(super) fn of_dialogue(operation: Operation, table: &Arc<str>, error: DialogueError) -> Self {
+        match error {
+            DialogueError::Socket(error) => {
+                Self::of(operation, table, Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))
+            }
+            DialogueError::Truncated => Self::Truncated,
+            DialogueError::Silent => Self::Silent,
+        }
+    }
+
     /// The kernel's `errno` as one of these.
     pub(super) fn of(operation: Operation, table: &Arc<str>, errno: Errno) -> Self {
         use Operation::{FindSet, FindTable, List};
@@ -105,7 +121,12 @@ impl fmt::Display for NftError {
             ),
             Self::DoorName => write!(f, "a door's name has at most {MAX_NAME} bytes"),
             Self::Kernel { operation, table, errno } => {
-                write!(f, "table {table}: {operation}: {}{}", std::io::Error::from(*errno), advice(*errno))
+                write!(
+                    f,
+                    "table {table}: {operation}: {}{}",
+                    std::io::Error::from(*errno),
+                    advice(*operation, *errno)
+                )
             }
             Self::Truncated => f.write_str("the kernel's answer was longer than expected"),
             Self::Silent => f.write_str("the kernel did not answer"),
@@ -125,17 +146,22 @@ impl fmt::Display for Operation {
             Self::Delete => "deleting an address from a set",
             Self::Commit => "changing a set",
             Self::List => "listing a set",
+            Self::Load => "making the table",
+            Self::Unload => "deleting the table",
         })
     }
 }
 
 /// What may be done about an error that a set's declaration can cause.
-fn advice(errno: Errno) -> &'static str {
-    match errno {
-        Errno::EINVAL => {
+fn advice(operation: Operation, errno: Errno) -> &'static str {
+    match (operation, errno) {
+        (Operation::Load, Errno::ENOENT | Errno::EINVAL | Errno::EOPNOTSUPP) => {
+            ": a part of nf_tables is missing (nft_ct, nft_nat, nft_reject_inet)"
+        }
+        (_, Errno::EINVAL) => {
             ": the set must be declared with `type ipv4_addr` or `ipv6_addr` and `flags timeout`"
         }
-        Errno::ENFILE => ": the set is full, give it a larger `size`",
+        (_, Errno::ENFILE) => ": the set is full, give it a larger `size`",
         _ => "",
     }
 }

@@ -11,6 +11,7 @@ pub mod flows;
 pub mod fw4;
 pub mod iptables;
 pub mod nft;
+pub mod own;
 pub mod ruleset;
 pub mod set_name;
 pub mod sets;

@@ -27,10 +27,14 @@ pub mod kind {
     pub const DEL_TABLE: u8 = 2;
     /// A chain was made.
     pub const NEW_CHAIN: u8 = 3;
+    /// Asks for a chain.
+    pub const GET_CHAIN: u8 = 4;
     /// A chain was deleted.
     pub const DEL_CHAIN: u8 = 5;
     /// A rule was made.
     pub const NEW_RULE: u8 = 6;
+    /// Asks for a rule.
+    pub const GET_RULE: u8 = 7;
     /// A rule was deleted.
     pub const DEL_RULE: u8 = 8;
     /// A set was made, or is the answer.
@@ -65,10 +69,10 @@ const CREATE: u16 = 0x400;
 const TABLE_NAME: u16 = 1;
 const SET_TABLE: u16 = 1;
 const SET_NAME: u16 = 2;
-const LIST_TABLE: u16 = 1;
-const LIST_SET: u16 = 2;
-const LIST_ELEMENTS: u16 = 3;
-const LIST_ELEMENT: u16 = 1;
+pub(super) const LIST_TABLE: u16 = 1;
+pub(super) const LIST_SET: u16 = 2;
+pub(super) const LIST_ELEMENTS: u16 = 3;
+pub(super) const LIST_ELEMENT: u16 = 1;
 const ELEMENT_KEY: u16 = 1;
 const ELEMENT_FLAGS: u16 = 3;
 const ELEMENT_TIMEOUT: u16 = 4;
@@ -219,11 +223,19 @@ pub fn get_set(request: &mut Request, table: &Table, set: &SetName, sequence: u3
 }
 
 /// Asks for all elements of a set.
-pub fn dump_elements(request: &mut Request, table: &Table, set: &SetName, sequence: u32) {
+pub fn dump_elements(request: &mut Request, table: &Table, set: &str, sequence: u32) {
     request.message(message_type(kind::GET_ELEMENT), REQUEST | DUMP, sequence, |r| {
         family_header(r, table.family);
         r.string(LIST_TABLE, &table.name);
-        r.string(LIST_SET, set.as_str());
+        r.string(LIST_SET, set);
+    });
+}
+
+/// Asks for all objects of a kind in a table. Of tables all are told, and kernels may tell of others too.
+pub fn get(request: &mut Request, kind: u8, table: &Table, sequence: u32) {
+    request.message(message_type(kind), REQUEST | DUMP, sequence, |r| {
+        family_header(r, table.family);
+        r.string(TABLE_NAME, &table.name);
     });
 }
 
@@ -279,10 +291,19 @@ pub struct Element<'a> {
 
 /// The elements in the attributes of a [`kind::NEW_ELEMENT`]. The ends of intervals, catch-all elements and
 /// keys that are no address are left out.
-pub fn elements<'a>(list: Attributes<'a>) -> impl Iterator<Item = Element<'a>> {
+pub fn elements(list: Attributes<'_>) -> impl Iterator<Item = Element<'_>> {
     Attributes::new(list.find(LIST_ELEMENTS).unwrap_or(&[]))
         .filter(|(kind, _)| *kind == LIST_ELEMENT)
         .filter_map(|(_, payload)| read_element(&Attributes::new(payload)))
+}
+
+/// The keys in the attributes of a [`kind::NEW_ELEMENT`].
+pub fn keys(list: Attributes<'_>) -> impl Iterator<Item = &[u8]> {
+    Attributes::new(list.find(LIST_ELEMENTS).unwrap_or(&[]))
+        .filter(|(kind, _)| *kind == LIST_ELEMENT)
+        .filter_map(|(_, payload)| {
+            Attributes::new(Attributes::new(payload).find(ELEMENT_KEY)?).find(DATA_VALUE)
+        })
 }
 
 fn read_element<'a>(attributes: &Attributes<'a>) -> Option<Element<'a>> {
@@ -303,10 +324,15 @@ fn read_element<'a>(attributes: &Attributes<'a>) -> Option<Element<'a>> {
 }
 
 fn element(request: &mut Request, address: IpAddr, time: Option<Duration>) {
-    request.nested(ELEMENT_KEY, |r| match address {
-        IpAddr::V4(address) => r.attribute(DATA_VALUE, &address.octets()),
-        IpAddr::V6(address) => r.attribute(DATA_VALUE, &address.octets()),
-    });
+    match address {
+        IpAddr::V4(address) => keyed_element(request, &address.octets(), time),
+        IpAddr::V6(address) => keyed_element(request, &address.octets(), time),
+    }
+}
+
+/// An element with this key, as attributes.
+pub(super) fn keyed_element(request: &mut Request, key: &[u8], time: Option<Duration>) {
+    request.nested(ELEMENT_KEY, |r| r.attribute(DATA_VALUE, key));
     if let Some(time) = time {
         let ms = u64::try_from(time.clamp(MIN_TIMEOUT, MAX_TIMEOUT).as_millis());
         request.attribute(ELEMENT_TIMEOUT, &ms.expect("a hundred years fit").to_be_bytes());

@@ -99,7 +99,7 @@ impl Sets {
         let set = SetName::new(door, family).ok_or(NftError::DoorName)?;
         for _ in 0..LISTINGS {
             let (request, sequence) = self.dialogue.begin(1);
-            nft::dump_elements(request, &self.table, &set, sequence);
+            nft::dump_elements(request, &self.table, set.as_str(), sequence);
             let (mut whole, mut begun) = (true, None);
             let errno = self.exchange(Operation::List, &mut |message| {
                 if message.sequence != sequence {
@@ -166,13 +166,7 @@ impl Sets {
     }
 
     fn failed(&self, operation: Operation, error: DialogueError) -> NftError {
-        match error {
-            DialogueError::Socket(error) => {
-                self.error(operation, Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))
-            }
-            DialogueError::Truncated => NftError::Truncated,
-            DialogueError::Silent => NftError::Silent,
-        }
+        NftError::of_dialogue(operation, &self.table_name, error)
     }
 
     fn error(&self, operation: Operation, errno: Errno) -> NftError {

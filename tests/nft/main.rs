@@ -3,6 +3,7 @@
 
 mod apply;
 mod events;
+mod own;
 mod ruleset;
 mod sets;
 

@@ -122,7 +122,7 @@ fn questions() {
         hex(&format!("30000000 0a0a 0100 02000000 00000000 0a000000 {table} {set_name}"))
     );
     request.clear();
-    dump_elements(&mut request, &nft, &set, 3);
+    dump_elements(&mut request, &nft, set.as_str(), 3);
     assert_eq!(
         request.bytes(),
         hex(&format!("30000000 0d0a 0103 03000000 00000000 0a000000 {table} {set_name}"))

@@ -63,6 +63,11 @@ impl Request {
         self.container(kind, |request| request.raw(payload));
     }
 
+    /// Appends an attribute that holds a number, big-endian as `nf_tables` has them.
+    pub fn number(&mut self, kind: u16, number: u32) {
+        self.attribute(kind, &number.to_be_bytes());
+    }
+
     /// Appends a string attribute, which ends with a zero byte.
     pub fn string(&mut self, kind: u16, text: &str) {
         self.container(kind, |request| {
