@@ -29,7 +29,7 @@ pub struct Profile {
     /// Secret of changing sequences.
     pub totp: Option<Secret<{ totp::MAX_SECRET }>>,
     /// The ports that they are drawn from.
-    pub range: totp::Range,
+    pub range: totp::TotpPorts,
     /// A plain sequence: `PORT[:tcp|:udp]` each.
     pub sequence: Vec<String>,
 }
@@ -91,7 +91,7 @@ impl Profile {
             key: None,
             port: SPA_PORT,
             totp: None,
-            range: totp::Range::default(),
+            range: totp::TotpPorts::default(),
             sequence: Vec::new(),
         }
     }
@@ -133,8 +133,8 @@ impl Profile {
         if let Some(totp) = &self.totp {
             line.push_str(&parameter("totp"));
             line.extend(base32::encode(totp.bytes()));
-            if self.range != totp::Range::default() {
-                line.extend([parameter("ports"), self.range.to_string()]);
+            if self.range != totp::TotpPorts::default() {
+                line.extend([parameter("ports"), self.range.range().to_string()]);
             }
         }
         if !self.sequence.is_empty() {
@@ -173,7 +173,7 @@ impl FromStr for Profile {
                 "port" => profile.port = port(value)?,
                 "ports" => {
                     let (first, last) = value.split_once('-').ok_or(ProfileError::Port)?;
-                    let range = totp::Range::new(port(first)?, port(last)?);
+                    let range = totp::TotpPorts::new(port(first)?, port(last)?);
                     profile.range = range.ok_or(ProfileError::Port)?;
                 }
                 "sequence" => profile.sequence = value.split(',').map(step).collect::<Result<_, _>>()?,
@@ -266,7 +266,7 @@ mod tests {
         profile.key = Secret::new(&[0xfb; 32]);
         profile.port = 1000;
         profile.totp = Secret::new(b"0123456789abcdef");
-        profile.range = totp::Range::new(1, 65_535).unwrap();
+        profile.range = totp::TotpPorts::new(1, 65_535).unwrap();
         profile.sequence = vec!["7000".to_owned(), "8000:udp".to_owned()];
         let line = profile.to_line();
         assert_eq!(

@@ -286,7 +286,10 @@ fn door(name: &str, ports: &[(u16, u16)], commands: Commands) -> Rc<Door> {
     Rc::new(Door {
         opening: (!ports.is_empty()).then(|| Opening {
             protocols: vec![Protocol::Tcp, Protocol::Udp],
-            dest_port: ports.iter().map(|&(first, last)| PortRange { first, last }).collect(),
+            dest_port: ports
+                .iter()
+                .map(|&(first, last)| PortRange::new(first, last).expect("a range"))
+                .collect(),
             forward: None,
         }),
         open_time: None,

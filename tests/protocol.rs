@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use ketuk::protocol::packet::{DoorName, KEY, Keys, NONCE, Request};
-use ketuk::protocol::totp::{Range, sequence};
+use ketuk::protocol::totp::{TotpPorts, sequence};
 
 const VECTORS: &str = include_str!("protocol/vectors.txt");
 
@@ -26,7 +26,7 @@ fn vectors(kind: &str) -> Vec<Vec<&'static str>> {
 fn sequences() {
     for words in vectors("sequence") {
         let [secret, door, window, first, last, ports @ ..] = words.as_slice() else { panic!("{words:?}") };
-        let range = Range::new(first.parse().unwrap(), last.parse().unwrap()).expect("a range");
+        let range = TotpPorts::new(first.parse().unwrap(), last.parse().unwrap()).expect("a range");
         let drawn = sequence(&hex(secret), door, window.parse().unwrap(), range);
         assert_eq!(drawn.map(|port| port.to_string()).to_vec(), ports, "{words:?}");
     }

@@ -61,7 +61,7 @@ fn profile(config: &Config, user: &User, host: String) -> Result<Profile, Failur
 fn answers(door: &Door) -> Option<u16> {
     let opening = door.opening.as_ref().filter(|opening| opening.protocols.contains(&Protocol::Tcp))?;
     let outer = opening.forward.as_ref().map_or(&opening.dest_port, |forward| &forward.src_dport);
-    outer.first().map(|range| range.first)
+    outer.first().map(|range| range.first())
 }
 
 /// What was named, or an address of this host that is reached from outside.

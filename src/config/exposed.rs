@@ -111,8 +111,8 @@ fn has_port(words: &[String], wanted: PortRange) -> bool {
     words.is_empty()
         || words.iter().any(|word| {
             let (first, last) = word.split_once(['-', ':']).unwrap_or((word, word));
-            let (Ok(first), Ok(last)) = (first.parse::<u16>(), last.parse::<u16>()) else { return false };
-            first <= wanted.last && wanted.first <= last
+            let (Ok(first), Ok(last)) = (first.parse(), last.parse()) else { return false };
+            PortRange::new(first, last).is_some_and(|range| range.overlaps(wanted))
         })
 }
 

@@ -13,6 +13,8 @@ pub use error::{Diagnostic, Error};
 pub use load::{load, nearest, parse};
 pub use user::{Auth, User, warnings};
 
+pub use crate::protocol::PortRange;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -268,15 +270,6 @@ pub struct Forward {
     pub src_dport: Vec<PortRange>,
     /// `dest_ip`: the hosts on the LAN, at most one of each family. Never empty.
     pub dest_ip: Vec<IpAddr>,
-}
-
-/// Ports from `first` to `last`, both included, `first <= last`, never 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PortRange {
-    /// Lowest port.
-    pub first: u16,
-    /// Highest port.
-    pub last: u16,
 }
 
 /// Commands with `%IP%` in them, for `sh -c`.

@@ -42,7 +42,7 @@ pub struct Auth {
     /// `spa_max_age`: how much a client's clock may differ.
     pub max_age: Duration,
     /// `totp_ports`: the range of changing sequences.
-    pub totp_ports: totp::Range,
+    pub totp_ports: totp::TotpPorts,
     /// `trust_clock`: the clock is right from the start, whatever the kernel says.
     pub trust_clock: bool,
 }
@@ -52,7 +52,7 @@ impl Default for Auth {
         Self {
             spa_port: NonZeroU16::new(SPA_PORT).expect("not 0"),
             max_age: Duration::from_secs(120),
-            totp_ports: totp::Range::default(),
+            totp_ports: totp::TotpPorts::default(),
             trust_clock: false,
         }
     }

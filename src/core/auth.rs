@@ -28,7 +28,7 @@ use super::user::{MAX_USERS, User, UserId};
 #[cfg(feature = "fwknop")]
 use ketuk_protocol::fwknop;
 use ketuk_protocol::packet::{self, DoorName, PACKET};
-use ketuk_protocol::totp::Range;
+use ketuk_protocol::totp::TotpPorts;
 
 /// HMACs of fwknop packets a second, and at once. Each key costs one for each packet that looks like
 /// fwknop's, about 2 microseconds on a desktop and some tens of them on a small MIPS: so that a flood takes
@@ -118,7 +118,7 @@ pub struct Rules {
     /// Largest difference of the two clocks, in seconds; at most [`super::tags::MAX_SPA_AGE_S`].
     pub max_age_s: u64,
     /// The ports of changing sequences.
-    pub range: Range,
+    pub range: TotpPorts,
 }
 
 /// Who is who.

@@ -19,7 +19,7 @@ use super::counters::Judged;
 use super::door::{Door, DoorId, MAX_DOORS};
 use super::packet::{Probe, Transport};
 use super::place::{OwnAddress, Place, Via};
-use super::ports::{DoorSet, NeverTrap, PortMap, Ports, TooManyPorts};
+use super::ports::{DoorSet, NeverTrap, PortMap, PortRange, TooManyPorts};
 use super::time::Instant;
 use super::totp_knocks;
 
@@ -40,7 +40,7 @@ pub struct Listening {
     /// UDP port of packets.
     pub packets: Option<NonZeroU16>,
     /// TCP ports of changing sequences.
-    pub changing: Option<Ports>,
+    pub changing: Option<PortRange>,
 }
 
 /// How a probe could prove who sent it.
@@ -172,9 +172,7 @@ impl<'t, S: BuildHasher> Engine<'t, S> {
                 packets.filter(|packets| packets.get() == port).map(|_| Proof::Packet)
             }
             Transport::Tcp { port, flags, .. } => changing
-                .filter(|ports| {
-                    totp_knocks::FLAGS.matches(flags) && (ports.first..=ports.last).contains(&port)
-                })
+                .filter(|ports| totp_knocks::FLAGS.matches(flags) && ports.contains(port))
                 .map(|_| Proof::Totp),
         }
     }

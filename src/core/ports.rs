@@ -1,5 +1,7 @@
 //! Which ports concern which doors, and which ports are traps.
 
+pub use ketuk_protocol::PortRange;
+
 use super::door::{Door, DoorId};
 use super::sequence::{Protocol, Step};
 
@@ -41,22 +43,13 @@ impl DoorSet {
     }
 }
 
-/// Ports from `first` to `last`, both included.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Ports {
-    /// Lowest port.
-    pub first: u16,
-    /// Highest port.
-    pub last: u16,
-}
-
 /// Ports of one protocol that must not be traps, beside those that a sequence names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NeverTrap {
     /// The protocol.
     pub protocol: Protocol,
     /// The ports.
-    pub ports: Ports,
+    pub ports: PortRange,
 }
 
 /// The sequences name more than [`MAX_PORTS`] different ports.
@@ -69,8 +62,8 @@ pub struct PortMap {
     /// The ports that sequences name, sorted.
     named: heapless::Vec<(Step, DoorSet), MAX_PORTS>,
     /// Sorted and disjoint.
-    tcp_traps: heapless::Vec<Ports, MAX_TRAP_RANGES>,
-    udp_traps: heapless::Vec<Ports, MAX_TRAP_RANGES>,
+    tcp_traps: heapless::Vec<PortRange, MAX_TRAP_RANGES>,
+    udp_traps: heapless::Vec<PortRange, MAX_TRAP_RANGES>,
 }
 
 impl PortMap {
@@ -118,12 +111,12 @@ impl PortMap {
     /// Whether this port is a trap.
     pub fn is_trap(&self, protocol: Protocol, port: u16) -> bool {
         let traps = self.traps(protocol);
-        let after = traps.partition_point(|range| range.first <= port);
-        after.checked_sub(1).is_some_and(|at| port <= traps[at].last)
+        let after = traps.partition_point(|range| range.first() <= port);
+        after.checked_sub(1).is_some_and(|at| port <= traps[at].last())
     }
 
     /// The traps of a protocol, sorted and disjoint.
-    pub fn traps(&self, protocol: Protocol) -> &[Ports] {
+    pub fn traps(&self, protocol: Protocol) -> &[PortRange] {
         match protocol {
             Protocol::Tcp => &self.tcp_traps,
             Protocol::Udp => &self.udp_traps,
@@ -141,8 +134,8 @@ impl Default for PortMap {
 struct PortBits([u64; 1024]);
 
 impl PortBits {
-    fn set(&mut self, ports: Ports, value: bool) {
-        for port in ports.first..=ports.last {
+    fn set(&mut self, ports: PortRange, value: bool) {
+        for port in ports.first()..=ports.last() {
             let (word, bit) = (usize::from(port / 64), 1 << (port % 64));
             if value {
                 self.0[word] |= bit;
@@ -160,7 +153,7 @@ impl PortBits {
 /// The ports within `beside` of a step, less those that mean something else. Drawn where they stay: as a value they
 /// would pass over the stack, which keeps what it has touched.
 fn draw_traps(
-    ranges: &mut heapless::Vec<Ports, MAX_TRAP_RANGES>,
+    ranges: &mut heapless::Vec<PortRange, MAX_TRAP_RANGES>,
     protocol: Protocol,
     named: &[(Step, DoorSet)],
     never: &[NeverTrap],
@@ -172,12 +165,13 @@ fn draw_traps(
     for step in steps() {
         let port = step.port.get();
         bits.set(
-            Ports { first: port.saturating_sub(beside).max(1), last: port.saturating_add(beside) },
+            PortRange::new(port.saturating_sub(beside).max(1), port.saturating_add(beside))
+                .expect("around a port"),
             true,
         );
     }
     for step in steps() {
-        bits.set(Ports { first: step.port.get(), last: step.port.get() }, false);
+        bits.set(PortRange::one(step.port), false);
     }
     for except in never.iter().filter(|except| except.protocol == protocol) {
         bits.set(except.ports, false);
@@ -189,7 +183,7 @@ fn draw_traps(
             (true, None) => first = Some(port),
             (false, Some(start)) => {
                 first = None;
-                if ranges.push(Ports { first: start, last: port - 1 }).is_err() {
+                if ranges.extend_from_slice(PortRange::new(start, port - 1).as_slice()).is_err() {
                     return;
                 }
             }
@@ -198,7 +192,7 @@ fn draw_traps(
     }
     if let Some(start) = first {
         // A full list already leaves traps out.
-        let _ = ranges.push(Ports { first: start, last: u16::MAX });
+        let _ = ranges.extend_from_slice(PortRange::new(start, u16::MAX).as_slice());
     }
 }
 
@@ -245,8 +239,8 @@ mod tests {
     #[test]
     fn steps_and_excepted_ports_are_no_traps() {
         let never = [
-            NeverTrap { protocol: Protocol::Tcp, ports: Ports { first: 7010, last: 7020 } },
-            NeverTrap { protocol: Protocol::Udp, ports: Ports { first: 7001, last: 7001 } },
+            NeverTrap { protocol: Protocol::Tcp, ports: PortRange::new(7010, 7020).unwrap() },
+            NeverTrap { protocol: Protocol::Udp, ports: PortRange::new(7001, 7001).unwrap() },
         ];
         let map = map(&[&["7000", "7001"], &["7002"]], &never);
         for port in [7000, 7001, 7002, 7010, 7015, 7020] {

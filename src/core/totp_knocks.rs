@@ -13,7 +13,7 @@ use super::fifo_table::{Entry, FifoTable};
 use super::hash_index::HashIndex;
 use super::time::Instant;
 use super::user::{User, UserId, users_of};
-use ketuk_protocol::totp::{Range, STEPS, TRIES_PER_MINUTE, WINDOW_S, sequence, window};
+use ketuk_protocol::totp::{STEPS, TRIES_PER_MINUTE, TotpPorts, WINDOW_S, sequence, window};
 
 /// Most pairs of a secret and a door that it opens: each costs a MAC and 16 bytes for each of three windows.
 pub const MAX_PAIRS: usize = 1024;
@@ -89,7 +89,7 @@ impl Sequences {
         keyed: &impl BuildHasher,
         users: &[Option<User>],
         name: impl Fn(DoorId) -> Option<&'n str>,
-        range: Range,
+        range: TotpPorts,
         wall_s: u64,
     ) {
         let now = window(wall_s);

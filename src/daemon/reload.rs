@@ -17,7 +17,6 @@ use crate::control::server::Server;
 use crate::core::auth;
 use crate::core::engine::Listening;
 use crate::core::grants::Grant;
-use crate::core::ports::Ports;
 use crate::core::time::Instant;
 use crate::core::user::{MAX_USERS, UserId};
 use crate::log as sinks;
@@ -98,7 +97,7 @@ impl Daemon<'_> {
         let config::Auth { spa_port, totp_ports, .. } = self.config.globals.auth;
         let packets = auth.users().any(|(_, user)| user.sends_packets()).then_some(spa_port);
         let changing = auth.users().any(|(_, user)| !user.totp.is_empty());
-        let changing = changing.then(|| Ports { first: totp_ports.first(), last: totp_ports.last() });
+        let changing = changing.then(|| totp_ports.range());
         engine.set_listening(Listening { packets, changing });
         if packets.is_some() || changing.is_some() {
             self.porter.look_at_clock(now);

@@ -283,9 +283,7 @@ fn count(doors: &[Option<(&Door, IpAddr)>]) -> io::Result<Vec<u32>> {
 /// Whether a connection goes through a door as it is open for `address`.
 fn carries(door: &Door, address: IpAddr, flow: &Flow) -> bool {
     let Some(opening) = &door.opening else { return false };
-    let leads = |ports: &[PortRange]| {
-        ports.iter().any(|range| (range.first..=range.last).contains(&flow.destination_port))
-    };
+    let leads = |ports: &[PortRange]| ports.iter().any(|range| range.contains(flow.destination_port));
     let there = match &opening.forward {
         None => flow.answers == flow.destination && leads(&opening.dest_port),
         Some(forward) => {

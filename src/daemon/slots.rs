@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use crate::config::{self, Config};
 use crate::core::door::{DoorId, MAX_DOORS};
-use crate::core::ports::{NeverTrap, Ports};
+use crate::core::ports::{NeverTrap, PortRange};
 use crate::core::sequence::Protocol;
 
 /// The enabled doors. A door keeps its slot through a reload, found by its name, and with it the progress
@@ -60,22 +60,13 @@ pub fn never_traps(config: &Config) -> Vec<NeverTrap> {
         .globals
         .trap_except
         .iter()
-        .map(|step| NeverTrap {
-            protocol: step.protocol,
-            ports: Ports { first: step.port.get(), last: step.port.get() },
-        })
+        .map(|step| NeverTrap { protocol: step.protocol, ports: PortRange::one(step.port) })
         .collect();
-    never.push(NeverTrap {
-        protocol: Protocol::Udp,
-        ports: Ports { first: config.globals.auth.spa_port.get(), last: config.globals.auth.spa_port.get() },
-    });
+    never.push(NeverTrap { protocol: Protocol::Udp, ports: PortRange::one(config.globals.auth.spa_port) });
     for opening in config.doors.iter().filter(|door| door.enabled).filter_map(|door| door.opening.as_ref()) {
         let outer = opening.forward.as_ref().map_or(&opening.dest_port, |forward| &forward.src_dport);
         for protocol in &opening.protocols {
-            never.extend(outer.iter().map(|range| NeverTrap {
-                protocol: *protocol,
-                ports: Ports { first: range.first, last: range.last },
-            }));
+            never.extend(outer.iter().map(|range| NeverTrap { protocol: *protocol, ports: *range }));
         }
     }
     never
@@ -108,6 +99,6 @@ mod tests {
     #[test]
     fn what_a_door_opens_is_no_trap() {
         let never = never_traps(&config(&["a"]));
-        assert!(never.iter().any(|never| never.ports == Ports { first: 22, last: 22 }));
+        assert!(never.iter().any(|never| never.ports == PortRange::new(22, 22).unwrap()));
     }
 }

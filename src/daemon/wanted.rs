@@ -52,8 +52,7 @@ fn opens(door: &Door, own: &[IpAddr], port: Port, nat: Option<Nat>) -> bool {
     let Some(opening) = &door.opening else { return false };
     let protocol = if port.udp { Protocol::Udp } else { Protocol::Tcp };
     let here = |host: &IpAddr| host.is_loopback() || own.contains(host);
-    let has =
-        |ranges: &[PortRange], port| ranges.iter().any(|range| (range.first..=range.last).contains(&port));
+    let has = |ranges: &[PortRange], port| ranges.iter().any(|range| range.contains(port));
     if !opening.protocols.contains(&protocol) {
         return false;
     }

@@ -109,11 +109,8 @@ struct Ports<'a>(&'a [PortRange]);
 
 impl fmt::Display for Ports<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (n, PortRange { first, last }) in self.0.iter().enumerate() {
-            write!(f, "{} {first}", if n == 0 { "{" } else { "," })?;
-            if first != last {
-                write!(f, "-{last}")?;
-            }
+        for (n, range) in self.0.iter().enumerate() {
+            write!(f, "{} {range}", if n == 0 { "{" } else { "," })?;
         }
         f.write_str(" }")
     }
@@ -125,7 +122,8 @@ mod tests {
     use crate::config::Forward;
 
     fn opening(forward: Option<Forward>) -> Opening {
-        let dest_port = vec![PortRange { first: 22, last: 22 }, PortRange { first: 80, last: 90 }];
+        let dest_port =
+            [(22, 22), (80, 90)].map(|(first, last)| PortRange::new(first, last).unwrap()).to_vec();
         Opening { protocols: vec![Protocol::Tcp], dest_port, forward }
     }
 

@@ -8,7 +8,7 @@ use core::net::IpAddr;
 
 use crate::config::{Config, Door, Forward, Opening, PortRange};
 
-use super::ruleset::{Zone, merged, openings, range, set};
+use super::ruleset::{Zone, merged, openings, set};
 use super::set_name::AddressFamily;
 
 /// Writes the objects of every enabled door that opens something: sets first, since fw4 wants to know a set
@@ -97,7 +97,7 @@ impl fmt::Display for Ports<'_> {
             if index > 0 {
                 f.write_char(' ')?;
             }
-            range(f, *one)?;
+            write!(f, "{one}")?;
         }
         Ok(())
     }

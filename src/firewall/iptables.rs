@@ -203,7 +203,7 @@ impl Iptables {
         let mut rules = door_rules(through, opening, &opening.dest_port, &translated, &["ACCEPT"]);
         let to = match opening.dest_port[..] {
             // Every port leads to this one; more than one is as many as outside, and each keeps its number.
-            [PortRange { first, last }] if first == last => format!("{host}:{first}"),
+            [range] if range.is_one() => format!("{host}:{range}"),
             _ => host,
         };
         let nat = Chain { table: Some("nat"), name: &self.prerouting };
@@ -278,7 +278,7 @@ fn multiport(ranges: &[PortRange]) -> usize {
     ranges
         .iter()
         .take_while(|range| {
-            let need = if range.first == range.last { 1 } else { 2 };
+            let need = if range.is_one() { 1 } else { 2 };
             let fits = need <= room;
             room = room.saturating_sub(need);
             fits
@@ -287,11 +287,7 @@ fn multiport(ranges: &[PortRange]) -> usize {
 }
 
 fn port(range: PortRange) -> String {
-    if range.first == range.last {
-        range.first.to_string()
-    } else {
-        format!("{}:{}", range.first, range.last)
-    }
+    if range.is_one() { range.to_string() } else { format!("{}:{}", range.first(), range.last()) }
 }
 
 /// Whether one of the rule's comments is one that we write.

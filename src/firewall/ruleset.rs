@@ -183,11 +183,11 @@ impl fmt::Display for Match<'_> {
             _ => "meta l4proto { tcp, udp } th dport ",
         })?;
         match &merged(self.ports)[..] {
-            [one] => range(f, *one),
+            [one] => write!(f, "{one}"),
             several => {
                 for (index, one) in several.iter().enumerate() {
                     f.write_str(if index == 0 { "{ " } else { ", " })?;
-                    range(f, *one)?;
+                    write!(f, "{one}")?;
                 }
                 f.write_str(" }")
             }
@@ -202,7 +202,7 @@ impl fmt::Display for ToPort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(port) = self.0 else { return Ok(()) };
         f.write_str(":")?;
-        range(f, port)
+        write!(f, "{port}")
     }
 }
 
@@ -224,25 +224,16 @@ fn translations<'a>(
 pub(super) fn merged(ports: &[PortRange]) -> heapless::Vec<PortRange, MAX_PORT_RANGES> {
     let mut sorted = heapless::Vec::<PortRange, MAX_PORT_RANGES>::new();
     sorted.extend(ports.iter().copied().take(MAX_PORT_RANGES));
-    sorted.sort_unstable_by_key(|range| range.first);
+    sorted.sort_unstable();
     let mut merged = heapless::Vec::<PortRange, MAX_PORT_RANGES>::new();
     for range in sorted {
-        match merged.last_mut() {
-            Some(last) if u32::from(range.first) <= u32::from(last.last) + 1 => {
-                last.last = last.last.max(range.last);
-            }
+        let joined = merged.last().and_then(|last| last.joined(range));
+        match (merged.last_mut(), joined) {
+            (Some(last), Some(joined)) => *last = joined,
             _ => merged.push(range).expect("no more than there were"),
         }
     }
     merged
-}
-
-pub(super) fn range(f: &mut fmt::Formatter<'_>, range: PortRange) -> fmt::Result {
-    if range.first == range.last {
-        write!(f, "{}", range.first)
-    } else {
-        write!(f, "{}-{}", range.first, range.last)
-    }
 }
 
 fn families(table: &Table) -> impl Iterator<Item = AddressFamily> {

@@ -203,13 +203,9 @@ fn port_list(text: &str, to: char) -> Option<Vec<PortRange>> {
     let mut ports = Vec::new();
     for range in text.split(',') {
         let (first, last) = range.split_once(to).unwrap_or((range, range));
-        let (first, last) = (port(first)?, port(last)?);
-        if first > last {
-            return None;
-        }
-        ports.push(PortRange { first, last });
+        ports.push(PortRange::new(port(first)?, port(last)?)?);
     }
-    ports.sort_unstable_by_key(|range| range.first);
+    ports.sort_unstable();
     Some(ports)
 }
 
@@ -261,7 +257,7 @@ mod tests {
         match read(command) {
             Some((verb, Rule { protocol, ports, program, device })) => {
                 let ports: Vec<_> =
-                    ports.iter().map(|range| format!("{}-{}", range.first, range.last)).collect();
+                    ports.iter().map(|range| format!("{}-{}", range.first(), range.last())).collect();
                 let device = device.map(|device| format!(" on {device}")).unwrap_or_default();
                 format!("{verb:?} {protocol} {}{device} {program:?}", ports.join(","))
             }

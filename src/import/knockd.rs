@@ -7,7 +7,7 @@
 use super::commands::{self, Program, Rule, Verb};
 use super::write::{Section, settle};
 use super::{Imported, Refused, Warning};
-use crate::config::{MAX_FILE, MAX_NAME, PortRange};
+use crate::config::{MAX_FILE, MAX_NAME};
 use crate::core::door::MAX_DOORS;
 
 /// knockd's `cmd_timeout` if it is not given, in seconds.
@@ -271,9 +271,8 @@ impl<'a> Door<'a> {
         let (command, line) = start;
         section.comment(&format!("[{}] opened it with: {command}", self.part.name));
         section.option(line, "proto", rule.protocol.to_string());
-        for PortRange { first, last } in &rule.ports {
-            let ports = if first == last { first.to_string() } else { format!("{first}-{last}") };
-            section.list(line, "dest_port", ports);
+        for ports in &rule.ports {
+            section.list(line, "dest_port", ports.to_string());
         }
         if let Some(("", line)) = self.start_6() {
             // An empty command for IPv6 says that nothing opens for it.

@@ -27,7 +27,7 @@ use crate::core::door::Door;
 use crate::core::engine::Engine;
 use crate::core::packet::{MAX_EXTENSIONS, MAX_HEADERS, MAX_PACKET};
 use crate::core::place::{self, Via};
-use crate::core::ports::Ports;
+use crate::core::ports::PortRange;
 use crate::core::sequence::{FlagMatch, Protocol};
 use crate::core::totp_knocks;
 
@@ -125,10 +125,10 @@ pub fn nothing() -> Vec<sock_filter> {
 struct Addressee {
     addresses: Vec<IpAddr>,
     /// For each kind of segment that is a knock, the ports.
-    tcp: Vec<(FlagMatch, Vec<Ports>)>,
-    udp: Vec<Ports>,
+    tcp: Vec<(FlagMatch, Vec<PortRange>)>,
+    udp: Vec<PortRange>,
     /// UDP ports whose packets are read whole.
-    whole: Vec<Ports>,
+    whole: Vec<PortRange>,
 }
 
 /// Everybody that packets of a family may be sent to. With any but the exact form it is one.
@@ -175,8 +175,7 @@ fn addressees<S: BuildHasher>(
 fn addressee<S: BuildHasher>(engine: &Engine<'_, S>, doors: &[&Door], own: bool) -> Addressee {
     let ports = |wanted: &dyn Fn(&Door) -> bool, protocol| {
         let steps = doors.iter().filter(|door| wanted(door)).flat_map(|door| &door.sequence);
-        let steps = steps.filter(|step| step.protocol == protocol).map(|step| step.port.get());
-        let steps = steps.map(|port| Ports { first: port, last: port });
+        let steps = steps.filter(|step| step.protocol == protocol).map(|step| PortRange::one(step.port));
         merge(steps.chain(engine.ports().traps(protocol).iter().copied()).collect())
     };
     let mut flags: Vec<FlagMatch> = doors.iter().map(|door| door.tcp_flags).collect();
@@ -194,8 +193,7 @@ fn addressee<S: BuildHasher>(engine: &Engine<'_, S>, doors: &[&Door], own: bool)
             None => tcp.push((totp_knocks::FLAGS, vec![range])),
         }
     }
-    let packets = listening.packets.filter(|_| own).map(core::num::NonZero::get);
-    let whole = packets.map(|port| Ports { first: port, last: port }).into_iter().collect();
+    let whole = listening.packets.filter(|_| own).map(PortRange::one).into_iter().collect();
     Addressee { addresses: Vec::new(), tcp, udp, whole }
 }
 
@@ -210,12 +208,13 @@ fn coarse(mut addressee: Addressee, ranges: usize) -> Addressee {
 }
 
 /// Sorted, and with neighbours joined.
-fn merge(mut ports: Vec<Ports>) -> Vec<Ports> {
+fn merge(mut ports: Vec<PortRange>) -> Vec<PortRange> {
     ports.sort_unstable();
-    let mut merged: Vec<Ports> = Vec::new();
+    let mut merged: Vec<PortRange> = Vec::new();
     for range in ports {
-        match merged.last_mut() {
-            Some(last) if range.first <= last.last.saturating_add(1) => last.last = last.last.max(range.last),
+        let joined = merged.last().and_then(|last| last.joined(range));
+        match (merged.last_mut(), joined) {
+            (Some(last), Some(joined)) => *last = joined,
             _ => merged.push(range),
         }
     }
@@ -223,15 +222,16 @@ fn merge(mut ports: Vec<Ports>) -> Vec<Ports> {
 }
 
 /// At most so many ranges: those with the narrowest gaps between them become one.
-fn join(mut ports: Vec<Ports>, most: usize) -> Vec<Ports> {
+fn join(mut ports: Vec<PortRange>, most: usize) -> Vec<PortRange> {
     let Some(gone) = ports.len().checked_sub(most).filter(|gone| *gone > 0) else { return ports };
     let mut gaps: Vec<(u16, usize)> =
-        (1..ports.len()).map(|at| (ports[at].first - ports[at - 1].last, at)).collect();
+        (1..ports.len()).map(|at| (ports[at].first() - ports[at - 1].last(), at)).collect();
     gaps.sort_unstable();
     let mut joined: Vec<usize> = gaps.into_iter().take(gone).map(|(_, at)| at).collect();
     joined.sort_unstable();
     for at in joined.into_iter().rev() {
-        ports[at - 1].last = ports.remove(at).last;
+        let next = ports.remove(at);
+        ports[at - 1] = ports[at - 1].hull(next);
     }
     ports
 }
@@ -476,8 +476,11 @@ fn judge(p: &mut Program, labels: Labels, addressee: &Addressee, knock: Label, w
     search(p, &[Word::Memory(PORT)], &intervals(&addressee.udp, knock), labels.drop);
 }
 
-fn intervals(ports: &[Ports], to: Label) -> Vec<Interval> {
-    ports.iter().map(|ports| Interval { first: ports.first.into(), last: ports.last.into(), to }).collect()
+fn intervals(ports: &[PortRange], to: Label) -> Vec<Interval> {
+    ports
+        .iter()
+        .map(|ports| Interval { first: ports.first().into(), last: ports.last().into(), to })
+        .collect()
 }
 
 #[cfg(test)]

@@ -11,10 +11,13 @@ pub mod base64;
 pub mod fwknop;
 pub mod mac;
 pub mod packet;
+mod port_range;
 pub mod secret;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod totp;
+
+pub use port_range::PortRange;
 
 use core::fmt;
 

@@ -2,8 +2,7 @@
 //!
 //! RFC 6238 with HMAC-SHA-256, but that ports are drawn from the MAC where the RFC draws digits.
 
-use core::fmt;
-
+use super::PortRange;
 use super::mac::hmac_sha256;
 
 /// Ports in a sequence.
@@ -25,48 +24,29 @@ pub const MIN_SECRET: usize = 16;
 /// Longest secret, in bytes: one block of SHA-256.
 pub const MAX_SECRET: usize = 64;
 
-/// The ports that sequences are drawn from, from `first` to `last`.
+/// The ports that sequences are drawn from: a range of at least [`MIN_PORTS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Range {
-    first: u16,
-    last: u16,
-}
+pub struct TotpPorts(PortRange);
 
-impl Range {
-    /// `None` if it has fewer than [`MIN_PORTS`] ports, or begins with 0.
+impl TotpPorts {
+    /// The ports from `first` to `last`; `None` if they are no range, or fewer than [`MIN_PORTS`].
     pub const fn new(first: u16, last: u16) -> Option<Self> {
-        if first == 0 || last < first || last - first < MIN_PORTS - 1 {
-            return None;
+        match PortRange::new(first, last) {
+            Some(range) if last - first >= MIN_PORTS - 1 => Some(Self(range)),
+            _ => None,
         }
-        Some(Self { first, last })
     }
 
-    /// Lowest port.
-    pub const fn first(self) -> u16 {
-        self.first
-    }
-
-    /// Highest port.
-    pub const fn last(self) -> u16 {
-        self.last
-    }
-
-    /// Whether `port` lies in it.
-    pub const fn contains(self, port: u16) -> bool {
-        self.first <= port && port <= self.last
+    /// The range.
+    pub const fn range(self) -> PortRange {
+        self.0
     }
 }
 
-impl Default for Range {
+impl Default for TotpPorts {
     /// Below the ports that systems give to their own connections, and above those of services.
     fn default() -> Self {
-        Self { first: 20_000, last: 29_999 }
-    }
-}
-
-impl fmt::Display for Range {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.first, self.last)
+        Self::new(20_000, 29_999).expect("10,000 ports")
     }
 }
 
@@ -81,8 +61,9 @@ pub const fn window(unix_s: u64) -> u64 {
 /// Block n = HMAC-SHA-256(secret, window as 8 bytes | n as 1 byte | door's name). The blocks are read as
 /// 16-bit numbers, high byte first. A number at or above the largest multiple of the range's size, or
 /// one that leads to a port that is taken already, is passed over: so each port is as likely as any other.
-pub fn sequence(secret: &[u8], door: &str, window: u64, range: Range) -> [u16; STEPS] {
-    let size = u32::from(range.last - range.first) + 1;
+pub fn sequence(secret: &[u8], door: &str, window: u64, from: TotpPorts) -> [u16; STEPS] {
+    let (first, last) = (from.0.first(), from.0.last());
+    let size = u32::from(last - first) + 1;
     let fair = 0x1_0000 - 0x1_0000 % size;
     let mut ports = [0; STEPS];
     let mut taken = 0;
@@ -90,7 +71,7 @@ pub fn sequence(secret: &[u8], door: &str, window: u64, range: Range) -> [u16; S
     for n in 0..=u8::MAX {
         let block = hmac_sha256(secret, &[&window.to_be_bytes(), &[n], door.as_bytes()]);
         for number in block.chunks_exact(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))) {
-            let port = range.first + u16::try_from(number % size).expect("less than the range");
+            let port = first + u16::try_from(number % size).expect("less than the range");
             if number >= fair || ports[..taken].contains(&port) {
                 continue;
             }
@@ -118,17 +99,17 @@ mod tests {
 
     #[test]
     fn ranges() {
-        assert_eq!(Range::new(0, 65_535), None);
-        assert_eq!(Range::new(1000, 1000 + 4094), None);
-        assert_eq!(Range::new(9000, 1000), None);
-        assert!(Range::new(1000, 1000 + 4095).is_some() && Range::new(1, 65_535).is_some());
+        assert_eq!(TotpPorts::new(0, 65_535), None);
+        assert_eq!(TotpPorts::new(1000, 1000 + 4094), None);
+        assert_eq!(TotpPorts::new(9000, 1000), None);
+        assert!(TotpPorts::new(1000, 1000 + 4095).is_some() && TotpPorts::new(1, 65_535).is_some());
     }
 
     /// Every port comes about as often as any other, at every step.
     #[test]
     fn without_bias() {
         // The worst range for a mapping by remainder alone: 2^16 is 1.67 times its size.
-        let range = Range::new(1, 39_321).unwrap();
+        let range = TotpPorts::new(1, 39_321).unwrap();
         let mut low = [0_u32; STEPS];
         for window in 0..4000 {
             for (step, port) in sequence(b"a secret of 16 b", "ssh", window, range).into_iter().enumerate() {
@@ -144,9 +125,9 @@ mod tests {
         fn all_differ_and_lie_in_the_range(
             secret in any::<[u8; 20]>(), window: u64, first in 1..61_000_u16, more in 4095..4600_u16
         ) {
-            let range = Range::new(first, first.saturating_add(more)).unwrap();
+            let range = TotpPorts::new(first, first.saturating_add(more)).unwrap();
             let ports = sequence(&secret, "ssh", window, range);
-            prop_assert!(ports.iter().all(|port| range.contains(*port)));
+            prop_assert!(ports.iter().all(|port| range.range().contains(*port)));
             prop_assert!((1..STEPS).all(|step| !ports[..step].contains(&ports[step])), "{ports:?}");
             prop_assert_ne!(ports, sequence(&secret, "nas", window, range));
         }

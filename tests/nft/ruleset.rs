@@ -107,5 +107,5 @@ fn door(name: &str, protocols: &[Protocol], dest_port: &[(u16, u16)], forward: O
 }
 
 fn ports(ports: &[(u16, u16)]) -> Vec<PortRange> {
-    ports.iter().map(|&(first, last)| PortRange { first, last }).collect()
+    ports.iter().map(|&(first, last)| PortRange::new(first, last).expect("a range")).collect()
 }

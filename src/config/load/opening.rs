@@ -37,7 +37,7 @@ pub(super) fn read(options: &Options<'_>) -> Result<Option<Opening>, Fault> {
     } else {
         let src_dport = if src_dport.is_empty() { dest_port.clone() } else { src_dport };
         let dest_port = if dest_port.is_empty() { src_dport.clone() } else { dest_port };
-        let one_port = matches!(dest_port[..], [PortRange { first, last }] if first == last);
+        let one_port = matches!(dest_port[..], [range] if range.is_one());
         // One translation rule gives every packet the same port or leaves it its own. Given a range
         // to move to, the kernel takes any free port of it.
         if !one_port && dest_port != src_dport {
@@ -76,7 +76,7 @@ fn ports(options: &Options<'_>, name: &str) -> Result<Vec<PortRange>, Fault> {
     for value in options.many(name, blanks)? {
         let new = port_range(value)?;
         // nft refuses a set whose intervals overlap.
-        if ranges.iter().any(|old| new.first <= old.last && old.first <= new.last) {
+        if ranges.iter().any(|old| new.overlaps(*old)) {
             return Err(value.fault(format!("{} is named twice in {name}", value.quoted())));
         }
         if ranges.len() == MAX_PORT_RANGES {

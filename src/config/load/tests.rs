@@ -28,7 +28,7 @@ fn seconds(seconds: u64) -> Option<Duration> {
 }
 
 fn ports(ranges: &[(u16, u16)]) -> Vec<PortRange> {
-    ranges.iter().map(|&(first, last)| PortRange { first, last }).collect()
+    ranges.iter().map(|&(first, last)| PortRange::new(first, last).expect("a range")).collect()
 }
 
 #[test]

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 use super::options::{Options, Text, nearest};
 use super::value::{blanks, boolean, number, port, port_range, seconds};
 use crate::config::error::{Fault, quoted};
-use crate::config::{Auth, Door, MAX_NAME, PortRange, User};
+use crate::config::{Auth, Door, MAX_NAME, User};
 use crate::core::tags::MAX_SPA_AGE_S;
 use crate::core::totp_knocks::MAX_PAIRS;
 use crate::core::user::MAX_SECRETS;
@@ -58,8 +58,8 @@ pub(super) fn rules(options: &Options<'_>) -> Result<Auth, Fault> {
         auth.max_age = seconds(value, 5, u32::try_from(MAX_SPA_AGE_S).expect("a few minutes"))?;
     }
     if let Some(value) = options.one("totp_ports")? {
-        let PortRange { first, last } = port_range(value)?;
-        auth.totp_ports = totp::Range::new(first, last).ok_or_else(|| {
+        let ports = port_range(value)?;
+        auth.totp_ports = totp::TotpPorts::new(ports.first(), ports.last()).ok_or_else(|| {
             let problem = format!("{} has fewer than {} ports", value.quoted(), totp::MIN_PORTS);
             value.fault(problem).help("the more ports, the harder to guess: for example 20000-29999")
         })?;

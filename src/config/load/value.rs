@@ -69,12 +69,9 @@ pub(super) fn port_range(value: Text<'_>) -> Result<PortRange, Fault> {
         Some((first, last)) => (port(first)?.get(), port(last)?.get()),
         None => (port(value)?.get(), port(value)?.get()),
     };
-    if first > last {
-        return Err(value
-            .fault(format!("{} ends before it begins", value.quoted()))
-            .help("write the lower port first"));
-    }
-    Ok(PortRange { first, last })
+    PortRange::new(first, last).ok_or_else(|| {
+        value.fault(format!("{} ends before it begins", value.quoted())).help("write the lower port first")
+    })
 }
 
 /// `tcp` or `udp`; knockd does not mind the case.
@@ -99,7 +96,7 @@ pub(super) fn ports_of_both(value: Text<'_>) -> Result<Vec<Step>, Fault> {
         None => (value, vec![Protocol::Tcp, Protocol::Udp]),
     };
     let range = port_range(range)?;
-    let ports = (range.first..=range.last).filter_map(NonZeroU16::new);
+    let ports = (range.first()..=range.last()).filter_map(NonZeroU16::new);
     Ok(ports.flat_map(|port| protocols.iter().map(move |&protocol| Step { protocol, port })).collect())
 }
 

@@ -14,7 +14,7 @@ use ketuk_protocol::totp::{sequence, window};
 const T: u64 = 1_795_340_355;
 const MAX_AGE: u64 = 120;
 const RULES: Rules = Rules { max_age_s: MAX_AGE, range: RANGE };
-const RANGE: Range = Range::new(20_000, 29_999).unwrap();
+const RANGE: TotpPorts = TotpPorts::new(20_000, 29_999).unwrap();
 
 type Keyed = BuildHasherDefault<DefaultHasher>;
 

@@ -87,7 +87,7 @@ fn door(name: &str, opens: bool, commands: Commands) -> Rc<Door> {
     Rc::new(Door {
         opening: opens.then(|| Opening {
             protocols: vec![Protocol::Tcp],
-            dest_port: vec![PortRange { first: 22, last: 22 }],
+            dest_port: vec![PortRange::new(22, 22).unwrap()],
             forward: None,
         }),
         open_time: None,

@@ -8,7 +8,10 @@ fn door(protocols: &[Protocol], ports: &[(u16, u16)]) -> Door {
     Door {
         opening: Some(Opening {
             protocols: protocols.to_vec(),
-            dest_port: ports.iter().map(|&(first, last)| PortRange { first, last }).collect(),
+            dest_port: ports
+                .iter()
+                .map(|&(first, last)| PortRange::new(first, last).expect("a range"))
+                .collect(),
             forward: None,
         }),
         ..Door::named("ssh")
@@ -54,7 +57,8 @@ fn several_ports_and_protocols() {
 #[test]
 fn multiport_is_full_at_fifteen() {
     let list = |ranges: &[(u16, u16)]| -> Vec<String> {
-        let ranges: Vec<_> = ranges.iter().map(|&(first, last)| PortRange { first, last }).collect();
+        let ranges: Vec<_> =
+            ranges.iter().map(|&(first, last)| PortRange::new(first, last).expect("a range")).collect();
         ports(&ranges).into_iter().map(|rule| rule.join(" ")).collect()
     };
     let fifteen: Vec<_> = (1..=15).map(|port| (port, port)).collect();
@@ -70,7 +74,8 @@ fn multiport_is_full_at_fifteen() {
 
 fn forward(src_dport: &[(u16, u16)], dest_port: &[(u16, u16)], dest_ip: &[&str]) -> Door {
     let mut door = door(&[Protocol::Tcp], dest_port);
-    let src_dport = src_dport.iter().map(|&(first, last)| PortRange { first, last }).collect();
+    let src_dport =
+        src_dport.iter().map(|&(first, last)| PortRange::new(first, last).expect("a range")).collect();
     let dest_ip = dest_ip.iter().map(|ip| ip.parse().unwrap()).collect();
     door.opening.as_mut().unwrap().forward = Some(Forward { src_dport, dest_ip });
     door

@@ -13,7 +13,7 @@ fn opening(protocols: &[Protocol], ports: &[(u16, u16)], forward: Option<Forward
 }
 
 fn ranges(ports: &[(u16, u16)]) -> Vec<PortRange> {
-    ports.iter().map(|&(first, last)| PortRange { first, last }).collect()
+    ports.iter().map(|&(first, last)| PortRange::new(first, last).expect("a range")).collect()
 }
 
 fn forward(src_dport: &[(u16, u16)], dest_ip: &[&str]) -> Forward {
@@ -112,7 +112,7 @@ fn translations_of_ports() {
 #[test]
 fn ranges_that_touch_become_one() {
     let of = |ports: &[(u16, u16)]| -> Vec<(u16, u16)> {
-        merged(&ranges(ports)).iter().map(|range| (range.first, range.last)).collect()
+        merged(&ranges(ports)).iter().map(|range| (range.first(), range.last())).collect()
     };
     assert_eq!(of(&[(10, 20), (1, 2), (15, 17), (21, 22)]), [(1, 2), (10, 22)]);
     assert_eq!(of(&[(1, 65535), (65535, 65535)]), [(1, 65535)]);

@@ -90,7 +90,7 @@ fn with_engine(body: impl FnOnce(&mut Engine<'_, RandomState>) + Send) {
             engine.set_doors(&doors.map(Some), &[]).unwrap();
             engine.set_listening(Listening {
                 packets: std::num::NonZeroU16::new(6000),
-                changing: Some(Ports { first: 20_000, last: 29_999 }),
+                changing: PortRange::new(20_000, 29_999),
             });
             let own =
                 |address: &str, prefix, on| OwnAddress { address: address.parse().unwrap(), prefix, on };
