@@ -203,7 +203,7 @@ impl Gate {
                     let _ = found.push(*flow);
                 }
             });
-            let forgotten = found.iter().filter(|flow| flows::forget(flow).is_ok()).count();
+            let forgotten = flows::forget(&found).unwrap_or(0);
             cut += forgotten;
             if read.is_err() || forgotten == 0 || found.len() < FORGET_AT_ONCE {
                 break;

@@ -82,18 +82,19 @@ pub fn each_from(source: Source, mut each: impl FnMut(&Flow)) -> io::Result<()> 
     }
 }
 
-/// Has a connection forgotten. One that is not there is as good as forgotten.
+/// Has connections forgotten: how many. One that is not there is as good as forgotten.
 ///
 /// # Errors
-/// The kernel has no `ctnetlink`, or says no.
-pub fn forget(flow: &Flow) -> io::Result<()> {
+/// The kernel has no `ctnetlink`.
+pub fn forget(flows: &[Flow]) -> io::Result<usize> {
     let mut dialogue = Dialogue::open(libc::NETLINK_NETFILTER)?;
-    let (request, sequence) = dialogue.begin(1);
-    conntrack::delete(request, flow, sequence);
-    match dialogue.ask(sequence, &mut |_| {})? {
-        0 | libc::ENOENT => Ok(()),
-        errno => Err(io::Error::from_raw_os_error(errno)),
+    let mut forgotten = 0;
+    for flow in flows {
+        let (request, sequence) = dialogue.begin(1);
+        conntrack::delete(request, flow, sequence);
+        forgotten += usize::from(matches!(dialogue.ask(sequence, &mut |_| {})?, 0 | libc::ENOENT));
     }
+    Ok(forgotten)
 }
 
 /// A socket that becomes readable when a connection of a watched address changes.

@@ -16,3 +16,4 @@ pub mod ruleset;
 pub mod set_name;
 pub mod sets;
 pub mod sweep;
+pub mod through;
