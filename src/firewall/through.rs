@@ -19,9 +19,7 @@ pub fn goes_through(door: &Door, address: IpAddr, own: &[IpAddr], flow: &Flow) -
     if door.grant_prefix.group(flow.source) != address || !opening.protocols.contains(&flow.protocol) {
         return false;
     }
-    let has = |ports: &[PortRange]| {
-        ports.iter().any(|range| (range.first..=range.last).contains(&flow.destination_port))
-    };
+    let has = |ports: &[PortRange]| ports.iter().any(|range| range.contains(flow.destination_port));
     let to_this_host = own.contains(&flow.destination);
     match &opening.forward {
         // Another table may lead it on, to a container.

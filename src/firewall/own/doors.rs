@@ -58,12 +58,12 @@ struct Rules<'r, 'd> {
 impl Rules<'_, '_> {
     /// To a port of this host, wherever another table leads it: to a container, say.
     fn let_in(mut self) {
-        for (protocol, PortRange { first, last }) in matches(self.opening, &self.opening.dest_port) {
+        for (protocol, ports) in matches(self.opening, &self.opening.dest_port) {
             self.rule(INPUT, protocol, |e| {
-                e.port(first, last);
+                e.port(ports);
             });
             self.rule(FORWARD, protocol, |e| {
-                e.translated().port_before_translation(first, last);
+                e.translated().port_before_translation(ports);
             });
         }
     }
@@ -75,25 +75,23 @@ impl Rules<'_, '_> {
         for host in hosts {
             if let IpAddr::V4(host) = *host {
                 // Every port leads to this one; more than one is as many as outside, and each keeps its number.
-                let port = match self.opening.dest_port[..] {
-                    [PortRange { first, last }]
-                        if first == last && self.opening.dest_port != forward.src_dport =>
-                    {
-                        Some(first)
+                let to = match self.opening.dest_port[..] {
+                    [port] if port.is_one() && self.opening.dest_port != forward.src_dport => {
+                        Some(port.first())
                     }
                     _ => None,
                 };
-                for (protocol, PortRange { first, last }) in matches(self.opening, &forward.src_dport) {
+                for (protocol, ports) in matches(self.opening, &forward.src_dport) {
                     let (door, family) = (self.door, self.family);
                     write_rule(self.batch, DSTNAT, &door.name, |e| {
-                        e.family(family).protocol(protocol).port(first, last);
-                        e.source_in(family, set_of(door, family).as_str()).counter().translate(host, port);
+                        e.family(family).protocol(protocol).port(ports);
+                        e.source_in(family, set_of(door, family).as_str()).counter().translate(host, to);
                     });
                 }
             }
-            for (protocol, PortRange { first, last }) in matches(self.opening, &self.opening.dest_port) {
+            for (protocol, ports) in matches(self.opening, &self.opening.dest_port) {
                 self.rule(FORWARD, protocol, |e| {
-                    e.destination(*host).port(first, last);
+                    e.destination(*host).port(ports);
                     if host.is_ipv4() {
                         // Only what came by the translation: the host's address may be routed to from outside.
                         e.translated();
@@ -115,12 +113,12 @@ impl Rules<'_, '_> {
 
 /// Shuts a port of this host.
 fn shut_out(batch: &mut Batch<'_>, door: &Door, opening: &Opening) {
-    for (protocol, PortRange { first, last }) in matches(opening, &opening.dest_port) {
+    for (protocol, ports) in matches(opening, &opening.dest_port) {
         shut(batch, INPUT, door, protocol, |e| {
-            e.port(first, last);
+            e.port(ports);
         });
         shut(batch, FORWARD, door, protocol, |e| {
-            e.translated().port_before_translation(first, last);
+            e.translated().port_before_translation(ports);
         });
     }
 }
@@ -128,9 +126,9 @@ fn shut_out(batch: &mut Batch<'_>, door: &Door, opening: &Opening) {
 /// Shuts a port of a host behind this one.
 fn shut_through(batch: &mut Batch<'_>, door: &Door, opening: &Opening, forward: &Forward) {
     for host in &forward.dest_ip {
-        for (protocol, PortRange { first, last }) in matches(opening, &opening.dest_port) {
+        for (protocol, ports) in matches(opening, &opening.dest_port) {
             shut(batch, FORWARD, door, protocol, |e| {
-                e.family(AddressFamily::of(*host)).destination(*host).port(first, last);
+                e.family(AddressFamily::of(*host)).destination(*host).port(ports);
             });
         }
     }

@@ -5,6 +5,7 @@
 
 use core::net::{IpAddr, Ipv4Addr};
 
+use crate::config::PortRange;
 use crate::core::sequence::Protocol;
 use crate::firewall::set_name::AddressFamily;
 use crate::linux::netlink::message::Request;
@@ -93,28 +94,28 @@ impl Expressions<'_> {
         self.meta(16).compare(Compare::Equal, &[protocol_number(protocol)])
     }
 
-    /// It goes to a port from `first` to `last`.
-    pub(super) fn port(&mut self, first: u16, last: u16) -> &mut Self {
-        self.transport(2, 2).between(first, last)
+    /// It goes to one of these ports.
+    pub(super) fn port(&mut self, ports: PortRange) -> &mut Self {
+        self.transport(2, 2).between(ports)
     }
 
-    /// It went to a port from `first` to `last` before it was translated.
-    pub(super) fn port_before_translation(&mut self, first: u16, last: u16) -> &mut Self {
+    /// It went to one of these ports before it was translated.
+    pub(super) fn port_before_translation(&mut self, ports: PortRange) -> &mut Self {
         // NFT_CT_PROTO_DST, IP_CT_DIR_ORIGINAL
         self.expression("ct", |r| {
             r.number(1, REGISTER);
             r.number(2, 12);
             r.attribute(3, &[0]);
         });
-        self.between(first, last)
+        self.between(ports)
     }
 
-    fn between(&mut self, first: u16, last: u16) -> &mut Self {
-        if first == last {
-            return self.compare(Compare::Equal, &first.to_be_bytes());
+    fn between(&mut self, ports: PortRange) -> &mut Self {
+        if ports.is_one() {
+            return self.compare(Compare::Equal, &ports.first().to_be_bytes());
         }
-        self.compare(Compare::AtLeast, &first.to_be_bytes());
-        self.compare(Compare::AtMost, &last.to_be_bytes())
+        self.compare(Compare::AtLeast, &ports.first().to_be_bytes());
+        self.compare(Compare::AtMost, &ports.last().to_be_bytes())
     }
 
     /// Of the TCP flags in `mask` it has those in `set` and no others.
