@@ -62,9 +62,13 @@ fn three_steps() {
         ("7000 9000 8000", false),
         ("9000 8000 7000", false),
         ("7000 9000 8000 9000", false),
-        ("7000 8001 8000 9000", false), // a trap beside a step
-        ("7000 7999 8000 9000", false),
-        ("7000 8000 8999 9000", false),
+        ("7000 8001 8000 9000", true), // one trap beside a step is a coincidence
+        ("7000 8001 8000 8001 8001 9000", true),
+        ("7000 8001 7999 8000 9000", false), // two are a scan
+        ("7000 7999 8000 8999 9000", false),
+        ("7000 8000 8999 9001 9000", false),
+        ("7000 8000 7000 9000", true), // a late second try of an earlier step
+        ("7000 8000 7000 8000 = 9000", true),
         ("7000:udp 8000:udp 9000:udp", false),
         ("7000 8000:udp 9000", false),
         ("7000:sa 8000:sa 9000:sa", false),
@@ -128,6 +132,50 @@ fn doors_that_share_ports() {
         "back",
         &[("2700 2900 2700 3100", true), ("2700 2900 = 2700 = 3100", true), ("2700 2900 3100", false)],
     );
+}
+
+/// As game clients knock: two datagrams from one socket, without and with an IPv4 identification.
+#[test]
+fn one_socket_knocks_at_a_udp_port_twice() {
+    let world = World::with_firewall();
+    let wake = "config door 'wake'\n option sequence '15637:udp 15637:udp'\n option dest_port '80'\n option seq_timeout '1'\n option open_time '600'\n";
+    let thrice = wake.replace("wake", "thrice").replace("15637:udp 15637:udp", "3000:udp 2000:udp 3000:udp");
+    let daemon = Daemon::start(&world.router, &world.scratch, &format!("{SSH}{wake}{thrice}"));
+    for connected in [false, true] {
+        for (door, ports) in [("wake", &[15637, 15637][..]), ("thrice", &[3000, 2000, 3000])] {
+            world.client.enter(|| {
+                let socket = std::net::UdpSocket::bind("0.0.0.0:0").expect("a socket");
+                for port in ports {
+                    let sent = if connected {
+                        // The router refuses the datagram before, which the socket hears first.
+                        let send = || socket.send(b"wake up");
+                        socket.connect((ROUTER, *port)).and_then(|()| send().or_else(|_| send()))
+                    } else {
+                        socket.send_to(b"wake up", (ROUTER, *port))
+                    };
+                    sent.expect("sent");
+                    // The pause is what is tried: the knocker's, not a wait for the daemon.
+                    std::thread::sleep(std::time::Duration::from_millis(150));
+                }
+            });
+            daemon.wait("it opens", |daemon| daemon.lets_in(door, CLIENT));
+            daemon.ask(&["close", door]);
+        }
+    }
+    let mut wire = Wire::new(&world);
+    play(&mut wire, &daemon, "wake", &[("15637:udp =", false)]);
+}
+
+/// Somebody behind the knocker's address uses a service at 8080, which lies near a step.
+#[test]
+fn a_port_in_use_near_a_step_spoils_nothing() {
+    let world = World::with_firewall();
+    let daemon = Daemon::start(&world.router, &world.scratch, SSH);
+    let mut wire = Wire::new(&world);
+    let cases =
+        ["7000 8080 8080 8000 8080 9000", "8080 7000 8080 8000 8080 9000 8080"].map(|knocks| (knocks, true));
+    play(&mut wire, &daemon, "ssh", &cases);
+    assert!(daemon.counter("forgiven") > 0, "8080 is a trap");
 }
 
 #[test]

@@ -1,19 +1,20 @@
-//! What is remembered of somebody who is knocking.
+//! What is remembered of a source that is knocking.
 
 use core::hash::BuildHasher;
 use core::net::IpAddr;
+use core::num::NonZeroU8;
 use core::time::Duration;
 
 use super::door::DoorId;
 use super::fifo_table::Entry;
 use super::packet::Transport;
-use super::sequence::MAX_STEPS;
+use super::sequence::{MAX_STEPS, Protocol};
 use super::time::Instant;
 
-/// A deadline in 32 bits, for tables where every byte counts thousands of times.
+/// A moment in 32 bits, for tables where every byte counts thousands of times.
 ///
 /// Milliseconds, wrapping after 49 days. Comparing is right as long as the two moments are less than
-/// 24 days apart; deadlines are at most [`super::door::MAX_SEQ_TIMEOUT_S`] ahead, and whoever holds one sweeps
+/// 24 days apart; deadlines are at most [`super::door::MAX_SEQ_TIMEOUT_S`] ahead, and the table that holds one is swept
 /// when it is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deadline(u32);
@@ -23,6 +24,13 @@ impl Deadline {
     #[expect(clippy::cast_possible_truncation, reason = "wrapping is the point")]
     pub const fn new(now: Instant, span: Duration) -> Self {
         Self(now.after(span).as_millis() as u32)
+    }
+
+    /// The moment `span` earlier.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "wrapping is the point")]
+    pub const fn before(self, span: Duration) -> Self {
+        Self(self.0.wrapping_sub(span.as_millis() as u32))
     }
 
     /// Whether it has come.
@@ -39,6 +47,29 @@ impl Deadline {
     fn left(self, now: Instant) -> Option<u64> {
         let left = self.0.wrapping_sub(now.as_millis() as u32);
         (1..1 << 31).contains(&left).then_some(u64::from(left))
+    }
+}
+
+/// The low 24 bits of a [`Deadline`]. They wrap after 4.6 hours, and comparing is right up to half of that, which is
+/// longer than any deadline is ahead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShortDeadline([u8; 3]);
+
+impl ShortDeadline {
+    /// What of a deadline is kept.
+    pub const fn of(deadline: Deadline) -> Self {
+        let [_, low @ ..] = deadline.0.to_be_bytes();
+        Self(low)
+    }
+
+    /// The deadline, seen from `now`.
+    #[expect(clippy::cast_possible_truncation, reason = "wrapping is the point")]
+    pub const fn deadline(self, now: Instant) -> Deadline {
+        let now = now.as_millis() as u32;
+        let [a, b, c] = self.0;
+        let ahead = u32::from_be_bytes([0, a, b, c]).wrapping_sub(now) & 0xff_ffff;
+        let past = if ahead < 1 << 23 { 0 } else { 1 << 24 };
+        Deadline(now.wrapping_add(ahead).wrapping_sub(past))
     }
 }
 
@@ -59,10 +90,10 @@ impl CoarseDeadline {
     }
 }
 
-/// What tells one knock from another at the same port, in 16 bits.
+/// What tells one knock from another at the same port: a keyed hash in 16 bits.
 ///
-/// TCP: a keyed hash of source port and sequence number; the kernel of the knocker keeps both when it
-/// sends a SYN again. UDP: the source port. Two knocks look alike once in 65,536 times, and then the
+/// TCP: of source port and sequence number; the kernel of the knocker keeps both when it sends a SYN again. UDP: of
+/// source port and [frame](Transport::Udp). Two knocks look alike once in 65,536 times, and then the
 /// later one is taken for a retransmission: the knock fails, nothing opens that should not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Mark(u16);
@@ -71,12 +102,25 @@ impl Mark {
     /// The mark of a knock.
     #[expect(clippy::cast_possible_truncation, reason = "a mark is the hash's low bits")]
     pub fn of(transport: &Transport, keyed: &impl BuildHasher) -> Self {
-        match *transport {
+        Self(match *transport {
             Transport::Tcp { source_port, sequence_number, .. } => {
-                Self(keyed.hash_one((source_port, sequence_number)) as u16)
+                keyed.hash_one((source_port, sequence_number)) as u16
             }
-            Transport::Udp { source_port, .. } => Self(source_port),
-        }
+            Transport::Udp { source_port, frame, .. } => keyed.hash_one((source_port, frame)) as u16,
+        })
+    }
+}
+
+/// A trap that an attempt has touched, by a keyed hash in 8 bits. Two traps look alike once in 255 times, and then the
+/// second is forgiven too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TouchedTrap(NonZeroU8);
+
+impl TouchedTrap {
+    /// The trap at this port.
+    pub fn at(protocol: Protocol, port: u16, keyed: &impl BuildHasher) -> Self {
+        let [low, ..] = keyed.hash_one((protocol, port)).to_le_bytes();
+        Self(NonZeroU8::new(low).unwrap_or(NonZeroU8::MAX))
     }
 }
 
@@ -88,34 +132,58 @@ pub fn key(door: DoorId, source: IpAddr, keyed: &impl BuildHasher) -> u64 {
     }
 }
 
-/// Somebody who has taken at least two steps, or all of them.
+/// A source at a door, with the hash that finds it in every table: computed once a knock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Knocker {
+    /// The source.
+    pub source: IpAddr,
+    /// The door.
+    pub door: DoorId,
+    /// [`key`] of both.
+    pub(crate) hash: u64,
+}
+
+impl Knocker {
+    /// `source` at `door`.
+    pub fn new(door: DoorId, source: IpAddr, keyed: &impl BuildHasher) -> Self {
+        Self { source, door, hash: key(door, source, keyed) }
+    }
+}
+
+/// An attempt of a source at a door.
 #[derive(Clone, Copy, Debug)]
 pub struct Attempt {
-    /// Who.
+    /// The source.
     pub source: IpAddr,
-    /// At which door.
+    /// The door.
     pub door: DoorId,
     /// Until when the rest must come; for a completed attempt, until when its knocks are remembered.
     pub deadline: Deadline,
+    /// When the last step was taken. Of an attempt that has taken one, its table holds this in `deadline`.
+    pub last: Option<Deadline>,
     /// Steps taken, 1 to [`MAX_STEPS`].
     pub taken: u8,
+    /// The first trap that it has touched.
+    pub trap: Option<TouchedTrap>,
     /// The knock of each step taken.
     pub marks: [Mark; MAX_STEPS],
 }
 
 impl Attempt {
     /// The attempt that `first` began.
-    pub fn begin(source: IpAddr, door: DoorId, deadline: Deadline, mark: Mark) -> Self {
+    pub fn begin(knocker: Knocker, deadline: Deadline, mark: Mark) -> Self {
         let mut marks = [Mark::default(); MAX_STEPS];
         marks[0] = mark;
-        Self { source, door, deadline, taken: 1, marks }
+        let Knocker { source, door, .. } = knocker;
+        Self { source, door, deadline, last: None, taken: 1, trap: None, marks }
     }
 
     /// The same attempt, one step further.
     #[must_use]
-    pub fn advanced(mut self, mark: Mark) -> Self {
+    pub fn advanced(mut self, now: Instant, mark: Mark) -> Self {
         self.marks[usize::from(self.taken)] = mark;
         self.taken += 1;
+        self.last = Some(Deadline::new(now, Duration::ZERO));
         self
     }
 
@@ -137,13 +205,19 @@ mod tests {
 
     #[test]
     fn deadlines_survive_the_wrap_of_their_clock() {
-        for start in [0, 1000, u64::from(u32::MAX) - 10_000, u64::from(u32::MAX) * 3 + 7] {
+        for start in [0, 1000, (1 << 24) - 10_000, u64::from(u32::MAX) - 10_000, u64::from(u32::MAX) * 3 + 7]
+        {
             let now = Instant::from_millis(start);
             let deadline = Deadline::new(now, Duration::from_secs(25));
             assert_eq!(deadline.due(now), Some(now.after(Duration::from_secs(25))));
             assert!(!deadline.is_past(now.after(Duration::from_millis(24_999))));
             assert!(deadline.is_past(now.after(Duration::from_secs(25))));
             assert!(deadline.is_past(now.after(Duration::from_secs(3600 * 24 * 20))));
+            assert_eq!(deadline.before(Duration::from_secs(25)), Deadline::new(now, Duration::ZERO));
+            for ms in [0, 1, 24_999, 25_000, 25_001, 3_600_000] {
+                let later = now.after(Duration::from_millis(ms));
+                assert_eq!(ShortDeadline::of(deadline).deadline(later), deadline, "{start} {ms}");
+            }
         }
     }
 }

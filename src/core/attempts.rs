@@ -1,28 +1,28 @@
-//! Everybody who is knocking: fixed tables, and who is forgotten when they are full.
+//! Every attempt in progress: fixed tables, and what is forgotten when they are full.
 //!
-//! One table for first knocks, one for those who took two steps, one for those further on, one for those who are
-//! done. Each table forgets its own oldest entry and never another table's. So:
+//! There is one table for attempts with one step taken, one for those with two, one for those further on, and one for
+//! completed ones. Each table forgets its own oldest entry and never another table's. So:
 //!
-//! - a flood of forged first knocks costs first knocks only, and a first knock lives for as long as the
-//!   flood needs to fill the table: 123 ms at 100,000 packets a second, 1.2 s at 10,000;
-//! - who has taken two steps can be displaced only by others who know two steps, and so on;
-//! - what a packet costs does not depend on how many entries there are.
+//! - A flood of forged first knocks costs first knocks only. A first knock lives for as long as the
+//!   flood needs to fill the table: 123 ms at 100,000 packets a second, 1.2 s at 10,000.
+//! - An attempt with two steps taken can be displaced only by sources that know two steps, and so on.
+//! - What a packet costs does not depend on how many entries there are.
 
 use core::hash::BuildHasher;
 use core::net::IpAddr;
 use core::time::Duration;
 
-use super::attempt::{Attempt, Deadline, key};
+use super::attempt::{Attempt, Deadline, Knocker};
 use super::door::DoorId;
 use super::fifo_table::FifoTable;
 use super::first_knocks::FirstKnocks;
 use super::time::Instant;
 
-/// Those who took two steps: a flood of these must know the first two ports.
+/// Attempts with two steps taken. A flood of these must know the first two ports.
 pub const SECOND_KNOCKS: usize = 1_024;
-/// Those further on.
+/// Attempts further on.
 pub const LATER_KNOCKS: usize = 512;
-/// Those who are done, remembered until their `seq_timeout` so that a late retransmission does not
+/// Completed attempts, remembered until their `seq_timeout` so that a late retransmission does not
 /// knock again.
 pub const COMPLETED: usize = 256;
 
@@ -30,8 +30,7 @@ pub const COMPLETED: usize = 256;
 /// second instead of thousands. A timeout is announced at most this late; it takes effect on time.
 pub const SWEEP_SPACING: Duration = Duration::from_millis(100);
 
-/// Everybody who is knocking. All zero bytes when new, so that it lies in memory that is not there
-/// until it is used.
+/// Every attempt in progress. All zero bytes when new, so that it takes no memory until it is used.
 #[derive(Debug)]
 pub struct Attempts {
     first: FirstKnocks,
@@ -67,74 +66,61 @@ impl Attempts {
         }
     }
 
-    /// How far `source` is at `door`, if it has begun and its time is not over.
-    pub fn current(
-        &self,
-        keyed: &impl BuildHasher,
-        now: Instant,
-        door: DoorId,
-        source: IpAddr,
-    ) -> Option<Attempt> {
-        let hash = key(door, source, keyed);
-        find(&self.later, hash, now, door, source)
-            .or_else(|| find(&self.second, hash, now, door, source))
+    /// How far a source is at a door, if it has begun and its time is not over.
+    pub fn current(&self, now: Instant, knocker: Knocker) -> Option<Attempt> {
+        find(&self.later, now, knocker)
+            .or_else(|| find(&self.second, now, knocker))
             .map(|(_, attempt)| attempt)
-            .or_else(|| self.first.find(hash, now, door, source))
+            .or_else(|| self.first.find(now, knocker))
     }
 
-    /// The knocks that `source` completed at `door` within the door's `seq_timeout`.
-    pub fn completed(
-        &self,
-        keyed: &impl BuildHasher,
-        now: Instant,
-        door: DoorId,
-        source: IpAddr,
-    ) -> Option<Attempt> {
-        find(&self.completed, key(door, source, keyed), now, door, source).map(|(_, attempt)| attempt)
+    /// The knocks that a source completed at a door within the door's `seq_timeout`.
+    pub fn completed(&self, now: Instant, knocker: Knocker) -> Option<Attempt> {
+        find(&self.completed, now, knocker).map(|(_, attempt)| attempt)
     }
 
     /// Remembers an attempt in place of what was known of it; whether another had to be forgotten.
-    pub fn store(&mut self, keyed: &impl BuildHasher, now: Instant, attempt: Attempt) -> bool {
-        let Attempt { source, door, deadline, .. } = attempt;
-        self.sweep_by(now, deadline);
-        let hash = key(door, source, keyed);
-        if let Some((slot, _)) = find(&self.later, hash, now, door, source)
-            && attempt.taken > 2
-        {
-            *self.later.entry_mut(slot) = attempt;
-            return false;
-        }
-        self.forget(keyed, now, door, source);
+    pub fn store(
+        &mut self,
+        keyed: &impl BuildHasher,
+        now: Instant,
+        knocker: Knocker,
+        attempt: Attempt,
+    ) -> bool {
+        self.sweep_by(now, attempt.deadline);
+        // One that stays in its table keeps its place there: it does not get younger.
         match attempt.taken {
-            1 => self.first.insert(keyed, hash, &attempt),
-            2 => self.second.insert(keyed, hash, attempt).is_some(),
-            _ => self.later.insert(keyed, hash, attempt).is_some(),
+            1 if self.first.update(now, knocker, &attempt) => return false,
+            2 if replace(&mut self.second, now, knocker, attempt) => return false,
+            3.. if replace(&mut self.later, now, knocker, attempt) => return false,
+            _ => {}
+        }
+        self.forget(now, knocker);
+        match attempt.taken {
+            1 => self.first.insert(keyed, knocker, &attempt),
+            2 => self.second.insert(keyed, knocker.hash, attempt).is_some(),
+            _ => self.later.insert(keyed, knocker.hash, attempt).is_some(),
         }
     }
 
     /// Remembers that an attempt is done, so that its knocks can be told when they come again.
-    pub fn complete(&mut self, keyed: &impl BuildHasher, now: Instant, attempt: Attempt) {
-        let Attempt { source, door, deadline, .. } = attempt;
-        self.sweep_by(now, deadline);
-        self.forget(keyed, now, door, source);
-        let hash = key(door, source, keyed);
-        if let Some((slot, _)) = find(&self.completed, hash, now, door, source) {
-            *self.completed.entry_mut(slot) = attempt;
-        } else {
-            // Whose turn it is to be forgotten loses nothing but protection from retransmissions.
-            let _ = self.completed.insert(keyed, hash, attempt);
+    pub fn complete(&mut self, keyed: &impl BuildHasher, now: Instant, knocker: Knocker, attempt: Attempt) {
+        self.sweep_by(now, attempt.deadline);
+        self.forget(now, knocker);
+        if !replace(&mut self.completed, now, knocker, attempt) {
+            // The attempt that is forgotten for it loses nothing but protection from retransmissions.
+            let _ = self.completed.insert(keyed, knocker.hash, attempt);
         }
     }
 
-    /// Forgets how far `source` is at `door`.
-    pub fn forget(&mut self, keyed: &impl BuildHasher, now: Instant, door: DoorId, source: IpAddr) {
-        let hash = key(door, source, keyed);
-        if let Some((slot, _)) = find(&self.later, hash, now, door, source) {
-            self.later.remove(hash, slot);
-        } else if let Some((slot, _)) = find(&self.second, hash, now, door, source) {
-            self.second.remove(hash, slot);
+    /// Forgets how far a source is at a door.
+    pub fn forget(&mut self, now: Instant, knocker: Knocker) {
+        if let Some((slot, _)) = find(&self.later, now, knocker) {
+            self.later.remove(knocker.hash, slot);
+        } else if let Some((slot, _)) = find(&self.second, now, knocker) {
+            self.second.remove(knocker.hash, slot);
         } else {
-            self.first.forget(hash, now, door, source);
+            self.first.forget(now, knocker);
         }
     }
 
@@ -179,7 +165,7 @@ impl Attempts {
             !over
         };
         self.first.retain(keyed, |entry, source| {
-            stays(entry.deadline, TimedOut { source, door: entry.door, stage: 1 })
+            stays(entry.deadline.deadline(now), TimedOut { source, door: entry.door, stage: 1 })
         });
         let mut attempt_stays = |entry: &Attempt| {
             let source = Some(entry.source);
@@ -209,12 +195,26 @@ impl Default for Attempts {
 
 fn find<const N: usize>(
     table: &FifoTable<Attempt, N>,
-    hash: u64,
     now: Instant,
-    door: DoorId,
-    source: IpAddr,
+    knocker: Knocker,
 ) -> Option<(usize, Attempt)> {
-    table.find(hash, |entry| entry.source == source && entry.door == door && !entry.deadline.is_past(now))
+    table.find(knocker.hash, |entry| {
+        entry.source == knocker.source && entry.door == knocker.door && !entry.deadline.is_past(now)
+    })
+}
+
+/// Puts an attempt in the place of what the table knows of it; whether it knew it.
+fn replace<const N: usize>(
+    table: &mut FifoTable<Attempt, N>,
+    now: Instant,
+    knocker: Knocker,
+    attempt: Attempt,
+) -> bool {
+    let known = find(table, now, knocker);
+    if let Some((slot, _)) = known {
+        *table.entry_mut(slot) = attempt;
+    }
+    known.is_some()
 }
 
 #[cfg(test)]

@@ -25,13 +25,15 @@ pub enum Judged {
     Advanced,
     /// It was a knock already counted, sent again.
     Retransmission,
-    /// It repeated the step just taken.
+    /// It repeated a step that the attempt has taken.
     Repeat,
     /// It was a knock in the range of changing sequences.
     TotpKnock,
     /// It was another of the door's steps.
     WrongStep,
-    /// It was a trap.
+    /// It was the first trap that the attempt touched: a coincidence.
+    Forgiven,
+    /// It was a second trap.
     Trap,
     /// It was a later step from a source that has not begun.
     NotBegun,
@@ -82,13 +84,14 @@ impl Event {
     }
 }
 
-const JUDGED: [(Judged, &str); 12] = [
+const JUDGED: [(Judged, &str); 13] = [
     (Judged::Opened, "opened"),
     (Judged::Advanced, "advanced"),
     (Judged::Retransmission, "retransmission"),
     (Judged::Repeat, "repeat"),
     (Judged::TotpKnock, "totp_knock"),
     (Judged::WrongStep, "wrong_step"),
+    (Judged::Forgiven, "forgiven"),
     (Judged::Trap, "trap"),
     (Judged::NotBegun, "not_begun"),
     (Judged::Implausible, "implausible"),

@@ -1,19 +1,19 @@
 //! Stage three of the packet's way: a [`Probe`] to verdicts.
 //!
 //! ```text
-//!               right next step            last step
-//!   (nothing) ------------------> stage n -----------> open, then (nothing)
-//!       ^                          |   ^ |
-//!       |   another step, a trap,  |   '-' the same knock again, or the step
-//!       '--- or seq_timeout -------'       just taken once more: no change
+//!               right next step               last step
+//!   (nothing) -------------------> stage n ------------> open, then (nothing)
+//!       ^                           |   ^ |
+//!       |   a later step, a second  |   '-' the same knock again, a step that was taken already,
+//!       '--- trap, or seq_timeout --'       or the first trap: the stage stays
 //! ```
-//! A wrong step that is the door's first step begins afresh at once: nothing is swallowed.
+//! The first step once more starts `seq_timeout` anew.
 
 use core::hash::BuildHasher;
-use core::net::IpAddr;
 use core::num::NonZeroU16;
+use core::time::Duration;
 
-use super::attempt::{Attempt, Deadline, Mark};
+use super::attempt::{Attempt, Deadline, Knocker, Mark, TouchedTrap};
 use super::attempts::{Attempts, TimedOut};
 use super::counters::Judged;
 use super::door::{Door, DoorId, MAX_DOORS};
@@ -203,8 +203,9 @@ impl<'t, S: BuildHasher> Engine<'t, S> {
         for id in named.iter() {
             verdicts.push(self.knock(now, id, probe, mark)).expect("one verdict a door");
         }
+        let trap = TouchedTrap::at(probe.transport.protocol(), probe.transport.port(), &self.keyed);
         for id in trapped.iter() {
-            if let Some(verdict) = self.trap(now, id, probe.source) {
+            if let Some(verdict) = self.trap(now, id, probe, trap) {
                 verdicts.push(verdict).expect("one verdict a door");
             }
         }
@@ -261,49 +262,81 @@ impl<'t, S: BuildHasher> Engine<'t, S> {
     fn knock(&mut self, now: Instant, id: DoorId, probe: &Probe, mark: Mark) -> Verdict {
         let Self { tables: Tables { attempts, doors, .. }, keyed } = self;
         let door = doors[id.index()].as_ref().expect("only doors that are there are concerned");
-        let knocked = |step: usize| {
-            door.sequence.get(step).is_some_and(|step| {
+        let is_at = |step: u8| {
+            door.sequence.get(usize::from(step)).is_some_and(|step| {
                 (step.protocol, step.port.get()) == (probe.transport.protocol(), probe.transport.port())
             })
         };
-        let current = attempts.current(keyed, now, id, probe.source);
+        let knocker = Knocker::new(id, probe.source, keyed);
+        let current = attempts.current(now, knocker);
         let taken = current.map_or(0, |attempt| attempt.taken);
-        let unchanged = |judged| Verdict { door: id, stage: taken, judged, displaced: false };
+        let verdict = |stage, judged| Verdict { door: id, stage, judged, displaced: false };
 
-        let done = attempts.completed(keyed, now, id, probe.source);
+        let done = attempts.completed(now, knocker);
         let sent_before = |attempt: &Attempt| {
-            (0..).zip(attempt.taken_marks()).any(|(step, taken)| knocked(step) && *taken == mark)
+            let same = |(step, taken): (u8, &Mark)| is_at(step) && *taken == mark;
+            (0..).zip(attempt.taken_marks()).any(same) && is_one_frame(now, probe, door, attempt)
         };
         if current.iter().chain(&done).any(sent_before) {
-            return unchanged(Judged::Retransmission);
+            return verdict(taken, Judged::Retransmission);
         }
-
-        let begin = || Attempt::begin(probe.source, id, Deadline::new(now, door.seq_timeout), mark);
-        let (next, judged) = match current {
-            Some(attempt) if knocked(usize::from(taken)) => (attempt.advanced(mark), Judged::Advanced),
-            Some(_) if knocked(usize::from(taken) - 1) => return unchanged(Judged::Repeat),
-            Some(_) if knocked(0) => (begin(), Judged::WrongStep),
-            Some(_) => {
-                attempts.forget(keyed, now, id, probe.source);
-                return Verdict { door: id, stage: 0, judged: Judged::WrongStep, displaced: false };
+        let next = match current {
+            None if is_at(0) => Attempt::begin(knocker, Deadline::new(now, door.seq_timeout), mark),
+            None => return verdict(0, Judged::NotBegun),
+            Some(attempt) if is_at(taken) => attempt.advanced(now, mark),
+            Some(mut attempt) if (0..taken).any(is_at) => {
+                if is_at(0) {
+                    // The source begins again, and has the whole time again.
+                    attempt.deadline = Deadline::new(now, door.seq_timeout);
+                    attempts.store(keyed, now, knocker, attempt);
+                }
+                return verdict(taken, Judged::Repeat);
             }
-            None if knocked(0) => (begin(), Judged::Advanced),
-            None => return unchanged(Judged::NotBegun),
+            Some(_) => {
+                attempts.forget(now, knocker);
+                return verdict(0, Judged::WrongStep);
+            }
         };
         if usize::from(next.taken) == door.sequence.len() {
-            attempts.complete(keyed, now, next);
-            return Verdict { door: id, stage: next.taken, judged: Judged::Opened, displaced: false };
+            attempts.complete(keyed, now, knocker, next);
+            return verdict(next.taken, Judged::Opened);
         }
-        let displaced = attempts.store(keyed, now, next);
-        Verdict { door: id, stage: next.taken, judged, displaced }
+        let displaced = attempts.store(keyed, now, knocker, next);
+        Verdict { displaced, ..verdict(next.taken, Judged::Advanced) }
     }
 
-    /// A knock at a port that only a scan would touch.
-    fn trap(&mut self, now: Instant, door: DoorId, source: IpAddr) -> Option<Verdict> {
+    /// A knock at a port that only a scan would touch. The first is a coincidence: something else behind the same address
+    /// may have sent it.
+    fn trap(&mut self, now: Instant, door: DoorId, probe: &Probe, trap: TouchedTrap) -> Option<Verdict> {
         let Self { tables: Tables { attempts, .. }, keyed } = self;
-        attempts.current(keyed, now, door, source)?;
-        attempts.forget(keyed, now, door, source);
-        Some(Verdict { door, stage: 0, judged: Judged::Trap, displaced: false })
+        let knocker = Knocker::new(door, probe.source, keyed);
+        let mut attempt = attempts.current(now, knocker)?;
+        let verdict = |stage, judged| Some(Verdict { door, stage, judged, displaced: false });
+        match attempt.trap {
+            Some(known) if known != trap => {
+                attempts.forget(now, knocker);
+                return verdict(0, Judged::Trap);
+            }
+            Some(_) => {}
+            None => {
+                attempt.trap = Some(trap);
+                attempts.store(keyed, now, knocker, attempt);
+            }
+        }
+        verdict(attempt.taken, Judged::Forgiven)
+    }
+}
+
+/// Whether a knock that looks like one of an attempt's is that knock sent again. TCP and a frame with an identification
+/// leave no doubt. Another datagram is the same one, doubled on the way, if it comes within a millisecond.
+fn is_one_frame(now: Instant, probe: &Probe, door: &Door, attempt: &Attempt) -> bool {
+    let last = attempt.last.unwrap_or_else(|| attempt.deadline.before(door.seq_timeout));
+    match probe.transport {
+        Transport::Udp { frame: 0, .. } => [0, 1]
+            .map(Duration::from_millis)
+            .into_iter()
+            .any(|ago| Deadline::new(now, Duration::ZERO).before(ago) == last),
+        _ => true,
     }
 }
 

@@ -1,19 +1,19 @@
-//! What is remembered of somebody who has knocked once. A flood makes thousands of these, so they are small.
+//! What is remembered of a source that has knocked once. A flood makes thousands of these, so they are small.
 
 use core::hash::BuildHasher;
 use core::net::IpAddr;
 
-use super::attempt::{Deadline, Mark, key};
+use super::attempt::{Mark, ShortDeadline, TouchedTrap, key};
 use super::door::DoorId;
 use super::fifo_table::Entry;
 
-/// A source at a door in 40 bits: an IPv4 address itself, of an IPv6 address the hash.
+/// A source at a door in 40 bits: an IPv4 address itself, or a hash of an IPv6 address.
 ///
-/// Two IPv6 sources may be taken for one. The key of the hash is random for each start and nothing that is sent back
-/// depends on it, so nobody can look for two such addresses. By chance one packet in 2^26 meets one of the
-/// first knocks that a full lane holds. What that is worth: the first knock of another. Guessing the first port of a
-/// sequence succeeds once in 2^16 packets, and whoever knows it needs nobody else's. Nobody loses by it what
-/// forging his address would not take, too.
+/// Two IPv6 sources may look the same. Nobody can look for two such addresses: the key of the hash is random for each
+/// start, and nothing that is sent back depends on it. By chance one packet in 2^26 looks like one of the
+/// first knocks in a full table. Its sender then goes on from another source's first knock, or ends that attempt. The first
+/// is worth less than guessing the first port of a sequence, which succeeds once in 2^16 packets. The second does
+/// no more harm than forging the other's address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Source([u8; 5]);
 
@@ -46,17 +46,19 @@ impl Source {
     }
 }
 
-/// Somebody who has knocked once.
+/// An attempt that has taken one step.
 #[derive(Clone, Copy, Debug)]
 pub struct FirstKnock {
-    /// Who.
+    /// Its source.
     pub source: Source,
-    /// At which door.
+    /// Its door.
     pub door: DoorId,
     /// The knock.
     pub mark: Mark,
     /// Until when the rest must come.
-    pub deadline: Deadline,
+    pub deadline: ShortDeadline,
+    /// The first trap that it has touched.
+    pub trap: Option<TouchedTrap>,
 }
 
 impl Entry for FirstKnock {

@@ -1,9 +1,9 @@
-//! Everybody who has knocked once.
+//! Every attempt that has taken one step.
 
 use core::hash::BuildHasher;
 use core::net::{IpAddr, Ipv6Addr};
 
-use super::attempt::Attempt;
+use super::attempt::{Attempt, Knocker, ShortDeadline};
 use super::door::DoorId;
 use super::fifo_table::{Entry, FifoTable};
 use super::first_knock::{FirstKnock, Source};
@@ -16,8 +16,8 @@ pub const FIRST_KNOCKS: usize = 12_288;
 /// than this at a time, and in a flood nobody reads the names of all.
 pub const NAMES_6: usize = 64;
 
-/// First knocks of both families. One lane, for what counts is how many packets a first knock outlives, and a flood
-/// has only one rate.
+/// First knocks of both families. They share one table: what counts is how many packets a first knock outlives, and
+/// a flood has one rate, of whatever families it is.
 #[derive(Debug)]
 pub struct FirstKnocks {
     knocks: FifoTable<FirstKnock, FIRST_KNOCKS>,
@@ -45,27 +45,37 @@ impl FirstKnocks {
         Self { knocks: FifoTable::new(), names: FifoTable::new() }
     }
 
-    /// The first knock of `source`, whose key at `door` is `hash`, if its time is not over.
-    pub fn find(&self, hash: u64, now: Instant, door: DoorId, source: IpAddr) -> Option<Attempt> {
-        let (_, first) = self.slot(hash, now, door, source)?;
-        Some(Attempt::begin(source, door, first.deadline, first.mark))
+    /// The first knock of a source at a door, if its time is not over.
+    pub fn find(&self, now: Instant, knocker: Knocker) -> Option<Attempt> {
+        let (_, first) = self.slot(now, knocker)?;
+        let attempt = Attempt::begin(knocker, first.deadline.deadline(now), first.mark);
+        Some(Attempt { trap: first.trap, ..attempt })
     }
 
     /// Remembers the first knock of `attempt`; whether another had to be forgotten.
-    pub fn insert(&mut self, keyed: &impl BuildHasher, hash: u64, attempt: &Attempt) -> bool {
-        let Attempt { source: address, door, deadline, marks: [mark, ..], .. } = *attempt;
-        let source = Source::new(address, hash);
-        if let IpAddr::V6(address) = address {
-            // Whose turn it is to be forgotten loses his name.
-            let _ = self.names.insert(keyed, hash, Name { source, door, address });
+    pub fn insert(&mut self, keyed: &impl BuildHasher, knocker: Knocker, attempt: &Attempt) -> bool {
+        let first = first_knock(knocker, attempt);
+        let FirstKnock { source, door, .. } = first;
+        if let IpAddr::V6(address) = knocker.source {
+            // The source that is forgotten for it loses its name.
+            let _ = self.names.insert(keyed, knocker.hash, Name { source, door, address });
         }
-        self.knocks.insert(keyed, hash, FirstKnock { source, door, mark, deadline }).is_some()
+        self.knocks.insert(keyed, knocker.hash, first).is_some()
     }
 
-    /// Forgets the first knock of `source`.
-    pub fn forget(&mut self, hash: u64, now: Instant, door: DoorId, source: IpAddr) {
-        if let Some((slot, _)) = self.slot(hash, now, door, source) {
-            self.knocks.remove(hash, slot);
+    /// Puts `attempt` in the place of the first knock that is known of it; whether there is one.
+    pub fn update(&mut self, now: Instant, knocker: Knocker, attempt: &Attempt) -> bool {
+        let known = self.slot(now, knocker);
+        if let Some((slot, _)) = known {
+            *self.knocks.entry_mut(slot) = first_knock(knocker, attempt);
+        }
+        known.is_some()
+    }
+
+    /// Forgets the first knock of a source at a door.
+    pub fn forget(&mut self, now: Instant, knocker: Knocker) {
+        if let Some((slot, _)) = self.slot(now, knocker) {
+            self.knocks.remove(knocker.hash, slot);
         }
     }
 
@@ -95,11 +105,20 @@ impl FirstKnocks {
         self.knocks.is_empty()
     }
 
-    fn slot(&self, hash: u64, now: Instant, door: DoorId, source: IpAddr) -> Option<(usize, FirstKnock)> {
+    fn slot(&self, now: Instant, knocker: Knocker) -> Option<(usize, FirstKnock)> {
+        let Knocker { source, door, hash } = knocker;
         let source = Source::new(source, hash);
-        self.knocks
-            .find(hash, |first| first.source == source && first.door == door && !first.deadline.is_past(now))
+        self.knocks.find(hash, |first| {
+            first.source == source && first.door == door && !first.deadline.deadline(now).is_past(now)
+        })
     }
+}
+
+/// What is kept of an attempt that has taken one step.
+fn first_knock(knocker: Knocker, attempt: &Attempt) -> FirstKnock {
+    let Attempt { door, deadline, trap, marks: [mark, ..], .. } = *attempt;
+    let source = Source::new(knocker.source, knocker.hash);
+    FirstKnock { source, door, mark, deadline: ShortDeadline::of(deadline), trap }
 }
 
 impl Default for FirstKnocks {

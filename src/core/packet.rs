@@ -57,6 +57,10 @@ pub enum Transport {
         source_port: u16,
         /// Destination port.
         port: u16,
+        /// IPv4 identification and UDP checksum: the same in a frame that was doubled on the way, and in no other
+        /// datagram for a while. 0 if there is no identification, as in IPv6 and in many datagrams that may not be
+        /// fragmented (RFC 6864).
+        frame: u32,
     },
 }
 
@@ -130,8 +134,8 @@ impl fmt::Display for Malformed {
 /// # Errors
 /// The reason why the packet cannot be a knock.
 pub fn parse(bytes: &[u8]) -> Result<Probe, Malformed> {
-    let Headers { source, destination, protocol, packet, at } = headers(bytes)?;
-    Ok(Probe { source, destination, transport: transport(protocol, packet, at)? })
+    let headers = headers(bytes)?;
+    Ok(Probe { source: headers.source, destination: headers.destination, transport: transport(&headers)? })
 }
 
 /// What a datagram carries that [`parse`] has read; empty if it is none, or was cut short.
@@ -148,6 +152,8 @@ struct Headers<'b> {
     source: IpAddr,
     destination: IpAddr,
     protocol: u8,
+    /// IPv4 identification; 0 if there is none.
+    identification: u16,
     /// The packet without padding.
     packet: &'b [u8],
     /// Where in it the transport header begins.
@@ -178,6 +184,7 @@ fn parse_v4(bytes: &[u8]) -> Result<Headers<'_>, Malformed> {
         source: IpAddr::V4(v4(header, 12)),
         destination: IpAddr::V4(v4(header, 16)),
         protocol: header[9],
+        identification: be16(header, 4),
         packet: clip(bytes, usize::from(be16(header, 2))),
         at: header_len,
     })
@@ -218,14 +225,16 @@ fn parse_v6(bytes: &[u8]) -> Result<Headers<'_>, Malformed> {
             source: IpAddr::V6(v6(header, 8)),
             destination: IpAddr::V6(v6(header, 24)),
             protocol,
+            identification: 0,
             packet,
             at,
         }),
     }
 }
 
-/// TCP (RFC 9293) or UDP (RFC 768) at byte `at` of `packet`.
-fn transport(protocol: u8, packet: &[u8], at: usize) -> Result<Transport, Malformed> {
+/// TCP (RFC 9293) or UDP (RFC 768), behind the IP headers.
+fn transport(headers: &Headers<'_>) -> Result<Transport, Malformed> {
+    let Headers { protocol, identification, packet, at, .. } = *headers;
     let need = match protocol {
         6 => TCP_HEADER,
         17 => UDP_HEADER,
@@ -250,7 +259,10 @@ fn transport(protocol: u8, packet: &[u8], at: usize) -> Result<Transport, Malfor
         if usize::from(be16(header, 4)) < UDP_HEADER {
             return Err(Malformed::Header);
         }
-        Ok(Transport::Udp { source_port, port })
+        let checksum = be16(header, 6);
+        let frame =
+            if identification == 0 { 0 } else { u32::from(identification) << 16 | u32::from(checksum) };
+        Ok(Transport::Udp { source_port, port, frame })
     }
 }
 

@@ -36,7 +36,7 @@ pub(crate) fn probe(source: &str, at: &str, id: u16) -> Probe {
             Protocol::Tcp => {
                 Transport::Tcp { source_port: id, port, sequence_number: u32::from(id), flags: flag::SYN }
             }
-            Protocol::Udp => Transport::Udp { source_port: id, port },
+            Protocol::Udp => Transport::Udp { source_port: id, port, frame: 0 },
         },
     }
 }

@@ -279,7 +279,7 @@ mod tests {
             for day in [0, 1, 30, 400] {
                 let mut heard = Box::new(LastKnocks::new());
                 let mut hear = |now, port| {
-                    let mark = Mark::of(&Transport::Udp { source_port: port, port }, &keyed);
+                    let mark = Mark::of(&Transport::Udp { source_port: port, port, frame: 0 }, &keyed);
                     heard.hear(&keyed, now, "192.0.2.1".parse().unwrap(), port, mark)
                 };
                 (1..=knocks).for_each(|port| {

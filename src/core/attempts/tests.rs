@@ -37,15 +37,20 @@ impl Fixture {
     }
 
     fn store(&mut self, ms: u64, source: IpAddr, steps: u8) -> bool {
-        let mut attempt = Attempt::begin(source, DOOR, Deadline::new(at(ms), SPAN), Mark::default());
+        let knocker = self.knocker(source);
+        let mut attempt = Attempt::begin(knocker, Deadline::new(at(ms), SPAN), Mark::default());
         for _ in 1..steps {
-            attempt = attempt.advanced(Mark::default());
+            attempt = attempt.advanced(at(ms), Mark::default());
         }
-        self.attempts.store(&self.keyed, at(ms), attempt)
+        self.attempts.store(&self.keyed, at(ms), knocker, attempt)
     }
 
     fn stage(&self, ms: u64, source: IpAddr) -> u8 {
-        self.attempts.current(&self.keyed, at(ms), DOOR, source).map_or(0, |attempt| attempt.taken)
+        self.attempts.current(at(ms), self.knocker(source)).map_or(0, |attempt| attempt.taken)
+    }
+
+    fn knocker(&self, source: IpAddr) -> Knocker {
+        Knocker::new(DOOR, source, &self.keyed)
     }
 
     fn expire(&mut self, ms: u64) -> Vec<TimedOut> {
@@ -67,7 +72,7 @@ fn a_flood_of_first_knocks_displaces_only_first_knocks_and_the_oldest_first() {
         for n in 0..room {
             assert!(!f.store(0, flood(n), 1), "{n}");
         }
-        assert_eq!(f.stage(0, people[0]), 1, "the lane is just full");
+        assert_eq!(f.stage(0, people[0]), 1, "the table is just full");
         assert!(f.store(0, flood(room), 1));
         assert_eq!(f.stage(0, people[0]), 0, "its turn came");
         for n in 0..1_000_000 {
@@ -104,10 +109,12 @@ fn of_two_doors_each_has_its_own_first_knock() {
         // So many that some have both doors in one chain.
         for source in (0..100_000).map(forged) {
             f.store(0, source, 1);
-            assert!(f.attempts.current(&f.keyed, at(0), DoorId(1), source).is_none());
-            f.attempts.forget(&f.keyed, at(0), DoorId(1), source);
+            let other = Knocker::new(DoorId(1), source, &f.keyed);
+            assert!(f.attempts.current(at(0), other).is_none());
+            f.attempts.forget(at(0), other);
             assert_eq!(f.stage(0, source), 1);
-            f.attempts.forget(&f.keyed, at(0), DOOR, source);
+            let knocker = f.knocker(source);
+            f.attempts.forget(at(0), knocker);
             assert_eq!(f.stage(0, source), 0);
         }
         assert!(f.attempts.is_empty());
@@ -170,13 +177,14 @@ fn timeouts_are_named_once_when_they_are_due() {
 fn what_is_done_is_forgotten_too_before_its_clock_wraps() {
     let mut f = Fixture::new();
     // A door of one step: nothing was stored before.
-    let done = Attempt::begin(forged(1), DOOR, Deadline::new(at(0), SPAN), Mark::default());
-    f.attempts.complete(&f.keyed, at(0), done);
+    let knocker = f.knocker(forged(1));
+    let done = Attempt::begin(knocker, Deadline::new(at(0), SPAN), Mark::default());
+    f.attempts.complete(&f.keyed, at(0), knocker, done);
     assert_eq!(f.attempts.next_deadline(), Some(at(25_000)));
     assert_eq!(f.expire(25_000), [], "nobody was still knocking");
     assert_eq!(f.attempts.next_deadline(), None);
     let later = at(30 * 24 * 3_600_000);
-    assert!(f.attempts.completed(&f.keyed, later, DOOR, forged(1)).is_none());
+    assert!(f.attempts.completed(later, knocker).is_none());
 }
 
 #[test]

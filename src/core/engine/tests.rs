@@ -1,6 +1,7 @@
 //! The matching rules one by one, then the whole engine against a model that keeps everything.
 
 use core::hash::BuildHasherDefault;
+use core::net::IpAddr;
 use core::time::Duration;
 use std::collections::HashMap;
 use std::hash::DefaultHasher;
@@ -8,7 +9,7 @@ use std::hash::DefaultHasher;
 use proptest::prelude::*;
 
 use super::*;
-use crate::sequence::{FlagMatch, flag};
+use crate::sequence::{FlagMatch, Protocol, flag};
 use crate::testing::{ROUTER, door, probe, step};
 
 type Keyed = BuildHasherDefault<DefaultHasher>;
@@ -78,7 +79,8 @@ fn the_wrong_order_protocol_or_number_does_not() {
         vec!["7000", "8000", "9000:udp"],
         vec!["7000", "8000"],
         vec!["8000", "9000"],
-        vec!["7000", "8000", "8001", "9000"],
+        vec!["7000", "8000", "8001", "8002", "9000"],
+        vec!["7000", "8001", "8000", "8999", "9000"],
     ] {
         assert!(!opens(&THREE, &ports), "{ports:?}");
     }
@@ -91,7 +93,10 @@ fn nothing_is_swallowed() {
         vec!["7000", "8000", "7000", "8000", "9000"],
         vec!["7000", "9000", "7000", "8000", "9000"],
         vec!["7001", "7000", "8000", "9000"],
-        vec!["7000", "7001", "7000", "8000", "9000"],
+        vec!["7000", "7001", "7002", "7000", "8000", "9000"],
+        // A late second try of an earlier step.
+        vec!["7000", "8000", "7000", "9000"],
+        vec!["7000", "8000", "8000", "7000", "8000", "9000"],
     ] {
         assert!(opens(&THREE, &ports), "{ports:?}");
     }
@@ -113,6 +118,55 @@ fn a_port_named_twice_in_a_row_needs_two_knocks() {
     assert!(opens(&["7000", "7000", "8000"], &["7000", "7000", "8000"]));
     assert!(opens(&["7000", "7000", "8000"], &["7000", "7000", "7000", "8000"]));
     assert!(opens(&["7000:udp", "7000:udp"], &["7000:udp", "7000:udp"]));
+    // What the sequence names next is that step, though it has been taken before.
+    assert!(opens(&["7000", "8000", "7000"], &["7000", "8000", "7000"]));
+    assert!(!opens(&["7000", "8000", "7000", "9000"], &["7000", "8000", "9000"]));
+}
+
+#[test]
+fn one_foreign_port_is_a_coincidence_and_two_are_a_scan() {
+    for (ports, expected) in [
+        (&["7000", "8001", "8000", "8001", "9000"][..], true),
+        (&["8001", "8002", "7000", "8000", "8999", "9000"], true),
+        (&["7000", "8001", "8000", "8999", "9000"], false),
+        (&["7000", "8001", "8002", "8000", "9000"], false),
+        (&["7000", "8001", "8002", "7000", "8000", "9000"], true),
+        (&["7000", "8000", "7001", "7000", "8999", "9000"], false),
+    ] {
+        assert_eq!(opens(&THREE, ports), expected, "{ports:?}");
+    }
+    with_doors(&[door(&THREE)], |engine| {
+        let seen = knock(engine, ALICE, &["7000", "7001", "7001", "8000", "7001", "8001"]);
+        let expected = [
+            (1, Judged::Advanced),
+            (1, Judged::Forgiven),
+            (1, Judged::Forgiven),
+            (2, Judged::Advanced),
+            (2, Judged::Forgiven),
+            (0, Judged::Trap),
+        ];
+        assert_eq!(seen, expected);
+    });
+}
+
+/// The time runs anew from the first step, whatever the attempt has taken, and from no other step.
+#[test]
+fn whoever_begins_again_has_the_whole_time_again() {
+    for (again, last, expected) in [
+        ("7000", 44_999, Judged::Opened),
+        ("7000", 45_000, Judged::NotBegun),
+        ("8000", 24_999, Judged::Opened),
+        ("8000", 25_000, Judged::NotBegun),
+    ] {
+        with_doors(&[door(&THREE)], |engine| {
+            let mut judge =
+                |ms, port, id| engine.judge(Instant::from_millis(ms), &probe(ALICE, port, id)).judged;
+            judge(0, "7000", 1);
+            judge(10_000, "8000", 2);
+            assert_eq!(judge(20_000, again, 3), Judged::Repeat);
+            assert_eq!(judge(last, "9000", 4), expected, "{again} {last}");
+        });
+    }
 }
 
 #[test]
@@ -136,11 +190,46 @@ fn a_retransmission_of_any_step_changes_nothing() {
     });
 }
 
+/// A datagram at port 7000 from a source port, with a frame's identity.
+fn datagram(source_port: u16, frame: u32) -> Probe {
+    Probe { transport: Transport::Udp { source_port, port: 7000, frame }, ..probe(ALICE, "7000:udp", 1) }
+}
+
 #[test]
-fn one_datagram_twice_is_not_two_knocks() {
-    with_doors(&[door(&["7000:udp", "7000:udp"])], |engine| {
-        let mut judge = |id| engine.judge(Instant::from_millis(0), &probe(ALICE, "7000:udp", id)).judged;
-        assert_eq!([5, 5, 6].map(&mut judge), [Judged::Advanced, Judged::Retransmission, Judged::Opened]);
+fn one_frame_that_was_doubled_is_not_two_knocks_and_two_datagrams_are() {
+    use Judged::{Opened, Retransmission};
+    for (again, expected) in [
+        // Without an identification: within a millisecond.
+        ((0, datagram(5, 0), datagram(5, 0)), Retransmission),
+        ((1, datagram(5, 0), datagram(5, 0)), Retransmission),
+        ((2, datagram(5, 0), datagram(5, 0)), Opened),
+        ((150, datagram(5, 0), datagram(5, 0)), Opened),
+        ((0, datagram(5, 0), datagram(6, 0)), Opened),
+        // With one: whenever it comes.
+        ((0, datagram(5, 0x1234_0000), datagram(5, 0x1234_0000)), Retransmission),
+        ((150, datagram(5, 0x1234_0000), datagram(5, 0x1234_0000)), Retransmission),
+        ((150, datagram(5, 0x1234_0000), datagram(5, 0x1235_0000)), Opened),
+    ] {
+        let (ms, first, second) = again;
+        with_doors(&[door(&["7000:udp", "7000:udp"])], |engine| {
+            let mut judge = |ms, probe| engine.judge(Instant::from_millis(ms), &probe).judged;
+            assert_eq!(judge(20, first), Judged::Advanced);
+            assert_eq!(judge(20 + ms, second), expected, "{ms} ms later, {first:?} {second:?}");
+        });
+    }
+}
+
+/// The same port a second time, with another between: the last step's frame is compared, and no earlier one.
+#[test]
+fn a_datagram_of_an_earlier_step_is_the_next_step() {
+    with_doors(&[door(&["3000:udp", "2000:udp", "3000:udp"])], |engine| {
+        let mut judge = |ms, port| engine.judge(Instant::from_millis(ms), &probe(ALICE, port, 5)).judged;
+        assert_eq!(judge(0, "3000:udp"), Judged::Advanced);
+        assert_eq!(judge(150, "2000:udp"), Judged::Advanced);
+        assert_eq!(judge(151, "2000:udp"), Judged::Retransmission);
+        assert_eq!(judge(300, "3000:udp"), Judged::Opened);
+        assert_eq!(judge(301, "3000:udp"), Judged::Retransmission, "doubled as the door opened");
+        assert_eq!(judge(450, "3000:udp"), Judged::Advanced);
     });
 }
 
@@ -151,7 +240,7 @@ fn the_time_runs_from_the_first_knock() {
             let mut judge =
                 |ms, port, id| engine.judge(Instant::from_millis(ms), &probe(ALICE, port, id)).judged;
             judge(0, "7000", 1);
-            judge(10_000, "7000", 2);
+            judge(10_000, "7000", 1);
             judge(20_000, "8000", 3);
             assert_eq!(judge(last, "9000", 4), expected);
         });
@@ -266,6 +355,7 @@ fn a_trap_near_any_step_resets_every_door_of_that_source_only() {
         judge(ALICE, "7000", 1);
         judge(ALICE, "20000:udp", 2);
         judge(BOB, "7000", 1);
+        judge(ALICE, "7001", 7);
         let trapped: Vec<_> =
             judge(ALICE, "21003:udp", 3).verdicts.iter().map(|verdict| verdict.door.0).collect();
         assert_eq!(trapped, [0, 1]);
@@ -371,7 +461,18 @@ fn a_reload_keeps_the_progress_of_doors_that_did_not_change() {
 struct Model {
     taken: Vec<(Step, u16)>,
     began: u64,
-    done: Option<(Vec<(Step, u16)>, u64)>,
+    /// When the last step was taken.
+    last: u64,
+    trap: Option<Step>,
+    done: Option<Done>,
+}
+
+/// A completed attempt.
+#[derive(Clone)]
+struct Done {
+    knocks: Vec<(Step, u16)>,
+    began: u64,
+    last: u64,
 }
 
 use crate::sequence::Step;
@@ -388,7 +489,7 @@ impl Model {
         if !self.taken.is_empty() && now >= self.began + timeout {
             self.taken.clear();
         }
-        if self.done.as_ref().is_some_and(|(_, began)| now >= began + timeout) {
+        if self.done.as_ref().is_some_and(|done| now >= done.began + timeout) {
             self.done = None;
         }
         let stage = |model: &Self| u8::try_from(model.taken.len()).unwrap();
@@ -396,40 +497,48 @@ impl Model {
             if !trap || self.taken.is_empty() {
                 return None;
             }
+            if self.trap.get_or_insert(knock.0) == &knock.0 {
+                return Some((stage(self), Judged::Forgiven));
+            }
             self.taken.clear();
             return Some((0, Judged::Trap));
         }
-        if self.taken.contains(&knock) || self.done.as_ref().is_some_and(|(done, _)| done.contains(&knock)) {
+        let same_frame = |last: u64| knock.0.protocol == Protocol::Tcp || now - last <= 1;
+        if self.taken.contains(&knock) && same_frame(self.last)
+            || self.done.as_ref().is_some_and(|done| done.knocks.contains(&knock) && same_frame(done.last))
+        {
             return Some((stage(self), Judged::Retransmission));
         }
-        let mut judged = Judged::Advanced;
         if self.taken.is_empty() {
             if sequence[0] != knock.0 {
                 return Some((0, Judged::NotBegun));
             }
-            self.began = now;
+            (self.began, self.trap) = (now, None);
         } else if sequence[self.taken.len()] != knock.0 {
-            if sequence[self.taken.len() - 1] == knock.0 {
-                return Some((stage(self), Judged::Repeat));
-            }
-            self.taken.clear();
-            if sequence[0] != knock.0 {
+            if !self.taken.iter().any(|(step, _)| *step == knock.0) {
+                self.taken.clear();
                 return Some((0, Judged::WrongStep));
             }
-            (self.began, judged) = (now, Judged::WrongStep);
+            if sequence[0] == knock.0 {
+                self.began = now;
+                // The table keeps one moment of an attempt that has taken one step.
+                self.last = if self.taken.len() == 1 { now } else { self.last };
+            }
+            return Some((stage(self), Judged::Repeat));
         }
         self.taken.push(knock);
+        self.last = now;
         if self.taken.len() == sequence.len() {
-            let done = core::mem::take(&mut self.taken);
-            let stage = u8::try_from(done.len()).unwrap();
-            self.done = Some((done, self.began));
+            let knocks = core::mem::take(&mut self.taken);
+            let stage = u8::try_from(knocks.len()).unwrap();
+            self.done = Some(Done { knocks, began: self.began, last: now });
             return Some((stage, Judged::Opened));
         }
-        Some((stage(self), judged))
+        Some((stage(self), Judged::Advanced))
     }
 }
 
-const PORTS: [&str; 5] = ["7000", "8000", "9000", "7000:udp", "7001"];
+const PORTS: [&str; 6] = ["7000", "8000", "9000", "7000:udp", "7001", "7002"];
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
@@ -438,7 +547,7 @@ proptest! {
     #[test]
     fn agrees_with_the_model(
         sequences in prop::collection::vec(prop::collection::vec(0..4_usize, 1..6), 1..4),
-        knocks in prop::collection::vec((0..4_u8, 0..PORTS.len(), 0..6_u16, 0..3_000_u64), 0..120),
+        knocks in prop::collection::vec((0..4_u8, 0..PORTS.len(), 0..6_u16, prop_oneof![0..3_u64, 0..3_000_u64]), 0..120),
     ) {
         let doors: Vec<_> = sequences
             .iter()
@@ -458,7 +567,6 @@ proptest! {
                 let trap = !named && engine.ports().is_trap(knocked.protocol, knocked.port.get());
                 let judgement = engine.judge(Instant::from_millis(now), &probe(&address, PORTS[at], id));
                 for (n, door) in (0..).zip(&doors) {
-                    // UDP knocks are told apart by their source port, TCP knocks here by the same number.
                     let said = models.entry((source, n)).or_default().judge(
                         &door.sequence, 10_000, trap, now, (knocked, id),
                     );

@@ -79,7 +79,7 @@ fn reads_ipv4() {
     assert_eq!(probe.destination, "203.0.113.1".parse::<IpAddr>().unwrap());
     assert_eq!(probe.transport, SYN);
     assert_eq!(transport_of(&ipv4(6, &[1; 40], &syn())), Ok(SYN), "with every option");
-    let datagram = Transport::Udp { source_port: 5, port: 8000 };
+    let datagram = Transport::Udp { source_port: 5, port: 8000, frame: 0 };
     assert_eq!(transport_of(&ipv4(17, &[], &udp(5, 8000, 1))), Ok(datagram));
 }
 
