@@ -91,7 +91,7 @@ fn by_the_name_that_rpcd_calls_it_and_by_its_own() {
     assert_eq!(
         String::from_utf8(listed).unwrap(),
         "{\"status\":{},\"open\":{\"door\":\"\",\"address\":\"\",\"seconds\":0},\"close\":{\"door\":\"\",\"address\":\"\"},\
-         \"check\":{\"config\":\"\"},\"keygen\":{},\"invite\":{\"user\":\"\",\"host\":\"\"}}\n"
+         \"check\":{\"config\":\"\"},\"keygen\":{},\"invite\":{\"user\":\"\",\"host\":\"\",\"page\":\"\"}}\n"
     );
 }
 
@@ -235,6 +235,10 @@ fn invitations() {
         let key = "A".repeat(43);
         assert_eq!(text, format!("{{\"ok\":true,\"uri\":\"ketuk://alice@{shown}/ssh:22?key={key}\"}}\n"));
     }
+    refused(r#"{"user":"alice","host":"h","page":"javascript:1"}"#, "is not the address of a page");
+    let text = place.answer("invite", r#"{"user":"alice","host":"h","page":"https://p/k.html"}"#);
+    assert!(text.contains(r#""link":"https://p/k.html#ketuk://alice@h/ssh:22?totp="#), "{text}");
+    assert!(fs::read_to_string(place.0.join("config")).unwrap().contains("\toption totp '"));
 }
 
 /// Whatever comes in, one JSON object goes out, and it is a refusal.

@@ -9,6 +9,15 @@ use crate::control::{DEFAULT_SOCKET, SOCKETS};
 /// Where the configuration is unless `--config` says otherwise.
 const DEFAULT_CONFIG: &str = "/etc/config/ketuk";
 
+/// The app of another project that an invitation is for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum App {
+    /// One that sends fwknop's packets.
+    Fwknop,
+    /// One that reads a `knockd.conf`.
+    Knockd,
+}
+
 /// A command's arguments, told apart.
 #[derive(Debug, Default)]
 pub(super) struct Arguments {
@@ -19,6 +28,8 @@ pub(super) struct Arguments {
     pub(super) table: Option<String>,
     pub(super) zone: Option<String>,
     pub(super) host: Option<String>,
+    pub(super) page: Option<String>,
+    pub(super) app: Option<App>,
     pub(super) device_file: Option<PathBuf>,
     pub(super) json: bool,
     pub(super) fw4: bool,
@@ -54,9 +65,11 @@ impl Arguments {
             match option {
                 "--json" => parsed.json = true,
                 "--fw4" => parsed.fw4 = true,
+                "--fwknop" => parsed.set_app(App::Fwknop)?,
+                "--knockd" => parsed.set_app(App::Knockd)?,
                 _ => {}
             }
-            if matches!(option, "--json" | "--fw4") {
+            if matches!(option, "--json" | "--fw4" | "--fwknop" | "--knockd") {
                 if attached.is_some() {
                     return Err(Failure::Usage(format!("option '{option}' takes no value")));
                 }
@@ -71,6 +84,7 @@ impl Arguments {
                 "--device-file" => parsed.device_file = Some(value.into()),
                 "--socket" => parsed.socket = Some(value.into()),
                 "--host" => parsed.host = Some(value),
+                "--page" => parsed.page = Some(value),
                 "--table" => parsed.table = Some(value),
                 _ => parsed.zone = Some(value),
             }
@@ -86,6 +100,13 @@ impl Arguments {
             ""
         };
         Err(Failure::Usage(format!("too {problem} arguments\nusage: {usage}{hint}")))
+    }
+
+    fn set_app(&mut self, app: App) -> Result<(), Failure> {
+        match self.app.replace(app) {
+            None => Ok(()),
+            Some(_) => Err(Failure::Usage("an invitation is for one app: --fwknop or --knockd".to_owned())),
+        }
     }
 
     pub(super) fn config_path(&self) -> &Path {

@@ -5,9 +5,10 @@ use std::net::IpAddr;
 
 use zeroize::Zeroizing;
 
-use super::arguments::Arguments;
-use super::{Failure, Outcome, print};
-use crate::config::{Config, Door, User};
+use super::arguments::{App, Arguments};
+use super::enrol::enrol;
+use super::{Failure, Outcome, foreign, print};
+use crate::config::{self, Config, Door, User};
 use crate::core::sequence::Protocol;
 use crate::linux::links::own_addresses;
 use crate::profile::{self, Profile};
@@ -17,21 +18,92 @@ pub(super) fn keygen() -> Outcome {
     print(&profile::new_secrets().map_err(|error| Failure::Failed(error.to_string()))?)
 }
 
-/// Prints a user's profile: a line, and on a terminal a QR code of it.
+/// Prints a user's invitation, and on a terminal a QR code of it.
 pub(super) fn invite(arguments: &Arguments) -> Outcome {
-    let line = line(&arguments.config()?, &arguments.operands[0], arguments.host.as_deref())?;
-    print(&line)?;
+    let name = &arguments.operands[0];
+    let config = arguments.config()?;
+    let host = arguments.host.as_deref();
+    let text = match (&arguments.page, arguments.app) {
+        (None, Some(App::Fwknop)) => foreign::fwknop(user(&config, name)?)?,
+        // A file, which no camera reads.
+        (None, Some(App::Knockd)) => return print(&foreign::knockd(&config, user(&config, name)?)?),
+        (Some(page), None) => told(link(arguments, &config, name, host, page)?),
+        (None, None) => match &config.globals.page {
+            // The line first, for 'ketuk add -'.
+            Some(page) => {
+                let link = told(link(arguments, &config, name, host, page)?);
+                print(&line(&arguments.config()?, name, host)?)?;
+                print("\n")?;
+                link
+            }
+            None => line(&config, name, host)?,
+        },
+        (Some(_), Some(_)) => return Err(Failure::Usage("--page is for no app: leave one out".to_owned())),
+    };
+    print(&text)?;
     print("\n")?;
-    if io::stdout().is_terminal() { print(&qr(&line)) } else { Ok(()) }
+    if io::stdout().is_terminal() { print(&qr(&text)) } else { Ok(()) }
 }
 
 /// A user's profile in one line.
 pub(super) fn line(config: &Config, name: &str, host: Option<&str>) -> Result<Zeroizing<String>, Failure> {
-    let user = config.users.iter().find(|user| user.name == name).ok_or_else(|| {
+    Ok(profile(config, user(config, name)?, outer_host(host)?)?.to_line())
+}
+
+/// A link to the knock page.
+pub(super) struct Link {
+    pub(super) text: Zeroizing<String>,
+    /// Whether the daemon knows the secret in it. It does not if it was made now and no daemon answered.
+    pub(super) known: bool,
+}
+
+/// The link's text, after a word to the operator if the daemon does not know its secret yet.
+fn told(link: Link) -> Zeroizing<String> {
+    if !link.known {
+        eprintln!(
+            "ketukd: the user got a changing sequence, which counts once the daemon has read the configuration"
+        );
+    }
+    link.text
+}
+
+/// A link to the knock page with the user's changing sequence behind the `#`, which no browser sends to a server. A user
+/// who has none gets one. The packet's key is left out: a browser cannot send packets.
+pub(super) fn link(
+    arguments: &Arguments,
+    config: &Config,
+    name: &str,
+    host: Option<&str>,
+    page: &str,
+) -> Result<Link, Failure> {
+    if !config::is_page(page) {
+        let problem =
+            format!("'{page}' is not the address of a page: it begins with https://, http:// or file:///");
+        return Err(Failure::Usage(problem));
+    }
+    let host = outer_host(host)?;
+    let (enrolled, known);
+    let config = if user(config, name)?.totp.is_empty() {
+        (enrolled, known) = enrol(arguments, config, name)?;
+        &enrolled
+    } else {
+        known = true;
+        config
+    };
+    let mut profile = profile(config, user(config, name)?, host)?;
+    profile.key = None;
+    let fragment = profile.to_line();
+    let mut text = Zeroizing::new(String::with_capacity(page.len() + 1 + fragment.len()));
+    text.extend([page, "#", &fragment]);
+    Ok(Link { text, known })
+}
+
+/// The user of a name.
+fn user<'c>(config: &'c Config, name: &str) -> Result<&'c User, Failure> {
+    config.users.iter().find(|user| user.name == name).ok_or_else(|| {
         let names: Vec<_> = config.users.iter().map(|user| user.name.as_str()).collect();
         Failure::Failed(format!("there is no user '{name}'; there are: {}", names.join(", ")))
-    })?;
-    Ok(profile(config, user, outer_host(host)?)?.to_line())
+    })
 }
 
 /// What a user's client must know.

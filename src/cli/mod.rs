@@ -4,8 +4,10 @@ mod arguments;
 #[cfg(feature = "explain")]
 mod capture;
 mod control;
+mod enrol;
 #[cfg(feature = "explain")]
 mod explain;
+mod foreign;
 #[cfg(feature = "import")]
 mod import;
 mod invite;
@@ -35,8 +37,9 @@ usage:
   ketukd explain CAPTURE [--config FILE] [--address ADDRESS]...
                                   the knocks in a pcap or pcapng file as they would be judged
   ketukd import FILE              knockd.conf or fwknop's access.conf as UCI, on standard output
-  ketukd invite USER [--host HOST] [--config FILE]
-                                  a user's profile for 'ketuk add', and as a QR code
+  ketukd invite USER [--host HOST] [--page URL | --fwknop | --knockd] [--config FILE]
+                                  a user's profile for 'ketuk add', and as a QR code; as a link to the
+                                  knock page, as fwknop's keys, or as a knockd.conf
   ketukd keygen                   a new key and a new secret for a user
   ketukd status [--json]          doors, who is in, counters
   ketukd open DOOR ADDRESS [SECONDS]
@@ -142,7 +145,10 @@ fn command(name: Option<String>, rest: &[String]) -> Outcome {
         "explain" => explain::print(&parse(&["--config", "--address"], 1..=1)?),
         #[cfg(feature = "import")]
         "import" => import::print(&parse(&[], 1..=1)?),
-        "invite" => invite::invite(&parse(&["--config", "--host"], 1..=1)?),
+        "invite" => invite::invite(&parse(
+            &["--config", "--host", "--page", "--fwknop", "--knockd", "--socket"],
+            1..=1,
+        )?),
         "keygen" => parse(&[], 0..=0).and_then(|_| invite::keygen()),
         "status" => control::status(&parse(&["--socket", "--json"], 0..=0)?),
         "open" => control::open(&parse(&["--socket"], 2..=3)?),

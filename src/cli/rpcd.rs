@@ -21,7 +21,7 @@ use crate::profile::{self, Profile};
 const MAX_INPUT: u64 = 64 * 1024;
 
 /// The methods and the types of their arguments, as `ubus -v list` shows them.
-const METHODS: &str = r#"{"status":{},"open":{"door":"","address":"","seconds":0},"close":{"door":"","address":""},"check":{"config":""},"keygen":{},"invite":{"user":"","host":""}}
+const METHODS: &str = r#"{"status":{},"open":{"door":"","address":"","seconds":0},"close":{"door":"","address":""},"check":{"config":""},"keygen":{},"invite":{"user":"","host":"","page":""}}
 "#;
 
 /// The arguments of every method; rpcd adds the caller's session, which is ignored.
@@ -39,6 +39,8 @@ struct Call<'a> {
     user: Option<EscapedStr<'a>>,
     #[serde(borrow)]
     host: Option<EscapedStr<'a>>,
+    #[serde(borrow)]
+    page: Option<EscapedStr<'a>>,
 }
 
 /// What every answer says first.
@@ -64,6 +66,9 @@ struct Answer<'a> {
     /// `invite`: the `ketuk://` URI.
     #[serde(skip_serializing_if = "Option::is_none")]
     uri: Option<&'a str>,
+    /// `invite` with a page: the link to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    link: Option<&'a str>,
 }
 
 /// What `status` says before what the daemon says.
@@ -222,14 +227,20 @@ fn keygen(_: &Arguments, _: &Call<'_>) -> Result<String, Failure> {
     Ok(json(&Answer { ok: true, key: Some(&key), totp: Some(&totp), ..Answer::default() }, len))
 }
 
-/// A user's profile as a URI.
+/// A user's profile as a URI, and as a link to the knock page if one is named.
 fn invite(arguments: &Arguments, call: &Call<'_>) -> Result<String, Failure> {
     let user = argument("user", call.user)?;
     let host = call.host.map(|host| argument("host", Some(host))).transpose()?;
+    let page = call.page.map(|page| argument("page", Some(page))).transpose()?;
+    let link = page
+        .map(|page| invite::link(arguments, &arguments.config()?, &user, host.as_deref(), &page))
+        .transpose()?;
     let uri = invite::line(&arguments.config()?, &user, host.as_deref())?;
     // The client would not take what is no name of a host.
     uri.parse::<Profile>().map_err(|error| Failure::Usage(error.to_string()))?;
-    Ok(json(&Answer { ok: true, uri: Some(&uri), ..Answer::default() }, uri.len()))
+    let link = link.as_ref().map(|link| link.text.as_str());
+    let len = uri.len() + link.map_or(0, str::len);
+    Ok(json(&Answer { ok: true, uri: Some(&uri), link, ..Answer::default() }, len))
 }
 
 fn argument(name: &str, value: Option<EscapedStr<'_>>) -> Result<String, Failure> {

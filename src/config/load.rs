@@ -15,6 +15,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
+pub(crate) use globals::is_page;
 use options::Options;
 pub use options::nearest;
 use zeroize::{Zeroize as _, Zeroizing};

@@ -10,6 +10,7 @@ pub mod uci;
 mod user;
 
 pub use error::{Diagnostic, Error};
+pub(crate) use load::is_page;
 pub use load::{load, nearest, parse};
 pub use user::{Auth, User, warnings};
 
@@ -78,6 +79,8 @@ pub struct Globals {
     pub trap_except: Vec<Step>,
     /// What is the same for all users.
     pub auth: Auth,
+    /// `page`: where the knock page is, for invitations.
+    pub page: Option<String>,
 }
 
 /// How doors are opened.

@@ -590,6 +590,23 @@ test('users: the invitation, as a link and as a picture, or why there is none', 
 	assert.deepEqual(asked.map(({ user, host }) => [ user, host ]), [ [ 'alice', 'home.example.org' ], [ 'alice', undefined ] ]);
 	await person.dismiss();
 
+	/* With a page: its link, which can be copied, and a picture that is large. */
+	const link = `https://page.example.org/knock.html#${uri}`;
+	router.invitation = [ 0, { ok: true, uri, link } ];
+	await person.page.locator('button[data-user="alice"]').click();
+	await person.modal().locator('#ketuk-page').fill('https://page.example.org/knock.html');
+	await person.modal().locator('.cbi-button-positive').click();
+	await person.page.locator('#ketuk-uri').waitFor();
+	assert.equal(await person.page.locator('#ketuk-uri').innerText(), link);
+	assert.equal(asked.at(-1).page, 'https://page.example.org/knock.html');
+	const { width } = await person.page.locator('#ketuk-qr svg').boundingBox();
+	assert.ok(width >= 300, `${width} pixels`);
+	await person.page.context().grantPermissions([ 'clipboard-read', 'clipboard-write' ]);
+	await person.page.locator('#ketuk-copy').click();
+	await person.page.locator('#ketuk-copy', { hasText: 'Copied' }).waitFor();
+	assert.equal(await person.page.evaluate(() => navigator.clipboard.readText()), link);
+	await person.dismiss();
+
 	router.invitation = [ 0, { ok: false, error: "user 'alice' has neither <b>a key</b> nor a secret" } ];
 	await show('');
 	await person.page.locator('.alert-message', { hasText: 'has neither <b>a key</b> nor a secret' }).first().waitFor();

@@ -64,6 +64,14 @@ pub(super) fn read(options: Option<&Options<'_>>) -> Result<(Globals, OnStop), F
     }
     trap_except(options, &mut globals.trap_except)?;
     globals.auth = super::user::rules(options)?;
+    if let Some(value) = options.one("page")? {
+        if !is_page(value.text) {
+            return Err(value
+                .fault(format!("{} is not the address of a page", value.quoted()))
+                .help("write for example: option page 'https://home.example.org/knock.html'"));
+        }
+        globals.page = Some(value.text.to_owned());
+    }
     Ok((globals, on_stop(options)?.unwrap_or(OnStop::Shut)))
 }
 
@@ -89,6 +97,14 @@ pub(super) fn trap_except(options: &Options<'_>, all: &mut Vec<Step>) -> Result<
         }
     }
     Ok(())
+}
+
+/// Whether a text is the address of a page that an invitation can be added to, behind a `#`.
+pub(crate) fn is_page(text: &str) -> bool {
+    let rest = ["https://", "http://", "file:///"].iter().find_map(|scheme| text.strip_prefix(scheme));
+    rest.is_some_and(|rest| {
+        !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#')
+    })
 }
 
 /// A list of names, each once.

@@ -18,6 +18,7 @@ const GLOBALS: &[&str] = &[
     "spa_max_age",
     "totp_ports",
     "trust_clock",
+    "page",
 ];
 
 /// The options of `config user`.

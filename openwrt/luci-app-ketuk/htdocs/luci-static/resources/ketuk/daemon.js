@@ -15,7 +15,7 @@ const callOpen = rpc.declare({ object: 'ketuk', method: 'open', params: [ 'door'
 const callClose = rpc.declare({ object: 'ketuk', method: 'close', params: [ 'door', 'address' ] });
 const callCheck = rpc.declare({ object: 'ketuk', method: 'check', params: [ 'config' ] });
 const callKeygen = rpc.declare({ object: 'ketuk', method: 'keygen' });
-const callInvite = rpc.declare({ object: 'ketuk', method: 'invite', params: [ 'user', 'host' ] });
+const callInvite = rpc.declare({ object: 'ketuk', method: 'invite', params: [ 'user', 'host', 'page' ] });
 
 /* The answer, or what the daemon said against it as an error. */
 function done(answer) {
@@ -45,7 +45,7 @@ function section(values) {
 return baseclass.extend({
 	status: () => L.resolveDefault(callStatus(), {}),
 	keygen: () => callKeygen().then(done),
-	invite: (user, host) => (host ? callInvite(user, host) : callInvite(user)).then(done),
+	invite: (user, host, page) => callInvite(user, host || undefined, page || undefined).then(done),
 	close: (door, address) => callClose(door, address).then(done),
 
 	open(door, address, seconds) {

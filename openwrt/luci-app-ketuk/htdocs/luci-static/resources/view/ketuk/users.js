@@ -31,36 +31,64 @@ return view.extend({
 	/* By which name the phone finds the router from outside: only its owner knows. */
 	handleInvite(section_id) {
 		const host = E('input', { 'class': 'cbi-input-text', 'id': 'ketuk-host', 'type': 'text', 'placeholder': 'home.example.org' });
+		const knockPage = E('input', {
+			'class': 'cbi-input-text', 'id': 'ketuk-page', 'type': 'text', 'placeholder': 'https://home.example.org/knock.html',
+			'value': uci.sections('ketuk', 'globals')[0]?.page ?? ''
+		});
 
 		ui.showModal(_('Invitation for %s').format(section_id), [
-			E('p', {}, [ _('The name or address by which this router is reached from the Internet. If you leave it empty, an address of the router is taken.') ]),
+			E('p', {}, [ E('label', { 'for': 'ketuk-host' }, [ _('The name or address by which this router is reached from the Internet. If you leave it empty, an address of the router is taken.') ]) ]),
 			E('p', {}, [ host ]),
+			E('p', {}, [ E('label', { 'for': 'ketuk-page' }, [ _('For a phone without an app: the address of the knock page, on a web server that the phone reaches. A user without a TOTP secret gets one. Leave it empty for the program “ketuk”.') ]) ]),
+			E('p', {}, [ knockPage ]),
 			E('div', { 'class': 'right' }, [
 				E('button', { 'class': 'btn cbi-button', 'click': ui.hideModal }, [ _('Dismiss') ]), ' ',
 				E('button', { 'class': 'btn cbi-button cbi-button-positive important', 'click': ui.createHandlerFn(this, () =>
-					this.showInvitation(section_id, host.value.trim())) }, [ _('Show') ])
+					this.showInvitation(section_id, host.value.trim(), knockPage.value.trim())) }, [ _('Show') ])
 			])
 		]);
 	},
 
+	/* Copies a text. Browsers give a page that came by plain http no clipboard, but let it copy what is selected. */
+	copy(text, ev) {
+		const button = ev.currentTarget;
+		const selected = () => {
+			getSelection().selectAllChildren(document.getElementById('ketuk-uri'));
+
+			return document.execCommand('copy');
+		};
+		const copied = navigator.clipboard != null ? navigator.clipboard.writeText(text).then(() => true, selected) : Promise.resolve(selected());
+
+		return copied.then(done => {
+			button.textContent = done ? _('Copied') : _('Select and copy it by hand');
+		});
+	},
+
 	/* The invitation: a link, and the same as a picture where LuCI can draw one. */
-	showInvitation(section_id, host) {
+	showInvitation(section_id, host, knockPage) {
 		return Promise.all([
-			daemon.invite(section_id, host),
+			daemon.invite(section_id, host, knockPage),
 			L.require('uqr').catch(() => null)
-		]).then(([ { uri }, uqr ]) => {
+		]).then(([ { uri, link }, uqr ]) => {
+			const invitation = link ?? uri;
 			const picture = E('div', { 'class': 'center', 'id': 'ketuk-qr' }, []);
 
 			if (uqr != null) {
-				picture.innerHTML = uqr.renderSVG(uri, { pixelSize: 4 });
-				picture.firstElementChild.style.maxWidth = '100%';
+				picture.innerHTML = uqr.renderSVG(invitation, { pixelSize: 8, ecc: 'L' });
+				/* As large as the screen has room for: a phone reads it from an arm's length, and needs white around it. */
+				Object.assign(picture.firstElementChild.style, { width: 'min(100%, 70vh)', height: 'auto', background: '#fff', padding: '1em', boxSizing: 'border-box' });
 			}
 
 			ui.showModal(_('Invitation for %s').format(section_id), [
-				E('p', {}, [ _('Read it with the phone, or give the link to “ketuk add”. It holds the user’s secret: show it to nobody else.') ]),
+				E('p', {}, [ link
+					? _('Read it with the phone’s camera, or send the link: it opens the knock page. It holds the user’s secret: show it to nobody else.')
+					: _('Give the line to “ketuk add” or to the knock page. It holds the user’s secret: show it to nobody else.') ]),
 				picture,
-				E('p', {}, [ E('code', { 'id': 'ketuk-uri', 'style': 'overflow-wrap:anywhere' }, [ uri ]) ]),
-				E('div', { 'class': 'right' }, [ E('button', { 'class': 'btn cbi-button', 'click': ui.hideModal }, [ _('Dismiss') ]) ])
+				E('p', {}, [ E('code', { 'id': 'ketuk-uri', 'style': 'overflow-wrap:anywhere' }, [ invitation ]) ]),
+				E('div', { 'class': 'right' }, [
+					E('button', { 'class': 'btn cbi-button', 'id': 'ketuk-copy', 'click': ev => this.copy(invitation, ev) }, [ _('Copy') ]), ' ',
+					E('button', { 'class': 'btn cbi-button', 'click': ui.hideModal }, [ _('Dismiss') ])
+				])
 			]);
 		}).catch(error => {
 			ui.hideModal();

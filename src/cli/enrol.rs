@@ -1,0 +1,139 @@
+//! Gives a user a changing sequence, which the knock page needs: writes the secret into the configuration file.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, chown};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use zeroize::Zeroizing;
+
+use super::arguments::Arguments;
+use super::{Failure, control};
+use crate::config::{self, Config, uci};
+use crate::profile;
+
+/// OpenWrt's service. It hands the daemon, which may be in a jail, a copy of the configuration.
+const SERVICE: &str = "/etc/init.d/ketuk";
+
+/// Adds a new `totp` to a user who has none, in the file, and has the daemon read it. The configuration as it is then,
+/// and whether the daemon has read it.
+///
+/// The file is replaced in one step, with the same mode and owner, and only by one that differs in this alone.
+pub(super) fn enrol(arguments: &Arguments, config: &Config, name: &str) -> Result<(Config, bool), Failure> {
+    let path = arguments.config_path();
+    let cannot = |error: io::Error| {
+        Failure::Failed(format!(
+            "user '{name}' needs a changing sequence, and {} cannot be written: {error}; add an option totp of 'ketukd keygen' to his section",
+            path.display()
+        ))
+    };
+    let path = &fs::canonicalize(path).map_err(cannot)?;
+    let old = Zeroizing::new(fs::read(path).map_err(cannot)?);
+    let [_, totp] = profile::new_secret_pair().map_err(|error| Failure::Failed(error.to_string()))?;
+    let new = with_totp(&old, name, &totp).and_then(|text| {
+        let read = config::parse(&path.display().to_string(), &text).ok()?;
+        only_totp_differs(config, &read, name).then_some((text, read))
+    });
+    let (text, read) = new.ok_or_else(|| {
+        Failure::Failed(format!(
+            "user '{name}' needs a changing sequence: add an option totp of 'ketukd keygen' to his section"
+        ))
+    })?;
+    replace(path, &text).map_err(cannot)?;
+    Ok((read, tell_daemon(arguments)))
+}
+
+/// The text with an option more, in the first section of the user.
+fn with_totp(text: &[u8], name: &str, totp: &str) -> Option<Zeroizing<Vec<u8>>> {
+    let sections = uci::parse(text).ok()?;
+    let mut users = sections.iter().filter(|section| section.kind.bytes == b"user");
+    let section = users.find(|section| section.name.bytes == name.as_bytes())?;
+    let header = section.name.span.end;
+    let end = text[header..].iter().position(|byte| *byte == b'\n').map_or(text.len(), |at| header + at + 1);
+    let mut longer = Zeroizing::new(Vec::with_capacity(text.len() + totp.len() + 32));
+    longer.extend_from_slice(&text[..end]);
+    if !longer.ends_with(b"\n") {
+        longer.push(b'\n');
+    }
+    for part in ["\toption totp '", totp, "'\n"] {
+        longer.extend_from_slice(part.as_bytes());
+    }
+    longer.extend_from_slice(&text[end..]);
+    Some(longer)
+}
+
+/// Whether the user has one secret more, and nothing else is different.
+fn only_totp_differs(old: &Config, new: &Config, name: &str) -> bool {
+    let mut expected = old.clone();
+    for (expected, new) in expected.users.iter_mut().zip(&new.users) {
+        if expected.name == name && expected.totp.is_empty() && new.totp.len() == 1 {
+            expected.totp.clone_from(&new.totp);
+        }
+    }
+    expected == *new && expected != *old
+}
+
+/// Writes a file anew beside the old one, which it then replaces: a full disk leaves the old one as it is.
+fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
+    let old = fs::metadata(path)?;
+    let beside = path.with_extension(format!("new-{}", std::process::id()));
+    let written =
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside).and_then(|mut file| {
+            chown(&beside, Some(old.uid()), Some(old.gid()))?;
+            file.set_permissions(old.permissions())?;
+            file.write_all(text)?;
+            file.sync_all()
+        });
+    written.and_then(|()| fs::rename(&beside, path)).inspect_err(|_| {
+        let _ = fs::remove_file(&beside);
+    })
+}
+
+/// Has the daemon read the configuration anew; whether it did. One that does not run reads it when it starts.
+fn tell_daemon(arguments: &Arguments) -> bool {
+    if arguments.config.is_none() && Path::new(SERVICE).exists() {
+        let mut service = Command::new(SERVICE);
+        service.arg("reload").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        return service.status().is_ok_and(|status| status.success());
+    }
+    control::reload(arguments).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRET: &str = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP";
+
+    #[test]
+    fn the_secret_is_added_to_its_user_and_to_nobody_else() {
+        for (before, after) in [
+            ("config user 'bob'\n", "config user 'bob'\n\toption totp 'S'\n"),
+            (
+                "config user bob # mine\n\tlist door 'a'\n",
+                "config user bob # mine\n\toption totp 'S'\n\tlist door 'a'\n",
+            ),
+            (
+                "config user 'ann'\nconfig user \"bob\"",
+                "config user 'ann'\nconfig user \"bob\"\n\toption totp 'S'\n",
+            ),
+        ] {
+            let text = with_totp(before.as_bytes(), "bob", SECRET).expect("there is a bob");
+            assert_eq!(String::from_utf8_lossy(&text).replace(SECRET, "S"), after);
+        }
+        assert!(with_totp(b"config door 'bob'\n", "bob", SECRET).is_none());
+    }
+
+    #[test]
+    fn nothing_else_may_differ() {
+        let read = |text: &str| config::parse("test", text.as_bytes()).expect("a configuration");
+        let old = "config door 'ssh'\n\toption dest_port 22\nconfig user 'bob'\n\tlist door 'ssh'\n";
+        let totp = format!("\toption totp '{SECRET}'\n");
+        let new = [old, &totp].concat();
+        assert!(only_totp_differs(&read(old), &read(&new), "bob"));
+        assert!(!only_totp_differs(&read(old), &read(old), "bob"));
+        assert!(!only_totp_differs(&read(old), &read(&new), "ann"));
+        assert!(!only_totp_differs(&read(old), &read(&new.replace("22", "23")), "bob"));
+    }
+}
