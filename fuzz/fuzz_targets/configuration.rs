@@ -2,14 +2,14 @@
 //! that a terminal takes.
 #![no_main]
 
-use ketuk::config::{Family, Table, parse};
+use ketuk::config::{TableFamily, Table, parse};
 use ketuk::firewall::{fw4, ruleset};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &[u8]| {
     match parse("ketuk", text) {
         Ok(config) => {
-            let table = Table { family: Family::Inet, name: "fw4".to_owned() };
+            let table = Table { family: TableFamily::Inet, name: "fw4".to_owned() };
             let mut rules = String::new();
             ruleset::write(&mut rules, &config, &table, ruleset::Zone::WAN)
                 .expect("a String takes everything");

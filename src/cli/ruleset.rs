@@ -2,7 +2,7 @@
 
 use super::arguments::Arguments;
 use super::{Failure, Outcome};
-use crate::config::{Family, Table};
+use crate::config::{Table, TableFamily};
 use crate::firewall::fw4;
 use crate::firewall::ruleset::{self, Zone};
 
@@ -15,7 +15,7 @@ pub(super) fn print(arguments: &Arguments) -> Outcome {
             .globals
             .nft_table
             .clone()
-            .unwrap_or_else(|| Table { family: Family::Inet, name: "fw4".to_owned() }),
+            .unwrap_or_else(|| Table { family: TableFamily::Inet, name: "fw4".to_owned() }),
     };
     let zone = arguments.zone.as_deref().unwrap_or("wan");
     let zone = Zone::new(zone).ok_or_else(|| Failure::Usage(format!("'{zone}' is no zone name")))?;
@@ -33,9 +33,9 @@ pub(super) fn print(arguments: &Arguments) -> Outcome {
 fn table(text: &str) -> Result<Table, Failure> {
     let words: Vec<&str> = text.split_whitespace().collect();
     let (family, name) = match words[..] {
-        [name] | ["inet", name] => (Family::Inet, name),
-        ["ip", name] => (Family::Ip, name),
-        ["ip6", name] => (Family::Ip6, name),
+        [name] | ["inet", name] => (TableFamily::Inet, name),
+        ["ip", name] => (TableFamily::Ip, name),
+        ["ip6", name] => (TableFamily::Ip6, name),
         _ => return Err(Failure::Usage(format!("'{text}' is no table: 'inet NAME', 'ip NAME', 'ip6 NAME'"))),
     };
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-./".contains(&byte);

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::knock::Knock;
-use super::target::Family;
+use crate::protocol::AddressFamily;
 
 /// Time between two knocks unless `-d` says otherwise.
 ///
@@ -32,7 +32,7 @@ pub struct Knocking {
     /// Name or address.
     pub host: String,
     /// What the address must be; `None`: either.
-    pub family: Option<Family>,
+    pub family: Option<AddressFamily>,
     /// At least one.
     pub knocks: Vec<Knock>,
     /// From one knock to the next.
@@ -126,8 +126,8 @@ pub fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Command, Usa
         };
         for (flag, value) in flags {
             match flag {
-                Flag::Ipv4 => family = Some(Family::V4),
-                Flag::Ipv6 => family = Some(Family::V6),
+                Flag::Ipv4 => family = Some(AddressFamily::V4),
+                Flag::Ipv6 => family = Some(AddressFamily::V6),
                 Flag::Udp => udp = true,
                 Flag::Verbose => verbose = true,
                 Flag::Delay => delay = milliseconds(value)?,
@@ -236,7 +236,7 @@ mod tests {
         let plain = knocking("-v -d 250 -6 router 7000");
         assert!(plain.verbose);
         assert_eq!(plain.delay, Duration::from_millis(250));
-        assert_eq!(plain.family, Some(Family::V6));
+        assert_eq!(plain.family, Some(AddressFamily::V6));
         for line in [
             "-v6d 250 router 7000",
             "-6vd250 router 7000",
@@ -248,7 +248,7 @@ mod tests {
         ] {
             assert_eq!(knocking(line), plain, "{line}");
         }
-        assert_eq!(knocking("-4 router 7000").family, Some(Family::V4));
+        assert_eq!(knocking("-4 router 7000").family, Some(AddressFamily::V4));
         assert_eq!(knocking("-d 0 router 7000").delay, Duration::ZERO);
         assert_eq!(knocking("-- -router 7000").host, "-router");
     }

@@ -11,8 +11,9 @@ use std::time::{Duration, Instant, SystemTime};
 use super::arguments::DEFAULT_DELAY;
 use super::knock::{Knock, Protocol};
 use super::profiles;
-use super::target::{self, Family};
+use super::target;
 use crate::profile::Profile;
+use crate::protocol::AddressFamily;
 use crate::protocol::packet::{self, DoorName, Keys, NONCE};
 use crate::protocol::totp;
 
@@ -33,7 +34,7 @@ const RETRY: Duration = Duration::from_millis(100);
 pub struct Opening {
     profile: String,
     door: Option<String>,
-    family: Option<Family>,
+    family: Option<AddressFamily>,
     delay: Option<Duration>,
     verbose: bool,
     seconds: u32,
@@ -74,8 +75,8 @@ pub fn parse(arguments: &[OsString]) -> Result<Opening, Failure> {
         };
         let wrong = |value: &str, what: &str| usage(format!("'{value}' is no {what}"));
         match option.as_str() {
-            "-4" | "--ipv4" => opening.family = Some(Family::V4),
-            "-6" | "--ipv6" => opening.family = Some(Family::V6),
+            "-4" | "--ipv4" => opening.family = Some(AddressFamily::V4),
+            "-6" | "--ipv6" => opening.family = Some(AddressFamily::V6),
             "-v" | "--verbose" => opening.verbose = true,
             "-d" | "--delay" => {
                 let value = value()?;
@@ -244,7 +245,10 @@ mod tests {
         let opening = read("-6 home --time=60 nas -v -a 192.0.2.1 -w 443 -d 5 -- ssh -v me@home").unwrap();
         assert_eq!((opening.profile.as_str(), opening.door.as_deref()), ("home", Some("nas")));
         assert_eq!((opening.seconds, opening.wait, opening.verbose), (60, Some(443), true));
-        assert_eq!((opening.family, opening.delay), (Some(Family::V6), Some(Duration::from_millis(5))));
+        assert_eq!(
+            (opening.family, opening.delay),
+            (Some(AddressFamily::V6), Some(Duration::from_millis(5)))
+        );
         assert_eq!(opening.address, Some("192.0.2.1".parse().unwrap()));
         assert_eq!(opening.command, ["ssh", "-v", "me@home"]);
     }

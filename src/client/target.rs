@@ -4,14 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 
-/// A version of IP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Family {
-    /// IPv4.
-    V4,
-    /// IPv6.
-    V6,
-}
+use crate::protocol::AddressFamily;
 
 /// Why a host has no address to knock at.
 #[derive(Debug)]
@@ -19,15 +12,15 @@ pub enum TargetError {
     /// The system's resolver says no.
     Resolve(io::Error),
     /// There are addresses, but none of the family that was asked for.
-    NoAddress(Option<Family>),
+    NoAddress(Option<AddressFamily>),
 }
 
 impl fmt::Display for TargetError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Resolve(error) => write!(f, "{error}"),
-            Self::NoAddress(Some(Family::V4)) => f.write_str("no IPv4 address, but -4 asks for one"),
-            Self::NoAddress(Some(Family::V6)) => f.write_str("no IPv6 address, but -6 asks for one"),
+            Self::NoAddress(Some(AddressFamily::V4)) => f.write_str("no IPv4 address, but -4 asks for one"),
+            Self::NoAddress(Some(AddressFamily::V6)) => f.write_str("no IPv6 address, but -6 asks for one"),
             Self::NoAddress(None) => f.write_str("no address"),
         }
     }
@@ -44,11 +37,11 @@ impl std::error::Error for TargetError {}
 ///
 /// # Errors
 /// [`TargetError`].
-pub fn resolve(host: &str, family: Option<Family>) -> Result<SocketAddr, TargetError> {
+pub fn resolve(host: &str, family: Option<AddressFamily>) -> Result<SocketAddr, TargetError> {
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     let fits = |address: &SocketAddr| match family {
-        Some(Family::V4) => address.is_ipv4(),
-        Some(Family::V6) => address.is_ipv6(),
+        Some(AddressFamily::V4) => address.is_ipv4(),
+        Some(AddressFamily::V6) => address.is_ipv6(),
         None => true,
     };
     let mut addresses = (bare, 0).to_socket_addrs().map_err(TargetError::Resolve)?;
@@ -59,7 +52,7 @@ pub fn resolve(host: &str, family: Option<Family>) -> Result<SocketAddr, TargetE
 mod tests {
     use super::*;
 
-    fn resolved(host: &str, family: Option<Family>) -> String {
+    fn resolved(host: &str, family: Option<AddressFamily>) -> String {
         match resolve(host, family) {
             Ok(address) => address.to_string(),
             Err(error) => error.to_string(),
@@ -69,16 +62,19 @@ mod tests {
     #[test]
     fn addresses_are_themselves() {
         assert_eq!(resolved("192.0.2.1", None), "192.0.2.1:0");
-        assert_eq!(resolved("192.0.2.1", Some(Family::V4)), "192.0.2.1:0");
+        assert_eq!(resolved("192.0.2.1", Some(AddressFamily::V4)), "192.0.2.1:0");
         for host in ["2001:db8::1", "[2001:db8::1]"] {
             assert_eq!(resolved(host, None), "[2001:db8::1]:0");
-            assert_eq!(resolved(host, Some(Family::V6)), "[2001:db8::1]:0");
+            assert_eq!(resolved(host, Some(AddressFamily::V6)), "[2001:db8::1]:0");
         }
     }
 
     #[test]
     fn the_other_family_is_no_address() {
-        assert_eq!(resolved("192.0.2.1", Some(Family::V6)), "no IPv6 address, but -6 asks for one");
-        assert_eq!(resolved("[2001:db8::1]", Some(Family::V4)), "no IPv4 address, but -4 asks for one");
+        assert_eq!(resolved("192.0.2.1", Some(AddressFamily::V6)), "no IPv6 address, but -6 asks for one");
+        assert_eq!(
+            resolved("[2001:db8::1]", Some(AddressFamily::V4)),
+            "no IPv4 address, but -4 asks for one"
+        );
     }
 }

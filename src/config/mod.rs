@@ -14,7 +14,7 @@ pub(crate) use load::is_page;
 pub use load::{load, nearest, parse};
 pub use user::{Auth, User, warnings};
 
-pub use crate::protocol::PortRange;
+pub use crate::protocol::{MAX_NAME, PortRange};
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -22,11 +22,9 @@ use std::time::Duration;
 
 use crate::core::door;
 use crate::core::hours::Hours;
-use crate::core::network::Network;
+use crate::core::network::{AddressFamily, Network};
 use crate::core::sequence::{Protocol, Step};
 
-/// Longest door name, in bytes: an nftables set is named `ketuk_<door>_4`, and log lines carry it.
-pub const MAX_NAME: usize = 32;
 /// Most capture devices, each of which costs two sockets.
 pub const MAX_DEVICES: usize = 8;
 /// Most port ranges in one list of a door.
@@ -103,20 +101,39 @@ pub enum Backend {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
     /// Its family.
-    pub family: Family,
+    pub family: TableFamily,
     /// Its name, an nftables identifier of at most 255 bytes.
     pub name: String,
 }
 
 /// The families whose sets can hold a knocker's address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Family {
+pub enum TableFamily {
     /// IPv4 and IPv6.
     Inet,
     /// IPv4.
     Ip,
     /// IPv6.
     Ip6,
+}
+
+impl TableFamily {
+    /// Its name in nft.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Inet => "inet",
+            Self::Ip => "ip",
+            Self::Ip6 => "ip6",
+        }
+    }
+
+    /// Whether sets of such a table can hold addresses of this family.
+    pub const fn holds(self, family: AddressFamily) -> bool {
+        matches!(
+            (self, family),
+            (Self::Inet, _) | (Self::Ip, AddressFamily::V4) | (Self::Ip6, AddressFamily::V6)
+        )
+    }
 }
 
 /// `log_level`, in syslog's words.

@@ -1,5 +1,7 @@
 //! A network: the addresses that begin alike.
 
+pub use ketuk_protocol::AddressFamily;
+
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -9,10 +9,11 @@ use std::time::Duration;
 use log::{error, info, trace, warn};
 
 use crate::core::engine::Engine;
+use crate::core::network::AddressFamily;
 use crate::core::place::{On, OwnAddress, Via};
 use crate::core::time::Instant;
 use crate::linux::capture::{Batch, Capture, Received};
-use crate::linux::filter::{self, FORMS, Family, Form};
+use crate::linux::filter::{self, FORMS, Form};
 use crate::linux::links::{DeviceAddress, LinkState, state_of};
 
 /// The name that stands for every device.
@@ -78,7 +79,7 @@ impl Devices {
     pub fn open(names: &[String]) -> io::Result<Self> {
         let mut devices = Vec::new();
         for name in names {
-            let captures = [Capture::open(Family::V4)?, Capture::open(Family::V6)?];
+            let captures = [Capture::open(AddressFamily::V4)?, Capture::open(AddressFamily::V6)?];
             if name != ANY && state_of(name).is_none() {
                 warn!("{name}: there is no such device, waiting for it to appear");
             }

@@ -4,10 +4,9 @@ use std::fmt;
 use std::io;
 
 use super::sweep;
-use crate::config::{self, Config, Family, Table};
+use crate::config::{self, Config, Table, TableFamily};
 use crate::firewall::events::Events;
 use crate::firewall::iptables::Iptables;
-use crate::firewall::set_name::family_name;
 use crate::firewall::sets::Sets;
 use crate::linux::process::find_program;
 
@@ -58,7 +57,7 @@ impl Backend {
     /// # Errors
     /// It cannot work here.
     pub fn find(config: &Config) -> Result<Self, BackendError> {
-        let fw4 = || Table { family: Family::Inet, name: "fw4".to_owned() };
+        let fw4 = || Table { family: TableFamily::Inet, name: "fw4".to_owned() };
         let named = || config.globals.nft_table.clone().unwrap_or_else(fw4);
         match config.globals.backend {
             config::Backend::Fw4 => Self::nft("fw4", named()),
@@ -95,7 +94,7 @@ impl Backend {
         match self {
             Self::Nft { sets, .. } => {
                 let Table { family, name } = sets.table();
-                format!("{} {name}", family_name(*family))
+                format!("{} {name}", family.name())
             }
             _ => String::new(),
         }

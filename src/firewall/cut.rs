@@ -9,10 +9,11 @@
 use std::fmt::{self, Write};
 use std::net::IpAddr;
 
-use crate::config::{Door, Family, Opening, PortRange, Table};
+use crate::config::{Door, Opening, PortRange, Table, TableFamily};
 use crate::core::sequence::Protocol;
 
-use super::set_name::{AddressFamily, SetName};
+use super::set_name::SetName;
+use crate::core::network::AddressFamily;
 
 /// The table's name. Its family is inet.
 pub const NAME: &str = "ketuk";
@@ -23,7 +24,7 @@ const MAX_CUT: usize = 4096;
 
 /// The table.
 pub fn table() -> Table {
-    Table { family: Family::Inet, name: NAME.to_owned() }
+    Table { family: TableFamily::Inet, name: NAME.to_owned() }
 }
 
 /// What removes the table.

@@ -9,7 +9,7 @@ use core::net::IpAddr;
 use crate::config::{Config, Door, Forward, Opening, PortRange};
 
 use super::ruleset::{Zone, merged, openings, set};
-use super::set_name::AddressFamily;
+use crate::core::network::AddressFamily;
 
 /// Writes the objects of every enabled door that opens something: sets first, since fw4 wants to know a set
 /// before the rules that use it.

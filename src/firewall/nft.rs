@@ -10,7 +10,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 
 use super::set_name::SetName;
-use crate::config::{Family, MAX_NAME, Table};
+use crate::config::{MAX_NAME, Table, TableFamily};
 use crate::linux::netlink::message::{Attributes, Message, Request};
 use batch::Batch;
 
@@ -354,11 +354,11 @@ fn end(first: IpAddr, prefix: u8) -> Option<IpAddr> {
 }
 
 /// `struct nfgenmsg` of an `nf_tables` message. Families are `NFPROTO_*`.
-fn family_header(request: &mut Request, family: Family) {
+fn family_header(request: &mut Request, family: TableFamily) {
     let family = match family {
-        Family::Inet => 1,
-        Family::Ip => 2,
-        Family::Ip6 => 10,
+        TableFamily::Inet => 1,
+        TableFamily::Ip => 2,
+        TableFamily::Ip6 => 10,
     };
     request.raw(&[family, 0, 0, 0]);
 }

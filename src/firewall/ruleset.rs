@@ -6,10 +6,11 @@
 use core::fmt::{self, Write};
 use core::net::IpAddr;
 
-use crate::config::{Config, Door, Family, Forward, MAX_PORT_RANGES, Opening, PortRange, Table};
+use crate::config::{Config, Door, Forward, MAX_PORT_RANGES, Opening, PortRange, Table, TableFamily};
 use crate::core::sequence::Protocol;
 
-use super::set_name::{AddressFamily, SetName, family_name};
+use super::set_name::SetName;
+use crate::core::network::AddressFamily;
 
 /// The zone that strangers come from, which chains' names end with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +42,7 @@ struct Chain<'a>(&'a str, Zone<'a>);
 /// # Errors
 /// Only `out`'s own.
 pub fn write(out: &mut impl Write, config: &Config, table: &Table, zone: Zone<'_>) -> fmt::Result {
-    let name = format_args!("{} {}", family_name(table.family), table.name);
+    let name = format_args!("{} {}", table.family.name(), table.name);
     writeln!(out, "# ketuk: the sets and rules of the doors. Load with nft -f after table {name}, once.")?;
     for (door, _) in openings(config) {
         writeln!(out)?;
@@ -122,13 +123,13 @@ impl<W: Write> Rules<'_, W> {
         verdict: fmt::Arguments<'_>,
     ) -> fmt::Result {
         let Words { ip, nfproto, .. } = self.words;
-        let nfproto = if self.table.family == Family::Inet { nfproto } else { "" };
+        let nfproto = if self.table.family == TableFamily::Inet { nfproto } else { "" };
         let (table, set, door) = (self.table, set(self.door, self.family), &self.door.name);
         writeln!(
             self.out,
             "insert rule {} {} {chain} {nfproto}{what}{ports} {ip} saddr @{set} counter {verdict} \
              comment \"ketuk: {door}\"",
-            family_name(table.family),
+            table.family.name(),
             table.name,
         )
     }
@@ -238,7 +239,7 @@ pub(super) fn merged(ports: &[PortRange]) -> heapless::Vec<PortRange, MAX_PORT_R
 
 fn families(table: &Table) -> impl Iterator<Item = AddressFamily> {
     let table = table.family;
-    AddressFamily::ALL.into_iter().filter(move |family| family.fits(table))
+    AddressFamily::ALL.into_iter().filter(move |family| table.holds(*family))
 }
 
 pub(super) fn set(door: &Door, family: AddressFamily) -> SetName {

@@ -1,48 +1,12 @@
 //! What a door's sets are called, and which addresses they hold.
 
 use core::fmt;
-use core::net::IpAddr;
 
-use crate::config::{Door, Family, GrantPrefix, MAX_NAME};
+use crate::config::{Door, GrantPrefix, MAX_NAME};
+use crate::core::network::AddressFamily;
 
 /// Longest set name, in bytes.
 const MAX_SET_NAME: usize = "ketuk_".len() + MAX_NAME + "_net4".len();
-
-/// Which addresses a set holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum AddressFamily {
-    /// IPv4.
-    V4,
-    /// IPv6.
-    V6,
-}
-
-impl AddressFamily {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::V4, Self::V6];
-
-    /// That of `address`.
-    pub const fn of(address: IpAddr) -> Self {
-        match address {
-            IpAddr::V4(_) => Self::V4,
-            IpAddr::V6(_) => Self::V6,
-        }
-    }
-
-    /// Whether a table of this family can hold such addresses.
-    pub const fn fits(self, table: Family) -> bool {
-        matches!((self, table), (_, Family::Inet) | (Self::V4, Family::Ip) | (Self::V6, Family::Ip6))
-    }
-}
-
-/// A table's family in nft's words.
-pub const fn family_name(family: Family) -> &'static str {
-    match family {
-        Family::Inet => "inet",
-        Family::Ip => "ip",
-        Family::Ip6 => "ip6",
-    }
-}
 
 /// A door's sets.
 #[derive(Clone, Copy, Debug)]

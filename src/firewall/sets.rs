@@ -16,7 +16,8 @@ use crate::linux::netlink::{Dialogue, DialogueError};
 
 use super::error::{NftError, Operation};
 use super::nft::{self, Answer, Element, kind};
-use super::set_name::{AddressFamily, DoorSets, SetName, family_name};
+use super::set_name::{DoorSets, SetName};
+use crate::core::network::AddressFamily;
 
 pub use apply::{Access, Change};
 
@@ -45,7 +46,7 @@ impl Sets {
         }
         Ok(Self {
             dialogue: Dialogue::open(libc::NETLINK_NETFILTER)?,
-            table_name: format!("{} {}", family_name(table.family), table.name).into(),
+            table_name: format!("{} {}", table.family.name(), table.name).into(),
             table,
         })
     }
@@ -77,7 +78,7 @@ impl Sets {
         let (door, mut missing) = (door.into(), heapless::Vec::new());
         for family in AddressFamily::ALL {
             let set = SetName::new(door, family).ok_or(NftError::DoorName)?;
-            if family.fits(self.table.family) && !self.set_exists(&set)? {
+            if self.table.family.holds(family) && !self.set_exists(&set)? {
                 missing.push(set).expect("there are two families");
             }
         }

@@ -5,7 +5,7 @@
 
 use super::write::{Section, settle};
 use super::{Imported, Refused, Warning};
-use crate::config::{MAX_FILE, MAX_NAME};
+use crate::config::MAX_FILE;
 use crate::core::door::MAX_DOORS;
 use crate::protocol::{base64, is_door};
 
@@ -152,7 +152,7 @@ impl Stanza<'_> {
     fn name(&self, users: &[Section]) -> String {
         let free = |name: &str| !users.iter().any(|user| user.name == name);
         let own = self.get("REQUIRE_USERNAME").map(|(name, _)| name.to_owned());
-        let own = own.filter(|name| is_door(name.as_bytes()) && name.len() <= MAX_NAME && free(name));
+        let own = own.filter(|name| is_door(name.as_bytes()) && free(name));
         let numbered = || (1..=users.len() + 1).map(|n| format!("user{n}")).find(|name| free(name));
         own.or_else(numbered).unwrap_or_default()
     }

@@ -11,8 +11,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use libc::{c_int, sock_filter};
 
 use super::cerr::cerr;
-use super::filter::{self, Family};
+use super::filter;
 use super::socket::{set, set_filter, size_of_val};
+use crate::core::network::AddressFamily;
 use crate::core::packet::{MAX_HEADERS, MAX_PACKET};
 
 /// Packets read with one system call. Few wait at a time even in a flood of 100,000 a second.
@@ -28,7 +29,7 @@ pub const RECEIVE_BUFFER: c_int = 4 << 20;
 #[derive(Debug)]
 pub struct Capture {
     fd: OwnedFd,
-    family: Family,
+    family: AddressFamily,
 }
 
 /// What [`Capture::receive`] ended with.
@@ -48,7 +49,7 @@ impl Capture {
     ///
     /// # Errors
     /// `EPERM` without `CAP_NET_RAW`.
-    pub fn open(family: Family) -> io::Result<Self> {
+    pub fn open(family: AddressFamily) -> io::Result<Self> {
         let kind = libc::SOCK_DGRAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
         // SAFETY: no pointers; the descriptor is new and owned by nobody else.
         let fd = unsafe { OwnedFd::from_raw_fd(cerr(libc::socket(libc::AF_PACKET, kind, 0))?) };
@@ -60,7 +61,7 @@ impl Capture {
     }
 
     /// The family it receives.
-    pub fn family(&self) -> Family {
+    pub fn family(&self) -> AddressFamily {
         self.family
     }
 
@@ -78,8 +79,8 @@ impl Capture {
     /// `ENODEV` if there is none; `ENETDOWN` is none: a device that is down is listened on when it comes up.
     pub fn bind(&self, index: u32) -> io::Result<()> {
         let protocol = match self.family {
-            Family::V4 => libc::ETH_P_IP,
-            Family::V6 => libc::ETH_P_IPV6,
+            AddressFamily::V4 => libc::ETH_P_IP,
+            AddressFamily::V6 => libc::ETH_P_IPV6,
         };
         // SAFETY: a plain C structure of integers, for which all zero is a value.
         let mut address: libc::sockaddr_ll = unsafe { mem::zeroed() };

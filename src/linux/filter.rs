@@ -25,20 +25,12 @@ use super::bpf::{
 };
 use crate::core::door::Door;
 use crate::core::engine::Engine;
+use crate::core::network::AddressFamily;
 use crate::core::packet::{MAX_EXTENSIONS, MAX_HEADERS, MAX_PACKET};
 use crate::core::place::{self, Via};
 use crate::core::ports::PortRange;
 use crate::core::sequence::{FlagMatch, Protocol};
 use crate::core::totp_knocks;
-
-/// The family whose packets a socket receives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Family {
-    /// `ETH_P_IP`
-    V4,
-    /// `ETH_P_IPV6`
-    V6,
-}
 
 /// How much of what matters a filter tells from the rest. What it passes too much is refused by the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +82,7 @@ const fn ancillary(offset: i32) -> u32 {
 /// The filter for a family, on a socket whose packets come in `via`; `None` if it is longer than the kernel takes.
 pub fn compile<S: BuildHasher>(
     engine: &Engine<'_, S>,
-    family: Family,
+    family: AddressFamily,
     via: Via,
     form: Form,
 ) -> Option<Vec<sock_filter>> {
@@ -134,9 +126,9 @@ struct Addressee {
 /// Everybody that packets of a family may be sent to. With any but the exact form it is one.
 fn addressees<S: BuildHasher>(
     engine: &Engine<'_, S>,
-    (family, via, form): (Family, Via, Form),
+    (family, via, form): (AddressFamily, Via, Form),
 ) -> Vec<Addressee> {
-    let of_family = |address: &IpAddr| address.is_ipv4() == (family == Family::V4);
+    let of_family = |address: &IpAddr| address.is_ipv4() == (family == AddressFamily::V4);
     let reached = engine.place().reached(via);
     let targets = engine.doors().filter_map(|(_, door)| door.target);
     // A target that is an address of this host counts only where that is reached.
@@ -249,7 +241,7 @@ fn packets<S: BuildHasher>(
     p: &mut Program,
     labels: Labels,
     engine: &Engine<'_, S>,
-    (family, via, form): (Family, Via, Form),
+    (family, via, form): (AddressFamily, Via, Form),
 ) {
     let addressees = addressees(engine, (family, via, form));
     let headers = p.label();
@@ -260,8 +252,8 @@ fn packets<S: BuildHasher>(
     }
     p.place(headers);
     match family {
-        Family::V4 => ipv4(p, labels),
-        Family::V6 => ipv6(p, labels),
+        AddressFamily::V4 => ipv4(p, labels),
+        AddressFamily::V6 => ipv6(p, labels),
     }
     transport(p, labels);
 
@@ -287,7 +279,7 @@ fn packets<S: BuildHasher>(
     p.place(source);
     p.op(BPF_ST, LENGTH);
     let pass = p.label();
-    let v4 = family == Family::V4;
+    let v4 = family == AddressFamily::V4;
     let refused = match (via, form) {
         (Via::Loopback, _) => place::never_on_loopback(v4),
         (_, Form::Exact) => engine.place().martians(v4).as_slice(),
@@ -309,15 +301,15 @@ fn destination(
     p: &mut Program,
     labels: Labels,
     headers: Label,
-    family: Family,
+    family: AddressFamily,
     form: Form,
     addressees: &[Addressee],
 ) {
     // The last words of an IPv6 address first: hosts of one network differ there, and most packets are for such.
     let words = match (family, form) {
-        (Family::V4, _) => &[16][..],
-        (Family::V6, Form::Exact) => &[36, 32, 28, 24],
-        (Family::V6, _) => &[36],
+        (AddressFamily::V4, _) => &[16][..],
+        (AddressFamily::V6, Form::Exact) => &[36, 32, 28, 24],
+        (AddressFamily::V6, _) => &[36],
     };
     let number = |address: &IpAddr| match *address {
         IpAddr::V4(v4) => v4.to_bits().into(),

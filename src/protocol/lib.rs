@@ -5,6 +5,7 @@
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
+mod address_family;
 pub mod base32;
 pub mod base64;
 #[cfg(feature = "fwknop")]
@@ -17,6 +18,7 @@ pub mod secret;
 pub(crate) mod testing;
 pub mod totp;
 
+pub use address_family::AddressFamily;
 pub use port_range::PortRange;
 
 use core::fmt;
@@ -55,11 +57,12 @@ impl fmt::Display for Protocol {
 /// Port that authenticated packets are sent to unless somebody says otherwise (fwknop's).
 pub const SPA_PORT: u16 = 62_201;
 
-/// Longest name of a door, in bytes.
-pub const MAX_DOOR: usize = 32;
+/// Longest name of a door or a user, in bytes. An nftables set is named `ketuk_<door>_net4`, and log lines carry the
+/// name.
+pub const MAX_NAME: usize = 32;
 
-/// Whether `name` can be a door's: 1 to [`MAX_DOOR`] of `[A-Za-z0-9_]`, as UCI names are.
+/// Whether `name` can be a door's: 1 to [`MAX_NAME`] of `[A-Za-z0-9_]`, as UCI names are.
 pub fn is_door(name: &[u8]) -> bool {
-    (1..=MAX_DOOR).contains(&name.len())
+    (1..=MAX_NAME).contains(&name.len())
         && name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
 }

@@ -24,7 +24,7 @@ use zeroize::{Zeroize as _, Zeroizing};
 
 use super::mac::hmac_sha256;
 use super::secret::Secret;
-use super::{MAX_DOOR, is_door};
+use super::{MAX_NAME, is_door};
 
 /// Length of a user's key, in bytes.
 pub const KEY: usize = 32;
@@ -68,7 +68,7 @@ pub struct Request {
 /// A door's name, of fixed size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DoorName {
-    bytes: [u8; MAX_DOOR],
+    bytes: [u8; MAX_NAME],
     len: u8,
 }
 
@@ -78,7 +78,7 @@ impl DoorName {
         if !is_door(name.as_bytes()) {
             return None;
         }
-        let mut bytes = [0; MAX_DOOR];
+        let mut bytes = [0; MAX_NAME];
         bytes[..name.len()].copy_from_slice(name.as_bytes());
         Some(Self { bytes, len: u8::try_from(name.len()).ok()? })
     }

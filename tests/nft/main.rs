@@ -16,11 +16,11 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ketuk::config::{Family, Table};
+use ketuk::config::{Table, TableFamily};
+use ketuk::core::network::AddressFamily::{V4, V6};
 use ketuk::firewall::error::NftError;
 use ketuk::firewall::events::Events;
 use ketuk::firewall::nft::OpenedBy;
-use ketuk::firewall::set_name::AddressFamily::{V4, V6};
 use ketuk::firewall::sets::{Access, Change, Sets};
 use ketuk::linux::netlink::{Received, Socket};
 use nix::errno::Errno;
@@ -69,10 +69,10 @@ fn in_namespace(body: impl FnOnce() + Send + 'static) {
 
 fn fw4() -> Sets {
     nft(FW4);
-    Sets::connect(table(Family::Inet, "fw4")).expect("connect")
+    Sets::connect(table(TableFamily::Inet, "fw4")).expect("connect")
 }
 
-fn table(family: Family, name: &str) -> Table {
+fn table(family: TableFamily, name: &str) -> Table {
     Table { family, name: name.into() }
 }
 

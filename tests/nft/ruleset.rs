@@ -10,7 +10,7 @@ use super::*;
 fn nft_takes_the_ruleset() {
     in_namespace(|| {
         nft(FW4);
-        let fw4 = table(Family::Inet, "fw4");
+        let fw4 = table(TableFamily::Inet, "fw4");
         let mut text = String::new();
         ruleset::write(&mut text, &config(), &fw4, Zone::WAN).expect("a string takes all");
         nft_with(&["-c", "-f", "-"], &text);
@@ -63,7 +63,9 @@ fn nft_takes_the_ruleset() {
 #[test]
 fn nft_takes_the_ruleset_of_other_tables() {
     in_namespace(|| {
-        for (family, name) in [(Family::Ip, "ip"), (Family::Ip6, "ip6"), (Family::Inet, "inet")] {
+        for (family, name) in
+            [(TableFamily::Ip, "ip"), (TableFamily::Ip6, "ip6"), (TableFamily::Inet, "inet")]
+        {
             nft(&format!(
                 "table {name} plain {{
                     chain input {{ type filter hook input priority filter; policy drop; }}
@@ -76,7 +78,7 @@ fn nft_takes_the_ruleset_of_other_tables() {
             ruleset::write(&mut text, &config(), &plain, Zone::NONE).expect("a string takes all");
             nft(&text);
             let listed = list_table(&format!("{name} plain"));
-            assert_eq!(listed.contains("dnat"), family != Family::Ip6, "{listed}");
+            assert_eq!(listed.contains("dnat"), family != TableFamily::Ip6, "{listed}");
             let mut sets = Sets::connect(plain).expect("connect");
             assert_eq!(missing(&mut sets, "nas"), [""; 0]);
         }

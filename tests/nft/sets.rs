@@ -129,7 +129,7 @@ fn the_longest_time_is_taken() {
 #[test]
 fn what_is_missing_is_named() {
     in_namespace(|| {
-        let mut sets = Sets::connect(table(Family::Inet, "fw4")).expect("connect");
+        let mut sets = Sets::connect(table(TableFamily::Inet, "fw4")).expect("connect");
         let no_table = NftError::MissingTable { table: "inet fw4".into() };
         assert_eq!(sets.table_exists(), Ok(false));
         assert_eq!(missing(&mut sets, "ssh"), ["ketuk_ssh_4", "ketuk_ssh_6"]);
@@ -164,7 +164,7 @@ fn what_is_missing_is_named() {
 fn a_set_of_the_wrong_kind_is_explained() {
     in_namespace(|| {
         nft("add table inet fw4; add set inet fw4 ketuk_ssh_4 { type ipv4_addr; }");
-        let mut sets = Sets::connect(table(Family::Inet, "fw4")).expect("connect");
+        let mut sets = Sets::connect(table(TableFamily::Inet, "fw4")).expect("connect");
         let error = sets.open("ssh", ip("192.0.2.1"), HOUR, false).expect_err("no timeouts there");
         assert!(matches!(error, NftError::Kernel { errno: Errno::EINVAL, .. }), "{error:?}");
         assert!(error.to_string().contains("flags timeout"), "{error}");
@@ -181,14 +181,14 @@ fn a_set_of_the_wrong_kind_is_explained() {
 fn tables_of_one_family_have_one_set() {
     in_namespace(|| {
         nft("add table ip filter; add table ip6 filter");
-        let mut sets = Sets::connect(table(Family::Ip, "filter")).expect("connect");
+        let mut sets = Sets::connect(table(TableFamily::Ip, "filter")).expect("connect");
         assert_eq!(missing(&mut sets, "ssh"), ["ketuk_ssh_4"]);
         nft("add set ip filter ketuk_ssh_4 { type ipv4_addr; flags timeout; }");
         sets.open("ssh", ip("192.0.2.1"), HOUR, false).expect("open");
         let error = sets.open("ssh", ip("2001:db8::1"), HOUR, false).expect_err("no IPv6 there");
         assert!(matches!(error, NftError::MissingSet { .. }), "{error:?}");
         assert!(error.to_string().contains("only a table of family inet"), "{error}");
-        let mut sets = Sets::connect(table(Family::Ip6, "filter")).expect("connect");
+        let mut sets = Sets::connect(table(TableFamily::Ip6, "filter")).expect("connect");
         assert_eq!(missing(&mut sets, "ssh"), ["ketuk_ssh_6"]);
     });
 }
@@ -210,7 +210,7 @@ fn a_listing_that_a_change_interrupts_begins_anew() {
     in_namespace(|| {
         let mut sets = fw4();
         let all = many(&mut sets, 3000);
-        let mut other = Sets::connect(table(Family::Inet, "fw4")).expect("connect");
+        let mut other = Sets::connect(table(TableFamily::Inet, "fw4")).expect("connect");
         let (mut seen, mut calls) = (BTreeSet::new(), 0);
         sets.list("ssh", V4, &mut |element| {
             let address = element.address;
@@ -235,7 +235,7 @@ fn a_listing_that_a_change_interrupts_begins_anew() {
 fn without_the_capability_it_says_so() {
     const INNER: &str = "KETUK_TEST_WITHOUT_CAPABILITY";
     if std::env::var_os(INNER).is_some() {
-        let mut sets = Sets::connect(table(Family::Inet, "fw4")).expect("connect");
+        let mut sets = Sets::connect(table(TableFamily::Inet, "fw4")).expect("connect");
         for error in [
             sets.table_exists().map(drop),
             sets.open("ssh", ip("192.0.2.1"), HOUR, true),

@@ -2,10 +2,10 @@
 
 use std::sync::Mutex;
 
+use ketuk::core::network::AddressFamily;
 use ketuk::core::packet::{self, Transport};
 use ketuk::core::sequence::flag;
 use ketuk::linux::capture::{Batch, Capture};
-use ketuk::linux::filter::Family;
 
 use super::SPA;
 use super::support::host::Host;
@@ -24,7 +24,7 @@ pub(crate) struct Recorded {
 impl Recording {
     pub(crate) fn start(router: &Host) -> Self {
         let capture = router.enter(|| {
-            let capture = Capture::open(Family::V4).expect("a packet socket");
+            let capture = Capture::open(AddressFamily::V4).expect("a packet socket");
             // ret 0x40000
             capture.filter(&[libc::sock_filter { code: 6, jt: 0, jf: 0, k: 0x40000 }]).expect("a filter");
             capture.bind(0).expect("all devices");

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::options::{Options, Text, is_blank};
 use super::value::{blanks, boolean, choice, ports_of_both};
 use crate::config::error::Fault;
-use crate::config::{Backend, Family, Globals, LogLevel, MAX_DEVICES, MAX_TRAP_EXCEPT, OnStop, Table};
+use crate::config::{Backend, Globals, LogLevel, MAX_DEVICES, MAX_TRAP_EXCEPT, OnStop, Table, TableFamily};
 use crate::core::sequence::Step;
 
 /// Longest device name, in bytes (Linux: `IFNAMSIZ` less the closing zero).
@@ -155,9 +155,9 @@ fn device(value: Text<'_>) -> Result<(), Fault> {
 fn table(value: Text<'_>) -> Result<Table, Fault> {
     let words = value.split(is_blank);
     let words: Vec<_> = words.into_iter().filter(|word| !word.text.is_empty()).collect();
-    let families = &[("inet", Family::Inet), ("ip", Family::Ip), ("ip6", Family::Ip6)];
+    let families = &[("inet", TableFamily::Inet), ("ip", TableFamily::Ip), ("ip6", TableFamily::Ip6)];
     let (family, name) = match words[..] {
-        [name] => (Family::Inet, name),
+        [name] => (TableFamily::Inet, name),
         [family, name] => (choice(family, families)?, name),
         _ => {
             return Err(value

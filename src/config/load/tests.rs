@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::parse;
 use crate::config::{
-    Backend, Commands, Config, Door, Family, Forward, LogLevel, OnStop, Opening, PortRange, Table,
+    Backend, Commands, Config, Door, Forward, LogLevel, OnStop, Opening, PortRange, Table, TableFamily,
 };
 use crate::core::sequence::{FlagMatch, Protocol, flag};
 
@@ -67,7 +67,7 @@ fn globals() {
     assert_eq!(globals.networks, ["wan", "wan6"]);
     assert_eq!(globals.devices, ["eth0", "any"]);
     assert_eq!(globals.backend, Backend::Nft);
-    assert_eq!(globals.nft_table, Some(Table { family: Family::Ip6, name: "filter".into() }));
+    assert_eq!(globals.nft_table, Some(Table { family: TableFamily::Ip6, name: "filter".into() }));
     assert_eq!(globals.log_level, LogLevel::Error);
     assert_eq!(globals.log_file, Some(PathBuf::from("/tmp/ketuk.log")));
     let except: Vec<_> = globals.trap_except.iter().map(ToString::to_string).collect();
@@ -77,7 +77,7 @@ fn globals() {
 #[test]
 fn a_table_without_a_family_is_inet() {
     let globals = config("config globals\noption nft_table ' my-table '").globals;
-    assert_eq!(globals.nft_table, Some(Table { family: Family::Inet, name: "my-table".into() }));
+    assert_eq!(globals.nft_table, Some(Table { family: TableFamily::Inet, name: "my-table".into() }));
 }
 
 #[test]

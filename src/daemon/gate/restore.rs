@@ -11,12 +11,12 @@ use crate::config::{Close, Door};
 use crate::core::counters::Counters;
 use crate::core::door::DoorId;
 use crate::core::grants::{Grant, MAX_GRANTS, Opened};
+use crate::core::network::AddressFamily;
 use crate::core::session::{MARGIN, Session};
 use crate::core::time::Instant;
 use crate::daemon::jobs::{Job, JobKind};
 use crate::daemon::slots::Slots;
 use crate::firewall::error::NftError;
-use crate::firewall::set_name::AddressFamily;
 use crate::firewall::sweep;
 
 /// How long to look for lost rules of iptables, at most: packets wait meanwhile.

@@ -1,7 +1,7 @@
 //! A transaction: begin, the changes, end. The kernel takes all of it or nothing.
 
 use super::{ACK, REQUEST, SUBSYSTEM, family_header, message_type};
-use crate::config::Family;
+use crate::config::TableFamily;
 use crate::linux::netlink::message::Request;
 use crate::linux::netlink::{Dialogue, DialogueError};
 
@@ -39,7 +39,7 @@ impl<'d> Batch<'d> {
     }
 
     /// Adds a change: a message of this kind with what `body` writes. `flags` are beside the usual ones.
-    pub fn change(&mut self, kind: u8, flags: u16, family: Family, body: impl FnOnce(&mut Request)) {
+    pub fn change(&mut self, kind: u8, flags: u16, family: TableFamily, body: impl FnOnce(&mut Request)) {
         self.changes += 1;
         let sequence = self.first.wrapping_add(self.changes);
         let request = self.dialogue.request();

@@ -1,11 +1,12 @@
 use super::*;
 use crate::config::{GrantPrefix, MAX_NAME};
-use crate::firewall::set_name::{AddressFamily, DoorSets};
+use crate::core::network::AddressFamily;
+use crate::firewall::set_name::DoorSets;
 use crate::linux::netlink::Dialogue;
 use crate::linux::netlink::message::{Messages, NLMSG_DONE, NLMSG_ERROR, USUAL_REQUEST};
 
 fn fw4() -> Table {
-    Table { family: Family::Inet, name: "fw4".into() }
+    Table { family: TableFamily::Inet, name: "fw4".into() }
 }
 
 fn ssh_4() -> SetName {
@@ -109,7 +110,7 @@ fn on_a_big_endian_host_only_the_headers_turn() {
 #[cfg(target_endian = "little")]
 fn questions() {
     let mut request = Request::new();
-    let nft = Table { family: Family::Ip6, name: "filter".into() };
+    let nft = Table { family: TableFamily::Ip6, name: "filter".into() };
     get_table(&mut request, &nft, 1);
     let table = "0b00 0100 66696c74657200 00";
     assert_eq!(request.bytes(), hex(&format!("20000000 010a 0100 01000000 00000000 0a000000 {table}")));
@@ -132,7 +133,7 @@ fn questions() {
 /// So that nothing is allocated when somebody knocks.
 #[test]
 fn the_longest_renewal_fits_into_the_room_that_is_there_from_the_start() {
-    let table = Table { family: Family::Inet, name: "t".repeat(255) };
+    let table = Table { family: TableFamily::Inet, name: "t".repeat(255) };
     let prefix = GrantPrefix { v4: None, v6: Some(64) };
     let set = SetName::new(DoorSets { door: &"d".repeat(MAX_NAME), prefix }, AddressFamily::V6);
     let (set, address) = (set.expect("longest"), "2001:db8::".parse().expect("address"));

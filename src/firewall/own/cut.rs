@@ -13,13 +13,13 @@ use nix::errno::Errno;
 
 use super::expression::{Verdict, protocol_number, tcp_flag};
 use super::{CREATE, FORWARD, INPUT, NAME, OUTPUT, Own, write_rule};
-use crate::config::Family;
+use crate::config::TableFamily;
 use crate::core::flow::Flow;
+use crate::core::network::AddressFamily;
 use crate::core::sequence::Protocol;
 use crate::firewall::error::{NftError, Operation};
 use crate::firewall::nft::batch::Batch;
 use crate::firewall::nft::{self, Answer, kind};
-use crate::firewall::set_name::AddressFamily;
 use crate::linux::netlink::message::Request;
 
 /// The sets of connections that were cut.
@@ -107,7 +107,7 @@ impl Own {
             self.commit(Operation::Add, |batch| {
                 for cut in cuts {
                     // One that is there already has its time.
-                    batch.change(kind::NEW_ELEMENT, CREATE, Family::Inet, |r| {
+                    batch.change(kind::NEW_ELEMENT, CREATE, TableFamily::Inet, |r| {
                         write_element(r, cut.set(), &cut.key(), Some(CUT_TIME));
                     });
                 }
@@ -146,7 +146,9 @@ impl Own {
         for keys in keys.chunks(AT_ONCE) {
             self.commit(Operation::Delete, |batch| {
                 for key in keys {
-                    batch.change(kind::DEL_ELEMENT, 0, Family::Inet, |r| write_element(r, set, key, None));
+                    batch.change(kind::DEL_ELEMENT, 0, TableFamily::Inet, |r| {
+                        write_element(r, set, key, None)
+                    });
                 }
             })?;
         }
@@ -160,7 +162,7 @@ impl Own {
     pub fn uncut_all(&mut self) -> Result<(), NftError> {
         for (_, set) in CUT_TUPLES {
             let emptied = self.commit(Operation::Delete, |batch| {
-                batch.change(kind::DEL_ELEMENT, 0, Family::Inet, |r| {
+                batch.change(kind::DEL_ELEMENT, 0, TableFamily::Inet, |r| {
                     r.string(nft::LIST_TABLE, NAME);
                     r.string(nft::LIST_SET, set);
                 });

@@ -5,9 +5,9 @@ use core::net::IpAddr;
 use super::expression::{Compare, Expressions, Verdict, tcp_flag};
 use super::{ANY, DOOR_CHAINS, DOOR_HOOKS, Plan, set_of, write_rule};
 use crate::config::{Door, Forward, Opening, PortRange};
+use crate::core::network::AddressFamily;
 use crate::core::sequence::Protocol;
 use crate::firewall::nft::batch::Batch;
-use crate::firewall::set_name::AddressFamily;
 
 const INPUT: &str = DOOR_CHAINS[0];
 const FORWARD: &str = DOOR_CHAINS[1];

@@ -6,8 +6,8 @@
 use core::net::{IpAddr, Ipv4Addr};
 
 use crate::config::PortRange;
+use crate::core::network::AddressFamily;
 use crate::core::sequence::Protocol;
-use crate::firewall::set_name::AddressFamily;
 use crate::linux::netlink::message::Request;
 
 // Attributes of a rule, and of the list of its expressions.

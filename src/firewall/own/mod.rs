@@ -29,8 +29,9 @@ use self::expression::Expressions;
 use super::error::{NftError, Operation};
 use super::nft::batch::Batch;
 use super::nft::kind;
-use super::set_name::{AddressFamily, SetName};
-use crate::config::{Door, Family, Opening, Table};
+use super::set_name::SetName;
+use crate::config::{Door, Opening, Table, TableFamily};
+use crate::core::network::AddressFamily;
 use crate::linux::netlink::message::Request;
 use crate::linux::netlink::{Dialogue, DialogueError};
 
@@ -134,7 +135,7 @@ impl<'a> Plan<'a> {
 
 /// The table.
 pub fn table() -> Table {
-    Table { family: Family::Inet, name: NAME.to_owned() }
+    Table { family: TableFamily::Inet, name: NAME.to_owned() }
 }
 
 /// The daemon's hand on its table.
@@ -218,7 +219,7 @@ impl Own {
                 }
             }
             // All rules of all chains.
-            batch.change(kind::DEL_RULE, 0, Family::Inet, |r| r.string(RULE_TABLE, NAME));
+            batch.change(kind::DEL_RULE, 0, TableFamily::Inet, |r| r.string(RULE_TABLE, NAME));
             let mut id = 0;
             let mut wanted = Vec::new();
             if plan.cuts() {
@@ -239,7 +240,7 @@ impl Own {
                 }
             }
             for set in sets.iter().filter(|set| !wanted.contains(set)) {
-                batch.change(kind::DEL_SET, 0, Family::Inet, |r| {
+                batch.change(kind::DEL_SET, 0, TableFamily::Inet, |r| {
                     r.string(SET_TABLE, NAME);
                     r.string(SET_NAME, set);
                 });
@@ -277,7 +278,7 @@ fn set_of(door: &Door, family: AddressFamily) -> SetName {
 }
 
 fn write_table(batch: &mut Batch<'_>) {
-    batch.change(kind::NEW_TABLE, CREATE, Family::Inet, |r| {
+    batch.change(kind::NEW_TABLE, CREATE, TableFamily::Inet, |r| {
         r.string(TABLE_NAME, NAME);
         // Not dormant.
         r.number(TABLE_FLAGS, 0);
@@ -285,11 +286,11 @@ fn write_table(batch: &mut Batch<'_>) {
 }
 
 fn delete_table(batch: &mut Batch<'_>) {
-    batch.change(kind::DEL_TABLE, 0, Family::Inet, |r| r.string(TABLE_NAME, NAME));
+    batch.change(kind::DEL_TABLE, 0, TableFamily::Inet, |r| r.string(TABLE_NAME, NAME));
 }
 
 fn write_chain(batch: &mut Batch<'_>, name: &str, hook: Option<&Hook>) {
-    batch.change(kind::NEW_CHAIN, CREATE, Family::Inet, |r| {
+    batch.change(kind::NEW_CHAIN, CREATE, TableFamily::Inet, |r| {
         r.string(CHAIN_TABLE, NAME);
         r.string(CHAIN_NAME, name);
         let Some(Hook { kind, number, priority, .. }) = hook else { return };
@@ -330,7 +331,7 @@ fn write_set(
     (kind, len): (u32, u32),
     size: Option<u32>,
 ) {
-    batch.change(kind::NEW_SET, CREATE, Family::Inet, |r| {
+    batch.change(kind::NEW_SET, CREATE, TableFamily::Inet, |r| {
         r.string(SET_TABLE, NAME);
         r.string(SET_NAME, set);
         r.number(SET_FLAGS, flags);
@@ -345,7 +346,7 @@ fn write_set(
 
 /// Adds a rule to the end of a chain. `about` is its comment, without one if it is empty.
 fn write_rule(batch: &mut Batch<'_>, chain: &str, about: &str, write: impl FnOnce(&mut Expressions<'_>)) {
-    batch.change(kind::NEW_RULE, CREATE | APPEND, Family::Inet, |r| {
+    batch.change(kind::NEW_RULE, CREATE | APPEND, TableFamily::Inet, |r| {
         r.string(RULE_TABLE, NAME);
         r.string(RULE_CHAIN, chain);
         r.nested(RULE_EXPRESSIONS, |r| write(&mut Expressions(r)));

@@ -37,7 +37,7 @@ fn config() -> Config {
     }
 }
 
-fn text(family: Family, name: &str, zone: Zone<'_>) -> String {
+fn text(family: TableFamily, name: &str, zone: Zone<'_>) -> String {
     let mut text = String::new();
     write(&mut text, &config(), &Table { family, name: name.into() }, zone).expect("a string takes all");
     text
@@ -66,17 +66,17 @@ insert rule inet fw4 forward_wan meta nfproto ipv6 ip6 daddr 2001:db8:1::10 tcp 
 insert rule inet fw4 input_wan meta nfproto ipv4 meta l4proto { tcp, udp } th dport { 53, 6000-6020 } ip saddr @ketuk_game_4 counter accept comment "ketuk: game"
 insert rule inet fw4 input_wan meta nfproto ipv6 meta l4proto { tcp, udp } th dport { 53, 6000-6020 } ip6 saddr @ketuk_game_6 counter accept comment "ketuk: game"
 "#;
-    assert_eq!(text(Family::Inet, "fw4", Zone::WAN), expected);
+    assert_eq!(text(TableFamily::Inet, "fw4", Zone::WAN), expected);
 }
 
 #[test]
 fn a_table_of_one_family_has_nothing_of_the_other() {
-    let ip = text(Family::Ip, "filter", Zone::NONE);
+    let ip = text(TableFamily::Ip, "filter", Zone::NONE);
     assert!(ip.contains("insert rule ip filter input tcp dport 22 "), "{ip}");
     assert!(ip.contains("insert rule ip filter dstnat tcp dport 8443 "), "{ip}");
     assert!(!ip.contains("_6"), "{ip}");
     assert!(!ip.contains("ip6") && !ip.contains("ipv6") && !ip.contains("nfproto"), "{ip}");
-    let ip6 = text(Family::Ip6, "filter", Zone::new("isp").expect("a zone"));
+    let ip6 = text(TableFamily::Ip6, "filter", Zone::new("isp").expect("a zone"));
     assert!(ip6.contains("insert rule ip6 filter forward_isp ip6 daddr"), "{ip6}");
     assert!(!ip6.contains("_4") && !ip6.contains("nfproto") && !ip6.contains("dnat"), "{ip6}");
 }

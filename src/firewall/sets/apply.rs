@@ -6,10 +6,11 @@ use core::time::Duration;
 use nix::errno::Errno;
 
 use super::Sets;
+use crate::core::network::AddressFamily;
 use crate::firewall::error::{NftError, Operation};
 use crate::firewall::nft::batch::Batch;
 use crate::firewall::nft::{self, OpenedBy};
-use crate::firewall::set_name::{AddressFamily, DoorSets, SetName};
+use crate::firewall::set_name::{DoorSets, SetName};
 
 /// Most changes in one transaction. Each may be refused, and all refusals must fit into the socket's queue, which
 /// holds some 160 of them where it is smallest.

@@ -111,7 +111,7 @@ fn with_engine(body: impl FnOnce(&mut Engine<'_, RandomState>) + Send) {
 }
 
 /// The exact filter for packets that come in over a device which leads to other hosts.
-fn exact(engine: &Engine<'_, RandomState>, family: Family) -> Vec<sock_filter> {
+fn exact(engine: &Engine<'_, RandomState>, family: AddressFamily) -> Vec<sock_filter> {
     compile(engine, family, Via::Network, Form::Exact).unwrap()
 }
 
@@ -256,8 +256,9 @@ fn passes_what_the_engine_wants_and_nothing_else() {
     with_engine(|engine| {
         let kernels = [Via::Network, Via::Loopback].map(|via| {
             let load = |family, form| Kernel::load(&compile(engine, family, via, form).unwrap());
-            let coarse = FORMS.map(|form| [Family::V4, Family::V6].map(|family| load(family, form)));
-            (via, [Family::V4, Family::V6].map(|family| load(family, Form::Exact)), coarse)
+            let coarse =
+                FORMS.map(|form| [AddressFamily::V4, AddressFamily::V6].map(|family| load(family, form)));
+            (via, [AddressFamily::V4, AddressFamily::V6].map(|family| load(family, Form::Exact)), coarse)
         });
         let mut passed = [0_u32; 2];
         let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
@@ -297,7 +298,7 @@ fn passes_what_the_engine_wants_and_nothing_else() {
 #[test]
 fn every_port_and_every_flag() {
     with_engine(|engine| {
-        let v4 = Kernel::load(&exact(engine, Family::V4));
+        let v4 = Kernel::load(&exact(engine, AddressFamily::V4));
         let mut bytes = vec![0_u8; 40];
         bytes[0] = 0x45;
         bytes[3] = 40;
@@ -330,13 +331,13 @@ fn no_doors_or_no_addresses_pass_nothing() {
         syn[16..20].copy_from_slice(&[203, 0, 113, 1]);
         syn[22..24].copy_from_slice(&7000_u16.to_be_bytes());
         (syn[32], syn[33]) = (0x50, flag::SYN);
-        assert!(Kernel::load(&exact(engine, Family::V4)).passes(&syn));
+        assert!(Kernel::load(&exact(engine, AddressFamily::V4)).passes(&syn));
         engine.set_addresses(&[]);
-        assert!(!Kernel::load(&exact(engine, Family::V4)).passes(&syn));
+        assert!(!Kernel::load(&exact(engine, AddressFamily::V4)).passes(&syn));
         assert!(!Kernel::load(&nothing()).passes(&syn));
         engine.set_doors(&[], &[]).unwrap();
         engine.set_listening(Listening::default());
-        assert!(!Kernel::load(&exact(engine, Family::V4)).passes(&syn));
+        assert!(!Kernel::load(&exact(engine, AddressFamily::V4)).passes(&syn));
     });
 }
 
@@ -372,7 +373,7 @@ fn the_fullest_configuration_still_loads() {
 
 /// Every form that fits hears a knock at the first steps of the first two doors, and the coarsest is short enough for any kernel.
 fn assert_forms_hear(engine: &Engine<'_, RandomState>, v4: &str, v6: &str) {
-    for (family, to) in [(Family::V4, v4), (Family::V6, v6)] {
+    for (family, to) in [(AddressFamily::V4, v4), (AddressFamily::V6, v6)] {
         let to: IpAddr = to.parse().unwrap();
         let (_, door) =
             engine.doors().find(|(_, door)| door.target.is_none_or(|target| target == to)).unwrap();
@@ -439,15 +440,15 @@ fn met(program: &[sock_filter], packet: &[u8]) -> usize {
 fn a_forwarded_packet_meets_a_handful_of_instructions() {
     with_engine(|engine| {
         let forwarded = |to: &str| syn(to.parse().unwrap(), 443, flag::SYN);
-        let v4 = exact(engine, Family::V4);
+        let v4 = exact(engine, AddressFamily::V4);
         assert!(met(&v4, &forwarded("192.0.2.1")) <= 8, "{}", met(&v4, &forwarded("192.0.2.1")));
-        let v6 = exact(engine, Family::V6);
+        let v6 = exact(engine, AddressFamily::V6);
         for to in ["2001:db8::77", "2001:db8:99::2"] {
             assert!(met(&v6, &forwarded(to)) <= 8, "{to}: {}", met(&v6, &forwarded(to)));
         }
         let many: Vec<_> = (0..128_u8).map(|n| OwnAddress::from(IpAddr::from([203, 0, 113, n]))).collect();
         engine.set_addresses(&many);
-        let v4 = exact(engine, Family::V4);
+        let v4 = exact(engine, AddressFamily::V4);
         for to in ["192.0.2.1", "203.0.113.200", "203.0.112.7"] {
             assert!(met(&v4, &forwarded(to)) <= 16, "{to}: {}", met(&v4, &forwarded(to)));
         }
@@ -461,7 +462,7 @@ fn golden() {
         engine.set_doors(&[Some(door(&["7000"]))], &[]).unwrap();
         engine.set_listening(Listening::default());
         engine.set_addresses(&[OwnAddress { address: V4, prefix: 24, on: On::Listened }]);
-        let program = exact(engine, Family::V4);
+        let program = exact(engine, AddressFamily::V4);
         let text: Vec<_> = program.iter().map(|i| (i.code, i.jt, i.jf, i.k)).collect();
         let head = [
             (0x20, 0, 0, 0xffff_f004),  // ld packet type
@@ -507,7 +508,7 @@ fn golden() {
 #[test]
 fn packets_that_prove_something_are_read_whole_and_knocks_are_not() {
     with_engine(|engine| {
-        let kernel = Kernel::load(&exact(engine, Family::V4));
+        let kernel = Kernel::load(&exact(engine, AddressFamily::V4));
         let datagram = |port: u16, len: u16| {
             let mut bytes = vec![0; 28 + usize::from(len)];
             bytes[0] = 0x45;
