@@ -21,7 +21,7 @@ pub struct Profile {
     /// Name or address; an IPv6 address in brackets.
     pub host: String,
     /// At least one.
-    pub doors: Vec<Door>,
+    pub doors: Vec<ProfileDoor>,
     /// Key of ketuk's packet.
     pub key: Option<Secret<{ packet::KEY }>>,
     /// Where the packet goes.
@@ -36,7 +36,7 @@ pub struct Profile {
 
 /// A door of a profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Door {
+pub struct ProfileDoor {
     /// Its name.
     pub name: String,
     /// A TCP port that answers when it is open.
@@ -83,7 +83,7 @@ impl std::error::Error for ProfileError {}
 
 impl Profile {
     /// A profile with nothing to knock with yet.
-    pub fn new(user: Option<String>, host: String, doors: Vec<Door>) -> Self {
+    pub fn new(user: Option<String>, host: String, doors: Vec<ProfileDoor>) -> Self {
         Self {
             user,
             host,
@@ -187,7 +187,7 @@ impl FromStr for Profile {
     }
 }
 
-fn door(text: &str) -> Result<Door, ProfileError> {
+fn door(text: &str) -> Result<ProfileDoor, ProfileError> {
     let (name, answers) = match text.split_once(':') {
         Some((name, answers)) => (name, Some(port(answers)?)),
         None => (text, None),
@@ -195,7 +195,7 @@ fn door(text: &str) -> Result<Door, ProfileError> {
     if !is_door(name.as_bytes()) {
         return Err(ProfileError::Door);
     }
-    Ok(Door { name: name.to_owned(), port: answers })
+    Ok(ProfileDoor { name: name.to_owned(), port: answers })
 }
 
 fn step(text: &str) -> Result<String, ProfileError> {
@@ -259,8 +259,8 @@ mod tests {
             Some("alice".to_owned()),
             "[2001:db8::1]".to_owned(),
             vec![
-                Door { name: "ssh".to_owned(), port: Some(22) },
-                Door { name: "nas".to_owned(), port: None },
+                ProfileDoor { name: "ssh".to_owned(), port: Some(22) },
+                ProfileDoor { name: "nas".to_owned(), port: None },
             ],
         );
         profile.key = Secret::new(&[0xfb; 32]);

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::arguments::Arguments;
 use super::{Failure, Outcome, print};
-use crate::control::message::{Refused, Request, Verb, unescaped};
+use crate::control::message::{ReceivedError, Request, Verb, unescaped};
 use crate::control::{client, show};
 
 /// Opens a door by hand.
@@ -123,7 +123,7 @@ pub(super) fn talk(
 
 fn refusal(json: &str) -> Failure {
     let unreadable = || Failure::Failed(format!("the daemon's answer cannot be read: {json}"));
-    let Ok((refused, _)) = serde_json_core::from_str::<Refused<'_>>(json) else { return unreadable() };
+    let Ok((refused, _)) = serde_json_core::from_str::<ReceivedError<'_>>(json) else { return unreadable() };
     match (refused.code, unescaped(refused.message)) {
         (2, Some(message)) => Failure::Config(message),
         (_, Some(message)) => Failure::Failed(message),

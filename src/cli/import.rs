@@ -6,7 +6,7 @@ use std::io::Read as _;
 use super::arguments::Arguments;
 use super::{Failure, Outcome};
 use crate::config::MAX_FILE;
-use crate::import::{Refused, access, knockd};
+use crate::import::{ImportError, access, knockd};
 
 /// Prints another program's configuration as UCI, and on standard error what could not be carried over.
 pub(super) fn print(arguments: &Arguments) -> Outcome {
@@ -17,7 +17,7 @@ pub(super) fn print(arguments: &Arguments) -> Outcome {
     read.map_err(|error| Failure::Failed(format!("cannot read {file}: {error}")))?;
     // What has a stanza of fwknopd's is fwknopd's; a knockd.conf has none.
     let imported = match access::import(file, &text) {
-        Err(Refused::NotFwknopd) => knockd::import(file, &text),
+        Err(ImportError::NotFwknopd) => knockd::import(file, &text),
         imported => imported,
     };
     let imported = imported.map_err(|refused| Failure::Config(format!("{file}: {refused}")))?;

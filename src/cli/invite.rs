@@ -113,7 +113,8 @@ fn profile(config: &Config, user: &User, host: String) -> Result<Profile, Failur
     if doors.is_empty() {
         return Err(Failure::Failed(format!("user '{}' may open no door: add list door", user.name)));
     }
-    let doors = doors.into_iter().map(|door| profile::Door { name: door.name.clone(), port: answers(door) });
+    let doors =
+        doors.into_iter().map(|door| profile::ProfileDoor { name: door.name.clone(), port: answers(door) });
     let mut profile = Profile::new(Some(user.name.clone()), host, doors.collect());
     // The last is the newest.
     profile.key = user.keys.last().cloned();

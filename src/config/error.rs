@@ -4,7 +4,7 @@ use std::{error, fmt, io};
 
 use super::MAX_FILE;
 use super::secret;
-use super::uci::{Refusal, Span};
+use super::uci::{Span, SyntaxError};
 
 /// Longest piece of a line that is shown, in characters: an error goes to syslog too.
 const MAX_SHOWN: usize = 120;
@@ -165,8 +165,8 @@ impl Fault {
     }
 }
 
-impl From<Refusal> for Fault {
-    fn from(refusal: Refusal) -> Self {
+impl From<SyntaxError> for Fault {
+    fn from(refusal: SyntaxError) -> Self {
         use super::uci::Reason;
         let fault = Self::new(refusal.span, refusal.reason.to_string());
         match refusal.reason {

@@ -44,12 +44,12 @@ pub struct Section {
     /// Whether the name was generated.
     pub anonymous: bool,
     /// Its options, in order, no name twice.
-    pub options: Vec<Entry>,
+    pub options: Vec<UciOption>,
 }
 
 /// An option or a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct UciOption {
     /// Its name.
     pub name: Word,
     /// What it holds.
@@ -67,7 +67,7 @@ pub enum Value {
 
 /// Why and where libuci refuses the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct SyntaxError {
     /// Why.
     pub reason: Reason,
     /// Where.
@@ -129,9 +129,9 @@ impl fmt::Display for Reason {
 ///
 /// # Errors
 /// The first fault, if libuci refuses the text.
-pub fn parse(text: &[u8]) -> Result<Vec<Section>, Refusal> {
+pub fn parse(text: &[u8]) -> Result<Vec<Section>, SyntaxError> {
     if let Some(at) = text.iter().position(|&byte| byte == 0) {
-        return Err(Refusal { reason: Reason::Nul, span: Span { start: at, end: at + 1 } });
+        return Err(SyntaxError { reason: Reason::Nul, span: Span { start: at, end: at + 1 } });
     }
     let mut file = File { sections: Vec::new(), current: None };
     let mut cursor = Cursor::new(text);
@@ -152,8 +152,8 @@ struct File {
 }
 
 impl File {
-    fn command(&mut self, cursor: &mut Cursor<'_>, word: Span) -> Result<(), Refusal> {
-        let refuse = |reason| Err(Refusal { reason, span: word });
+    fn command(&mut self, cursor: &mut Cursor<'_>, word: Span) -> Result<(), SyntaxError> {
+        let refuse = |reason| Err(SyntaxError { reason, span: word });
         match cursor.text(word) {
             b"package" | b"p" => {
                 if !cursor.skip_delimiter() {
@@ -189,7 +189,7 @@ impl File {
         }
     }
 
-    fn config(&mut self, cursor: &mut Cursor<'_>, word: Span) -> Result<(), Refusal> {
+    fn config(&mut self, cursor: &mut Cursor<'_>, word: Span) -> Result<(), SyntaxError> {
         let kind = cursor.required(Name::Type, word)?;
         let name = cursor.optional(Name::Plain)?;
         cursor.end_of_command()?;
@@ -198,7 +198,7 @@ impl File {
             && let Some(at) = self.sections.iter().position(|section| section.name.bytes == name.bytes)
         {
             if self.sections[at].kind.bytes != kind.bytes {
-                return Err(Refusal { reason: Reason::TypeDiffers, span: kind.span });
+                return Err(SyntaxError { reason: Reason::TypeDiffers, span: kind.span });
             }
             self.current = Some(at);
             return Ok(());
@@ -211,26 +211,26 @@ impl File {
 }
 
 /// `option`: a later value replaces an earlier one where it stands, an empty one changes nothing.
-fn set(options: &mut Vec<Entry>, name: Word, value: Word) {
+fn set(options: &mut Vec<UciOption>, name: Word, value: Word) {
     if value.bytes.is_empty() {
         return;
     }
     match options.iter_mut().find(|entry| entry.name.bytes == name.bytes) {
-        Some(entry) => *entry = Entry { name, value: Value::One(value) },
-        None => options.push(Entry { name, value: Value::One(value) }),
+        Some(entry) => *entry = UciOption { name, value: Value::One(value) },
+        None => options.push(UciOption { name, value: Value::One(value) }),
     }
 }
 
 /// `list`: appends, also to what `option` set before.
-fn add_list(options: &mut Vec<Entry>, name: Word, value: Word) {
+fn add_list(options: &mut Vec<UciOption>, name: Word, value: Word) {
     match options.iter_mut().find(|entry| entry.name.bytes == name.bytes) {
-        Some(Entry { value: Value::List(items), .. }) => items.push(value),
-        Some(Entry { value: one @ Value::One(_), .. }) => {
+        Some(UciOption { value: Value::List(items), .. }) => items.push(value),
+        Some(UciOption { value: one @ Value::One(_), .. }) => {
             if let Value::One(first) = std::mem::replace(one, Value::List(Vec::new())) {
                 *one = Value::List(vec![first, value]);
             }
         }
-        None => options.push(Entry { name, value: Value::List(vec![value]) }),
+        None => options.push(UciOption { name, value: Value::List(vec![value]) }),
     }
 }
 

@@ -204,7 +204,7 @@ pub struct Event<'a> {
 
 /// `error`: the request was refused.
 #[derive(Debug, Serialize)]
-pub struct Refusal<'a> {
+pub struct ErrorReply<'a> {
     /// The exit code for the command line: 1 it failed, 2 the configuration is wrong.
     pub code: u8,
     /// What was wrong.
@@ -213,7 +213,7 @@ pub struct Refusal<'a> {
 
 /// The same, as it is read: the message may quote a whole line of the configuration.
 #[derive(Debug, Deserialize)]
-pub struct Refused<'a> {
+pub struct ReceivedError<'a> {
     /// As above.
     pub code: u8,
     /// As above.
@@ -242,8 +242,8 @@ mod tests {
         let message =
             "ketuk:3:9: unknown option 'dest_prot'\n    3 | \toption dest_prot \"22\"\n\u{7}\\ \u{e9}";
         let mut buffer = [0; 512];
-        let len = serde_json_core::to_slice(&Refusal { code: 2, message }, &mut buffer).unwrap();
-        let (read, _) = serde_json_core::from_slice::<Refused<'_>>(&buffer[..len]).unwrap();
+        let len = serde_json_core::to_slice(&ErrorReply { code: 2, message }, &mut buffer).unwrap();
+        let (read, _) = serde_json_core::from_slice::<ReceivedError<'_>>(&buffer[..len]).unwrap();
         assert_eq!((read.code, unescaped(read.message).as_deref()), (2, Some(message)));
         assert_eq!(unescaped(EscapedStr(r"\x")), None);
     }

@@ -12,7 +12,7 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, chown, geteuid};
 use serde::Serialize;
 
-use super::message::{MAX_LINE, MAX_REQUEST, Refusal, Request};
+use super::message::{ErrorReply, MAX_LINE, MAX_REQUEST, Request};
 use super::{GROUP, group};
 use crate::core::limit::Limit;
 use crate::core::time::Instant;
@@ -249,7 +249,8 @@ impl Client {
         // JSON may take six bytes for one of the message's.
         let fits = (0..=message.len().min(MAX_LINE / 2)).rev().find(|at| message.is_char_boundary(*at));
         let fits = fits.unwrap_or(0);
-        let _ = self.send("error", &Refusal { code, message: &message[..fits] }).and_then(|()| self.flush());
+        let _ =
+            self.send("error", &ErrorReply { code, message: &message[..fits] }).and_then(|()| self.flush());
     }
 
     fn read(&mut self) -> Progress {

@@ -96,7 +96,7 @@ pub enum Wanted {
     Door(DoorId),
     /// Ports, as fwknop asks for them.
     #[cfg(feature = "fwknop")]
-    Ports(fwknop::Request),
+    Ports(fwknop::FwknopRequest),
 }
 
 /// What came of a knock in the range of changing sequences.

@@ -4,7 +4,7 @@
 //! begins a comment, a value may end with `;`, and what stands before the first stanza is for none.
 
 use super::write::{Section, settle};
-use super::{Imported, Refused, Warning};
+use super::{ImportError, Imported, Warning};
 use crate::config::MAX_FILE;
 use crate::core::door::MAX_DOORS;
 use crate::protocol::{base64, is_door};
@@ -20,9 +20,9 @@ const MAX_KEY: usize = 128;
 ///
 /// # Errors
 /// There is nothing to import.
-pub fn import(file: &str, text: &[u8]) -> Result<Imported, Refused> {
+pub fn import(file: &str, text: &[u8]) -> Result<Imported, ImportError> {
     if text.len() > MAX_FILE {
-        return Err(Refused::TooLarge);
+        return Err(ImportError::TooLarge);
     }
     let text = String::from_utf8_lossy(text);
     let mut warnings = Vec::new();
@@ -51,7 +51,7 @@ struct Stanza<'a> {
     values: Vec<(String, &'a str, usize)>,
 }
 
-fn stanzas<'a>(text: &'a str, warnings: &mut Vec<Warning>) -> Result<Vec<Stanza<'a>>, Refused> {
+fn stanzas<'a>(text: &'a str, warnings: &mut Vec<Warning>) -> Result<Vec<Stanza<'a>>, ImportError> {
     let mut stanzas: Vec<Stanza<'_>> = Vec::new();
     let mut before = Vec::new();
     for (line, content) in (1..).zip(text.lines()) {
@@ -71,7 +71,7 @@ fn stanzas<'a>(text: &'a str, warnings: &mut Vec<Warning>) -> Result<Vec<Stanza<
         }
     }
     if stanzas.is_empty() {
-        return Err(Refused::NotFwknopd);
+        return Err(ImportError::NotFwknopd);
     }
     for (key, line) in before {
         let message = match key.as_str() {

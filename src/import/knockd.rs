@@ -6,7 +6,7 @@
 
 use super::commands::{self, Program, Rule, Verb};
 use super::write::{Section, settle};
-use super::{Imported, Refused, Warning};
+use super::{ImportError, Imported, Warning};
 use crate::config::{MAX_FILE, MAX_NAME};
 use crate::core::door::MAX_DOORS;
 
@@ -20,19 +20,19 @@ const OPTIONS: &str = "options";
 ///
 /// # Errors
 /// There is nothing to import.
-pub fn import(file: &str, text: &[u8]) -> Result<Imported, Refused> {
+pub fn import(file: &str, text: &[u8]) -> Result<Imported, ImportError> {
     if text.len() > MAX_FILE {
-        return Err(Refused::TooLarge);
+        return Err(ImportError::TooLarge);
     }
     let text = String::from_utf8_lossy(text);
     let mut warnings = Vec::new();
     let parts = parts(&text, &mut warnings);
     if parts.is_empty() {
-        return Err(Refused::NotKnockd);
+        return Err(ImportError::NotKnockd);
     }
     let (own, doors): (Vec<_>, Vec<_>) = parts.into_iter().partition(|part| part.name == OPTIONS);
-    let mut doors: Vec<Door<'_>> = doors.into_iter().map(Door::new).collect();
-    let is_knocked = |door: &Door<'_>| door.part.get(&["sequence", "one_time_sequences"]).is_some();
+    let mut doors: Vec<KnockdDoor<'_>> = doors.into_iter().map(KnockdDoor::new).collect();
+    let is_knocked = |door: &KnockdDoor<'_>| door.part.get(&["sequence", "one_time_sequences"]).is_some();
     for door in doors.extract_if(.., |door| !is_knocked(door)) {
         warnings.push(door.part.warning("left out: it has no sequence"));
     }
@@ -60,12 +60,12 @@ pub fn import(file: &str, text: &[u8]) -> Result<Imported, Refused> {
 struct Part<'a> {
     name: &'a str,
     line: usize,
-    entries: Vec<Entry<'a>>,
+    entries: Vec<KnockdLine<'a>>,
 }
 
 /// `key = value`.
 #[derive(Clone, Debug)]
-struct Entry<'a> {
+struct KnockdLine<'a> {
     key: String,
     /// None for a word alone.
     value: Option<&'a str>,
@@ -104,7 +104,7 @@ fn parts<'a>(text: &'a str, warnings: &mut Vec<Warning>) -> Vec<Part<'a>> {
             Some((key, value)) => (key.trim(), Some(value.trim())),
             None => (text, None),
         };
-        part.entries.push(Entry { key: key.to_ascii_lowercase(), value, line });
+        part.entries.push(KnockdLine { key: key.to_ascii_lowercase(), value, line });
     }
     parts
 }
@@ -134,7 +134,7 @@ fn globals(file: &str, own: &[Part<'_>], warnings: &mut Vec<Warning>) -> Section
     globals
 }
 
-fn unknown(entry: &Entry<'_>) -> Warning {
+fn unknown(entry: &KnockdLine<'_>) -> Warning {
     let message = match entry.value {
         Some(_) => format!("{} is left out: knockd has no such option", entry.key),
         None => format!("'{}' is left out: it has no value", entry.key),
@@ -143,7 +143,7 @@ fn unknown(entry: &Entry<'_>) -> Warning {
 }
 
 /// What opens natively needs a backend, and what only runs commands none.
-fn backend(globals: &mut Section, doors: &[Door<'_>]) {
+fn backend(globals: &mut Section, doors: &[KnockdDoor<'_>]) {
     let line = globals.line;
     match doors.iter().find_map(|door| door.opens.as_ref()).map(|rule| &rule.program) {
         None => globals.option(line, "backend", "none"),
@@ -158,7 +158,7 @@ fn backend(globals: &mut Section, doors: &[Door<'_>]) {
 
 /// A door and what is known of it.
 #[derive(Debug)]
-struct Door<'a> {
+struct KnockdDoor<'a> {
     part: Part<'a>,
     /// Its name in UCI.
     name: String,
@@ -166,7 +166,7 @@ struct Door<'a> {
     opens: Option<Rule>,
 }
 
-impl<'a> Door<'a> {
+impl<'a> KnockdDoor<'a> {
     fn new(part: Part<'a>) -> Self {
         Self { name: String::new(), opens: None, part }
     }
@@ -328,7 +328,7 @@ fn at_least_one(time: &str, line: usize, warnings: &mut Vec<Warning>) -> String 
 }
 
 /// Finds for each door a name that UCI takes and no other door has.
-fn name(doors: &mut [Door<'_>], warnings: &mut Vec<Warning>) {
+fn name(doors: &mut [KnockdDoor<'_>], warnings: &mut Vec<Warning>) {
     let mut taken: Vec<String> = vec!["globals".to_owned()];
     for door in doors {
         let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
@@ -346,7 +346,7 @@ fn name(doors: &mut [Door<'_>], warnings: &mut Vec<Warning>) {
 }
 
 /// Lets doors open by themselves what their commands open. One backend serves all, the first door's.
-fn go_native(doors: &mut [Door<'_>]) {
+fn go_native(doors: &mut [KnockdDoor<'_>]) {
     let mut program: Option<Program> = None;
     for door in doors {
         let fits = |rule: &Rule| *program.get_or_insert_with(|| rule.program.clone()) == rule.program;
@@ -355,10 +355,10 @@ fn go_native(doors: &mut [Door<'_>]) {
 }
 
 /// For each door, the doors that its knock shuts.
-fn closed(doors: &[Door<'_>]) -> Vec<Vec<String>> {
-    let closes = |door: &Door<'_>| -> Vec<String> {
+fn closed(doors: &[KnockdDoor<'_>]) -> Vec<Vec<String>> {
+    let closes = |door: &KnockdDoor<'_>| -> Vec<String> {
         let Some(shuts) = door.shuts() else { return Vec::new() };
-        let opens = |other: &&Door<'_>| other.opens.as_ref().is_some_and(|rule| rule.opens_as(&shuts));
+        let opens = |other: &&KnockdDoor<'_>| other.opens.as_ref().is_some_and(|rule| rule.opens_as(&shuts));
         doors.iter().filter(opens).map(|door| door.name.clone()).collect()
     };
     doors.iter().map(closes).collect()

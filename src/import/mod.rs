@@ -31,7 +31,7 @@ pub struct Warning {
 
 /// Why nothing was imported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refused {
+pub enum ImportError {
     /// The file is larger than a configuration may be.
     TooLarge,
     /// There is no `[section]` in it.
@@ -40,7 +40,7 @@ pub enum Refused {
     NotFwknopd,
 }
 
-impl std::fmt::Display for Refused {
+impl std::fmt::Display for ImportError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::TooLarge => write!(f, "larger than {} KiB", MAX_FILE / 1024),

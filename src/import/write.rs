@@ -20,12 +20,12 @@ pub struct Section {
     /// Where it came from: a line of the foreign file, from 1.
     pub line: usize,
     /// Its options, in order.
-    pub options: Vec<Entry>,
+    pub options: Vec<UciLine>,
 }
 
 /// A line of a section.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct UciLine {
     /// Whether it is one of a list.
     pub list: bool,
     /// The option.
@@ -44,12 +44,12 @@ impl Section {
 
     /// Adds `option NAME 'VALUE'`.
     pub fn option(&mut self, line: usize, name: &'static str, value: impl Into<String>) {
-        self.options.push(Entry { list: false, name, value: value.into(), line });
+        self.options.push(UciLine { list: false, name, value: value.into(), line });
     }
 
     /// Adds `list NAME 'VALUE'`.
     pub fn list(&mut self, line: usize, name: &'static str, value: impl Into<String>) {
-        self.options.push(Entry { list: true, name, value: value.into(), line });
+        self.options.push(UciLine { list: true, name, value: value.into(), line });
     }
 
     /// Adds a comment before the section.
@@ -71,7 +71,7 @@ impl Section {
             line(format_args!("# {comment}"));
         }
         line(format_args!("config {} '{}'", self.kind, self.name));
-        for Entry { list, name, value, .. } in &self.options {
+        for UciLine { list, name, value, .. } in &self.options {
             let keyword = if *list { "list" } else { "option" };
             line(format_args!("\t{keyword} {name} '{}'", value.replace('\'', r"'\''")));
         }
@@ -100,7 +100,7 @@ pub fn settle(sections: &mut Vec<Section>) -> (String, Vec<Warning>) {
         let section = &mut sections[at];
         let is_knock = |option: usize| section.options[option].name == "sequence";
         if let Some(option) = option.filter(|option| !is_knock(*option)) {
-            let Entry { name, line, .. } = section.options.remove(option);
+            let UciLine { name, line, .. } = section.options.remove(option);
             warnings.push(Warning { line, message: format!("{name} is left out: {fault}") });
         } else {
             let section = sections.remove(at);

@@ -44,7 +44,7 @@ pub struct Keys {
 
 /// What a packet asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Request {
+pub struct FwknopRequest {
     /// When it was made, in seconds since 1970.
     pub time: u64,
     /// For how many seconds to open; 0: as long as the door does.
@@ -78,7 +78,7 @@ pub struct Nat {
     pub local: bool,
 }
 
-impl Request {
+impl FwknopRequest {
     /// The ports, at least one.
     pub fn ports(&self) -> &[Port] {
         &self.ports[..self.count]
@@ -132,7 +132,7 @@ pub fn authenticate(hmac_key: &[u8], packet: &[u8]) -> Option<[u8; 32]> {
 ///
 /// # Errors
 /// Why it is no request.
-pub fn open(key: &[u8], packet: &[u8]) -> Result<Request, FwknopError> {
+pub fn open(key: &[u8], packet: &[u8]) -> Result<FwknopRequest, FwknopError> {
     // Base 64 without padding is decoded in one piece, and begins with what the client left out.
     let mut text = [0; PREFIX.len() + MAX_PACKET];
     let body = packet.len().checked_sub(DIGEST).ok_or(FwknopError::Rules)?;
@@ -183,7 +183,7 @@ fn decrypt<'b>(key: &[u8], salt: [u8; SALT], blocks: &'b mut [u8]) -> Result<&'b
 }
 
 /// `random:user:time:version:type:message[:nat][:server_auth][:timeout]:digest`
-fn read(message: &str) -> Result<Request, FwknopError> {
+fn read(message: &str) -> Result<FwknopRequest, FwknopError> {
     let (fields, digest) = message.rsplit_once(':').ok_or(FwknopError::Rules)?;
     let mut written = [0; DIGEST + 1];
     let written = base64::encode(&sha256(fields.as_bytes()), &mut written).ok_or(FwknopError::Rules)?;
@@ -217,7 +217,7 @@ fn read(message: &str) -> Result<Request, FwknopError> {
     let message = text_of(message, &mut text)?;
     let (address, list) = message.split_once(',').ok_or(FwknopError::Rules)?;
     let address: Ipv4Addr = address.parse().map_err(|_| FwknopError::Rules)?;
-    let mut request = Request {
+    let mut request = FwknopRequest {
         time: number(time).ok_or(FwknopError::Rules)?,
         seconds: seconds.and_then(|seconds| u32::try_from(seconds).ok()).ok_or(FwknopError::Rules)?,
         address: Some(address).filter(|address| !address.is_unspecified()),

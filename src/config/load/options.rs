@@ -1,7 +1,7 @@
 //! The options of one section: which there are, and what is written for them.
 
 use crate::config::error::{Fault, quoted};
-use crate::config::uci::{Entry, Section, Span, Value, Word};
+use crate::config::uci::{Section, Span, UciOption, Value, Word};
 
 /// The options of `config globals`.
 const GLOBALS: &[&str] = &[
@@ -99,7 +99,7 @@ impl<'a> Options<'a> {
 
     /// The first of the options that are given, but for those with these names.
     pub(super) fn other_than(&self, names: &[&str]) -> Option<&'a Word> {
-        let is = |entry: &&Entry| !names.iter().any(|name| name.as_bytes() == entry.name.bytes);
+        let is = |entry: &&UciOption| !names.iter().any(|name| name.as_bytes() == entry.name.bytes);
         self.section.options.iter().find(is).map(|entry| &entry.name)
     }
 
@@ -112,8 +112,8 @@ impl<'a> Options<'a> {
     pub(super) fn one(&self, name: &str) -> Result<Option<Text<'a>>, Fault> {
         match self.entry(name) {
             None => Ok(None),
-            Some(Entry { value: Value::One(word), .. }) => Text::new(word).map(Some),
-            Some(Entry { name, value: Value::List(_) }) => {
+            Some(UciOption { value: Value::One(word), .. }) => Text::new(word).map(Some),
+            Some(UciOption { name, value: Value::List(_) }) => {
                 Err(Fault::new(name.span, format!("{} takes one value, not a list", quoted(&name.bytes)))
                     .help("write it with 'option', once"))
             }
@@ -125,8 +125,8 @@ impl<'a> Options<'a> {
     pub(super) fn many(&self, name: &str, separates: fn(char) -> bool) -> Result<Vec<Text<'a>>, Fault> {
         let words = match self.entry(name) {
             None => &[],
-            Some(Entry { value: Value::One(word), .. }) => std::slice::from_ref(word),
-            Some(Entry { value: Value::List(words), .. }) => words.as_slice(),
+            Some(UciOption { value: Value::One(word), .. }) => std::slice::from_ref(word),
+            Some(UciOption { value: Value::List(words), .. }) => words.as_slice(),
         };
         let mut all = Vec::new();
         for word in words {
@@ -143,7 +143,7 @@ impl<'a> Options<'a> {
         Ok(all)
     }
 
-    fn entry(&self, name: &str) -> Option<&'a Entry> {
+    fn entry(&self, name: &str) -> Option<&'a UciOption> {
         self.section.options.iter().find(|entry| entry.name.bytes == name.as_bytes())
     }
 }
@@ -232,7 +232,7 @@ fn check_names(
     known: &[&str],
     (elsewhere, names_there): (&str, &[&str]),
 ) -> Result<(), Fault> {
-    for Entry { name, .. } in &section.options {
+    for UciOption { name, .. } in &section.options {
         let is = |candidate: &&str| candidate.as_bytes() == name.bytes;
         if known.iter().any(is) {
             continue;

@@ -3,7 +3,7 @@
 //! libuci reads a physical line, cuts it with `strtok` and then rewrites it in place while it takes
 //! quotes and backslashes out. Some of what it reads follows from that alone; such places say so.
 
-use super::{Reason, Refusal, Span, Word};
+use super::{Reason, Span, SyntaxError, Word};
 
 /// Which bytes a name may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,16 +77,16 @@ impl<'a> Cursor<'a> {
     }
 
     /// The next argument of `command`, which must be there and be a name.
-    pub(super) fn required(&mut self, name: Name, command: Span) -> Result<Word, Refusal> {
+    pub(super) fn required(&mut self, name: Name, command: Span) -> Result<Word, SyntaxError> {
         let word = self.optional(name)?;
         if word.bytes.is_empty() {
-            return Err(Refusal { reason: Reason::TooFewArguments, span: command });
+            return Err(SyntaxError { reason: Reason::TooFewArguments, span: command });
         }
         Ok(word)
     }
 
     /// The next argument, which is a name or missing.
-    pub(super) fn optional(&mut self, name: Name) -> Result<Word, Refusal> {
+    pub(super) fn optional(&mut self, name: Name) -> Result<Word, SyntaxError> {
         let word = self.word()?;
         let fine = |byte: u8| match name {
             Name::Plain => byte.is_ascii_alphanumeric() || byte == b'_',
@@ -97,22 +97,22 @@ impl<'a> Cursor<'a> {
             return Ok(word);
         }
         let reason = if name == Name::Type { Reason::InvalidType } else { Reason::InvalidName };
-        Err(Refusal { reason, span: word.span })
+        Err(SyntaxError { reason, span: word.span })
     }
 
     /// Refuses anything but the end of the command: the line's end, a comment or `;`.
     ///
     /// `''` is no word to libuci: it ends the command as `;` does.
-    pub(super) fn end_of_command(&mut self) -> Result<(), Refusal> {
+    pub(super) fn end_of_command(&mut self) -> Result<(), SyntaxError> {
         let word = self.word()?;
         if word.bytes.is_empty() {
             return Ok(());
         }
-        Err(Refusal { reason: Reason::TooManyArguments, span: word.span })
+        Err(SyntaxError { reason: Reason::TooManyArguments, span: word.span })
     }
 
     /// The next argument; empty if there is none.
-    pub(super) fn word(&mut self) -> Result<Word, Refusal> {
+    pub(super) fn word(&mut self) -> Result<Word, SyntaxError> {
         self.skip_whitespace();
         let start = self.at;
         if self.peek() == Some(b';') {
@@ -161,7 +161,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// A quoted piece, which may go on over several lines.
-    fn quoted(&mut self, quote: u8, bytes: &mut Vec<u8>) -> Result<(), Refusal> {
+    fn quoted(&mut self, quote: u8, bytes: &mut Vec<u8>) -> Result<(), SyntaxError> {
         let open = self.at;
         self.at += 1;
         loop {
@@ -182,7 +182,7 @@ impl<'a> Cursor<'a> {
                     } else {
                         Reason::UnterminatedSingleQuote
                     };
-                    return Err(Refusal { reason, span: Span { start: open, end: open + 1 } });
+                    return Err(SyntaxError { reason, span: Span { start: open, end: open + 1 } });
                 }
             }
         }

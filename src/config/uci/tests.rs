@@ -4,13 +4,13 @@ use super::*;
 fn show(text: &str) -> String {
     let sections = match parse(text.as_bytes()) {
         Ok(sections) => sections,
-        Err(Refusal { reason, span }) => return format!("{reason:?} {}..{}", span.start, span.end),
+        Err(SyntaxError { reason, span }) => return format!("{reason:?} {}..{}", span.start, span.end),
     };
     let read = |word: &Word| String::from_utf8_lossy(&word.bytes).into_owned();
     let mut shown = Vec::new();
     for section in &sections {
         shown.push(format!("{}.{}", read(&section.kind), read(&section.name)));
-        for Entry { name, value } in &section.options {
+        for UciOption { name, value } in &section.options {
             shown.push(match value {
                 Value::One(word) => format!("{}={}", read(name), read(word)),
                 Value::List(words) => {

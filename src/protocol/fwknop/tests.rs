@@ -12,7 +12,7 @@ const TIMED: &str = "97sd+LRRUq9+LQzKPB6+vHzLHTBiiIrgajWmZWrX/luyRG3KIZuXXSuNaBJ
 /// `fwknop -A tcp/22 -a 1.2.3.4 -N 192.168.1.10:22 -f 60`
 const NAT: &str = "8eqF07NyHWKcKJxmx3DOJfd6ml1hJS2unlVc0f+jgzbEniWO5Ib+59A7D34Sq+uLoXl8o3mH+MnNZC9fz9/59tHqASUlHoq6tPcuqobLQ35pKDns2rn88WWwu4q9Hyp1v/Kf1S3pYmUBo7brhULnhNGHHzTvrbdqKtvhKTNYkC16j/OqKkShwN0+QsTUcERB633KchCumFoAwN9Ix9ehRkmddYyovnEaeL8HluSxRVe24CK4dy49TFM";
 
-fn opened(packet: &str) -> Result<Request, FwknopError> {
+fn opened(packet: &str) -> Result<FwknopRequest, FwknopError> {
     assert!(is_plausible(packet.as_bytes()));
     assert!(authenticate(HMAC_KEY, packet.as_bytes()).is_some());
     open(KEY, packet.as_bytes())

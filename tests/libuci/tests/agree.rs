@@ -259,7 +259,7 @@ fn compare(text: &[u8]) -> Result<Option<Reason>, String> {
 
 /// A section of ours in libuci's shape.
 fn plain(section: &uci::Section) -> Section {
-    let option = |entry: &uci::Entry| {
+    let option = |entry: &uci::UciOption| {
         let (list, words) = match &entry.value {
             Value::One(word) => (false, std::slice::from_ref(word)),
             Value::List(words) => (true, words.as_slice()),
