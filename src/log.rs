@@ -10,6 +10,10 @@
 //! | `debug!` | `info`             | INFO    | refusals and resets too                 |
 //! | `trace!` | `debug`            | DEBUG   | everything                              |
 //!
+//! Where the service manager takes standard error to the log, each line still arrives there once, with its own level:
+//! journald reads the level at the start of a line; procd does not, and would log every line as an error, so the
+//! daemon speaks to syslog itself, and writes to standard error only the lines that syslog does not take.
+//!
 //! A sink that fails loses lines and never the daemon: a full disk, a log daemon that is not there.
 
 use std::fs::{File, OpenOptions};
@@ -21,6 +25,7 @@ use std::sync::{Mutex, PoisonError};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::fstat;
 use syslog::{Facility, LogFormat, LoggerBackend, Severity};
 
 use crate::config::LogLevel;
@@ -30,18 +35,29 @@ use crate::linux::clock;
 /// Milliseconds between two attempts to reach a syslog that is not there.
 const SYSLOG_RETRY_MS: u64 = 5000;
 
-static LOGGER: Logger = Logger(Mutex::new(Sinks { syslog: Syslog::Off, file: None }));
+static LOGGER: Logger =
+    Logger(Mutex::new(Sinks { stderr: Stderr::Shown, syslog: Syslog::Lost(Instant::from_millis(0)), file: None }));
 
 struct Logger(Mutex<Sinks>);
 
 struct Sinks {
+    stderr: Stderr,
     syslog: Syslog,
     file: Option<LogFile>,
 }
 
+/// Who reads standard error.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stderr {
+    /// A person, or a file: it gets every line, beside syslog.
+    Shown,
+    /// systemd's journal, which takes the level of a line from `<3>` in front of it (sd-daemon(3)).
+    Journal,
+    /// procd, which logs every line as an error.
+    Procd,
+}
+
 enum Syslog {
-    /// Somebody else takes standard error to the log.
-    Off,
     Connected(syslog::Logger<LoggerBackend, Line>),
     /// Not there; not tried again before this moment.
     Lost(Instant),
@@ -55,12 +71,9 @@ struct LogFile {
     complained: bool,
 }
 
-/// Starts logging. Standard error gets every line; so does syslog, unless the service manager already
-/// takes standard error there.
+/// Starts logging.
 pub fn start(level: LogLevel) {
-    if !stderr_is_collected() {
-        LOGGER.sinks().syslog = Syslog::Lost(Instant::default());
-    }
+    LOGGER.sinks().stderr = Stderr::find();
     // Only the first call can succeed, and any later one wants the same.
     let _ = log::set_logger(&LOGGER);
     set_level(level);
@@ -98,11 +111,21 @@ fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).mode(0o600).open(path)
 }
 
-/// systemd says so itself (`JOURNAL_STREAM`); procd does not, but is the parent.
-fn stderr_is_collected() -> bool {
-    let parent = std::fs::read_to_string(format!("/proc/{}/comm", std::os::unix::process::parent_id()));
-    std::env::var_os("JOURNAL_STREAM").is_some()
-        || parent.is_ok_and(|name| matches!(name.trim_end(), "procd" | "ujail"))
+impl Stderr {
+    /// systemd names the journal's stream in the environment, which others inherit (systemd.exec(5)). procd says
+    /// nothing: it is the parent, or its jail is, which says so in the environment (ujail, `build_envp`).
+    fn find() -> Self {
+        let stream = fstat(io::stderr()).map(|stat| format!("{}:{}", stat.st_dev, stat.st_ino));
+        if stream.is_ok_and(|stream| std::env::var_os("JOURNAL_STREAM").is_some_and(|named| named == *stream)) {
+            return Self::Journal;
+        }
+        let parent = std::fs::read_to_string(format!("/proc/{}/comm", std::os::unix::process::parent_id()));
+        let jailed = std::env::var_os("container").is_some_and(|container| container == "ujail");
+        if jailed || parent.is_ok_and(|name| matches!(name.trim_end(), "procd" | "ujail")) {
+            return Self::Procd;
+        }
+        Self::Shown
+    }
 }
 
 /// Writes a line to standard error, unless nobody reads it there: a pipe that is writable takes `PIPE_BUF` bytes,
@@ -130,10 +153,19 @@ impl Log for Logger {
 
     fn log(&self, record: &Record<'_>) {
         let mut sinks = self.sinks();
+        let stderr = sinks.stderr;
         // An error in the configuration has several lines, which syslog would show as one.
         for line in record.args().to_string().lines() {
-            complain(line);
-            sinks.syslog.write(record.level(), line);
+            let severity = severity(record.level());
+            match stderr {
+                Stderr::Shown => {
+                    complain(line);
+                    sinks.syslog.write(severity, line);
+                }
+                Stderr::Journal => complain(&format!("<{}>{line}", severity as u8)),
+                Stderr::Procd if sinks.syslog.write(severity, line) => {}
+                Stderr::Procd => complain(line),
+            }
             if let Some(file) = &mut sinks.file {
                 file.write(line);
             }
@@ -143,27 +175,32 @@ impl Log for Logger {
     fn flush(&self) {}
 }
 
+fn severity(level: Level) -> Severity {
+    match level {
+        Level::Error => Severity::LOG_ERR,
+        Level::Warn => Severity::LOG_WARNING,
+        Level::Info => Severity::LOG_NOTICE,
+        Level::Debug => Severity::LOG_INFO,
+        Level::Trace => Severity::LOG_DEBUG,
+    }
+}
+
 impl Syslog {
-    fn write(&mut self, level: Level, line: &str) {
+    /// Whether syslog took the line.
+    fn write(&mut self, severity: Severity, line: &str) -> bool {
         if let Self::Lost(since) = self {
             if clock::now() < *since {
-                return;
+                return false;
             }
             *self = syslog::unix(Line).and_then(unblocked).map_or_else(|_| Self::retry(), Self::Connected);
         }
-        if let Self::Connected(logger) = self {
-            let severity = match level {
-                Level::Error => Severity::LOG_ERR,
-                Level::Warn => Severity::LOG_WARNING,
-                Level::Info => Severity::LOG_NOTICE,
-                Level::Debug => Severity::LOG_INFO,
-                Level::Trace => Severity::LOG_DEBUG,
-            };
-            // Not by the crate's five methods, each of which would be a copy of this.
-            if logger.formatter.format(&mut logger.backend, severity, line).is_err() {
-                *self = Self::retry();
-            }
+        let Self::Connected(logger) = self else { return false };
+        // Not by the crate's five methods, each of which would be a copy of this.
+        let written = logger.formatter.format(&mut logger.backend, severity, line).is_ok();
+        if !written {
+            *self = Self::retry();
         }
+        written
     }
 
     fn retry() -> Self {

@@ -138,7 +138,7 @@ fn status_with_and_without_a_daemon() {
     ));
     let text = place.answer("status", "{\"ubus_rpc_session\":\"0123456789abcdef0123456789abcdef\"}");
     assert_eq!(asked.recv().unwrap(), "{\"request\":\"status\"}\n");
-    assert!(text.starts_with("{\"running\":true,\"enabled\":true,\"clock_set\":"), "{text}");
+    assert!(text.starts_with("{\"running\":true,\"enabled\":true,\"daemon\":"), "{text}");
     assert!(
         text.ends_with(concat!(
             "\"daemon\":{\"version\":\"1\"},\"devices\":[{\"name\":\"pppoe-wan\",\"state\":\"waiting\"}],\"doors\":[],",

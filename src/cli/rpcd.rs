@@ -14,7 +14,6 @@ use super::{Failure, Outcome, control, invite, print};
 use crate::config::{self, Config};
 use crate::control::message::{Request, Verb, unescaped};
 use crate::control::show;
-use crate::linux::clock;
 use crate::profile::{self, Profile};
 
 /// Longest arguments, in bytes: rpcd writes no more than a pipe holds.
@@ -84,8 +83,6 @@ struct Service<'a> {
     /// What is wrong with the configuration file. A daemon that runs goes on with the one before.
     #[serde(skip_serializing_if = "Option::is_none")]
     config_error: Option<&'a str>,
-    /// Whether users' knocks are judged by a clock that can be believed.
-    clock_set: bool,
 }
 
 /// Answers rpcd.
@@ -172,9 +169,6 @@ fn status(arguments: &Arguments, _: &Call<'_>) -> Result<String, Failure> {
         error: error.as_deref(),
         enabled: config.as_ref().is_some_and(|config| config.globals.enabled),
         config_error: config_error.as_deref(),
-        clock_set: clock::is_synchronised()
-            || clock::has_clock_chip()
-            || config.is_some_and(|config| config.globals.auth.trust_clock),
     };
     let mut all = json(&service, [&error, &config_error].into_iter().flatten().map(String::len).sum());
     if service.running {

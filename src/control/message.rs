@@ -72,6 +72,9 @@ pub struct Daemon<'a> {
     pub knocking: usize,
     /// Commands that wait or run.
     pub commands_pending: bool,
+    /// Whether the wall clock can be believed: users' knocks are refused until it can. None: there are no users, and
+    /// nothing else needs it.
+    pub clock_trusted: Option<bool>,
 }
 
 /// `device`: a device that is listened on.

@@ -25,6 +25,7 @@ struct Fields<'a> {
     backend: &'a str,
     table: &'a str,
     knocking: u64,
+    clock_trusted: Option<bool>,
     name: &'a str,
     state: &'a str,
     action: &'a str,
@@ -109,6 +110,9 @@ impl Status {
             write!(out, " (table {})", daemon.table)?;
         }
         writeln!(out, ", {} knocking now", daemon.knocking)?;
+        if daemon.clock_trusted == Some(false) {
+            writeln!(out, "the clock is not set: users' knocks are refused until it is")?;
+        }
         for device in self.devices.iter().map(|json| fields(json)) {
             writeln!(out, "device {}: {}", device.name, device.state)?;
         }

@@ -46,6 +46,10 @@ impl Daemon<'_> {
 
     fn status(&mut self, now: Instant, client: &mut Client) -> io::Result<()> {
         self.porter.counters.add(Counter::Event(Event::SocketDrops), self.devices.dropped());
+        let has_users = self.porter.users.iter().next().is_some();
+        if has_users {
+            self.porter.look_at_clock(now);
+        }
         let table = self.porter.gate.backend().table_name();
         client.send(
             "daemon",
@@ -57,6 +61,7 @@ impl Daemon<'_> {
                 table: &table,
                 knocking: self.porter.engine.knocking(),
                 commands_pending: self.porter.gate.is_busy(),
+                clock_trusted: has_users.then(|| self.porter.auth.trusts_clock()),
             },
         )?;
         for (name, hearing) in self.devices.iter() {

@@ -46,7 +46,11 @@ impl Wall {
 
     /// Whether it is right whatever the kernel says. What was believed once is not doubted again.
     pub fn vouch(&mut self, vouched: bool) {
-        self.vouched = vouched;
+        if vouched != self.vouched {
+            self.vouched = vouched;
+            // A new reason to believe it is looked at now.
+            self.looked = None;
+        }
     }
 
     /// What it shows, in seconds since 1970.

@@ -89,9 +89,12 @@ fn private_dev(scratch: &Scratch) -> PathBuf {
     dev
 }
 
-/// A daemon that sees this /dev.
-fn with_dev<'h>(world: &'h World, dev: &Path, config: &str) -> Start<'h> {
-    let mut start = Start::new(&world.router, &world.scratch, config);
+/// A daemon that sees this /dev, started by this program.
+fn with_dev<'h>(world: &'h World, dev: &Path, parent: &[&str]) -> Start<'h> {
+    let mut start = Start::new(&world.router, &world.scratch, SSH);
+    if !parent.is_empty() {
+        start.through(parent);
+    }
     world.router.nft(&ruleset(&world.router, &world.scratch.path("ketuk.uci")));
     let script = "mount --bind /dev/null \"$0/null\" && mount --rbind \"$0\" /dev && exec \"$@\"";
     start.through(&["unshare", "-m", "sh", "-c", script, dev.to_str().expect("a plain path")]);
@@ -118,7 +121,7 @@ fn syslog_gets_every_line_with_its_severity() {
     let dev = private_dev(&world.scratch);
     let socket = UnixDatagram::bind(dev.join("log")).expect("a socket");
     socket.set_read_timeout(Some(PATIENCE)).expect("a time");
-    let daemon = with_dev(&world, &dev, SSH).go();
+    let daemon = with_dev(&world, &dev, &[]).go();
     let line = hear(&socket, "starting up");
     // RFC 3164: facility daemon (3) times eight and severity notice (5).
     assert!(line.starts_with("<29>") && line.contains(&format!("ketukd[{}]: ", daemon.pid())), "{line}");
@@ -133,10 +136,57 @@ fn syslog_gets_every_line_with_its_severity() {
 }
 
 #[test]
+fn procd_s_log_gets_each_line_once_with_its_own_level() {
+    let world = World::with_firewall();
+    let dev = private_dev(&world.scratch);
+    let socket = UnixDatagram::bind(dev.join("log")).expect("a socket");
+    socket.set_read_timeout(Some(PATIENCE)).expect("a time");
+    // A stand-in for procd and its jail: they show by the parent's name, and by the environment.
+    let procd = world.scratch.path("procd");
+    fs::copy("/bin/sh", &procd).expect("a shell");
+    let procd = procd.to_str().expect("a plain path");
+    for parent in [&["env", "container=ujail"][..], &[procd, "-c", "\"$@\"; exit $?", "sh"]] {
+        let daemon = with_dev(&world, &dev, parent).go();
+        let line = hear(&socket, "starting up");
+        assert!(line.starts_with("<29>"), "a notice: {line}");
+        daemon.write_config("broken");
+        daemon.control(&["reload"]);
+        let line = hear(&socket, "the configuration stays as it was");
+        assert!(line.starts_with("<27>"), "an error: {line}");
+        assert_eq!(daemon.log(), "", "procd would log it a second time, as an error");
+    }
+}
+
+#[test]
+fn what_syslog_does_not_take_procd_gets() {
+    let world = World::with_firewall();
+    let dev = private_dev(&world.scratch);
+    let daemon = with_dev(&world, &dev, &["env", "container=ujail"]).go();
+    knock_and_enter(&world, &daemon);
+    daemon.wait_for_log(&format!("{CLIENT}: ssh: OPEN SESAME"));
+}
+
+#[test]
+fn the_journal_gets_each_line_with_its_level() {
+    let world = World::with_firewall();
+    for (named, level) in [("%d:%i", "<5>"), ("1%d:%i", "")] {
+        let mut start = Start::new(&world.router, &world.scratch, SSH);
+        world.router.nft(&ruleset(&world.router, &world.scratch.path("ketuk.uci")));
+        let script = format!("JOURNAL_STREAM=$(stat -L -c {named} /proc/self/fd/2) exec \"$0\" \"$@\"");
+        start.through(&["sh", "-c", &script]);
+        let daemon = start.go();
+        daemon.wait_for_log("starting up");
+        let log = daemon.log();
+        let line = log.lines().rfind(|line| line.contains("starting up")).expect("the line");
+        assert!(line.starts_with(&format!("{level}starting up")), "{line}");
+    }
+}
+
+#[test]
 fn syslog_may_come_later_and_go() {
     let world = World::with_firewall();
     let dev = private_dev(&world.scratch);
-    let daemon = with_dev(&world, &dev, SSH).go();
+    let daemon = with_dev(&world, &dev, &[]).go();
     knock_and_enter(&world, &daemon);
     let socket = UnixDatagram::bind(dev.join("log")).expect("a socket");
     socket.set_nonblocking(true).expect("a socket");

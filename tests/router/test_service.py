@@ -198,11 +198,12 @@ class Service(unittest.TestCase):
         self.router.put("sbin/ujail", b"", 0o755)
         self.router.put("usr/sbin/nft", b"", 0o755)
         self.router.put("etc/TZ", b"<+07>-7\n")
+        self.router.put("sys/class/rtc/rtc0/hctosys", b"1\n")
         record = self.call("start")
         found = parameters(record)
         self.assertEqual((found["user"], found["group"], found["no_new_privs"]), (["ketuk"], ["ketuk"], ["1"]))
         self.assertEqual(found["capabilities"], ["/etc/capabilities/ketuk.json"])
-        self.assertIn(["procd_add_jail", "ketuk"], record)
+        self.assertIn(["procd_add_jail", "ketuk", "log"], record)
         # That user cannot read /etc/config/ketuk, and its own copy is mounted read-only.
         self.assertEqual(found["command"][3], "/var/run/ketuk/config")
         run = self.router.root / "var/run/ketuk"
@@ -212,7 +213,7 @@ class Service(unittest.TestCase):
         self.assertIn(["procd_add_jail_mount_rw", "/var/run/ketuk/control"], record)
         # What is not there must not be named: the jail would not start.
         mounts = [path for name, *paths in record if name == "procd_add_jail_mount" for path in paths]
-        self.assertEqual(mounts, ["/var/run/ketuk", "/etc/group", "/etc/TZ", "/usr/sbin/nft"])
+        self.assertEqual(mounts, ["/var/run/ketuk", "/etc/group", "/etc/TZ", "/usr/sbin/nft", "/sys/class/rtc/rtc0/hctosys"])
 
     def test_what_the_jail_hides_is_said_by_the_script(self):
         said = [

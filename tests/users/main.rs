@@ -238,15 +238,19 @@ fn a_clock_that_was_not_set_is_not_believed() {
     send(&world.client, ROUTER, &alices(1, now(), None));
     if clock::is_synchronised() || clock::has_clock_chip() {
         wait_for_counter(&daemon, "opened", 1);
+        assert_eq!(daemon.status()["daemon"]["clock_trusted"], true);
         return;
     }
     wait_for_counter(&daemon, "auth_no_clock", 1);
     assert_eq!(daemon.log().matches("the time is not known").count(), 1, "{}", daemon.log());
+    assert_eq!(daemon.status()["daemon"]["clock_trusted"], false);
+    assert!(daemon.ask(&["status"]).contains("\nthe clock is not set: users' knocks are refused"));
     world.client.stdout(ketuk(), &[ROUTER, "7000", "8000"]);
     daemon.wait_for_log("plain: OPEN SESAME");
     assert_eq!(grants(&daemon), [grant("plain", CLIENT, "")]);
     daemon.write_config(CONFIG);
     daemon.ask(&["reload"]);
+    assert_eq!(daemon.status()["daemon"]["clock_trusted"], true);
     a_second_later();
     send(&world.client, ROUTER, &alices(2, now(), None));
     wait_for_counter(&daemon, "opened", 2);

@@ -124,8 +124,8 @@ return baseclass.extend({
 		if (waiting.length)
 			troubles.push([ false, _('These devices are down, so no knock is heard there: %s. The daemon waits for them.').format(waiting.map(device => device.name).join(', ')) ]);
 
-		if (status.clock_set === false)
-			troubles.push([ (status.users ?? []).length > 0, _('The clock is not set: users’ knocks are refused until a time server has set it. Plain sequences work.') ]);
+		if (status.daemon?.clock_trusted === false)
+			troubles.push([ true, _('The clock is not set: users’ knocks are refused until a time server has set it. Plain sequences work.') ]);
 
 		return troubles;
 	},
