@@ -15,11 +15,11 @@ if [ -z "${KETUK_DEMO:-}" ]; then
 	KETUK_DEMO=1 exec unshare --mount --net --pid --fork --kill-child --mount-proc "$0"
 fi
 work=$(mktemp -d)
-mkdir -p /run/netns
-mount -t tmpfs tmpfs /run/netns
+mount -t tmpfs tmpfs /run
+mkdir /run/netns
 trap 'rm -rf "$work"' EXIT
 
-PATH=$PWD/target/release:$PATH:/usr/sbin:/sbin
+PATH=$PWD/target/release:$PATH
 bold='' green='' plain=''
 if [ -t 1 ]; then bold=$'\e[1m' green=$'\e[32m' plain=$'\e[0m'; fi
 

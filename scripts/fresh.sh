@@ -10,37 +10,7 @@
 # FRESH_KEEP  leaves them there
 set -euo pipefail
 
-# --- inside: a mount and a process namespace, in which nothing has been changed yet
-
-if [ "${1:-}" = --inside ]; then
-	root=$2 user=$3
-	mount --make-rprivate /
-	mount --bind "$root" "$root"
-	cd "$root"
-	mount -t proc proc proc
-	mount -t sysfs -o ro sysfs sys
-	mount -t tmpfs -o mode=755 tmpfs run
-	mount -t tmpfs -o mode=755 tmpfs dev
-	for node in null zero full random urandom tty; do
-		touch "dev/$node"
-		mount --bind "/dev/$node" "dev/$node"
-	done
-	mkdir dev/pts dev/shm dev/net
-	mount -t devpts -o newinstance,ptmxmode=0666,mode=620,gid=5 devpts dev/pts
-	mount -t tmpfs -o mode=1777 tmpfs dev/shm
-	ln -s pts/ptmx dev/ptmx
-	ln -s /proc/self/fd dev/fd
-	[ ! -e /dev/net/tun ] || { touch dev/net/tun && mount --bind /dev/net/tun dev/net/tun; }
-	# A root by pivot_root, not chroot: the kernel lets nobody make a user namespace in a chroot.
-	pivot_root . mnt
-	cd /
-	umount -l /mnt
-	hostname fresh
-	exec su - "$user" -c 'cd ketuk && . ../environment && exec make "$0"' "$4"
-fi
-
-self=$(readlink -f "$0")
-cd "$(dirname "$self")/.."
+cd "$(dirname "$0")/.."
 [ "$(id -u)" = 0 ] || { echo "make test-fresh needs root: debootstrap does" >&2; exit 1; }
 scripts/need.sh debootstrap=debootstrap unshare=util-linux pivot_root=util-linux
 
@@ -113,7 +83,8 @@ for machine; do
 	for command in demo test; do
 		echo "=== $suite, $user: make $command ($(date +%T))"
 		began=$(date +%s)
-		if unshare --mount --pid --ipc --uts --fork --kill-child "$self" --inside "$made" "$user" "$command" </dev/null; then
+		if unshare --mount --pid --ipc --uts --fork --kill-child scripts/inside.sh "$made" \
+			su - "$user" -c ". ./environment && cd ketuk && exec make $command" </dev/null; then
 			ended=passed
 			passed=$((passed + 1))
 		else

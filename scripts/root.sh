@@ -3,10 +3,12 @@
 # root, in a user namespace of its own for anybody else.
 set -eu
 
+# Debian keeps ip, nft and iptables from an ordinary user's path.
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 [ "$(id -u)" = 0 ] && exec "$@"
 if ! unshare --user --map-root-user --net true 2>/dev/null; then
 	echo "this needs root, or user namespaces: run it with sudo, or allow them:" >&2
 	echo "  sysctl -w kernel.unprivileged_userns_clone=1 (Debian), kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu)" >&2
 	exit 1
 fi
-exec unshare --user --map-root-user --net "$@"
+exec unshare --user --map-root-user --mount --net sh -c 'ip link set lo up && exec "$@"' sh "$@"
