@@ -65,6 +65,7 @@ lint:
 	CUSTOM_LIBFUZZER_PATH=/not/linked/libfuzzer.a $(CARGO) clippy --manifest-path fuzz/Cargo.toml --bins -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --no-deps --document-private-items
 
+include scripts/install.mk
 include scripts/router.mk
 include web/page.mk
 include openwrt/luci.mk

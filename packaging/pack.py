@@ -2,11 +2,13 @@
 """Makes packages of the binaries that scripts/cross.sh built, the same bytes for the same commit.
 
 usage: packaging/pack.py [--bin DIR] [--out DIR] [--arch ARCH]... [ipk|apk|deb]...
+       packaging/pack.py --native DIR [--out DIR]
 
   ipk   for opkg, OpenWrt 24.10 and before: as OpenWrt's ipkg-build makes it
   apk   for OpenWrt 25.12 and later: by `apk mkpkg` of apk-tools 3; left out with a word where it is not installed
   deb   for hosts that are no routers: by dpkg-deb
-Without a kind: all of them. The router's web page and its translations are an ipk and an apk for all architectures.
+Without a kind: all of them. With --native: a deb for this machine alone, of the programs in DIR, which Cargo linked
+with this machine's C library. The router's web page and its translations are an ipk and an apk for all architectures.
 """
 
 import argparse
@@ -23,7 +25,8 @@ import tempfile
 from pathlib import Path, PurePosixPath
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from contents import CLIENT, DAEMON, DAEMON_TEXT, KETUK, KETUKD, LUCI, ROOT, TRANSLATIONS, Package
+import licences
+from contents import DAEMON_TEXT, KETUK, KETUKD, LUCI, ROOT, TRANSLATIONS
 
 RELEASE = "1"
 
@@ -66,8 +69,11 @@ def commit_time():
     """When the commit was made, in seconds: every file of a package has this time."""
     if given := os.environ.get("SOURCE_DATE_EPOCH"):
         return int(given)
-    git = ["git", "-C", str(ROOT), "log", "-1", "--format=%ct"]
-    return int(subprocess.run(git, check=True, capture_output=True, text=True).stdout)
+    if (ROOT / ".git").exists():
+        git = ["git", "-C", str(ROOT), "log", "-1", "--format=%ct"]
+        return int(subprocess.run(git, check=True, capture_output=True, text=True).stdout)
+    # A source archive gives its files the commit's time.
+    return int((ROOT / "Cargo.toml").stat().st_mtime)
 
 
 def tar(members, time):
@@ -197,66 +203,43 @@ def apk(package, arch, binaries, out, time):
     return path
 
 
-DEB_POSTINST = """#!/bin/sh
-set -e
-if [ "$1" = configure ]; then
-	getent passwd ketuk >/dev/null ||
-		adduser --system --group --quiet --no-create-home --home /nonexistent ketuk
-	chown ketuk:ketuk /etc/config/ketuk
-	chmod 0600 /etc/config/ketuk
-	if [ -d /run/systemd/system ]; then
-		systemctl daemon-reload
-		[ -z "$2" ] || systemctl try-restart ketukd.service
-	fi
-fi
-"""
-DEB_PRERM = """#!/bin/sh
-set -e
-if [ "$1" = remove ] && [ -d /run/systemd/system ]; then
-	systemctl stop ketukd.service
-fi
-"""
-# Whoever enabled the service did so by a link.
-DEB_POSTRM = """#!/bin/sh
-set -e
-case $1 in
-remove) rm -rf /run/ketuk ;;
-purge) rm -f /etc/systemd/system/multi-user.target.wants/ketukd.service ;;
-esac
-[ ! -d /run/systemd/system ] || systemctl daemon-reload
-"""
-
-
-def deb(arch, binaries, out, time):
-    """Daemon and client in one, by dpkg-deb. Not enabled: without a door there is nothing to do."""
-    host = {
-        "/etc/config/ketuk": ("packaging/ketuk.host", 0o600),
-        "/lib/systemd/system/ketukd.service": ("packaging/ketukd.service", 0o644),
-        "/usr/sbin/ketukd": DAEMON["/usr/sbin/ketukd"],
-        **CLIENT,
-    }
-    files = Package("ketuk", host, "").read(binaries)
-    size = sum(len(content) for _, content, _ in files) // 1024 + 1
-    fields = (
-        f"Package: ketuk\nVersion: {version()}-{RELEASE}\nArchitecture: {arch}\n"
-        f"Maintainer: The ketuk authors <ketuk@localhost>\nInstalled-Size: {size}\nDepends: adduser\n"
-        f"Section: net\nPriority: optional\nDescription: {DAEMON_TEXT}\n"
-        " ketukd listens for knocks and opens doors in nftables sets; ketuk knocks.\n"
-    )
-    files += [
-        ("/DEBIAN/conffiles", b"/etc/config/ketuk\n", 0o644),
-        ("/DEBIAN/control", fields.encode(), 0o644),
-        ("/DEBIAN/postinst", DEB_POSTINST.encode(), 0o755),
-        ("/DEBIAN/postrm", DEB_POSTRM.encode(), 0o755),
-        ("/DEBIAN/prerm", DEB_PRERM.encode(), 0o755),
-    ]
+def deb(arch, binaries, out, time, depends):
+    """Daemon and client in one: what `make install` installs, by dpkg-deb. Not enabled: without a door there is nothing to
+    do."""
     path = out / f"ketuk_{version()}-{RELEASE}_{arch}.deb"
     with tempfile.TemporaryDirectory() as directory:
-        stage(files, Path(directory), time)
+        staged = Path(directory)
+        install = ["make", "-s", "-C", str(ROOT), "install", f"DESTDIR={staged}", "PREFIX=/usr", f"BIN={binaries.resolve()}"]
+        subprocess.run(install, check=True, env={**os.environ, "MAKEFLAGS": ""})
+        (staged / "usr/share/doc/ketuk/copyright").write_text(licences.copyright(), encoding="utf-8")
+        size = sum(path.stat().st_size for path in staged.rglob("*") if path.is_file()) // 1024 + 1
+        fields = (
+            f"Package: ketuk\nVersion: {version()}-{RELEASE}\nArchitecture: {arch}\n"
+            f"Maintainer: The ketuk authors <ketuk@localhost>\nInstalled-Size: {size}\nDepends: {', '.join(depends)}\n"
+            f"Section: net\nPriority: optional\nDescription: {DAEMON_TEXT}\n"
+            " ketukd listens for knocks and opens doors in nftables sets; ketuk knocks.\n"
+        )
+        (staged / "DEBIAN").mkdir()
+        (staged / "DEBIAN/control").write_text(fields)
+        (staged / "DEBIAN/conffiles").write_text("/etc/config/ketuk\n")
+        for script in ("postinst", "prerm", "postrm"):
+            shutil.copy(ROOT / "packaging/debian" / script, staged / "DEBIAN" / script)
+        settle(staged, time)
         build = ["dpkg-deb", "-Zxz", "--root-owner-group", "--build", directory, str(path)]
         env = {**os.environ, "SOURCE_DATE_EPOCH": str(time)}
         subprocess.run(build, check=True, env=env, stdout=subprocess.DEVNULL)
     return path
+
+
+def native(binaries, out, time):
+    """The deb for this machine, and for those whose C library is no older."""
+    text = b"".join((binaries / name).read_bytes() for name in ("ketukd", "ketuk"))
+    versions = [tuple(map(int, found.split(b"."))) for found in re.findall(rb"GLIBC_([0-9.]*[0-9])", text)]
+    depends = ["adduser"]
+    if versions:
+        depends += [f"libc6 (>= {'.'.join(map(str, max(versions)))})", "libgcc-s1"]
+    arch = subprocess.run(["dpkg", "--print-architecture"], check=True, capture_output=True, text=True).stdout.strip()
+    return deb(arch, binaries, out, time, depends)
 
 
 def stage(files, directory, time):
@@ -269,6 +252,11 @@ def stage(files, directory, time):
         else:
             to.write_bytes(content)
             to.chmod(mode)
+    settle(directory, time)
+
+
+def settle(directory, time):
+    """Gives everything one time, and directories the mode that a package's have."""
     for path in [directory, *directory.rglob("*")]:
         if path.is_dir() and not path.is_symlink():
             path.chmod(0o755)
@@ -288,17 +276,21 @@ def main():
     parser.add_argument("--bin", type=Path, default=ROOT / "target/cross", help="cargo's target directory")
     parser.add_argument("--out", type=Path, default=ROOT / "dist", help="where the packages go")
     parser.add_argument("--arch", action="append", help="only this of OpenWrt's architectures; may be repeated")
+    parser.add_argument("--native", type=Path, help="make a deb for this machine alone, of the programs in this directory")
     parser.add_argument("kinds", nargs="*", choices=[[], "ipk", "apk", "deb"])
     options = parser.parse_args()
     kinds = options.kinds or ["ipk", "apk", "deb"]
     time = commit_time()
     openwrt = {arch: target for arch, target in OPENWRT.items() if not options.arch or arch in options.arch}
     options.out.mkdir(parents=True, exist_ok=True)
+    if options.native:
+        print(native(options.native, options.out, time))
+        return
 
     def directory(target):
         found = options.bin / target / "router"
         if not (found / "ketukd").exists():
-            sys.exit(f"pack.py: {found}/ketukd is not there: run scripts/cross.sh {target}")
+            sys.exit(f"pack.py: {found}/ketukd is not there: scripts/cross.sh {target} builds it")
         return found
 
     def make(build, any_arch):
@@ -319,7 +311,7 @@ def main():
         print(message, file=sys.stderr)
     if "deb" in kinds:
         for arch, target in DEBIAN.items():
-            print(deb(arch, directory(target), options.out, time))
+            print(deb(arch, directory(target), options.out, time, ["adduser"]))
 
 
 if __name__ == "__main__":

@@ -36,11 +36,7 @@ configure() { # configure ROOT SUITE USER
 	local root=$1 home=$1/root
 	printf 'deb %s %s main\n' "$archive" "$2" "$archive" "$2-updates" "$security" "$2-security" >"$root/etc/apt/sources.list"
 	apt-config dump | grep -E '^Acquire::(http|https|Check-|Retries|ForceIPv)' >"$root/etc/apt/apt.conf.d/90network" || true
-	cp -L /etc/resolv.conf "$root/etc/"
-	{
-		cat /etc/hosts
-		echo 127.0.0.1 fresh
-	} >"$root/etc/hosts"
+	cp -L /etc/resolv.conf /etc/hosts "$root/etc/"
 	if compgen -G '/usr/local/share/ca-certificates/*.crt' >/dev/null; then
 		mkdir -p "$root/usr/local/share/ca-certificates"
 		cp /usr/local/share/ca-certificates/*.crt "$root/usr/local/share/ca-certificates/"

@@ -15,6 +15,7 @@ mod sessions;
 pub mod slots;
 pub mod start;
 pub mod status;
+mod systemd;
 pub mod users;
 mod wait;
 pub mod wall;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use log::warn;
 
+use super::systemd;
 use crate::core::sequence::{Protocol, Sequence, Step};
 
 /// Largest file, in bytes: some ten thousand sequences.
@@ -36,15 +37,15 @@ impl fmt::Display for Line {
 pub enum MarkError {
     /// The file was changed since it was read.
     Changed,
-    /// It cannot be written.
-    Io(io::Error),
+    /// The file cannot be written.
+    Io(PathBuf, io::Error),
 }
 
 impl fmt::Display for MarkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Changed => f.write_str("the file was changed since it was read; reload"),
-            Self::Io(error) => error.fmt(f),
+            Self::Io(file, error) => write!(f, "{error}{}", systemd::advice(error, file)),
         }
     }
 }
@@ -85,7 +86,7 @@ impl Line {
     /// The line is not marked, as far as anyone knows: the door must stay shut.
     pub fn mark(&self) -> Result<(), MarkError> {
         let opened = OpenOptions::new().read(true).write(true).open(&self.file);
-        self.mark_in(&opened.map_err(MarkError::Io)?)
+        self.mark_in(&opened.map_err(|error| self.error(error))?)
     }
 
     fn mark_in(&self, file: &File) -> Result<(), MarkError> {
@@ -94,8 +95,13 @@ impl Line {
         if there != self.text {
             return Err(MarkError::Changed);
         }
-        file.write_all_at(b"#", self.offset).map_err(MarkError::Io)?;
-        file.sync_data().map_err(MarkError::Io)
+        file.write_all_at(b"#", self.offset)
+            .and_then(|()| file.sync_data())
+            .map_err(|error| self.error(error))
+    }
+
+    fn error(&self, error: io::Error) -> MarkError {
+        MarkError::Io(self.file.clone(), error)
     }
 }
 

@@ -9,6 +9,7 @@ use super::gate::{Entry, Gate, Refused};
 use super::hotplug::Hotplug;
 use super::one_time::{self, Line, MarkError};
 use super::slots::Slots;
+use super::systemd;
 use super::users::Users;
 use super::wall::Wall;
 use crate::config::Door;
@@ -161,7 +162,7 @@ impl<'t> Porter<'t> {
             error!("{line}: not marked as used, so the door stays shut: {error}");
         }
         // What cannot be written stays as it is, so that whoever repeats the knock has nothing read anew.
-        if !matches!(marked, Err(MarkError::Io(_))) {
+        if !matches!(marked, Err(MarkError::Io(..))) {
             self.one_time.swap_remove(at);
             self.is_used_up = true;
         }
@@ -183,7 +184,10 @@ impl<'t> Porter<'t> {
                     self.one_time.push((id, line));
                 }
                 Ok(None) => warn!("{}: {}: no sequence is left", door.name, file.display()),
-                Err(error) => error!("{}: {}: {error}", door.name, file.display()),
+                Err(error) => {
+                    let advice = systemd::advice(&error, file);
+                    error!("{}: {}: {error}{advice}", door.name, file.display());
+                }
             }
         }
         knocks

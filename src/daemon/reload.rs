@@ -11,6 +11,7 @@ use super::porter::{Porter, tell_closed};
 use super::run::Daemon;
 use super::slots::never_traps;
 use super::start::StartError;
+use super::systemd;
 use super::users::Users;
 use crate::config::{self, Config, Door, MAX_DEVICES};
 use crate::control::server::Server;
@@ -122,7 +123,7 @@ pub(super) fn set_log(config: &Config) {
     sinks::set_level(config.globals.log_level);
     let file: Option<&Path> = config.globals.log_file.as_deref();
     if let (Some(path), Err(error)) = (file, sinks::set_file(file)) {
-        warn!("log file {}: {error}", path.display());
+        warn!("log file {}: {error}{}", path.display(), systemd::advice(&error, path));
     }
 }
 

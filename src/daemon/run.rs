@@ -16,6 +16,7 @@ use super::names;
 use super::porter::{Porter, tell_closed};
 use super::reload::{auth_rules, open_devices, set_log, start_log};
 use super::start::{Options, StartError};
+use super::systemd;
 use super::wait::{block_signals, polled};
 use super::wall::Wall;
 use crate::config::{self, Config};
@@ -81,6 +82,7 @@ pub fn run(options: Options) -> Result<(), StartError> {
     // Only now: whoever finds the socket may knock.
     let mut server = Server::open(&daemon.options.socket).map_err(StartError::Control)?;
     info!("starting up, listening on {}", names::shown(&daemon.device_names));
+    systemd::tell();
     daemon.serve(&mut server);
     daemon.stop(&mut server);
     info!("shutting down");

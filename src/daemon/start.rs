@@ -2,8 +2,9 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use super::systemd;
 use crate::config::{self, MAX_DEVICES};
 use crate::control::server::ServerError;
 use crate::firewall::backend::BackendError;
@@ -49,6 +50,9 @@ impl StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Config(error @ config::Error::Read { file, cause }) => {
+                write!(f, "{error}{}", systemd::advice(cause, Path::new(file)))
+            }
             Self::Config(error) => error.fmt(f),
             Self::Backend(error) => error.fmt(f),
             Self::Control(error) => error.fmt(f),

@@ -1,0 +1,41 @@
+# make install     programs, unit, examples and documents, below PREFIX (/usr/local) and DESTDIR; BIN is where the programs are
+# make uninstall   takes them away again; the configuration stays
+# make deb         dist/ketuk_*.deb for this machine
+# make dist        dist/ketuk-VERSION.tar.gz, the source of the last commit
+
+PREFIX = /usr/local
+SYSCONFDIR = /etc
+BIN = target/release
+INSTALLED = $(DESTDIR)$(PREFIX)
+DOC = $(INSTALLED)/share/doc/ketuk
+UNIT = $(INSTALLED)/lib/systemd/system/ketukd.service
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
+
+.PHONY: install uninstall deb dist
+
+install:
+	@[ -x $(BIN)/ketukd ] && [ -x $(BIN)/ketuk ] || $(MAKE) all
+	install -D -m 755 $(BIN)/ketukd $(INSTALLED)/sbin/ketukd
+	install -D -m 755 $(BIN)/ketuk $(INSTALLED)/bin/ketuk
+	install -d $(dir $(UNIT)) $(DOC)/examples
+	sed 's|/usr/sbin/|$(PREFIX)/sbin/|' packaging/ketukd.service >$(UNIT)
+	chmod 644 $(UNIT)
+	install -m 644 README.md CHANGELOG.md LICENSE LICENSE-MIT LICENSE-APACHE docs/*.md $(DOC)
+	install -m 644 uci/examples/*.uci $(DOC)/examples
+	[ -e $(DESTDIR)$(SYSCONFDIR)/config/ketuk ] || install -D -m 600 packaging/ketuk.host $(DESTDIR)$(SYSCONFDIR)/config/ketuk
+
+uninstall:
+	rm -f $(INSTALLED)/sbin/ketukd $(INSTALLED)/bin/ketuk $(UNIT)
+	rm -rf $(DOC)
+	@[ ! -e $(DESTDIR)$(SYSCONFDIR)/config/ketuk ] || echo "$(DESTDIR)$(SYSCONFDIR)/config/ketuk stays"
+
+deb:
+	@scripts/need.sh cc=gcc python3=python3 dpkg-deb=dpkg
+	@$(CARGO) --version
+	@[ -x target/release/ketukd ] || echo "building ketukd and ketuk: about 2 minutes the first time"
+	@$(CARGO) build --release
+	@packaging/pack.py --native target/release
+
+dist:
+	@mkdir -p dist
+	git archive --format=tar.gz --prefix=ketuk-$(VERSION)/ -o dist/ketuk-$(VERSION).tar.gz HEAD
