@@ -35,8 +35,11 @@ use crate::linux::clock;
 /// Milliseconds between two attempts to reach a syslog that is not there.
 const SYSLOG_RETRY_MS: u64 = 5000;
 
-static LOGGER: Logger =
-    Logger(Mutex::new(Sinks { stderr: Stderr::Shown, syslog: Syslog::Lost(Instant::from_millis(0)), file: None }));
+static LOGGER: Logger = Logger(Mutex::new(Sinks {
+    stderr: Stderr::Shown,
+    syslog: Syslog::Lost(Instant::from_millis(0)),
+    file: None,
+}));
 
 struct Logger(Mutex<Sinks>);
 
@@ -116,7 +119,8 @@ impl Stderr {
     /// nothing: it is the parent, or its jail is, which says so in the environment (ujail, `build_envp`).
     fn find() -> Self {
         let stream = fstat(io::stderr()).map(|stat| format!("{}:{}", stat.st_dev, stat.st_ino));
-        if stream.is_ok_and(|stream| std::env::var_os("JOURNAL_STREAM").is_some_and(|named| named == *stream)) {
+        if stream.is_ok_and(|stream| std::env::var_os("JOURNAL_STREAM").is_some_and(|named| named == *stream))
+        {
             return Self::Journal;
         }
         let parent = std::fs::read_to_string(format!("/proc/{}/comm", std::os::unix::process::parent_id()));

@@ -3,12 +3,14 @@
 
 use ketuk::profile::Profile;
 use ketuk::protocol::fwknop;
+use ketuk::protocol::secret::Secret;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
     if fwknop::is_plausible(data) {
-        let _ = fwknop::authenticate(b"key", data);
-        let _ = fwknop::open(b"key", data);
+        let _ = fwknop::authenticate(fwknop::HmacType::Sha512, b"key", data);
+        let keys = fwknop::Keys { key: Secret::new(b"key").expect("short"), hmac_key: Secret::new(b"key").expect("short"), hmac: fwknop::HmacType::Sha256 };
+        let _ = fwknop::open(&keys, Some("alice"), data);
     }
     let Ok(text) = core::str::from_utf8(data) else { return };
     let Ok(profile) = text.parse::<Profile>() else { return };

@@ -50,7 +50,8 @@ impl Arguments {
                 parsed.operands.extend(arguments.cloned());
                 break;
             }
-            if !argument.starts_with('-') {
+            // A dash alone stands for standard input.
+            if !argument.starts_with('-') || argument == "-" {
                 parsed.operands.push(argument.clone());
                 continue;
             }

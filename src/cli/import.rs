@@ -1,28 +1,38 @@
 //! `ketukd import`.
 
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{self, Read};
+use std::path::Path;
 
 use super::arguments::Arguments;
 use super::{Failure, Outcome};
 use crate::config::MAX_FILE;
-use crate::import::{ImportError, access, knockd};
+use crate::import;
+
+/// The operand that stands for standard input.
+const STANDARD_INPUT: &str = "-";
 
 /// Prints another program's configuration as UCI, and on standard error what could not be carried over.
 pub(super) fn print(arguments: &Arguments) -> Outcome {
     let file = arguments.operands[0].as_str();
-    let mut text = Vec::new();
-    let limit = MAX_FILE as u64 + 1;
-    let read = File::open(file).and_then(|opened| opened.take(limit).read_to_end(&mut text));
-    read.map_err(|error| Failure::Failed(format!("cannot read {file}: {error}")))?;
-    // What has a stanza of fwknopd's is fwknopd's; a knockd.conf has none.
-    let imported = match access::import(file, &text) {
-        Err(ImportError::NotFwknopd) => knockd::import(file, &text),
-        imported => imported,
-    };
-    let imported = imported.map_err(|refused| Failure::Config(format!("{file}: {refused}")))?;
-    for warning in &imported.warnings {
-        eprintln!("{file}:{}: {}", warning.line, warning.message);
+    let text = if file == STANDARD_INPUT { whole(io::stdin().lock()) } else { open(Path::new(file)) };
+    let text = text.map_err(|error| Failure::Failed(format!("cannot read {file}: {error}")))?;
+    let name = if file == STANDARD_INPUT { "standard input" } else { file };
+    let imported = import::import(name, &text, &open)
+        .map_err(|refused| Failure::Config(format!("{name}: {refused}")))?;
+    for import::Warning { file, line, message } in &imported.warnings {
+        eprintln!("{file}:{line}: {message}");
     }
     super::print(&imported.uci)
+}
+
+fn open(path: &Path) -> io::Result<Vec<u8>> {
+    File::open(path).and_then(whole)
+}
+
+/// The text, up to one byte more than an import takes.
+fn whole(file: impl Read) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    file.take(MAX_FILE as u64 + 1).read_to_end(&mut text)?;
+    Ok(text)
 }

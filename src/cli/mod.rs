@@ -36,7 +36,8 @@ usage:
                                   the same as objects for fw4, one option a line
   ketukd explain CAPTURE [--config FILE] [--address ADDRESS]...
                                   the knocks in a pcap or pcapng file as they would be judged
-  ketukd import FILE              knockd.conf or fwknop's access.conf as UCI, on standard output
+  ketukd import FILE|-            knockd.conf, access.conf, fwknopd.conf or OpenWrt's configuration of either as
+                                  ketuk's own, on standard output
   ketukd invite USER [--host HOST] [--page URL | --fwknop | --knockd] [--config FILE]
                                   a user's profile for 'ketuk add', and as a QR code; as a link to the
                                   knock page, as fwknop's keys, or as a knockd.conf

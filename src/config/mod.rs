@@ -2,6 +2,7 @@
 //!
 //! What a value may be is decided here, once; the rest of the daemon holds types that cannot be wrong.
 
+pub mod device;
 mod error;
 mod exposed;
 mod load;
@@ -229,6 +230,8 @@ pub struct Door {
     pub opening: Option<Opening>,
     /// How long it stays open; `None` (`open_time '0'`) is until it is shut.
     pub open_time: Option<Duration>,
+    /// `fwknop_port`: the port that an fwknop client asks for to get this door, if it opens none by itself.
+    pub fwknop_port: Option<Step>,
     /// `one_time_sequences`: a file of sequences, each of which opens the door once. Absolute.
     pub one_time: Option<PathBuf>,
     /// Longest time that may be asked for; `None` is no bound. Never less than `open_time`.
@@ -255,6 +258,7 @@ impl Door {
             closes: Vec::new(),
             grant_prefix: GrantPrefix::default(),
             opening: None,
+            fwknop_port: None,
             open_time: Some(OPEN_TIME),
             one_time: None,
             max_time: Some(OPEN_TIME),

@@ -5,8 +5,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::Config;
+use crate::core::network::Network;
 use crate::core::ports::DoorSet;
 use crate::core::user;
+#[cfg(feature = "fwknop")]
+use crate::core::user::UserName;
 #[cfg(feature = "fwknop")]
 use crate::protocol::fwknop;
 use crate::protocol::secret::Secret;
@@ -30,8 +33,15 @@ pub struct User {
     pub doors: Vec<String>,
     /// `other_address`: whether he may open for an address that he does not knock from.
     pub other_address: bool,
+    /// `list src`: the networks that he may knock from; empty for all.
+    pub src: Vec<Network>,
     /// `expires`: from when on he may not, in seconds since 1970.
     pub expires: Option<u64>,
+    /// `require_address`: whether his knock must name the address to open for.
+    pub require_address: bool,
+    /// `fwknop_user`: the user name that his fwknop client must send.
+    #[cfg(feature = "fwknop")]
+    pub fwknop_user: Option<UserName>,
 }
 
 /// The rules for all users, of `config globals`.
@@ -75,7 +85,10 @@ impl User {
         }
         known.totp.extend(self.totp.iter().take(user::MAX_SECRETS).cloned());
         #[cfg(feature = "fwknop")]
-        known.fwknop.extend(self.fwknop.iter().take(user::MAX_SECRETS).cloned());
+        {
+            known.fwknop.extend(self.fwknop.iter().take(user::MAX_SECRETS).cloned());
+            known.fwknop_user.clone_from(&self.fwknop_user);
+        }
         known
     }
 }

@@ -36,6 +36,10 @@ use ketuk_protocol::totp::TotpPorts;
 #[cfg(feature = "fwknop")]
 const HMACS_PER_SECOND: u32 = 20_000;
 
+/// Packets of nobody a second that are tried with the other HMACs too, to say what is wrong: four times the work.
+#[cfg(feature = "fwknop")]
+const EXPLAINED_PER_SECOND: u32 = 2;
+
 /// The large, fixed tables, apart from what uses them as [`super::engine::Tables`] are.
 #[derive(Debug)]
 pub struct Tables {
@@ -129,6 +133,8 @@ pub struct Auth<'t, S> {
     rules: Rules,
     #[cfg(feature = "fwknop")]
     hmacs: Limit,
+    #[cfg(feature = "fwknop")]
+    explained: Limit,
     /// Nothing at or before this time is taken; `None` while this host does not know the time.
     floor: Option<u64>,
     /// The newest time that was taken. Users that come later begin here: he may have been there before.
@@ -144,6 +150,8 @@ impl<'t, S: BuildHasher> Auth<'t, S> {
             rules,
             #[cfg(feature = "fwknop")]
             hmacs: Limit::new(HMACS_PER_SECOND, HMACS_PER_SECOND),
+            #[cfg(feature = "fwknop")]
+            explained: Limit::new(EXPLAINED_PER_SECOND, EXPLAINED_PER_SECOND),
             floor: None,
             newest: 0,
         }
@@ -213,6 +221,10 @@ impl<'t, S: BuildHasher> Auth<'t, S> {
         if fwknop::is_plausible(payload) {
             return self.fwknop(now, wall_s, source, payload);
         }
+        #[cfg(feature = "fwknop")]
+        if fwknop::is_gnupg(payload) {
+            return Err((Refusal::Gnupg, None));
+        }
         let _ = (now, source);
         Err((Refusal::Form, None))
     }
@@ -261,28 +273,54 @@ impl<'t, S: BuildHasher> Auth<'t, S> {
             if !hmacs.allow(now) {
                 return Err((Refusal::Limited, None));
             }
-            if let Some(mac) = fwknop::authenticate(keys.hmac_key.bytes(), packet) {
-                found = Some((user, keys, mac));
+            if let Some(identity) = fwknop::authenticate(keys.hmac, keys.hmac_key.bytes(), packet) {
+                found = Some((user, keys, identity));
                 break;
             }
         }
-        let Some((user, keys, mac)) = found else {
+        let Some((user, keys, identity)) = found else {
             failures.count(keyed, now, source);
-            return Err((Refusal::Unknown, None));
+            return Err(self.why_unknown(now, packet));
         };
-        let request = fwknop::open(keys.key.bytes(), packet).map_err(|error| {
+        let name = users[user.index()].as_ref().and_then(|user| user.fwknop_user.as_deref());
+        let request = fwknop::open(keys, name, packet).map_err(|error| {
             let refusal = match error {
                 fwknop::FwknopError::Command => Refusal::Command,
-                fwknop::FwknopError::Ports => Refusal::Door,
-                fwknop::FwknopError::Decrypt | fwknop::FwknopError::Rules => Refusal::Rules,
+                fwknop::FwknopError::Ports => Refusal::Ports,
+                fwknop::FwknopError::Key => Refusal::Key,
+                fwknop::FwknopError::Mode => Refusal::Mode,
+                fwknop::FwknopError::Version => Refusal::Version,
+                fwknop::FwknopError::User => Refusal::UserName,
+                fwknop::FwknopError::Rules => Refusal::Rules,
             };
             (refusal, Some(user))
         })?;
-        let (identity, _) = mac.split_first_chunk::<16>().expect("a MAC has 32 bytes");
-        self.admit(wall_s, user, request.time, *identity)?;
+        self.admit(wall_s, user, request.time, identity)?;
         let seconds = Some(request.seconds).filter(|seconds| *seconds > 0);
         let address = request.address.map(IpAddr::V4);
         Ok(Request { user, time: request.time, address, seconds, wanted: Wanted::Ports(request) })
+    }
+
+    /// Why no user's key and HMAC fit: perhaps his key does, with another HMAC.
+    #[cfg(feature = "fwknop")]
+    fn why_unknown(&mut self, now: Instant, packet: &[u8]) -> Refused {
+        if !self.explained.allow(now) {
+            return (Refusal::Unknown, None);
+        }
+        for (id, user) in super::user::users_of(&self.tables.users) {
+            for keys in &user.fwknop {
+                let others = fwknop::HmacType::ALL.into_iter().filter(|hmac| *hmac != keys.hmac);
+                for hmac in others {
+                    if !self.hmacs.allow(now) {
+                        return (Refusal::Unknown, None);
+                    }
+                    if fwknop::authenticate(hmac, keys.hmac_key.bytes(), packet).is_some() {
+                        return (Refusal::Digest, Some(id));
+                    }
+                }
+            }
+        }
+        (Refusal::Unknown, None)
     }
 
     /// Judges a SYN at a port of the range. `name` names a door.

@@ -12,6 +12,10 @@ pub const MAX_USERS: usize = 128;
 /// Most secrets of one kind that a user has at one time: the old and the new one of two devices.
 pub const MAX_SECRETS: usize = 4;
 
+/// A user name as fwknop's client sends it (fwknop: `MAX_SPA_USERNAME_SIZE`).
+#[cfg(feature = "fwknop")]
+pub type UserName = heapless::String<64>;
+
 /// Which user: his slot, 0 to [`MAX_USERS`] - 1. A user keeps his slot through a reload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UserId(pub u8);
@@ -33,6 +37,9 @@ pub struct User {
     /// Keys of fwknop's packet.
     #[cfg(feature = "fwknop")]
     pub fwknop: heapless::Vec<fwknop::Keys, MAX_SECRETS>,
+    /// The user name that his fwknop client must send, if it must be one.
+    #[cfg(feature = "fwknop")]
+    pub fwknop_user: Option<UserName>,
     /// The doors he may open.
     pub doors: DoorSet,
     /// From when on he may not, in seconds since 1970.

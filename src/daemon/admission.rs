@@ -113,6 +113,12 @@ impl Porter<'_> {
             }
             return Err(refused(Refusal::Age));
         }
+        if !user.src.is_empty() && !user.src.iter().any(|network| network.contains(probe.source)) {
+            return Err(refused(Refusal::Source));
+        }
+        if user.require_address && request.address.is_none() {
+            return Err(refused(Refusal::NoAddress));
+        }
         let address = request.address.unwrap_or(probe.source);
         if address != probe.source && (!user.other_address || !is_host(address)) {
             return Err(refused(Refusal::Address));

@@ -10,7 +10,7 @@ use crate::core::ports::DoorSet;
 #[cfg(feature = "fwknop")]
 use crate::{
     config::{Door, PortRange},
-    core::sequence::Protocol,
+    core::sequence::{Protocol, Step},
     protocol::fwknop::{Nat, Port},
 };
 
@@ -49,8 +49,11 @@ pub fn doors(slots: &Slots, own: &[IpAddr], user: &User, wanted: &Wanted) -> Res
 /// Whether a door opens what fwknop asks for.
 #[cfg(feature = "fwknop")]
 fn opens(door: &Door, own: &[IpAddr], port: Port, nat: Option<Nat>) -> bool {
-    let Some(opening) = &door.opening else { return false };
     let protocol = if port.udp { Protocol::Udp } else { Protocol::Tcp };
+    let Some(opening) = &door.opening else {
+        let asked = |step: Step| step.protocol == protocol && step.port.get() == port.port;
+        return nat.is_none() && door.fwknop_port.is_some_and(asked);
+    };
     let here = |host: &IpAddr| host.is_loopback() || own.contains(host);
     let has = |ranges: &[PortRange], port| ranges.iter().any(|range| range.contains(port));
     if !opening.protocols.contains(&protocol) {
@@ -67,7 +70,8 @@ fn opens(door: &Door, own: &[IpAddr], port: Port, nat: Option<Nat>) -> bool {
             // A forward goes to one port, or leaves each its number.
             let keeps = opening.dest_port == forward.src_dport;
             has(&forward.src_dport, port.port)
-                && (nat.host.is_some_and(|host| forward.dest_ip.contains(&host.into()))
+                // A name is the client's for a host: which one it is, the door says.
+                && (nat.host.is_none_or(|host| forward.dest_ip.contains(&host.into()))
                     || nat.local && forward.dest_ip.iter().any(here))
                 && if keeps { nat.port == port.port } else { has(&opening.dest_port, nat.port) }
         }

@@ -1,51 +1,51 @@
 //! Other programs' configurations as UCI: `ketukd import`.
 //!
 //! What comes out is always a configuration that `ketukd check` accepts. What cannot be carried over is
-//! left out and named, with its line.
+//! named with its line. If it may have kept somebody out, its section is shut (`enabled '0'`, the reason as a comment).
 #![forbid(unsafe_code)]
 
-pub mod access;
-pub mod commands;
-pub mod knockd;
-pub mod write;
+mod access;
+mod calendar;
+mod closing;
+mod commands;
+mod commands_of_cycle;
+mod door;
+mod doors;
+mod fwknopd;
+mod kind;
+mod knockd;
+mod lines;
+mod netmask;
+mod opens;
+mod outcome;
+mod part;
+mod restrictions;
+mod settings;
+mod shell;
+mod stanza;
+mod uci;
+mod write;
 
-use crate::config::MAX_FILE;
+pub use self::access::Reader;
+use self::kind::Kind;
+use self::lines::Lines;
+pub use self::outcome::{ImportError, Imported, Warning};
 
-/// A configuration, and what it lacks.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Imported {
-    /// The text of /etc/config/ketuk.
-    pub uci: String,
-    /// What was not carried over, in the order of the lines.
-    pub warnings: Vec<Warning>,
-}
-
-/// Something that was not carried over, or not as it was.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Warning {
-    /// The line, from 1.
-    pub line: usize,
-    /// What, and what to do.
-    pub message: String,
-}
-
-/// Why nothing was imported.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ImportError {
-    /// The file is larger than a configuration may be.
-    TooLarge,
-    /// There is no `[section]` in it.
-    NotKnockd,
-    /// There is no `SOURCE` in it.
-    NotFwknopd,
-}
-
-impl std::fmt::Display for ImportError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::TooLarge => write!(f, "larger than {} KiB", MAX_FILE / 1024),
-            Self::NotFwknopd => f.write_str("this is no access.conf: it has no SOURCE"),
-            Self::NotKnockd => f.write_str("this is no knockd.conf: it has no [section]"),
-        }
+/// Reads another program's configuration; `file` is its name, for comments and messages, and `read` reads the files that
+/// it includes.
+///
+/// # Errors
+/// There is nothing to import.
+pub fn import(file: &str, text: &[u8], read: &Reader<'_>) -> Result<Imported, ImportError> {
+    let mut lines = Lines::default();
+    let range = lines.add(file, text)?;
+    match kind::of(lines.get(range.clone()))? {
+        Kind::Knockd => knockd::import(file, &lines, range),
+        Kind::Access => access::import(file, &mut lines, range, read),
+        Kind::Fwknopd => Ok(fwknopd::import(file, &lines, range)),
+        Kind::Uci => uci::import(file, text, &lines, range),
     }
 }
+
+#[cfg(test)]
+mod tests;

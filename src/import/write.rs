@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::Warning;
+use super::outcome::Note;
 use crate::config::{self, Error};
 
 /// Longest comment taken from a foreign file, in characters.
@@ -10,50 +10,52 @@ const MAX_COMMENT: usize = 200;
 
 /// A section to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Section {
+pub(super) struct Section {
     /// Comments before it.
-    pub comments: Vec<String>,
+    pub(super) comments: Vec<String>,
     /// `globals` or `door`.
-    pub kind: &'static str,
+    pub(super) kind: &'static str,
     /// Its name, of letters, digits and underscores.
-    pub name: String,
+    pub(super) name: String,
     /// Where it came from: a line of the foreign file, from 1.
-    pub line: usize,
+    pub(super) line: usize,
     /// Its options, in order.
-    pub options: Vec<UciLine>,
+    pub(super) options: Vec<UciLine>,
+    /// It is not enabled, because something of the foreign file is not carried over.
+    is_shut: bool,
 }
 
 /// A line of a section.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UciLine {
+pub(super) struct UciLine {
     /// Whether it is one of a list.
-    pub list: bool,
+    pub(super) list: bool,
     /// The option.
-    pub name: &'static str,
+    pub(super) name: &'static str,
     /// Its value.
-    pub value: String,
+    pub(super) value: String,
     /// Where it came from: a line of the foreign file, from 1.
-    pub line: usize,
+    pub(super) line: usize,
 }
 
 impl Section {
     /// A section without options.
-    pub fn new(kind: &'static str, name: &str, line: usize) -> Self {
-        Self { comments: Vec::new(), kind, name: name.to_owned(), line, options: Vec::new() }
+    pub(super) fn new(kind: &'static str, name: &str, line: usize) -> Self {
+        Self { comments: Vec::new(), kind, name: name.to_owned(), line, options: Vec::new(), is_shut: false }
     }
 
     /// Adds `option NAME 'VALUE'`.
-    pub fn option(&mut self, line: usize, name: &'static str, value: impl Into<String>) {
+    pub(super) fn option(&mut self, line: usize, name: &'static str, value: impl Into<String>) {
         self.options.push(UciLine { list: false, name, value: value.into(), line });
     }
 
     /// Adds `list NAME 'VALUE'`.
-    pub fn list(&mut self, line: usize, name: &'static str, value: impl Into<String>) {
+    pub(super) fn list(&mut self, line: usize, name: &'static str, value: impl Into<String>) {
         self.options.push(UciLine { list: true, name, value: value.into(), line });
     }
 
     /// Adds a comment before the section.
-    pub fn comment(&mut self, text: &str) {
+    pub(super) fn comment(&mut self, text: &str) {
         let printable = |c: char| if c.is_control() { ' ' } else { c };
         let mut comment: String = text.chars().take(MAX_COMMENT).map(printable).collect();
         if comment.len() < text.len() {
@@ -62,8 +64,19 @@ impl Section {
         self.comments.push(comment);
     }
 
+    /// Lets nobody use it, and says why in a comment.
+    pub(super) fn shut(&mut self, why: &str) {
+        self.comment(&format!("Shut, since {why}"));
+        self.is_shut = true;
+    }
+
+    /// Whether nobody can use it.
+    pub(super) fn is_shut(&self) -> bool {
+        self.is_shut
+    }
+
     /// Appends the section to `out`.
-    pub fn write(&self, out: &mut String) {
+    pub(super) fn write(&self, out: &mut String) {
         let mut line = |text: std::fmt::Arguments<'_>| {
             writeln!(out, "{text}").expect("a String takes everything");
         };
@@ -71,6 +84,9 @@ impl Section {
             line(format_args!("# {comment}"));
         }
         line(format_args!("config {} '{}'", self.kind, self.name));
+        if self.is_shut {
+            line(format_args!("\toption enabled '0'"));
+        }
         for UciLine { list, name, value, .. } in &self.options {
             let keyword = if *list { "list" } else { "option" };
             line(format_args!("\t{keyword} {name} '{}'", value.replace('\'', r"'\''")));
@@ -79,7 +95,7 @@ impl Section {
 }
 
 /// The text of these sections, with whatever the daemon would refuse taken out of them and named.
-pub fn settle(sections: &mut Vec<Section>) -> (String, Vec<Warning>) {
+pub(super) fn settle(sections: &mut Vec<Section>) -> (String, Vec<Note>) {
     let mut warnings = Vec::new();
     loop {
         let mut text = String::new();
@@ -93,7 +109,7 @@ pub fn settle(sections: &mut Vec<Section>) -> (String, Vec<Warning>) {
         let Some((fault, line)) = refused(&error) else {
             // The whole is too large: the last door has to go.
             let Some(last) = sections.pop() else { return (String::new(), warnings) };
-            warnings.push(Warning { line: last.line, message: format!("{}: left out: {error}", last.name) });
+            warnings.push(Note { line: last.line, message: format!("{}: left out: {error}", last.name) });
             continue;
         };
         let (at, option) = place(sections, line);
@@ -101,11 +117,15 @@ pub fn settle(sections: &mut Vec<Section>) -> (String, Vec<Warning>) {
         let is_knock = |option: usize| section.options[option].name == "sequence";
         if let Some(option) = option.filter(|option| !is_knock(*option)) {
             let UciLine { name, line, .. } = section.options.remove(option);
-            warnings.push(Warning { line, message: format!("{name} is left out: {fault}") });
+            warnings.push(Note { line, message: format!("{name} is left out: {fault}") });
+            // Whatever it was, it may have been there to keep somebody out.
+            if section.kind != "globals" {
+                section.shut(&format!("{name} is left out: {fault}"));
+            }
         } else {
             let section = sections.remove(at);
             let line = option.map_or(section.line, |option| section.options[option].line);
-            warnings.push(Warning { line, message: format!("{} is left out: {fault}", section.name) });
+            warnings.push(Note { line, message: format!("{} is left out: {fault}", section.name) });
         }
     }
 }
@@ -121,7 +141,7 @@ fn place(sections: &[Section], line: usize) -> (usize, Option<usize>) {
     // Lines count from 1, and an empty one stands between two sections.
     let mut left = line - 1;
     for (at, section) in sections.iter().enumerate() {
-        let head = section.comments.len() + 1;
+        let head = section.comments.len() + 1 + usize::from(section.is_shut);
         let len = head + section.options.len() + 1;
         if left < len {
             return (at, left.checked_sub(head));

@@ -1,18 +1,16 @@
-//! fwknop's packet, protocol 3.0.0, as its client sends it with Rijndael and HMAC-SHA-256.
+//! fwknop's packet, protocol 3, as its client sends it with Rijndael and an HMAC.
 //!
 //! What is read is authenticated first; nothing of a packet is decoded before its HMAC holds.
+
+mod sealed;
 
 use core::fmt;
 use core::net::Ipv4Addr;
 
-use aes::Aes256;
-use aes::cipher::{BlockModeDecrypt as _, KeyIvInit as _};
-use md5::{Digest as _, Md5};
-use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
+pub use self::sealed::{HmacType, Identity, authenticate};
 use super::base64;
-use super::mac::{hmac_sha256, sha256};
 use super::secret::Secret;
 
 /// Shortest packet, in bytes (fwknop: `MIN_SPA_DATA_SIZE`).
@@ -26,12 +24,8 @@ pub const MAX_HMAC_KEY: usize = 128;
 /// Most ports in one request.
 pub const MAX_PORTS: usize = 8;
 
-/// "Salted__" in base 64, as far as it is always the same: the client leaves it out.
-const PREFIX: &[u8; 10] = b"U2FsdGVkX1";
-/// A SHA-256 in base 64 without padding.
-const DIGEST: usize = 43;
-const BLOCK: usize = 16;
-const SALT: usize = 8;
+/// Lengths that a digest can have, in base 64 without padding: MD5, SHA-1, 256, 384 and 512 bits.
+const DIGESTS: [usize; 5] = [22, 27, 43, 64, 86];
 
 /// `KEY_BASE64` and `HMAC_KEY_BASE64`, decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +34,8 @@ pub struct Keys {
     pub key: Secret<MAX_KEY>,
     /// For authentication.
     pub hmac_key: Secret<MAX_HMAC_KEY>,
+    /// By which HMAC.
+    pub hmac: HmacType,
 }
 
 /// What a packet asks for.
@@ -70,7 +66,7 @@ pub struct Port {
 /// `-N`: the host behind the router and its port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Nat {
-    /// The host. For `--nat-local` it is whatever the client calls the router: `None` for a name.
+    /// The host; `None` for a name, which only the client's own resolver could tell.
     pub host: Option<Ipv4Addr>,
     /// Its port.
     pub port: u16,
@@ -89,7 +85,13 @@ impl FwknopRequest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FwknopError {
     /// The encryption key is another than the client's.
-    Decrypt,
+    Key,
+    /// It is encrypted in another mode than CBC.
+    Mode,
+    /// It is of another version of the protocol.
+    Version,
+    /// It does not carry the user name that is asked for.
+    User,
     /// It is not written as fwknop's client writes.
     Rules,
     /// It asks for a command to be run.
@@ -101,7 +103,10 @@ pub enum FwknopError {
 impl fmt::Display for FwknopError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Decrypt => "the fwknop_key is not the client's",
+            Self::Key => "the fwknop_key is not the client's",
+            Self::Mode => "it is encrypted in another mode than CBC",
+            Self::Version => "it is of another version of fwknop's protocol",
+            Self::User => "it does not carry the user's name",
             Self::Rules => "it is not written as fwknop writes",
             Self::Command => "it asks for a command, and commands are never run",
             Self::Ports => "it asks for too many ports, or for others than TCP and UDP",
@@ -118,76 +123,29 @@ pub fn is_plausible(packet: &[u8]) -> bool {
         && packet.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'))
 }
 
-/// Whether a plausible packet was made with this key; the MAC, which is the packet's identity.
-pub fn authenticate(hmac_key: &[u8], packet: &[u8]) -> Option<[u8; 32]> {
-    let (text, sent) = packet.split_at_checked(packet.len().checked_sub(DIGEST)?)?;
-    let mac = hmac_sha256(hmac_key, &[PREFIX, text]);
-    let mut written = [0; DIGEST + 1];
-    let written = base64::encode(&mac, &mut written)?.as_bytes();
-    // As text: of the last character's bits two mean nothing, and must not give a second way to write it.
-    bool::from(written[..DIGEST].ct_eq(sent)).then_some(mac)
+/// Whether `packet` looks like one that was encrypted with GnuPG: base 64 of a key's packet for one recipient (tag 1,
+/// version 3), of which the client leaves the first two characters out.
+pub fn is_gnupg(packet: &[u8]) -> bool {
+    let text = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    (MIN_PACKET..=MAX_PACKET).contains(&packet.len())
+        && matches!(packet, [b'A'..=b'P', b'M' | b'O', b'A' | b'D', ..])
+        && packet.iter().all(text)
 }
 
-/// Reads a packet that [`authenticate`] has accepted.
+/// Reads a packet that [`authenticate`] has accepted. `user` is the name that it must carry, if it must be one.
 ///
 /// # Errors
 /// Why it is no request.
-pub fn open(key: &[u8], packet: &[u8]) -> Result<FwknopRequest, FwknopError> {
-    // Base 64 without padding is decoded in one piece, and begins with what the client left out.
-    let mut text = [0; PREFIX.len() + MAX_PACKET];
-    let body = packet.len().checked_sub(DIGEST).ok_or(FwknopError::Rules)?;
-    text[..PREFIX.len()].copy_from_slice(PREFIX);
-    text[PREFIX.len()..PREFIX.len() + body].copy_from_slice(&packet[..body]);
-    let text = core::str::from_utf8(&text[..PREFIX.len() + body]).map_err(|_| FwknopError::Rules)?;
+pub fn open(keys: &Keys, user: Option<&str>, packet: &[u8]) -> Result<FwknopRequest, FwknopError> {
     let mut plain = Zeroizing::new([0; MAX_PACKET]);
-    let len = base64::decode(text, &mut plain[..]).ok_or(FwknopError::Rules)?.len();
-    let sealed = plain[..len].strip_prefix(b"Salted__").ok_or(FwknopError::Rules)?;
-    let (salt, _) = sealed.split_first_chunk::<SALT>().ok_or(FwknopError::Rules)?;
-    let salt = *salt;
-    let message = decrypt(key, salt, &mut plain[BLOCK..len])?;
-    read(message)
-}
-
-/// AES-256-CBC, its key and IV derived as OpenSSL did (`EVP_BytesToKey` with MD5).
-fn decrypt<'b>(key: &[u8], salt: [u8; SALT], blocks: &'b mut [u8]) -> Result<&'b str, FwknopError> {
-    let mut derived = Zeroizing::new([0; 48]);
-    let mut digest = None;
-    for part in derived.chunks_exact_mut(16) {
-        let mut md5 = Md5::new();
-        if let Some(before) = digest {
-            md5.update(before);
-        }
-        md5.update(key);
-        md5.update(salt);
-        let now: [u8; 16] = md5.finalize().into();
-        part.copy_from_slice(&now);
-        digest = Some(now);
-    }
-    let (key, iv) = derived.split_at(32);
-    let mut cipher = cbc::Decryptor::<Aes256>::new_from_slices(key, iv).expect("32 and 16 bytes");
-    if blocks.is_empty() || !blocks.len().is_multiple_of(BLOCK) {
-        return Err(FwknopError::Rules);
-    }
-    for block in blocks.chunks_exact_mut(BLOCK) {
-        cipher.decrypt_block(block.try_into().expect("a whole block"));
-    }
-    // PKCS#7, to the last byte. The MAC held, so nobody can ask this as an oracle.
-    let pad = *blocks.last().expect("not empty");
-    let message = blocks.len().checked_sub(usize::from(pad)).ok_or(FwknopError::Decrypt)?;
-    let (message, padding) = blocks.split_at(message);
-    if !(1..=16).contains(&pad) || padding.iter().any(|byte| *byte != pad) {
-        return Err(FwknopError::Decrypt);
-    }
-    let printable = message.iter().all(u8::is_ascii_graphic);
-    core::str::from_utf8(message).ok().filter(|_| printable).ok_or(FwknopError::Decrypt)
+    read(user, sealed::open(keys, packet, &mut plain)?)
 }
 
 /// `random:user:time:version:type:message[:nat][:server_auth][:timeout]:digest`
-fn read(message: &str) -> Result<FwknopRequest, FwknopError> {
+fn read(name: Option<&str>, message: &str) -> Result<FwknopRequest, FwknopError> {
     let (fields, digest) = message.rsplit_once(':').ok_or(FwknopError::Rules)?;
-    let mut written = [0; DIGEST + 1];
-    let written = base64::encode(&sha256(fields.as_bytes()), &mut written).ok_or(FwknopError::Rules)?;
-    if written[..DIGEST] != *digest {
+    // Whatever digest it is: the HMAC has said already that nothing was changed.
+    if !DIGESTS.contains(&digest.len()) {
         return Err(FwknopError::Rules);
     }
     let mut fields = fields.split(':');
@@ -196,8 +154,16 @@ fn read(message: &str) -> Result<FwknopRequest, FwknopError> {
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let number =
         |text: &str| Some(text).filter(|text| digits(text)).and_then(|text| text.parse::<u64>().ok());
-    if random.len() != 16 || !digits(random) || version != "3.0.0" || user.is_empty() {
+    if random.len() != 16 || !digits(random) || user.is_empty() {
         return Err(FwknopError::Rules);
+    }
+    if version.split('.').next() != Some("3") {
+        return Err(FwknopError::Version);
+    }
+    if let Some(name) = name
+        && text_of(user, &mut [0; 256])? != name
+    {
+        return Err(FwknopError::User);
     }
     let (nat, timed) = match kind {
         "0" => return Err(FwknopError::Command),
@@ -208,11 +174,14 @@ fn read(message: &str) -> Result<FwknopRequest, FwknopError> {
         _ => return Err(FwknopError::Rules),
     };
     let nat = if nat { Some(read_nat(next()?, matches!(kind, "5" | "6"))?) } else { None };
-    let seconds = if timed { number(next()?).filter(|seconds| *seconds <= 65_536) } else { Some(0) };
-    // What is left over would be a server_auth field, which the client sends only when asked to.
-    if fields.next().is_some() {
-        return Err(FwknopError::Rules);
-    }
+    // A server_auth field stands before the time, if the client sends one. It means nothing here.
+    let seconds = match (timed, fields.next(), fields.next(), fields.next()) {
+        (false, _, None, None) => Some(0),
+        (true, Some(time), None, None) | (true, Some(_), Some(time), None) => {
+            number(time).filter(|seconds| *seconds <= 65_536)
+        }
+        _ => None,
+    };
     let mut text = [0; 256];
     let message = text_of(message, &mut text)?;
     let (address, list) = message.split_once(',').ok_or(FwknopError::Rules)?;
@@ -242,11 +211,11 @@ fn read(message: &str) -> Result<FwknopRequest, FwknopError> {
 /// `192.168.1.10,22`
 fn read_nat(field: &str, local: bool) -> Result<Nat, FwknopError> {
     let mut text = [0; 256];
-    let (host, port) = text_of(field, &mut text)?.split_once(',').ok_or(FwknopError::Rules)?;
+    let (host, port) = text_of(field, &mut text)?
+        .split_once(',')
+        .filter(|(host, _)| !host.is_empty())
+        .ok_or(FwknopError::Rules)?;
     let host = host.parse().ok();
-    if host.is_none() && !local {
-        return Err(FwknopError::Rules);
-    }
     Ok(Nat { host, port: read_port(port)?, local })
 }
 

@@ -4,10 +4,15 @@ use super::*;
 
 /// Runs fwknop's client as Fred.
 fn fwknop(world: &World, arguments: &[&str]) -> Output {
+    fwknop_with(world, (FWKNOP_KEY, FWKNOP_HMAC_KEY), arguments)
+}
+
+/// Runs it with these keys.
+fn fwknop_with(world: &World, (key, hmac_key): (&str, &str), arguments: &[&str]) -> Output {
     let home = world.scratch.path("home");
     std::fs::create_dir_all(&home).expect("a folder");
     let home = format!("HOME={}", home.display());
-    let keys = ["--key-base64-rijndael", FWKNOP_KEY, "--key-base64-hmac", FWKNOP_HMAC_KEY, "--use-hmac"];
+    let keys = ["--key-base64-rijndael", key, "--key-base64-hmac", hmac_key, "--use-hmac"];
     let fixed = [home.as_str(), "fwknop", "--no-save-args", "--no-rc-file", "-D", ROUTER];
     world.client.run("env", &[&fixed[..], &keys[..], arguments].concat())
 }
@@ -98,4 +103,84 @@ fn fwknops_packet_over_ipv6() {
     send(&world.stranger, ROUTER_6, packet.trim().as_bytes());
     wait_for_counter(&daemon, "opened", 1);
     assert_eq!(grants(&daemon), [grant("ssh", STRANGER_6, "fred")]);
+}
+
+/// Every HMAC and every inner digest that its client makes, a host by its name; and each refusal with its own reason.
+#[test]
+fn the_options_of_its_client() {
+    const HMACS: [&str; 5] = ["md5", "sha1", "sha256", "sha384", "sha512"];
+    // Twelve characters are nine bytes in base 64.
+    let key_of = |number: usize| format!("HmacOf00000{number}");
+    let mut config = CONFIG.to_owned();
+    for (number, hmac) in HMACS.iter().enumerate() {
+        let hmac_key = key_of(number);
+        write!(
+            config,
+            "config user 'with_{hmac}'\n\toption fwknop_key '{FWKNOP_KEY}'\n\toption fwknop_hmac_key '{hmac_key}'\n\toption fwknop_hmac_type '{hmac}'\n\tlist door 'ssh'\n"
+        )
+        .expect("a String takes everything");
+    }
+    let (named, sourced, strict) = ("c3RyaWN0LW5hbWU=", "c3RyaWN0LXNyYw==", "c3RyaWN0LWFkZHJlc3M=");
+    for (name, hmac_key, option) in [
+        ("named", named, "option fwknop_user 'alice'"),
+        ("sourced", sourced, "list src '192.0.2.0/24'"),
+        ("strict", strict, "option require_address '1'"),
+    ] {
+        write!(
+            config,
+            "config user '{name}'\n\toption fwknop_key '{FWKNOP_KEY}'\n\toption fwknop_hmac_key '{hmac_key}'\n\t{option}\n\tlist door 'ssh'\n"
+        )
+        .expect("a String takes everything");
+    }
+    let world = World::with_firewall();
+    let daemon = Daemon::start(&world.router, &world.scratch, &config);
+    a_second_later();
+    let mut opened = 0;
+    let mut opens = |user: &str, hmac_key: &str, arguments: &[&str]| {
+        succeeded("fwknop", arguments, &fwknop_with(&world, (FWKNOP_KEY, hmac_key), arguments));
+        opened += 1;
+        daemon.wait(&format!("{user} is in with {arguments:?}"), |daemon| daemon.counter("opened") >= opened);
+        let grants = grants(&daemon);
+        assert_eq!((grants.len(), grants[0].2.as_str()), (1, user), "{arguments:?}");
+        daemon.ask(&["close", &grants[0].0]);
+    };
+    for (number, hmac) in HMACS.iter().enumerate() {
+        let arguments = ["-A", "tcp/22", "-s", "--hmac-digest-type", hmac];
+        opens(&format!("with_{hmac}"), &key_of(number), &arguments);
+    }
+    for digest in ["md5", "sha1", "sha256", "sha384", "sha512", "sha3_256", "sha3_512"] {
+        opens("fred", FWKNOP_HMAC_KEY, &["-A", "tcp/22", "-s", "--digest-type", digest]);
+    }
+    opens("fred", FWKNOP_HMAC_KEY, &["-A", "tcp/8080", "-s", "-N", "nas.example:80"]);
+    opens("named", named, &["-A", "tcp/22", "-s", "-U", "alice"]);
+    opens("strict", strict, &["-A", "tcp/22", "-a", CLIENT]);
+
+    let refused = |keys: (&str, &str), arguments: &[&str], counter: &str| {
+        let before = daemon.counter(counter);
+        succeeded("fwknop", arguments, &fwknop_with(&world, keys, arguments));
+        wait_for_counter(&daemon, counter, before + 1);
+        assert_eq!(grants(&daemon), [], "{arguments:?}");
+    };
+    let fred = (FWKNOP_KEY, FWKNOP_HMAC_KEY);
+    refused(fred, &["-A", "tcp/22", "-s", "--hmac-digest-type", "sha512"], "auth_digest");
+    for mode in ["CFB", "OFB", "CTR", "ECB"] {
+        refused(fred, &["-A", "tcp/22", "-s", "-M", mode], "auth_mode");
+    }
+    refused(("YW5vdGhlci1rZXk=", FWKNOP_HMAC_KEY), &["-A", "tcp/22", "-s"], "auth_key");
+    let nine = (1..=9).map(|port| format!("tcp/{port}")).collect::<Vec<_>>().join(",");
+    refused(fred, &["-A", &nine, "-s"], "auth_ports");
+    refused(fred, &["-A", "tcp/22", "-s", "--time-offset-plus", "10M"], "auth_age");
+    refused(fred, &["-A", "tcp/8080", "-s", "-N", "nas.example:81"], "auth_door");
+    refused((FWKNOP_KEY, named), &["-A", "tcp/22", "-s", "-U", "bob"], "auth_user_name");
+    refused((FWKNOP_KEY, sourced), &["-A", "tcp/22", "-s"], "auth_source");
+    refused((FWKNOP_KEY, strict), &["-A", "tcp/22", "-s"], "auth_no_address");
+    refused((FWKNOP_KEY, "bm9ib2R5"), &["-A", "tcp/22", "-s"], "auth_unknown");
+    for reason in [
+        "its HMAC is of another type",
+        "another mode than CBC",
+        "the user's fwknop_key is not the client's",
+        "are both clocks right",
+    ] {
+        assert!(daemon.log().contains(reason), "{reason}");
+    }
 }

@@ -53,6 +53,7 @@ pub(super) fn read(
         return Err(Fault::new(options.name().span, format!("door '{}' opens nothing", door.name))
             .help("give it a dest_port, or a start_command"));
     }
+    door.fwknop_port = fwknop_port(options, &door)?;
     door.on_stop = on_stop(options)?.unwrap_or(globals_on_stop);
     trap_except(options, exceptions)?;
     Ok(door)
@@ -111,6 +112,17 @@ fn one_time(options: &Options<'_>, sequence: &Sequence) -> Result<Option<PathBuf
             .help("a sequence that stays would make those for one time useless"));
     }
     Ok(Some(PathBuf::from(value.text)))
+}
+
+/// `fwknop_port`: fwknop's client asks for ports, and this door opens none.
+fn fwknop_port(options: &Options<'_>, door: &Door) -> Result<Option<Step>, Fault> {
+    let Some(value) = options.one("fwknop_port")? else { return Ok(None) };
+    if door.opening.is_some() {
+        return Err(value
+            .fault("fwknop_port in a door that opens a port")
+            .help("an fwknop client gets it by the port that it opens: leave fwknop_port out"));
+    }
+    step(value).map(Some)
 }
 
 /// `open_time` and `max_time`. None, written 0, is no end.

@@ -4,12 +4,10 @@ use std::path::PathBuf;
 
 use super::options::{Options, Text, is_blank};
 use super::value::{blanks, boolean, choice, ports_of_both};
+use crate::config::device::{MAX_DEVICE_NAME, is_alias, is_name, meant};
 use crate::config::error::Fault;
 use crate::config::{Backend, Globals, LogLevel, MAX_DEVICES, MAX_TRAP_EXCEPT, OnStop, Table, TableFamily};
 use crate::core::sequence::Step;
-
-/// Longest device name, in bytes (Linux: `IFNAMSIZ` less the closing zero).
-const MAX_DEVICE_NAME: usize = 15;
 
 /// Longest table name, in bytes (Linux: `NFT_NAME_MAXLEN` less the closing zero).
 const MAX_TABLE_NAME: usize = 255;
@@ -136,19 +134,26 @@ fn network(value: Text<'_>) -> Result<(), Fault> {
         .help("name a section of /etc/config/network, or use list device"))
 }
 
-/// The kernel's rule (`dev_valid_name`).
+/// A device. What no device can be called is refused, and the one that is meant is proposed.
 fn device(value: Text<'_>) -> Result<(), Fault> {
     let name = value.text;
-    if name.len() > MAX_DEVICE_NAME {
+    if is_name(name) {
+        return Ok(());
+    }
+    if name.len() > MAX_DEVICE_NAME && meant(name).is_none_or(|meant| meant == name) {
         return Err(value.fault(format!(
             "{} is longer than the {MAX_DEVICE_NAME} bytes of a device name",
             value.quoted()
         )));
     }
-    if matches!(name, "" | "." | "..") || name.contains(|c: char| c == '/' || c == ':' || c.is_whitespace()) {
-        return Err(value.fault(format!("{} is not the name of a device", value.quoted())));
-    }
-    Ok(())
+    let fault = value.fault(format!("{} is not the name of a device", value.quoted()));
+    Err(match meant(name) {
+        Some(device) if is_alias(name) => fault.help(format!(
+            "it is a second address of device '{device}': name that, and give the doors option target with the address"
+        )),
+        Some(device) => fault.help(format!("did you mean '{device}'?")),
+        None => fault,
+    })
 }
 
 /// `[family] name`.

@@ -22,8 +22,20 @@ const GLOBALS: &[&str] = &[
 ];
 
 /// The options of `config user`.
-const USER: &[&str] =
-    &["enabled", "key", "totp", "fwknop_key", "fwknop_hmac_key", "door", "expires", "other_address"];
+const USER: &[&str] = &[
+    "enabled",
+    "key",
+    "totp",
+    "fwknop_key",
+    "fwknop_hmac_key",
+    "fwknop_hmac_type",
+    "fwknop_user",
+    "door",
+    "src",
+    "expires",
+    "other_address",
+    "require_address",
+];
 
 /// The options of `config door`.
 const DOOR: &[&str] = &[
@@ -56,6 +68,7 @@ const DOOR: &[&str] = &[
     "weekdays",
     "grant_prefix_4",
     "grant_prefix_6",
+    "fwknop_port",
 ];
 
 /// Names longer than this are nobody's misspelling, and are not worth comparing.

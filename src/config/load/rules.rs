@@ -57,7 +57,7 @@ pub(super) fn hours(options: &Options<'_>) -> Result<Option<Hours>, Fault> {
 }
 
 /// `hh`, `hh:mm` or `hh:mm:ss`, in seconds since midnight.
-fn time(value: Text<'_>) -> Result<u32, Fault> {
+pub(super) fn time(value: Text<'_>) -> Result<u32, Fault> {
     let number = |text: &str, max| {
         let digits = (1..=2).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
         text.parse::<u32>().ok().filter(|number| digits && *number < max)

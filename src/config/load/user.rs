@@ -1,16 +1,18 @@
 //! `config user`, and the rules for all users in the globals. A secret's value is in no message.
 
-use std::time::Duration;
-
 use zeroize::Zeroizing;
 
 use super::options::{Options, Text, nearest};
+#[cfg(feature = "fwknop")]
+use super::value::choice;
 use super::value::{blanks, boolean, number, port, port_range, seconds};
 use crate::config::error::{Fault, quoted};
 use crate::config::{Auth, Door, MAX_NAME, User};
 use crate::core::tags::MAX_SPA_AGE_S;
 use crate::core::totp_knocks::MAX_PAIRS;
 use crate::core::user::MAX_SECRETS;
+#[cfg(feature = "fwknop")]
+use crate::core::user::UserName;
 #[cfg(feature = "fwknop")]
 use crate::protocol::fwknop;
 use crate::protocol::secret::Secret;
@@ -26,7 +28,11 @@ pub(super) fn read(options: &Options<'_>, doors: &[Door], users: &[User]) -> Res
         #[cfg(feature = "fwknop")]
         fwknop: fwknop_keys(options)?,
         doors: door_names(options, doors)?,
+        src: super::rules::src(options)?,
         other_address: options.one("other_address")?.map_or(Ok(false), boolean)?,
+        require_address: options.one("require_address")?.map_or(Ok(false), boolean)?,
+        #[cfg(feature = "fwknop")]
+        fwknop_user: options.one("fwknop_user")?.map(fwknop_user).transpose()?,
         expires: options.one("expires")?.map(date).transpose()?,
     };
     #[cfg(not(feature = "fwknop"))]
@@ -151,7 +157,22 @@ fn fwknop_keys(options: &Options<'_>) -> Result<Vec<fwknop::Keys>, Fault> {
         return Err(Fault::new(options.place(place), "each fwknop_key needs its fwknop_hmac_key")
             .help("packets without an HMAC are never taken; 'fwknop --key-gen --use-hmac' makes both"));
     }
-    Ok(keys.into_iter().zip(hmac_keys).map(|(key, hmac_key)| fwknop::Keys { key, hmac_key }).collect())
+    let hmac = options.one("fwknop_hmac_type")?.map_or(Ok(fwknop::HmacType::Sha256), |value| {
+        choice(value, &fwknop::HmacType::ALL.map(|hmac| (hmac.name(), hmac)))
+    })?;
+    Ok(keys.into_iter().zip(hmac_keys).map(|(key, hmac_key)| fwknop::Keys { key, hmac_key, hmac }).collect())
+}
+
+/// `fwknop_user`.
+#[cfg(feature = "fwknop")]
+fn fwknop_user(value: Text<'_>) -> Result<UserName, Fault> {
+    UserName::try_from(value.text).map_err(|_| {
+        value.fault(format!(
+            "{} is longer than the {} bytes of a user name",
+            value.quoted(),
+            UserName::new().capacity()
+        ))
+    })
 }
 
 /// The option in which two users have the same secret.
@@ -166,14 +187,21 @@ fn shared_secret(user: &User, other: &User) -> Option<&'static str> {
     user.totp.iter().any(|secret| other.totp.contains(secret)).then_some("totp")
 }
 
-/// `YYYY-MM-DD`, the user's last day; the moment it ends (UTC), in seconds since 1970.
+/// `YYYY-MM-DD`, the user's last day, or `YYYY-MM-DD hh:mm:ss`, the moment from which on he may not (both UTC); in
+/// seconds since 1970.
 fn date(value: Text<'_>) -> Result<u64, Fault> {
     let fault = || {
-        value
-            .fault(format!("{} is not a date", value.quoted()))
-            .help("write the last day as year-month-day, for example 2027-01-31")
+        value.fault(format!("{} is not a date", value.quoted())).help(
+            "write the last day as year-month-day, for example 2027-01-31, or a moment: 2027-01-31 18:00:00",
+        )
     };
-    let parts: Vec<_> = value.text.split('-').collect();
+    let (day, moment) = match value.text.split_once(' ') {
+        Some((day, time)) => {
+            (day, Some(super::rules::time(Text { text: time, ..value }).map_err(|_| fault())?))
+        }
+        None => (value.text, None),
+    };
+    let parts: Vec<_> = day.split('-').collect();
     let [year, month, day] = parts[..] else { return Err(fault()) };
     if (year.len(), month.len(), day.len()) != (4, 2, 2) {
         return Err(fault());
@@ -188,6 +216,7 @@ fn date(value: Text<'_>) -> Result<u64, Fault> {
         return Err(fault());
     }
     let leaps_before = |year: u64| (year - 1) / 4 - (year - 1) / 100 + (year - 1) / 400;
-    let days = (year - 1970) * 365 + leaps_before(year) - leaps_before(1970) + before + day;
-    Ok(Duration::from_secs(days * 86_400).as_secs())
+    let days_before = (year - 1970) * 365 + leaps_before(year) - leaps_before(1970) + before + day - 1;
+    // The last day is his to its end.
+    Ok(days_before * 86_400 + moment.map_or(86_400, u64::from))
 }

@@ -31,11 +31,29 @@ pub enum Refusal {
     Door,
     /// It asks to open for an address that is not its source, and the user may not.
     Address,
+    /// It does not name the address to open for, and the user must.
+    NoAddress,
+    /// It comes from a network that the user may not knock from.
+    Source,
+    /// It was made with a user's key, by another HMAC than his.
+    Digest,
+    /// It is encrypted with another key than the user's.
+    Key,
+    /// It is encrypted in another mode than CBC.
+    Mode,
+    /// It is of another version of fwknop's protocol.
+    Version,
+    /// It does not carry the user name that is asked for.
+    UserName,
+    /// It asks for too many ports, or for others than TCP and UDP.
+    Ports,
+    /// It looks like one that is encrypted with GnuPG.
+    Gnupg,
 }
 
 impl Refusal {
     /// Every reason, in the order of their counters.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 21] = [
         Self::Form,
         Self::Unknown,
         Self::Forged,
@@ -48,6 +66,15 @@ impl Refusal {
         Self::Command,
         Self::Door,
         Self::Address,
+        Self::NoAddress,
+        Self::Source,
+        Self::Digest,
+        Self::Key,
+        Self::Mode,
+        Self::Version,
+        Self::UserName,
+        Self::Ports,
+        Self::Gnupg,
     ];
 
     /// The counter's name.
@@ -65,6 +92,15 @@ impl Refusal {
             Self::Command => "auth_command",
             Self::Door => "auth_door",
             Self::Address => "auth_address",
+            Self::NoAddress => "auth_no_address",
+            Self::Source => "auth_source",
+            Self::Digest => "auth_digest",
+            Self::Key => "auth_key",
+            Self::Mode => "auth_mode",
+            Self::Version => "auth_version",
+            Self::UserName => "auth_user_name",
+            Self::Ports => "auth_ports",
+            Self::Gnupg => "auth_gnupg",
         }
     }
 }
@@ -80,10 +116,21 @@ impl fmt::Display for Refusal {
             Self::Age => "its time is too far from this host's: are both clocks right?",
             Self::Replay => "it was used before, or made before ketukd started",
             Self::Expired => "the user has expired",
-            Self::Rules => "it is not written as a client writes, or the fwknop_key is another",
+            Self::Rules => "it is not written as a client writes",
             Self::Command => "it asks for a command, and commands are never run",
             Self::Door => "it asks for something that the user may not open",
             Self::Address => "it asks for another address, and the user has no other_address '1'",
+            Self::NoAddress => "it does not name its address, which the user's require_address '1' asks for",
+            Self::Source => "it comes from outside of the user's list src",
+            Self::Digest => "its HMAC is of another type than the user's fwknop_hmac_type",
+            Self::Key => "the user's fwknop_key is not the client's",
+            Self::Mode => "it is encrypted in another mode than CBC, the client's default: use no -M",
+            Self::Version => "it is of another version of fwknop's protocol than 3",
+            Self::UserName => "it does not carry the user's fwknop_user",
+            Self::Ports => "it asks for more than 8 ports, or for others than TCP and UDP",
+            Self::Gnupg => {
+                "it seems to be encrypted with GnuPG, which is not supported: use a key and an HMAC key"
+            }
         })
     }
 }

@@ -44,6 +44,7 @@ fn user(number: usize) -> User {
             .as_slice(),
         )
         .unwrap(),
+        hmac: fwknop::HmacType::Sha256,
     });
     user
 }

@@ -12,10 +12,15 @@ const TIMED: &str = "97sd+LRRUq9+LQzKPB6+vHzLHTBiiIrgajWmZWrX/luyRG3KIZuXXSuNaBJ
 /// `fwknop -A tcp/22 -a 1.2.3.4 -N 192.168.1.10:22 -f 60`
 const NAT: &str = "8eqF07NyHWKcKJxmx3DOJfd6ml1hJS2unlVc0f+jgzbEniWO5Ib+59A7D34Sq+uLoXl8o3mH+MnNZC9fz9/59tHqASUlHoq6tPcuqobLQ35pKDns2rn88WWwu4q9Hyp1v/Kf1S3pYmUBo7brhULnhNGHHzTvrbdqKtvhKTNYkC16j/OqKkShwN0+QsTUcERB633KchCumFoAwN9Ix9ehRkmddYyovnEaeL8HluSxRVe24CK4dy49TFM";
 
+fn keys(key: &[u8]) -> Keys {
+    let (key, hmac_key) = (Secret::new(key).unwrap(), Secret::new(HMAC_KEY).unwrap());
+    Keys { key, hmac_key, hmac: HmacType::Sha256 }
+}
+
 fn opened(packet: &str) -> Result<FwknopRequest, FwknopError> {
     assert!(is_plausible(packet.as_bytes()));
-    assert!(authenticate(HMAC_KEY, packet.as_bytes()).is_some());
-    open(KEY, packet.as_bytes())
+    assert!(authenticate(HmacType::Sha256, HMAC_KEY, packet.as_bytes()).is_some());
+    open(&keys(KEY), Some("alice"), packet.as_bytes())
 }
 
 fn port(udp: bool, port: u16) -> Port {
@@ -51,45 +56,50 @@ fn no_bit_can_be_changed_and_nothing_cut_or_added() {
     for bit in 0..packet.len() * 8 {
         let mut changed = packet.to_vec();
         changed[bit / 8] ^= 1 << (bit % 8);
-        assert!(!is_plausible(&changed) || authenticate(HMAC_KEY, &changed).is_none(), "bit {bit}");
+        assert!(
+            !is_plausible(&changed) || authenticate(HmacType::Sha256, HMAC_KEY, &changed).is_none(),
+            "bit {bit}"
+        );
     }
     for len in 0..packet.len() {
         let cut = &packet[..len];
-        assert!(!is_plausible(cut) || authenticate(HMAC_KEY, cut).is_none(), "{len} bytes");
-        assert!(authenticate(HMAC_KEY, cut).is_none(), "{len} bytes");
+        assert!(!is_plausible(cut) || authenticate(HmacType::Sha256, HMAC_KEY, cut).is_none(), "{len} bytes");
+        assert!(authenticate(HmacType::Sha256, HMAC_KEY, cut).is_none(), "{len} bytes");
     }
-    for longer in [[packet, b"="].concat(), [packet, b"A"].concat(), [PREFIX, packet].concat()] {
-        assert!(!is_plausible(&longer) || authenticate(HMAC_KEY, &longer).is_none());
+    for longer in [[packet, b"="].concat(), [packet, b"A"].concat(), [sealed::PREFIX, packet].concat()] {
+        assert!(!is_plausible(&longer) || authenticate(HmacType::Sha256, HMAC_KEY, &longer).is_none());
     }
 }
 
 #[test]
 fn another_key() {
-    assert_eq!(authenticate(b"another", ACCESS.as_bytes()), None);
-    assert_eq!(open(b"another", ACCESS.as_bytes()), Err(FwknopError::Decrypt));
+    assert_eq!(authenticate(HmacType::Sha256, b"another", ACCESS.as_bytes()), None);
+    assert_eq!(open(&keys(b"another"), None, ACCESS.as_bytes()), Err(FwknopError::Key));
 }
 
 /// What only somebody who has both keys could send.
 #[test]
 fn who_has_the_keys_must_follow_the_rules_too() {
-    let digest = |fields: &str| {
-        let mut text = [0; 44];
-        base64::encode(&sha256(fields.as_bytes()), &mut text).unwrap()[..43].to_owned()
-    };
-    let reads = |fields: &str| read(&format!("{fields}:{}", digest(fields)));
+    // Of any length that a digest of fwknop's has: what it says does not matter.
+    let reads = |fields: &str| read(Some("alice"), &format!("{fields}:{}", "A".repeat(43)));
     // "1.2.3.4,tcp/22" and "192.168.1.10,22" in base 64.
     let (access, nat) = ("MS4yLjMuNCx0Y3AvMjI", "MTkyLjE2OC4xLjEwLDIy");
     let good = format!("7200277731836318:YWxpY2U:1795340357:3.0.0:1:{access}");
     assert!(reads(&good).is_ok());
-    assert_eq!(read(&format!("{good}:{}", digest("another"))), Err(FwknopError::Rules));
+    for (len, fine) in [(21, false), (22, true), (27, true), (43, true), (64, true), (86, true), (87, false)]
+    {
+        assert_eq!(read(None, &format!("{good}:{}", "A".repeat(len))).is_ok(), fine, "{len}");
+    }
     let like = |from: &str, to: &str| reads(&good.replacen(from, to, 1));
     assert_eq!(like(":1:", ":0:"), Err(FwknopError::Command));
+    assert_eq!(like("3.0.0", "2.0.2"), Err(FwknopError::Version));
+    assert_eq!(like("YWxpY2U", "Ym9i"), Err(FwknopError::User));
+    assert!(like("3.0.0", "3.0.1").is_ok());
     for (from, to) in [
         ("7200", "720"),
         ("7200", "720x"),
         (":1795340357", ":-795340357"),
         (":1795340357", ":"),
-        ("3.0.0", "2.0.2"),
         (":1:", ":7:"),
         (":1:", ":2:"),
         (":1:", ":3:"),
@@ -111,7 +121,15 @@ fn who_has_the_keys_must_follow_the_rules_too() {
         (5, nat, true),
         // "home.example.org,22"
         (5, "aG9tZS5leGFtcGxlLm9yZywyMg", true),
-        (2, "aG9tZS5leGFtcGxlLm9yZywyMg", false),
+        (2, "aG9tZS5leGFtcGxlLm9yZywyMg", true),
+        (2, "LDIy", false),
+        // A server_auth field, which is passed over.
+        (1, "c2VydmVy", true),
+        (1, "c2VydmVy:c2VydmVy", false),
+        (2, &format!("{nat}:c2VydmVy"), true),
+        (3, "c2VydmVy:60", true),
+        (3, "60:c2VydmVy", false),
+        (4, &format!("{nat}:c2VydmVy:60"), true),
         (6, &format!("{nat}:60"), true),
         (3, "65537", false),
         (3, "6x", false),
@@ -123,6 +141,18 @@ fn who_has_the_keys_must_follow_the_rules_too() {
             fine,
             "{kind} {rest}"
         );
+    }
+}
+
+/// Packets of GnuPG's recipients with RSA and Elgamal keys, without their first two characters; nobody reads them.
+#[test]
+fn gnupg_is_recognised() {
+    let packet = |head: &str| [head, &"A".repeat(400)].concat();
+    for head in ["EMA3Cm", "IMA3Cm", "IOA3Cm"] {
+        assert!(is_gnupg(packet(head).as_bytes()) && !is_plausible(packet(head).as_bytes()), "{head}");
+    }
+    for other in [packet("97sd+L"), packet("zzzzzz"), "EMA3Cm".to_owned(), packet("EMA3=")] {
+        assert!(!is_gnupg(other.as_bytes()), "{other}");
     }
 }
 

@@ -1,0 +1,328 @@
+//! knockd's doors as ketuk's.
+
+use super::closing::{self, Way};
+use super::door::{
+    CMD_TIMEOUT, KEYS, KnockdDoor, ONE_TIME, SEQ_TIMEOUT, SEQUENCE, START, START_6, STOP, STOP_6, TARGET,
+    TCP_FLAGS,
+};
+use super::opens::Opens;
+use super::outcome::{Imported, Note};
+use super::part::{Part, Value, atoi, without_comment};
+use super::write::{Section, settle};
+use crate::config::device::{is_alias, is_name, meant};
+use crate::config::{MAX_NAME, MAX_OPEN_TIME_S};
+use crate::core::door::{MAX_DOORS, MAX_SEQ_TIMEOUT_S};
+use crate::core::network::AddressFamily;
+
+/// knockd's `cmd_timeout` if it is not given, in seconds.
+const CMD_TIMEOUT_S: u32 = 10;
+/// The device that knockd listens on if it is not told one.
+const KNOCKDS_DEVICE: &str = "eth0";
+
+/// What comes of the file's own sections and its doors.
+pub(super) fn import(
+    file: &str,
+    lines: &super::lines::Lines,
+    own: &[Part],
+    doors: Vec<Part>,
+    mut notes: Vec<Note>,
+) -> Imported {
+    let mut doors: Vec<KnockdDoor> = doors.into_iter().map(KnockdDoor::new).collect();
+    for door in doors.extract_if(.., |door| door.get(SEQUENCE).or(door.get(ONE_TIME)).is_none()) {
+        notes.push(door.part.note("left out: it has no sequence"));
+    }
+    for door in doors.drain(doors.len().min(MAX_DOORS)..) {
+        notes.push(door.part.note(format!("left out: more than {MAX_DOORS} doors")));
+    }
+    name(&mut doors, &mut notes);
+
+    let mut globals = Section::new("globals", "globals", own.first().map_or(1, |part| part.line));
+    globals.comment(&format!("Made from {file} by 'ketukd import'."));
+    globals.option(globals.line, "enabled", "1");
+    let listens = own_options(&mut globals, own, &mut notes);
+    let ways = closing::ways(&doors, &listens.device, &mut notes);
+    if let Some(table) = ways.iter().find_map(|way| way.opens()?.nft_table()) {
+        globals.option(globals.line, "nft_table", table);
+        globals.comment("The sets and rules of the doors: ketukd ruleset --zone none | nft -f -");
+    }
+
+    let mut sections = vec![globals];
+    for (door, way) in doors.iter().zip(&ways) {
+        let mut section = door.section(way, &doors, &mut notes);
+        if let Some(why) = &listens.shut {
+            section.shut(why);
+        }
+        sections.push(section);
+    }
+    let (uci, refused) = settle(&mut sections);
+    notes.extend(refused);
+    lines.imported(uci, notes)
+}
+
+/// What the file says of devices.
+struct Listens {
+    /// The device, by its name.
+    device: String,
+    /// Why no door may be open: what the file said of devices is not carried over.
+    shut: Option<String>,
+}
+
+/// `[options]`.
+fn own_options(globals: &mut Section, own: &[Part], notes: &mut Vec<Note>) -> Listens {
+    let mut device: Option<Value<'_>> = None;
+    for entry in own.iter().flat_map(|part| &part.entries) {
+        match (entry.key.as_str(), entry.value.as_deref()) {
+            // It always does.
+            ("usesyslog", _) => {}
+            ("logfile", Some(path)) => globals.option(entry.line, "log_file", path),
+            ("interface", Some(value)) => match device {
+                None => device = Some((value, entry.line)),
+                Some((_, line)) => notes.push(Note::new(
+                    entry.line,
+                    format!("interface is left out: line {line} says it first, and counts"),
+                )),
+            },
+            ("pidfile", _) => notes.push(Note::new(
+                entry.line,
+                "PidFile is left out: ketukd runs in the foreground, and whoever starts it knows",
+            )),
+            _ => notes.push(unknown(&entry.key, entry.value.as_deref(), entry.line)),
+        }
+    }
+    let unreadable = own.iter().find_map(|part| part.unreadable);
+    let mut shut = unreadable.map(|line| format!("line {line} cannot be read"));
+    let mut listens = String::new();
+    if let Some((value, line)) = device.filter(|(value, _)| !value.is_empty()) {
+        for written in without_comment(value).split([',', ' ', '\t']).filter(|piece| !piece.is_empty()) {
+            let name = if is_name(written) { Some(written) } else { meant(written) };
+            let Some(name) = name else {
+                notes.push(Note::new(
+                    line,
+                    format!("interface '{written}' is left out: no device has such a name"),
+                ));
+                continue;
+            };
+            if is_alias(written) {
+                shut = Some(format!("'{written}' is an alias: give it the alias's address as target"));
+                notes.push(Note::new(
+                    line,
+                    format!(
+                        "'{written}' is an alias of device {name}: the doors are shut until each has the alias's address \
+                         as target"
+                    ),
+                ));
+            } else if name != written {
+                notes.push(Note::new(line, format!("interface '{written}' is taken for device {name}")));
+            }
+            globals.list(line, "device", name);
+            if listens.is_empty() {
+                name.clone_into(&mut listens);
+            }
+        }
+        if listens.is_empty() {
+            shut = Some(format!("line {line} names no device"));
+        }
+    } else {
+        globals.comment("No Interface was given: it listens on every device, or on what --device says.");
+        KNOCKDS_DEVICE.clone_into(&mut listens);
+    }
+    Listens { device: listens, shut }
+}
+
+fn unknown(key: &str, value: Option<&str>, line: usize) -> Note {
+    Note::new(
+        line,
+        match value {
+            Some(_) => format!("{key} is left out: knockd has no such option"),
+            None => format!("'{key}' is left out: it has no value"),
+        },
+    )
+}
+
+impl KnockdDoor {
+    /// The door in UCI.
+    fn section(&self, way: &Way, doors: &[Self], notes: &mut Vec<Note>) -> Section {
+        let mut section = Section::new("door", &self.name, self.part.line);
+        self.knock(&mut section, notes);
+        match way {
+            Way::Opens(opens) => self.native(&mut section, opens, notes),
+            Way::Closes(closed) => {
+                let (command, line) = self.get(START).unwrap_or(("", self.part.line));
+                section.comment(&format!("[{}] shut it with: {command}", self.part.name));
+                section.option(line, "action", "close");
+                for &door in closed {
+                    section.list(line, "door", doors[door].name.as_str());
+                }
+            }
+            Way::Commands => self.keep_commands(&mut section, notes),
+        }
+        self.part.name_doubles(KEYS, notes);
+        for entry in &self.part.entries {
+            if entry.value.is_none() || !KEYS.iter().any(|names| entry.is(names)) {
+                notes.push(unknown(&entry.key, entry.value.as_deref(), entry.line));
+            }
+        }
+        if let Some(line) = self.part.unreadable {
+            section.shut(&format!("line {line} cannot be read"));
+        }
+        section
+    }
+
+    fn knock(&self, section: &mut Section, notes: &mut Vec<Note>) {
+        let mut steps = 0;
+        if let Some((sequence, line)) = self.get(SEQUENCE) {
+            for step in sequence.split(',') {
+                section.list(line, "sequence", read_step(step));
+                steps += 1;
+            }
+        }
+        if let Some((file, line)) = self.get(ONE_TIME) {
+            section.option(line, "one_time_sequences", file);
+            steps = steps.max(2);
+        }
+        if let Some((value, line)) = self.get(SEQ_TIMEOUT) {
+            match u32::try_from(atoi(value)).unwrap_or(0) {
+                0 if steps > 1 => {
+                    notes.push(self.note_at(line, "shut: with this Seq_Timeout no sequence is ever in time"));
+                    section.shut(&format!("line {line}: with this Seq_Timeout no sequence is ever in time"));
+                }
+                0 => {}
+                long if long > MAX_SEQ_TIMEOUT_S => {
+                    notes.push(
+                        self.note_at(line, format!("Seq_Timeout is made {MAX_SEQ_TIMEOUT_S}, the longest")),
+                    );
+                    section.option(line, "seq_timeout", MAX_SEQ_TIMEOUT_S.to_string());
+                }
+                seconds => section.option(line, "seq_timeout", seconds.to_string()),
+            }
+        }
+        if let Some((flags, line)) = self.get(TCP_FLAGS) {
+            let flags = without_comment(flags);
+            section.option(line, "tcpflags", flags);
+            let has = |flag: &str| flags.split(',').any(|word| word.trim().eq_ignore_ascii_case(flag));
+            if has("syn") && (has("ack") || has("rst") || has("fin")) {
+                notes.push(
+                    self.note_at(line, "no client's first segment has these TCPFlags: nobody can knock so"),
+                );
+            }
+        }
+        if let Some((target, line)) = self.get(TARGET) {
+            section.option(line, "target", without_comment(target));
+        }
+    }
+
+    /// What opens, and for how long.
+    fn native(&self, section: &mut Section, opens: &Opens, notes: &mut Vec<Note>) {
+        let (command, line) = self.get(START).or(self.get(START_6)).unwrap_or(("", self.part.line));
+        section.comment(&format!("[{}] opened it with: {command}", self.part.name));
+        match opens.protocols[..] {
+            [protocol] => section.option(line, "proto", protocol.to_string()),
+            _ => section.option(line, "proto", "tcpudp"),
+        }
+        let port = |name, section: &mut Section| {
+            for ports in &opens.ports {
+                section.list(line, name, ports.to_string());
+            }
+        };
+        match opens.forward {
+            None => port("dest_port", section),
+            Some((host, to)) => {
+                port("src_dport", section);
+                section.option(line, "dest_ip", host.to_string());
+                if let Some(to) = to {
+                    section.option(line, "dest_port", to.to_string());
+                }
+            }
+        }
+        if let [family] = opens.families[..] {
+            let (all, name) = match family {
+                AddressFamily::V4 => ("0.0.0.0/0", "IPv4"),
+                AddressFamily::V6 => ("::/0", "IPv6"),
+            };
+            section.comment(&format!(
+                "The command opened it for {name} only; without list src it opens for both."
+            ));
+            section.list(line, "src", all);
+        }
+        if let Some((command, line)) = self.get(STOP).filter(|(command, _)| !command.is_empty()) {
+            section.comment(&format!("[{}] shut it with: {command}", self.part.name));
+            section.option(line, "open_time", self.cmd_timeout(notes).to_string());
+        } else {
+            // Without a command to shut it, knockd's door stays open.
+            let seconds = opens.seconds.map(|seconds| seconds.clamp(1, MAX_OPEN_TIME_S));
+            section.option(line, "open_time", seconds.unwrap_or(0).to_string());
+            self.name_useless_timeout(notes);
+        }
+    }
+
+    /// The commands as they are.
+    fn keep_commands(&self, section: &mut Section, notes: &mut Vec<Note>) {
+        for (names, option) in [
+            (START, "start_command"),
+            (START_6, "start_command_6"),
+            (STOP, "stop_command"),
+            (STOP_6, "stop_command_6"),
+        ] {
+            let Some((command, line)) = self.get(names) else { continue };
+            // To UCI an empty value is one that is not given.
+            section.option(line, option, if command.is_empty() { "none" } else { command });
+        }
+        match self.get(STOP) {
+            Some((command, line)) if !command.is_empty() => {
+                section.option(line, "cmd_timeout", self.cmd_timeout(notes).to_string());
+            }
+            _ => self.name_useless_timeout(notes),
+        }
+    }
+
+    /// How long it stays open, in seconds.
+    fn cmd_timeout(&self, notes: &mut Vec<Note>) -> u32 {
+        let Some((value, line)) = self.get(CMD_TIMEOUT) else {
+            notes.push(self.part.note(format!("Cmd_Timeout is not given: {CMD_TIMEOUT_S} s, as in knockd")));
+            return CMD_TIMEOUT_S;
+        };
+        let (seconds, why) = match u32::try_from(atoi(value)).unwrap_or(0) {
+            0 => (1, "0 means until it is shut"),
+            long if long > MAX_OPEN_TIME_S => (MAX_OPEN_TIME_S, "no door is open for longer"),
+            seconds => return seconds,
+        };
+        notes.push(Note::new(line, format!("Cmd_Timeout {value} is made {seconds}: {why}")));
+        seconds
+    }
+
+    fn name_useless_timeout(&self, notes: &mut Vec<Note>) {
+        if let Some((_, line)) = self.get(CMD_TIMEOUT) {
+            notes.push(self.note_at(line, "Cmd_Timeout is left out: there is no Stop_Command to wait for"));
+        }
+    }
+}
+
+/// A step of a sequence: the number as knockd reads it, and the protocol.
+fn read_step(step: &str) -> String {
+    let (port, protocol) = step.split_once(':').map_or((step, None), |(port, word)| (port, Some(word)));
+    let number = atoi(port);
+    // What is no port to knockd is none here: as it was written, so that the message shows it.
+    let port = if (1..=65535).contains(&number) { number.to_string() } else { port.trim().to_owned() };
+    match protocol {
+        Some(protocol) => format!("{port}:{}", without_comment(protocol)),
+        None => port,
+    }
+}
+
+/// Finds for each door a name that UCI takes and no other door has.
+fn name(doors: &mut [KnockdDoor], notes: &mut Vec<Note>) {
+    let mut taken: Vec<String> = vec!["globals".to_owned()];
+    for door in doors {
+        let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
+        let plain: String = door.part.name.chars().map(plain).take(MAX_NAME).collect();
+        let plain = if plain.is_empty() { "door".to_owned() } else { plain };
+        // Two digits do for the doors there can be.
+        let numbered = (2..).map(|n| format!("{}_{n}", &plain[..plain.len().min(MAX_NAME - 3)]));
+        let mut names = std::iter::once(plain.clone()).chain(numbered);
+        door.name = names.find(|name| !taken.contains(name)).expect("there is always a next number");
+        if door.name != door.part.name {
+            notes.push(door.part.note(format!("the door is called '{}' now", door.name)));
+        }
+        taken.push(door.name.clone());
+    }
+}

@@ -1,0 +1,88 @@
+//! Whose configuration a file is.
+
+use super::lines::Line;
+use super::outcome::ImportError;
+
+/// Whose configuration a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// knockd.conf.
+    Knockd,
+    /// fwknopd's access.conf.
+    Access,
+    /// fwknopd.conf.
+    Fwknopd,
+    /// OpenWrt's UCI, of either.
+    Uci,
+}
+
+/// Keys of which at least one stands in every fwknopd.conf that says anything.
+const FWKNOPD: &[&str] = &[
+    "PCAP_INTF",
+    "PCAP_FILTER",
+    "ENABLE_PCAP_PROMISC",
+    "ENABLE_SPA_PACKET_AGING",
+    "MAX_SPA_PACKET_AGE",
+    "ENABLE_UDP_SERVER",
+    "UDPSERV_PORT",
+    "ENABLE_TCP_SERVER",
+    "TCPSERV_PORT",
+    "ACCESS_FILE",
+    "FWKNOP_RUN_DIR",
+    "SYSLOG_IDENTITY",
+    "VERBOSE",
+    "ENABLE_IPT_FORWARDING",
+    "ENABLE_IPT_LOCAL_NAT",
+    "FLUSH_IPT_AT_INIT",
+    "FIREWALL_EXE",
+    "ENABLE_DIGEST_PERSISTENCE",
+];
+
+/// The kind of a file.
+///
+/// # Errors
+/// It is none that is imported; what it looks like.
+pub(super) fn of(lines: &[Line]) -> Result<Kind, ImportError> {
+    let content = || {
+        lines.iter().map(|line| line.text.trim()).filter(|text| !text.is_empty() && !text.starts_with('#'))
+    };
+    let key = |text: &str| {
+        let key = text.split(|c: char| c.is_whitespace() || c == '=').next().unwrap_or_default();
+        key.trim_end_matches(':').to_owned()
+    };
+    let has = |keys: &[&str]| content().any(|text| keys.contains(&key(text).as_str()));
+    if content().next().is_some_and(|text| matches!(key(text).as_str(), "config" | "package")) {
+        return Ok(Kind::Uci);
+    }
+    let is_section = |text: &str| text.starts_with('[') && text.ends_with(']') && text.len() > 2;
+    if content().any(is_section) {
+        if content().any(|text| key(text).starts_with("SPA_SERVER")) {
+            return Err(ImportError::Other(
+                "this is the .fwknoprc of a client: ketuk takes the server's access.conf",
+            ));
+        }
+        if content()
+            .any(|text| text.eq_ignore_ascii_case("[Definition]") || text.eq_ignore_ascii_case("[DEFAULT]"))
+        {
+            return Err(ImportError::Other("this is a configuration of fail2ban"));
+        }
+        return Ok(Kind::Knockd);
+    }
+    if has(&["SOURCE"]) || has(&["%include", "%include_folder"]) {
+        return Ok(Kind::Access);
+    }
+    if has(FWKNOPD) {
+        return Ok(Kind::Fwknopd);
+    }
+    if content()
+        .any(|text| text.starts_with("*filter") || text.starts_with("table inet ") || text.starts_with("-A "))
+    {
+        return Err(ImportError::Other(
+            "this is a firewall's rules, not the configuration of a knock daemon",
+        ));
+    }
+    if lines.first().is_some_and(|line| line.text.starts_with("#!")) {
+        return Err(ImportError::Other("this is a script, not a configuration"));
+    }
+    Err(ImportError::Unknown)
+}

@@ -1,0 +1,175 @@
+//! What a door's commands open, where that can be opened without them.
+
+use std::net::IpAddr;
+
+use super::commands::{self, Chain, Deed, Program, Rule};
+use super::door::Commands;
+use crate::config::PortRange;
+use crate::core::network::AddressFamily;
+use crate::core::sequence::Protocol;
+
+/// What a door opens by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Opens {
+    /// The protocols.
+    pub(super) protocols: Vec<Protocol>,
+    /// The ports of this host, in order.
+    pub(super) ports: Vec<PortRange>,
+    /// The host behind this one, and the port there if it is another.
+    pub(super) forward: Option<(IpAddr, Option<u16>)>,
+    /// The knockers' families that it opens for.
+    pub(super) families: Vec<AddressFamily>,
+    /// For how long, in seconds, if the start command itself shuts it.
+    pub(super) seconds: Option<u32>,
+    /// Whether a command shuts it again.
+    pub(super) ends: bool,
+    /// The rules that stood for it.
+    pub(super) rules: Vec<Rule>,
+}
+
+impl Opens {
+    /// What these commands open, if that is all they do, and if they shut it again or never.
+    pub(super) fn read(of: &Commands<'_>) -> Option<Self> {
+        // A knocker over IPv6 gets the commands for IPv6, or the same.
+        let start_6 = if of.nothing_for_6 { None } else { of.start_6.or(of.start) };
+        let stop_6 = if of.never_shut_for_6 { None } else { of.stop_6.or(of.stop) };
+        if of.never_shut_for_6 && of.stop.is_some() && start_6.is_some() {
+            return None;
+        }
+        let v4 = side(
+            AddressFamily::V4,
+            of.start.map(|(command, _)| command),
+            of.stop.map(|(command, _)| command),
+        )?;
+        let v6 =
+            side(AddressFamily::V6, start_6.map(|(command, _)| command), stop_6.map(|(command, _)| command))?;
+        let mut opens = match (v4, v6) {
+            (Some(v4), Some(v6)) => {
+                let what = |opens: &Self| {
+                    (
+                        opens.protocols.clone(),
+                        opens.ports.clone(),
+                        opens.forward,
+                        opens.seconds,
+                        opens.program(),
+                    )
+                };
+                if what(&v4) != what(&v6) {
+                    return None;
+                }
+                let rules = [v4.rules, v6.rules].concat();
+                Self { families: vec![AddressFamily::V4, AddressFamily::V6], rules, ..v4 }
+            }
+            (Some(one), None) | (None, Some(one)) => one,
+            (None, None) => return None,
+        };
+        opens.protocols.sort_unstable_by_key(|protocol| *protocol == Protocol::Udp);
+        Some(opens)
+    }
+
+    /// The device that its rules are limited to.
+    pub(super) fn device(&self) -> Option<&str> {
+        self.rules.iter().find_map(|rule| rule.device.as_deref())
+    }
+
+    /// The nftables table that holds its rules.
+    pub(super) fn nft_table(&self) -> Option<&str> {
+        match &self.rules.first()?.program {
+            Program::Nft(table) => Some(table),
+            Program::Iptables => None,
+        }
+    }
+
+    /// Which firewall holds its rules.
+    pub(super) fn program(&self) -> Option<Program> {
+        self.rules.first().map(|rule| rule.program.clone())
+    }
+}
+
+/// What a pair of commands opens for knockers of one family: none if nothing; `None` if more than that.
+#[expect(clippy::option_option, reason = "it is not understood; or it is, and nothing opens")]
+fn side(family: AddressFamily, start: Option<&str>, stop: Option<&str>) -> Option<Option<Opens>> {
+    let Some(start) = start else { return Some(None) };
+    let deeds = commands::read(start);
+    let mut rules = Vec::new();
+    let mut rest = deeds.iter().peekable();
+    while let Some(Deed::Open(rule)) = rest.next_if(|deed| matches!(deed, Deed::Open(_))) {
+        rules.push(rule.clone());
+    }
+    let shuts_all = |deeds: &[&Deed]| {
+        rules.iter().all(|rule| deeds.iter().any(|deed| shuts(deed, rule)))
+            && deeds.iter().all(|deed| rules.iter().any(|rule| shuts(deed, rule)))
+    };
+    let mut seconds = None;
+    if let Some(Deed::Sleep(time)) = rest.next_if(|deed| matches!(deed, Deed::Sleep(_))) {
+        let after: Vec<_> = rest.by_ref().collect();
+        if after.is_empty() || !shuts_all(&after) {
+            return None;
+        }
+        seconds = Some(*time);
+    }
+    if rest.next().is_some() || rules.is_empty() {
+        return None;
+    }
+    if let Some(stop) = stop {
+        let deeds = commands::read(stop);
+        if seconds.is_some() || !shuts_all(&deeds.iter().collect::<Vec<_>>()) {
+            return None;
+        }
+    }
+    // iptables with an IPv6 address fails: for such a knocker the other family's rules are none.
+    rules.retain(|rule| rule.family == family);
+    if rules.is_empty() {
+        return Some(None);
+    }
+    let ends = stop.is_some() || seconds.is_some();
+    let (protocols, ports, forward) = together(&rules)?;
+    Some(Some(Opens { protocols, ports, forward, families: vec![family], seconds, ends, rules }))
+}
+
+/// Whether this deletes that rule.
+pub(super) fn shuts(deed: &Deed, rule: &Rule) -> bool {
+    match deed {
+        Deed::Shut(other) => other.opens_as(rule),
+        Deed::ShutByHandle(by_handle) => by_handle.shuts(rule),
+        _ => false,
+    }
+}
+
+type What = (Vec<Protocol>, Vec<PortRange>, Option<(IpAddr, Option<u16>)>);
+
+/// Several rules as one opening.
+fn together(rules: &[Rule]) -> Option<What> {
+    let first = rules.first()?;
+    if rules.iter().any(|rule| (&rule.program, &rule.device) != (&first.program, &first.device)) {
+        return None;
+    }
+    if let [a, b] = rules
+        && let Some(forward) = forward(a, b).or_else(|| forward(b, a))
+    {
+        return Some(forward);
+    }
+    if rules.iter().any(|rule| rule.chain != Chain::Input) {
+        return None;
+    }
+    if rules.iter().all(|rule| rule.protocol == first.protocol) {
+        let mut ports: Vec<_> = rules.iter().flat_map(|rule| rule.ports.iter().copied()).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        return ports
+            .windows(2)
+            .all(|pair| !pair[0].overlaps(pair[1]))
+            .then(|| (vec![first.protocol], ports, None));
+    }
+    let same = rules.len() == 2 && rules.iter().all(|rule| rule.ports == first.ports);
+    same.then(|| (vec![Protocol::Tcp, Protocol::Udp], first.ports.clone(), None))
+}
+
+/// A pair of rules that translate and let through.
+fn forward(dnat: &Rule, through: &Rule) -> Option<What> {
+    let (Chain::Dnat(host, port), Chain::Forward(to)) = (dnat.chain, through.chain) else { return None };
+    let behind =
+        port.map_or_else(|| dnat.ports.clone(), |port| PortRange::new(port, port).into_iter().collect());
+    let fits = dnat.protocol == through.protocol && to.is_none_or(|to| to == host) && through.ports == behind;
+    fits.then(|| (vec![dnat.protocol], dnat.ports.clone(), Some((host, port))))
+}

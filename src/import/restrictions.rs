@@ -1,0 +1,135 @@
+//! What keeps somebody out in fwknopd's stanzas: carried over exactly, or the user is shut.
+
+use super::outcome::Note;
+use super::settings::{Setting, Stanza, is_yes};
+use super::write::Section;
+
+/// Keys that are read elsewhere, or mean nothing here that could let anybody in.
+const READ_ELSEWHERE: &[&str] = &[
+    "OPEN_PORTS",
+    "RESTRICT_PORTS",
+    "KEY",
+    "KEY_BASE64",
+    "HMAC_KEY",
+    "HMAC_KEY_BASE64",
+    "FW_ACCESS_TIMEOUT",
+    "MAX_FW_TIMEOUT",
+    "FORCE_NAT",
+    "CMD_CYCLE_OPEN",
+    "CMD_CYCLE_CLOSE",
+    "CMD_CYCLE_TIMER",
+];
+
+/// The HMACs that are taken.
+const HMACS: &[&str] = &["md5", "sha1", "sha256", "sha384", "sha512"];
+
+impl Stanza {
+    /// Carries over who may use the stanza; what cannot be carried over shuts the user.
+    pub(super) fn restrictions(&self, user: &mut Section, notes: &mut Vec<Note>) {
+        let mut seen: Vec<&str> = Vec::new();
+        for Setting { key, line, .. } in self.settings.iter().rev() {
+            // Of a key written twice the last counts.
+            if seen.contains(&key.as_str()) {
+                continue;
+            }
+            seen.push(key);
+            let (value, line) = (self.get(key).map_or("", |(value, _)| value), *line);
+            if let Err(problem) = restriction(user, key, value, line) {
+                let (shuts, message) = match problem {
+                    Problem::Shuts(message) => (true, message),
+                    Problem::Remark(message) => (false, message),
+                };
+                if shuts {
+                    user.shut(&format!("line {line} is not carried over: {message}"));
+                }
+                notes.push(Note::new(line, message));
+            }
+        }
+    }
+}
+
+/// What is to be said of a key.
+enum Problem {
+    /// It may have kept somebody out.
+    Shuts(String),
+    /// It let somebody in, or did something else that is not done here.
+    Remark(String),
+}
+
+fn restriction(user: &mut Section, key: &str, value: &str, line: usize) -> Result<(), Problem> {
+    let shuts = |why: &str| Err(Problem::Shuts(format!("{key} {value} is left out: {why}")));
+    let remark = |why: &str| Err(Problem::Remark(format!("{key} is left out: {why}")));
+    match key {
+        "SOURCE" => {
+            let networks: Vec<_> = value.split(',').map(str::trim).collect();
+            if networks.iter().any(|network| network.eq_ignore_ascii_case("any")) {
+                return Ok(());
+            }
+            for network in networks {
+                match super::netmask::network(network) {
+                    Some(network) => user.list(line, "src", network),
+                    None => return shuts("it is no network"),
+                }
+            }
+        }
+        "DESTINATION" if value.eq_ignore_ascii_case("any") => {}
+        "DESTINATION" => return shuts("packets are taken at every address of this host"),
+        "REQUIRE_SOURCE" | "REQUIRE_SOURCE_ADDRESS" if is_yes(value) => {
+            user.option(line, "require_address", "1");
+        }
+        "REQUIRE_SOURCE" | "REQUIRE_SOURCE_ADDRESS" => {}
+        "REQUIRE_USERNAME" => user.option(line, "fwknop_user", value),
+        "ACCESS_EXPIRE" => match date(value) {
+            Some(date) => {
+                user.option(line, "expires", format!("{date} 00:00:00"));
+                return Err(Problem::Remark(format!(
+                    "ACCESS_EXPIRE {value} is made {date} 00:00:00 UTC, which fwknopd takes for this host's time"
+                )));
+            }
+            None => return shuts("it is no date"),
+        },
+        "ACCESS_EXPIRE_EPOCH" => match value.parse::<u64>() {
+            // fwknopd knows no end for 0.
+            Ok(0) => {}
+            Ok(seconds) => user.option(line, "expires", super::calendar::date_and_time(seconds)),
+            Err(_) => return shuts("it is no number of seconds"),
+        },
+        "HMAC_DIGEST_TYPE" => match HMACS.iter().find(|known| known.eq_ignore_ascii_case(value)) {
+            Some(&"sha256") => {}
+            Some(known) => user.option(line, "fwknop_hmac_type", *known),
+            None => return shuts("let the client use sha256"),
+        },
+        "ENCRYPTION_MODE" if value.eq_ignore_ascii_case("cbc") => {}
+        "ENCRYPTION_MODE" => return shuts("let the client use CBC"),
+        "DISABLE_DNAT" | "FORWARD_ALL" | "FORCE_MASQUERADE" | "ENABLE_CMD_EXEC" | "ENABLE_CMD_SUDO_EXEC"
+            if !is_yes(value) => {}
+        "DISABLE_DNAT" | "FORWARD_ALL" => return shuts("a forward goes to one host and port"),
+        "FORCE_SNAT" | "FORCE_MASQUERADE" => return remark("connections are not given another source"),
+        "ENABLE_CMD_EXEC"
+        | "ENABLE_CMD_SUDO_EXEC"
+        | "CMD_EXEC_USER"
+        | "CMD_EXEC_GROUP"
+        | "CMD_SUDO_EXEC_USER"
+        | "CMD_SUDO_EXEC_GROUP" => {
+            return remark("commands from packets are never run");
+        }
+        key if key.starts_with("GPG_") => return remark("GnuPG is not supported"),
+        key if READ_ELSEWHERE.contains(&key) => {}
+        _ => return shuts("ketuk does not know it"),
+    }
+    Ok(())
+}
+
+/// `MM/DD/YYYY`, as fwknopd reads it; as year-month-day.
+fn date(text: &str) -> Option<String> {
+    let mut parts = text.trim().splitn(3, '/');
+    let mut number = |most: usize| {
+        let part = parts.next()?;
+        let digits = part.bytes().take_while(u8::is_ascii_digit).count();
+        let whole = digits == part.len() && (1..=most).contains(&digits);
+        whole.then(|| part.parse::<u32>().ok())?
+    };
+    let (month, day, year) = (number(2)?, number(2)?, number(4)?);
+    let year = if year < 100 { year + 2000 } else { year };
+    Some(format!("{year:04}-{month:02}-{day:02}"))
+}
