@@ -12,7 +12,6 @@ const CIRCLES: &[(&str, &str)] = &[
     ("daemon::sessions", "daemon::gate"),
     ("daemon::reload", "daemon::run"),
     ("daemon::wait", "daemon::run"),
-    ("client::knock", "client::arguments"),
 ];
 
 type Graph = BTreeMap<String, BTreeSet<String>>;

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::knock::Knock;
+use super::knock::{Knock, NotAPort};
 use crate::protocol::AddressFamily;
 
 /// Time between two knocks unless `-d` says otherwise.
@@ -55,7 +55,7 @@ pub enum UsageError {
     /// A delay that is no number of milliseconds.
     Delay(String),
     /// A port that is none.
-    Port(String),
+    Port(NotAPort),
     /// Neither host nor port.
     NoHost,
     /// A host and nothing else.
@@ -72,9 +72,7 @@ impl fmt::Display for UsageError {
             Self::Delay(value) => {
                 write!(f, "delay '{value}' is no number of milliseconds from 0 to {}", u32::MAX)
             }
-            Self::Port(port) => {
-                write!(f, "'{port}' is no port: a number from 1 to 65535, then ':tcp', ':udp' or nothing")
-            }
+            Self::Port(problem) => write!(f, "{problem}"),
             Self::NoHost => f.write_str("which host, and which ports?"),
             Self::NoPort(host) => write!(f, "at which ports of '{host}'?"),
         }
@@ -138,7 +136,8 @@ pub fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Command, Usa
     }
     let mut operands = operands.into_iter();
     let host = operands.next().ok_or(UsageError::NoHost)?;
-    let knocks: Vec<Knock> = operands.map(|text| Knock::parse(&text, udp)).collect::<Result<_, _>>()?;
+    let knocks: Vec<Knock> =
+        operands.map(|text| Knock::parse(&text, udp)).collect::<Result<_, _>>().map_err(UsageError::Port)?;
     if knocks.is_empty() {
         return Err(UsageError::NoPort(host));
     }

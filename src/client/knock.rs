@@ -11,11 +11,11 @@
 //! - elsewhere: when the port has answered, or after `PATIENCE`. `std` cannot connect without waiting. A port
 //!   that does answer sees a connection that is closed as usual.
 
+use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::num::NonZeroU16;
 
-use super::arguments::UsageError;
 pub use crate::protocol::Protocol;
 
 /// How long a TCP knock waits for an answer, where it must: enough for the next hop's link-layer address to be
@@ -35,14 +35,24 @@ pub struct Knock {
     pub port: NonZeroU16,
 }
 
+/// A text that names no port, as it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotAPort(pub String);
+
+impl fmt::Display for NotAPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "'{}' is no port: a number from 1 to 65535, then ':tcp', ':udp' or nothing", self.0)
+    }
+}
+
 impl Knock {
     /// Reads `PORT[:tcp|:udp]`, the protocol in either case, as the configuration has it. With `udp` it is a UDP
     /// knock whatever the text says, as knock(1) has it.
     ///
     /// # Errors
-    /// [`UsageError::Port`].
-    pub fn parse(text: &str, udp: bool) -> Result<Self, UsageError> {
-        let error = || UsageError::Port(text.to_owned());
+    /// [`NotAPort`].
+    pub fn parse(text: &str, udp: bool) -> Result<Self, NotAPort> {
+        let error = || NotAPort(text.to_owned());
         let (port, protocol) = text.split_once(':').unwrap_or((text, "tcp"));
         let named = Protocol::named(protocol).ok_or_else(error)?;
         let protocol = if udp { Protocol::Udp } else { named };

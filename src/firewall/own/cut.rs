@@ -147,7 +147,7 @@ impl Own {
             self.commit(Operation::Delete, |batch| {
                 for key in keys {
                     batch.change(kind::DEL_ELEMENT, 0, TableFamily::Inet, |r| {
-                        write_element(r, set, key, None)
+                        write_element(r, set, key, None);
                     });
                 }
             })?;
