@@ -288,7 +288,7 @@ impl Expressions<'_> {
 }
 
 /// `IPPROTO_TCP`, `IPPROTO_UDP`.
-pub(super) const fn protocol_number(protocol: Protocol) -> u8 {
+pub(in crate::firewall) const fn protocol_number(protocol: Protocol) -> u8 {
     match protocol {
         Protocol::Tcp => 6,
         Protocol::Udp => 17,

@@ -15,7 +15,7 @@
 
 mod cut;
 mod doors;
-mod expression;
+pub(super) mod expression;
 mod fingerprint;
 
 use std::io;

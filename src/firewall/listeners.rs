@@ -1,0 +1,114 @@
+//! Which ports of this host somebody listens on.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::core::sequence::Protocol;
+
+/// Most sockets that are looked at. A host with more is told about as if everything were listened on.
+const MAX_SOCKETS: usize = 65_536;
+
+/// `TCP_LISTEN`, and what an unconnected UDP socket is in (`TCP_CLOSE`), as /proc writes them.
+const LISTENING: [(Protocol, &str); 2] = [(Protocol::Tcp, "0A"), (Protocol::Udp, "07")];
+
+/// The sockets that answer strangers.
+#[derive(Debug, Default)]
+pub struct Listeners {
+    /// Protocol, address (unspecified for every address), port.
+    sockets: Vec<(Protocol, IpAddr, u16)>,
+    /// Some could not be read.
+    incomplete: bool,
+}
+
+impl Listeners {
+    /// Reads them from /proc/net.
+    pub fn read() -> Self {
+        let mut listeners = Self::default();
+        for (protocol, state) in LISTENING {
+            for version in ["", "6"] {
+                match File::open(format!("/proc/net/{protocol}{version}")) {
+                    Ok(file) => {
+                        let lines = BufReader::new(file).lines().take(MAX_SOCKETS).map_while(Result::ok);
+                        listeners.sockets.extend(lines.filter_map(|text| {
+                            let (address, port) = line(&text, state)?;
+                            Some((protocol, address, port))
+                        }));
+                    }
+                    // A kernel without IPv6 has no such file.
+                    Err(_) if version == "6" => {}
+                    Err(_) => listeners.incomplete = true,
+                }
+            }
+        }
+        listeners
+    }
+
+    /// Whether somebody listens on this port of this address. So it is taken to be where that cannot be seen.
+    pub fn answers(&self, protocol: Protocol, address: IpAddr, port: u16) -> bool {
+        self.incomplete
+            || self.sockets.iter().any(|(found, at, listened)| {
+                // A socket of IPv6 for every address has IPv4 too, unless it was told otherwise.
+                let everywhere = at.is_unspecified() && (at.is_ipv6() || address.is_ipv4());
+                *found == protocol && *listened == port && (everywhere || *at == address)
+            })
+    }
+}
+
+/// Address and port of a socket in this state.
+fn line(text: &str, state: &str) -> Option<(IpAddr, u16)> {
+    // sl local_address rem_address st ...:  0: 0100007F:0016 00000000:0000 0A
+    let mut words = text.split_ascii_whitespace().skip(1);
+    let (address, port) = words.next()?.split_once(':')?;
+    if words.nth(1)? != state {
+        return None;
+    }
+    // Words of 32 bits in the host's order.
+    let words = address
+        .as_bytes()
+        .chunks(8)
+        .map(|word| Some(u32::from_str_radix(std::str::from_utf8(word).ok()?, 16).ok()?.to_ne_bytes()));
+    let bytes = words.collect::<Option<Vec<_>>>()?.concat();
+    let address = match bytes.len() {
+        4 => IpAddr::V4(Ipv4Addr::from(*bytes.first_chunk()?)),
+        16 => match Ipv6Addr::from(*bytes.first_chunk()?) {
+            mapped if mapped.to_ipv4_mapped().is_some() => IpAddr::V4(mapped.to_ipv4_mapped()?),
+            address => IpAddr::V6(address),
+        },
+        _ => return None,
+    };
+    Some((address, u16::from_str_radix(port, 16).ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(target_endian = "little")]
+    fn lines_of_proc() {
+        let v4 = "   0: 0100007F:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1 1 0";
+        assert_eq!(line(v4, "0A"), Some((IpAddr::V4(Ipv4Addr::LOCALHOST), 22)));
+        assert_eq!(line(v4, "07"), None);
+        let v6 = "   1: 00000000000000000000000001000000:01BB 00000000000000000000000000000000:0000 0A 0 0";
+        assert_eq!(line(v6, "0A"), Some((IpAddr::V6(Ipv6Addr::LOCALHOST), 443)));
+        let mapped = v6.replacen("0000000001000000", "FFFF00000100007F", 1);
+        assert_eq!(line(&mapped, "0A"), Some((IpAddr::V4(Ipv4Addr::LOCALHOST), 443)));
+        assert_eq!(line("  sl  local_address rem_address   st", "0A"), None);
+    }
+
+    #[test]
+    fn a_socket_is_seen_by_those_whom_it_answers() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let listeners = Listeners::read();
+        assert!(listeners.answers(Protocol::Tcp, "127.0.0.1".parse().unwrap(), port));
+        assert!(!listeners.answers(Protocol::Tcp, "192.0.2.1".parse().unwrap(), port));
+        assert!(!listeners.answers(Protocol::Udp, "127.0.0.1".parse().unwrap(), port));
+        let everywhere = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+        let port = everywhere.local_addr().unwrap().port();
+        let listeners = Listeners::read();
+        assert!(listeners.answers(Protocol::Udp, "192.0.2.1".parse().unwrap(), port));
+        assert!(!listeners.answers(Protocol::Udp, "2001:db8::1".parse().unwrap(), port));
+    }
+}

@@ -1,0 +1,380 @@
+//! What a rule does with a packet: each of its expressions in turn, on registers, as the kernel has it.
+
+use super::lookup::{Found, Registers};
+use super::packet::Packet;
+use super::{Family, Rules, number, text, xt};
+use crate::firewall::own::expression::protocol_number;
+use crate::linux::netlink::message::Attributes;
+
+/// `NFT_REG_VERDICT`.
+const VERDICT: u32 = 0;
+
+/// Whether something is so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tri {
+    No,
+    /// It depends on what is not known.
+    Maybe,
+    Yes,
+}
+
+impl Tri {
+    pub(super) const fn of(yes: bool) -> Self {
+        if yes { Self::Yes } else { Self::No }
+    }
+}
+
+/// What a rule does with a packet that it applies to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Effect {
+    /// The next rule has it.
+    Continue,
+    Accept,
+    Drop,
+    Return,
+    Jump(String),
+    Goto(String),
+    /// Any of these.
+    Unknown,
+}
+
+/// An expression of a rule: its name, and its attributes.
+struct Expression<'e> {
+    name: &'e [u8],
+    data: Attributes<'e>,
+}
+
+impl<'e> Expression<'e> {
+    fn read(attributes: &'e [u8]) -> Option<Self> {
+        let attributes = Attributes::new(attributes);
+        let name = attributes.clone().find(1)?;
+        let data = Attributes::new(attributes.find(2).unwrap_or(&[]));
+        Some(Self { name: name.strip_suffix(b"\0").unwrap_or(name), data })
+    }
+
+    /// A number.
+    fn get(&self, kind: u16) -> Option<u32> {
+        self.data.clone().find(kind).and_then(number)
+    }
+
+    /// A number of bytes.
+    fn len(&self, kind: u16) -> usize {
+        self.get(kind).and_then(|len| usize::try_from(len).ok()).unwrap_or(0)
+    }
+
+    /// `NFTA_DATA_VALUE` in an attribute.
+    fn value(&self, kind: u16) -> Option<&'e [u8]> {
+        Attributes::new(self.data.clone().find(kind)?).find(1)
+    }
+
+    /// What the register that an attribute names holds.
+    fn held(&self, kind: u16, len: usize, registers: &Registers) -> Option<Vec<u8>> {
+        registers.get(self.get(kind)?, len)
+    }
+
+    /// A port in a register.
+    fn port(&self, kind: u16, registers: &Registers) -> Option<u16> {
+        Some(u16::from_be_bytes(*self.held(kind, 2, registers)?.first_chunk()?))
+    }
+}
+
+/// What comes of an expression.
+enum Step {
+    /// It is a condition.
+    Is(Tri),
+    /// It ends the rule.
+    Does(Effect),
+}
+
+impl Rules {
+    /// Whether a rule applies to a packet, and what it does then.
+    pub(super) fn evaluate(
+        &mut self,
+        family: Family,
+        table: &str,
+        expressions: &[u8],
+        packet: &mut Packet<'_>,
+    ) -> (Tri, Effect) {
+        let mut registers = Registers([None; 20]);
+        let mut applies = Tri::Yes;
+        let expressions = Attributes::new(expressions);
+        for expression in expressions.filter_map(|(_, expression)| Expression::read(expression)) {
+            let surely = applies == Tri::Yes;
+            let step = match expression.name {
+                b"lookup" => self.look_up(family, table, &expression, &mut registers, packet),
+                b"match" | b"target" => legacy(&expression, packet, surely),
+                _ => load(&expression, &mut registers, packet, surely)
+                    .or_else(|| test(&expression, &registers).map(Step::Is))
+                    .or_else(|| end(&expression, &registers, packet, surely))
+                    .unwrap_or_else(|| {
+                        // Something new: what it loads is not known, nor whether it matches.
+                        for register in [1, 2].into_iter().filter_map(|kind| expression.get(kind)) {
+                            registers.set(register, None, 16);
+                        }
+                        Step::Is(Tri::Maybe)
+                    }),
+            };
+            match step {
+                Step::Is(Tri::No) => return (Tri::No, Effect::Continue),
+                Step::Is(Tri::Maybe) => applies = Tri::Maybe,
+                Step::Is(Tri::Yes) => {}
+                Step::Does(effect) => return (applies, effect),
+            }
+        }
+        (applies, Effect::Continue)
+    }
+
+    /// Looks for what a register holds in a set, or for what becomes of it in a map.
+    fn look_up(
+        &mut self,
+        family: Family,
+        table: &str,
+        expression: &Expression<'_>,
+        registers: &mut Registers,
+        packet: &Packet<'_>,
+    ) -> Step {
+        let set = text(&expression.data, 1).unwrap_or_default();
+        let inverted = expression.get(5).is_some_and(|flags| flags & 1 != 0);
+        let to = expression.get(3);
+        let element = match self.find(family, table, &set, expression.get(2).unwrap_or(0), registers, packet)
+        {
+            Found::Unknown if to == Some(VERDICT) => return Step::Does(Effect::Unknown),
+            Found::Unknown => {
+                registers.set(to.unwrap_or(0), None, 16);
+                return Step::Is(Tri::Maybe);
+            }
+            Found::No => return Step::Is(Tri::of(inverted)),
+            Found::Yes(element) => element,
+        };
+        let element = element.unwrap_or_default();
+        let data = Attributes::new(Attributes::new(&element).find(2).unwrap_or(&[]));
+        match (to, data.clone().find(2)) {
+            (Some(VERDICT), Some(verdict)) => return Step::Does(verdict_of(verdict)),
+            (Some(register), None) => {
+                let bytes = data.find(1).unwrap_or(&[]);
+                registers.set(register, Some(bytes), bytes.len());
+            }
+            _ => {}
+        }
+        Step::Is(Tri::of(!inverted))
+    }
+}
+
+/// An expression that loads something into a register, or changes nothing that matters here.
+fn load(
+    expression: &Expression<'_>,
+    registers: &mut Registers,
+    packet: &mut Packet<'_>,
+    surely: bool,
+) -> Option<Step> {
+    let number = |kind| expression.get(kind).unwrap_or(0);
+    match expression.name {
+        b"meta" => match (expression.get(1), expression.get(3)) {
+            (Some(register), _) => {
+                let bytes = meta(packet, number(2));
+                registers.set(register, bytes.as_deref(), bytes.as_ref().map_or(16, Vec::len));
+            }
+            // NFT_META_MARK
+            (None, Some(_)) if number(2) == 3 => {
+                let mark = expression.held(3, 4, registers).filter(|_| surely);
+                packet.mark = mark.and_then(|mark| mark.first_chunk().copied()).map(u32::from_ne_bytes);
+            }
+            _ => {}
+        },
+        b"ct" => {
+            let bytes = connection(packet, number(2));
+            registers.set(number(1), bytes.as_deref(), bytes.as_ref().map_or(16, Vec::len));
+        }
+        // Without a register to load it changes the packet.
+        b"payload" => {
+            let len = expression.len(4);
+            registers.set(number(1), payload(packet, number(2), number(3), len), len);
+        }
+        b"bitwise" => {
+            let len = expression.len(3);
+            let result = match (expression.held(1, len, registers), expression.value(4), expression.value(5))
+            {
+                (Some(source), Some(mask), Some(xor)) if number(6) == 0 => {
+                    let bytes = source.iter().zip(mask).zip(xor);
+                    Some(bytes.map(|((byte, mask), xor)| byte & mask ^ xor).collect::<Vec<_>>())
+                }
+                _ => None,
+            };
+            registers.set(number(2), result.as_deref(), len);
+        }
+        b"byteorder" => {
+            let (len, size) = (expression.len(4), expression.len(5).max(1));
+            let turned = expression.held(1, len, registers).map(|mut bytes| {
+                if cfg!(target_endian = "little") {
+                    bytes.chunks_mut(size).for_each(<[u8]>::reverse);
+                }
+                bytes
+            });
+            registers.set(number(2), turned.as_deref(), len);
+        }
+        b"fib" => {
+            let result = fib(packet, number(2), number(3)).map(u32::to_ne_bytes);
+            registers.set(number(1), result.as_ref().map(|bytes| &bytes[..]), 4);
+        }
+        b"immediate" if number(1) != VERDICT => {
+            let bytes = expression.value(2).unwrap_or(&[]);
+            registers.set(number(1), Some(bytes), bytes.len());
+        }
+        b"counter" | b"log" | b"notrack" | b"last" | b"objref" | b"flow_offload" | b"dup" => {}
+        _ => return None,
+    }
+    Some(Step::Is(Tri::Yes))
+}
+
+/// An expression that is a condition.
+fn test(expression: &Expression<'_>, registers: &Registers) -> Option<Tri> {
+    let operator = expression.get(2);
+    let is = |condition: Option<bool>| condition.map_or(Tri::Maybe, Tri::of);
+    Some(match expression.name {
+        b"cmp" => {
+            let wanted = expression.value(3).unwrap_or(&[]);
+            is(expression.held(1, wanted.len(), registers).map(|found| {
+                let order = found.as_slice().cmp(wanted);
+                match operator {
+                    Some(0) => order.is_eq(),
+                    Some(1) => order.is_ne(),
+                    Some(2) => order.is_lt(),
+                    Some(3) => order.is_le(),
+                    Some(4) => order.is_gt(),
+                    _ => order.is_ge(),
+                }
+            }))
+        }
+        b"range" => {
+            let (from, to) = (expression.value(3).unwrap_or(&[]), expression.value(4).unwrap_or(&[]));
+            let found = expression.held(1, from.len(), registers);
+            is(found.map(|found| (from <= &found[..] && &found[..] <= to) == (operator == Some(0))))
+        }
+        // Within its limit, unless the rule is for what is over it.
+        b"limit" => Tri::of(expression.get(5).is_none_or(|flags| flags & 1 == 0)),
+        b"connlimit" | b"quota" => Tri::of(operator.is_none_or(|flags| flags & 1 == 0)),
+        _ => return None,
+    })
+}
+
+/// An expression that ends the rule.
+fn end(
+    expression: &Expression<'_>,
+    registers: &Registers,
+    packet: &mut Packet<'_>,
+    surely: bool,
+) -> Option<Step> {
+    Some(Step::Does(match expression.name {
+        b"immediate" => {
+            let data = Attributes::new(expression.data.clone().find(2).unwrap_or(&[]));
+            data.find(2).map_or(Effect::Continue, verdict_of)
+        }
+        b"reject" => Effect::Drop,
+        // NFT_NAT_DNAT
+        b"nat" if expression.get(1) == Some(1) && surely => {
+            let len = if packet.is_ipv4() { 4 } else { 16 };
+            packet.translate(expression.held(3, len, registers).as_deref(), expression.port(5, registers));
+            Effect::Accept
+        }
+        b"redir" if surely => {
+            packet.translate(None, expression.port(1, registers));
+            Effect::Accept
+        }
+        b"nat" | b"redir" | b"masq" => Effect::Accept,
+        b"queue" | b"tproxy" | b"synproxy" => Effect::Unknown,
+        _ => return None,
+    }))
+}
+
+/// A match or target of iptables.
+fn legacy(expression: &Expression<'_>, packet: &mut Packet<'_>, surely: bool) -> Step {
+    let name = text(&expression.data, 1).unwrap_or_default();
+    let info = expression.data.clone().find(3).unwrap_or(&[]);
+    let revision = expression.get(2).unwrap_or(0);
+    if expression.name == b"match" {
+        return Step::Is(xt::matches(&name, revision, info, packet));
+    }
+    match xt::target(&name, revision, info, packet, surely) {
+        Effect::Continue => Step::Is(Tri::Yes),
+        effect => Step::Does(effect),
+    }
+}
+
+fn verdict_of(verdict: &[u8]) -> Effect {
+    let verdict = Attributes::new(verdict);
+    let chain = || text(&verdict, 2).unwrap_or_default();
+    match verdict.clone().find(1).and_then(number).map(u32::cast_signed) {
+        Some(0) => Effect::Drop,
+        Some(1) => Effect::Accept,
+        Some(-1) => Effect::Continue,
+        Some(-3) => Effect::Jump(chain()),
+        Some(-4) => Effect::Goto(chain()),
+        Some(-5) => Effect::Return,
+        _ => Effect::Unknown,
+    }
+}
+
+/// `enum nft_meta_keys`.
+fn meta(packet: &Packet<'_>, key: u32) -> Option<Vec<u8>> {
+    let arrival = &packet.arrival;
+    Some(match key {
+        // NFT_META_PROTOCOL
+        1 => if packet.is_ipv4() { 0x0800_u16 } else { 0x86dd }.to_be_bytes().to_vec(),
+        3 => packet.mark?.to_ne_bytes().to_vec(),
+        4 => arrival.index?.to_ne_bytes().to_vec(),
+        6 => {
+            let mut name = arrival.device.as_bytes().to_vec();
+            name.resize(16, 0);
+            name
+        }
+        15 => vec![if packet.is_ipv4() { 2 } else { 10 }],
+        16 => vec![protocol_number(arrival.protocol)],
+        // NFT_META_PKTTYPE: for this host. NFT_META_SECPATH: without IPsec.
+        18 | 25 => vec![0],
+        _ => return None,
+    })
+}
+
+/// `enum nft_ct_keys`: of a connection that begins with this packet.
+fn connection(packet: &Packet<'_>, key: u32) -> Option<Vec<u8>> {
+    let arrival = &packet.arrival;
+    Some(match key {
+        // NFT_CT_STATE: new
+        0 => 8_u32.to_ne_bytes().to_vec(),
+        1 => vec![0],
+        // NFT_CT_STATUS: IPS_DST_NAT
+        2 => u32::from(packet.translated).wrapping_shl(5).to_ne_bytes().to_vec(),
+        // NFT_CT_MARK
+        3 => vec![0; 4],
+        7 => vec![if packet.is_ipv4() { 2 } else { 10 }],
+        10 => vec![protocol_number(arrival.protocol)],
+        // NFT_CT_PROTO_DST, of the original direction
+        12 => arrival.port.to_be_bytes().to_vec(),
+        _ => return None,
+    })
+}
+
+fn payload<'p>(packet: &'p Packet<'_>, base: u32, offset: u32, len: usize) -> Option<&'p [u8]> {
+    let header = match base {
+        1 => &packet.network,
+        2 => &packet.transport,
+        _ => return None,
+    };
+    let offset = usize::try_from(offset).ok()?;
+    header.get(offset..offset.checked_add(len)?)
+}
+
+/// What the routing table says: of the destination, local or not; of the source, that it comes the right way.
+fn fib(packet: &Packet<'_>, result: u32, flags: u32) -> Option<u32> {
+    const UNICAST: u32 = 1;
+    const LOCAL: u32 = 2;
+    let of_source = flags & 1 != 0;
+    match result {
+        // NFT_FIB_RESULT_ADDRTYPE
+        3 if of_source || !packet.is_local => Some(UNICAST),
+        3 => Some(LOCAL),
+        // NFT_FIB_RESULT_OIF, or whether there is one: the device that it came by
+        1 if of_source => packet.arrival.index.or(Some(1)),
+        _ => None,
+    }
+}

@@ -1,0 +1,113 @@
+//! Registers, and sets that are asked for what they hold.
+
+use super::packet::Packet;
+use super::{Family, Rules, number};
+use crate::linux::netlink::message::Attributes;
+
+/// What the sets of doors are called.
+const DOOR_SETS: &str = "ketuk_";
+
+/// The registers: slots of four bytes, each known or not. Four of them are one of the larger ones.
+pub(super) struct Registers(pub(super) [Option<[u8; 4]>; 20]);
+
+impl Registers {
+    /// The slot of a register, `nft_parse_register` in the kernel.
+    fn slot(register: u32) -> Option<usize> {
+        let slot = if register <= 4 { register * 4 } else { register.checked_sub(4)? };
+        usize::try_from(slot).ok().filter(|slot| (4..20).contains(slot))
+    }
+
+    pub(super) fn set(&mut self, register: u32, value: Option<&[u8]>, len: usize) {
+        let Some(first) = Self::slot(register) else { return };
+        for (index, slot) in (first..20).take(len.div_ceil(4)).enumerate() {
+            self.0[slot] = value.map(|value| {
+                let mut bytes = [0; 4];
+                for (byte, from) in bytes.iter_mut().zip(value.iter().skip(4 * index)) {
+                    *byte = *from;
+                }
+                bytes
+            });
+        }
+    }
+
+    /// So many bytes, if all are known.
+    pub(super) fn get(&self, register: u32, len: usize) -> Option<Vec<u8>> {
+        let first = Self::slot(register)?;
+        let slots = self.0.get(first..first + len.div_ceil(4))?;
+        let mut bytes: Vec<u8> = slots.iter().copied().collect::<Option<Vec<_>>>()?.concat();
+        bytes.truncate(len);
+        Some(bytes)
+    }
+}
+
+impl Rules {
+    /// Looks for what the registers hold among the elements of a set.
+    pub(super) fn find(
+        &mut self,
+        family: Family,
+        table: &str,
+        set: &str,
+        register: u32,
+        registers: &Registers,
+        packet: &Packet<'_>,
+    ) -> Found {
+        if set.starts_with(DOOR_SETS) {
+            return if packet.arrival.sets.contains(&set) { Found::Yes(None) } else { Found::No };
+        }
+        let Some(elements) = self.elements(family, table, set) else { return Found::Unknown };
+        // The start of the interval that the key is in, if the set has intervals: the last one before it.
+        let mut below: Option<(Vec<u8>, bool, Box<[u8]>)> = None;
+        let (mut has_ends, mut unknown, mut catch_all) = (false, false, None);
+        for element in elements {
+            let attributes = Attributes::new(&element);
+            let flags = attributes.clone().find(3).and_then(number).unwrap_or(0);
+            if flags & 2 != 0 {
+                catch_all = Some(element);
+                continue;
+            }
+            let bytes = |kind| Attributes::new(attributes.clone().find(kind)?).find(1);
+            let Some(key) = bytes(1) else { continue };
+            let Some(found) = registers.get(register, key.len()) else {
+                unknown = true;
+                continue;
+            };
+            // A concatenation of intervals has both ends in one element.
+            if let Some(end) = bytes(10) {
+                let parts = key.chunks(4).zip(end.chunks(4)).zip(found.chunks(4));
+                if within(parts) {
+                    return Found::Yes(Some(element));
+                }
+                continue;
+            }
+            let is_end = flags & 1 != 0;
+            has_ends |= is_end;
+            if key == found && !is_end {
+                return Found::Yes(Some(element));
+            }
+            if key <= &found[..] && below.as_ref().is_none_or(|(last, ..)| &last[..] <= key) {
+                below = Some((key.to_vec(), is_end, element));
+            }
+        }
+        match (below, catch_all) {
+            _ if unknown => Found::Unknown,
+            (Some((_, false, element)), _) if has_ends => Found::Yes(Some(element)),
+            (_, Some(element)) => Found::Yes(Some(element)),
+            _ => Found::No,
+        }
+    }
+}
+
+/// Whether each part is between its two ends. Parts are compared four bytes at a time, which is right for ports and
+/// IPv4 addresses, and for IPv6 networks.
+fn within<'a>(parts: impl Iterator<Item = ((&'a [u8], &'a [u8]), &'a [u8])>) -> bool {
+    let mut parts = parts;
+    parts.all(|((from, to), found)| from <= found && found <= to)
+}
+
+/// What a set says of a key.
+pub(super) enum Found {
+    No,
+    /// It is in, in this element if that is known.
+    Yes(Option<Box<[u8]>>),
+    Unknown,
+}
