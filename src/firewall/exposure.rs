@@ -7,8 +7,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::listeners::Listeners;
 use super::loaded::{Arrival, ChainName, Outcome, Packet, Rules};
 use super::own::ANY;
-use super::set_name::{AddressFamily, SetName};
+use super::set_name::SetName;
 use crate::config::{Door, Opening, PortRange};
+use crate::core::network::AddressFamily;
 use crate::core::sequence::Protocol;
 use crate::linux::links::{self, DeviceAddress};
 
