@@ -1,4 +1,4 @@
-//! How often each thing happened: the only trace that most packets leave.
+//! Counters of what happened. For most packets a counter is the only trace.
 
 use super::auth::Refusal;
 use super::packet::Malformed;
@@ -6,17 +6,17 @@ use super::packet::Malformed;
 /// What is counted. Each packet that reaches the daemon is counted in exactly one of the first three groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Counter {
-    /// No probe, and why.
+    /// A packet that is no probe, with the reason.
     Malformed(Malformed),
-    /// A probe, and what came of it; the door that went furthest decides.
+    /// A probe, with its result at the door where the attempt is furthest.
     Judged(Judged),
-    /// A knock that should prove who sent it, and why it opened nothing.
+    /// A user's knock that opened nothing, with the reason.
     Refused(Refusal),
     /// What happened outside the matching.
     Event(Event),
 }
 
-/// What came of a probe.
+/// The result of a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Judged {
     /// It completed a sequence.
@@ -29,19 +29,19 @@ pub enum Judged {
     Repeat,
     /// It was a knock in the range of changing sequences.
     TotpKnock,
-    /// It was another of the door's steps.
+    /// It was a later step of the door, out of turn.
     WrongStep,
     /// It was the first trap that the attempt touched: a coincidence.
     Forgiven,
     /// It was a second trap.
     Trap,
-    /// It was a later step from a source that has not begun.
+    /// It was a later step, from a source that has not made the first.
     NotBegun,
-    /// The kernel would not take it where it came in.
+    /// The kernel would not accept it on the device where it came in.
     Implausible,
     /// It was not addressed to this router.
     NotOurs,
-    /// Its flags are no door's.
+    /// No door asks for such TCP flags.
     Flags,
     /// No door names its port.
     NoDoor,

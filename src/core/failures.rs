@@ -1,4 +1,4 @@
-//! Sources whose packets did not prove to be anybody's: what they may cost.
+//! Limits for sources whose fwknop packets no key fits.
 
 use core::hash::BuildHasher;
 use core::net::IpAddr;
@@ -9,13 +9,13 @@ use super::door::DoorId;
 use super::fifo_table::{Entry, FifoTable};
 use super::time::Instant;
 
-/// Sources remembered. More, and a flood from many addresses would only be a flood for the limit of all.
+/// Sources remembered. A flood from more addresses than this is bounded by the limit for all sources together.
 pub const SOURCES: usize = 1_024;
-/// Failures of one source within [`MEMORY`] after which it is not listened to: a person tries a wrong key a
-/// few times.
+/// Failures of one source within [`MEMORY`] after which its packets are ignored. A person tries a wrong key a few times
+/// only.
 pub const MAX_FAILURES: u16 = 20;
-/// How long failures count, from the first. Short, for whoever forges a person's address keeps him out for
-/// as long.
+/// How long failures count, from the first. The time is short, because a stranger who forges a user's address keeps
+/// that user out for as long.
 pub const MEMORY: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Copy, Debug)]
@@ -36,7 +36,7 @@ impl Entry for Failing {
 pub struct Failures(FifoTable<Failing, SOURCES>);
 
 impl Failures {
-    /// Nobody did.
+    /// An empty table.
     pub const fn new() -> Self {
         Self(FifoTable::new())
     }
@@ -57,7 +57,7 @@ impl Failures {
             Some((slot, known)) => self.0.entry_mut(slot).failures = known.failures.saturating_add(1),
             None => {
                 let source = key(DoorId(u8::MAX), source, keyed);
-                // Whose turn it is to be forgotten gets his tries anew.
+                // The source that is removed for it may try as often again.
                 let _ = self.0.insert(keyed, source, fresh(source));
             }
         }

@@ -4,16 +4,15 @@ use super::hash_index::HashIndex;
 
 /// An entry of a [`FifoTable`].
 pub trait Entry: Copy {
-    /// The hash it is found by, under the table's key: at least what of it chooses a chain.
+    /// The hash that it is found by, under the table's key; at least the bits that select a chain.
     fn hash(&self, keyed: &impl core::hash::BuildHasher) -> u64;
 }
 
 /// Up to `N` entries in order of arrival, found by hash.
 ///
-/// Policy when full: the newest entry takes the place of the oldest. Entries of other lanes are
-/// never touched, which is what keeps a flood of first knocks away from those who are further on.
-/// An entry that is removed leaves a hole until its turn comes: filling it at once would put a
-/// newcomer among the oldest, next to be forgotten.
+/// When the table is full, a new entry replaces the oldest. Other tables are never touched, so a flood of first knocks does
+/// not remove attempts that are further on. A removed entry leaves a hole until its turn comes: a new entry in the hole would
+/// stand among the oldest, and would soon be replaced.
 #[derive(Debug)]
 pub struct FifoTable<T, const N: usize> {
     entries: heapless::Vec<T, N>,
@@ -34,7 +33,7 @@ impl<T: Entry, const N: usize> FifoTable<T, N> {
         self.index.slots(hash).map(|slot| (slot, self.entries[slot])).find(|(_, entry)| is_it(entry))
     }
 
-    /// Adds an entry; what it displaced, if anything.
+    /// Adds an entry. Returns the entry that it replaced, if any.
     pub fn insert(&mut self, keyed: &impl core::hash::BuildHasher, hash: u64, entry: T) -> Option<T> {
         let mut displaced = None;
         let slot = self.entries.len();
@@ -64,7 +63,7 @@ impl<T: Entry, const N: usize> FifoTable<T, N> {
         &mut self.entries[slot]
     }
 
-    /// Removes every entry that `keep` does not want.
+    /// Removes each entry for which `keep` returns false.
     pub fn retain(&mut self, keyed: &impl core::hash::BuildHasher, mut keep: impl FnMut(&T) -> bool) {
         for slot in 0..self.entries.len() {
             let entry = self.entries[slot];
@@ -73,8 +72,8 @@ impl<T: Entry, const N: usize> FifoTable<T, N> {
             }
         }
         if self.is_empty() {
-            // Nobody left, so every chain is empty: start over with the memory that is already in use, and touch no
-            // more of it.
+            // No entry is left, so every chain is empty. Start again at the first slot, so that no further memory is
+            // touched.
             self.entries.clear();
             self.oldest = 0;
         }

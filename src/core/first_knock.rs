@@ -1,4 +1,4 @@
-//! What is remembered of a source that has knocked once. A flood makes thousands of these, so they are small.
+//! The memory of a source that has knocked once. A flood makes thousands of these entries, so they are small.
 
 use core::hash::BuildHasher;
 use core::net::IpAddr;
@@ -9,11 +9,10 @@ use super::fifo_table::Entry;
 
 /// A source at a door in 40 bits: an IPv4 address itself, or a hash of an IPv6 address.
 ///
-/// Two IPv6 sources may look the same. Nobody can look for two such addresses: the key of the hash is random for each
-/// start, and nothing that is sent back depends on it. By chance one packet in 2^26 looks like one of the
-/// first knocks in a full table. Its sender then goes on from another source's first knock, or ends that attempt. The first
-/// is worth less than guessing the first port of a sequence, which succeeds once in 2^16 packets. The second does
-/// no more harm than forging the other's address.
+/// Two IPv6 sources can have the same 40 bits. Nobody can find two such addresses on purpose: the key of the hash is random
+/// for each start, and no answer depends on it. By chance, one packet in 2^26 matches a first knock in a full table. Its
+/// sender then goes on from that first knock, or ends that attempt. The former helps less than guessing the first port of a
+/// sequence, which succeeds once in 2^16 packets. The latter does no more harm than a packet with a forged source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Source([u8; 5]);
 
@@ -39,7 +38,7 @@ impl Source {
         (first == IPV4).then(|| octets.into())
     }
 
-    /// A hash that chooses the same chain as [`key`], of which an IPv6 source holds the low 32 bits.
+    /// A hash that selects the same chain as [`key`] does. An IPv6 source holds the low 32 bits of that.
     pub fn hash(self, door: DoorId, keyed: &impl BuildHasher) -> u64 {
         let [_, low @ ..] = self.0;
         self.address().map_or(u32::from_be_bytes(low).into(), |address| key(door, address, keyed))
@@ -55,7 +54,7 @@ pub struct FirstKnock {
     pub door: DoorId,
     /// The knock.
     pub mark: Mark,
-    /// Until when the rest must come.
+    /// When the time for the other steps ends.
     pub deadline: ShortDeadline,
     /// The first trap that it has touched.
     pub trap: Option<TouchedTrap>,

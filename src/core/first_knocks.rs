@@ -1,4 +1,4 @@
-//! Every attempt that has taken one step.
+//! The attempts that have taken one step.
 
 use core::hash::BuildHasher;
 use core::net::{IpAddr, Ipv6Addr};
@@ -9,19 +9,19 @@ use super::fifo_table::{Entry, FifoTable};
 use super::first_knock::{FirstKnock, Source};
 use super::time::Instant;
 
-/// First knocks. The pause between two knocks of `knock -d 100`, at 100,000 forged packets a second, is 10,000 of
-/// them; this is 123 ms.
+/// First knocks that are remembered. In a flood of 100,000 packets a second that is 123 ms, longer than the 100 ms that
+/// `knock -d 100` waits between two knocks.
 pub const FIRST_KNOCKS: usize = 12_288;
-/// IPv6 sources whose addresses are remembered. Their first knocks hold a hash; without a flood there are fewer
-/// than this at a time, and in a flood nobody reads the names of all.
+/// IPv6 sources whose addresses are remembered, for log lines. Their first knocks hold only a hash. Without a flood there are
+/// fewer sources than this at a time, and in a flood nobody reads all addresses.
 pub const NAMES_6: usize = 64;
 
-/// First knocks of both families. They share one table: what counts is how many packets a first knock outlives, and
-/// a flood has one rate, of whatever families it is.
+/// First knocks of both families, in one table. A first knock lives until the table has taken as many others as it has
+/// places, of whatever family; two tables would need twice the memory for the same time.
 #[derive(Debug)]
 pub struct FirstKnocks {
     knocks: FifoTable<FirstKnock, FIRST_KNOCKS>,
-    /// Of IPv6 sources that have knocked once, the last. Nothing is decided by these.
+    /// The last IPv6 sources that have knocked once. No decision depends on them.
     names: FifoTable<Name, NAMES_6>,
 }
 
@@ -40,7 +40,7 @@ impl Entry for Name {
 }
 
 impl FirstKnocks {
-    /// Nobody's.
+    /// An empty table.
     pub const fn new() -> Self {
         Self { knocks: FifoTable::new(), names: FifoTable::new() }
     }
@@ -52,18 +52,18 @@ impl FirstKnocks {
         Some(Attempt { trap: first.trap, ..attempt })
     }
 
-    /// Remembers the first knock of `attempt`; whether another had to be forgotten.
+    /// Adds the first knock of `attempt`. Returns whether an older one was removed for it.
     pub fn insert(&mut self, keyed: &impl BuildHasher, knocker: Knocker, attempt: &Attempt) -> bool {
         let first = first_knock(knocker, attempt);
         let FirstKnock { source, door, .. } = first;
         if let IpAddr::V6(address) = knocker.source {
-            // The source that is forgotten for it loses its name.
+            // The source that is removed for it loses its address.
             let _ = self.names.insert(keyed, knocker.hash, Name { source, door, address });
         }
         self.knocks.insert(keyed, knocker.hash, first).is_some()
     }
 
-    /// Puts `attempt` in the place of the first knock that is known of it; whether there is one.
+    /// Replaces the known first knock of the same source by `attempt`. Returns whether there was one.
     pub fn update(&mut self, now: Instant, knocker: Knocker, attempt: &Attempt) -> bool {
         let known = self.slot(now, knocker);
         if let Some((slot, _)) = known {
@@ -72,14 +72,14 @@ impl FirstKnocks {
         known.is_some()
     }
 
-    /// Forgets the first knock of a source at a door.
+    /// Removes the first knock of a source at a door.
     pub fn forget(&mut self, now: Instant, knocker: Knocker) {
         if let Some((slot, _)) = self.slot(now, knocker) {
             self.knocks.remove(knocker.hash, slot);
         }
     }
 
-    /// Removes every first knock that `keep` does not want. Its address is told if it is known.
+    /// Removes each first knock for which `keep` returns false. `keep` gets the address if it is known.
     pub fn retain(
         &mut self,
         keyed: &impl BuildHasher,

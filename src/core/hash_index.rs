@@ -2,10 +2,9 @@
 
 /// Finds the slots of a table of `N` entries by hash.
 ///
-/// The caller hashes with a key that is random for each start, so nobody can aim at one chain; with
-/// as many heads as slots, a look-up then follows about one link however full the table is. Of a hash the low 32
-/// bits are used, and no others.
-/// A new index is all zero bytes: it costs no room in the binary, and no memory until it is used.
+/// The caller hashes with a key that is random for each start, so that nobody can fill one chain on purpose. There are as
+/// many chains as slots, so that a look-up follows about one link, however full the table is. Only the low 32 bits of a hash
+/// are used. A new index is all zero bytes: it takes no room in the binary, and no memory until it is used.
 #[derive(Debug)]
 pub struct HashIndex<const N: usize> {
     /// For each bucket, the first slot plus one; 0 ends a chain.
@@ -78,8 +77,8 @@ impl<const N: usize> Default for HashIndex<N> {
     }
 }
 
-/// The low 32 bits of a hash, as a fraction of their range, of `N`: even for every `N`, and one multiplication where a
-/// remainder would be a division.
+/// The bucket of a hash: its low 32 bits scaled to `0..N`. All buckets are equally likely for every `N`, and a multiplication
+/// is cheaper than the division of a remainder.
 #[expect(clippy::cast_possible_truncation, reason = "only the low bits choose a bucket, and there are N")]
 const fn bucket<const N: usize>(hash: u64) -> usize {
     ((hash as u32 as u64 * N as u64) >> 32) as usize

@@ -1,9 +1,9 @@
-//! When a door may be opened: weekdays and a window of the day, as firewalls mean them.
+//! When a door may be opened: weekdays and a time of day, as firewalls define them.
 
-/// A day has this many seconds.
+/// Seconds in a day.
 pub const DAY_S: u32 = 24 * 3600;
 
-/// A moment of the week, by the clock on the wall.
+/// A moment of the week, in local time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WallTime {
     /// 0 is Sunday, 6 is Saturday.
@@ -12,14 +12,14 @@ pub struct WallTime {
     pub second: u32,
 }
 
-/// The hours.
+/// The times at which a door may be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hours {
-    /// A bit for each weekday, the lowest is Sunday.
+    /// A bit for each weekday; the lowest is Sunday.
     pub weekdays: u8,
     /// `start_time`, seconds since midnight.
     pub start: u32,
-    /// `stop_time`, seconds since midnight, this second included. Before `start`: on the next day.
+    /// `stop_time`, in seconds since midnight, this second included. If it is before `start`, it is on the next day.
     pub stop: u32,
 }
 
@@ -27,8 +27,8 @@ impl Hours {
     /// Always.
     pub const ALWAYS: Self = Self { weekdays: 0x7f, start: 0, stop: DAY_S - 1 };
 
-    /// Whether a door may be opened now. As in nftables the weekday is that of the moment itself, also behind
-    /// midnight.
+    /// Whether a door may be opened now. As in nftables, the weekday is that of the moment itself, even after
+    /// midnight of a time that began the day before.
     pub const fn allow(&self, now: WallTime) -> bool {
         let (after_start, before_stop) = (self.start <= now.second, now.second <= self.stop);
         let in_window =

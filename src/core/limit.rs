@@ -1,8 +1,8 @@
-//! How often something may happen: a token bucket.
+//! A token bucket: limits how often something may happen.
 
 use super::time::Instant;
 
-/// Lets `burst` events through at once and `per_second` in the long run.
+/// Allows `burst` events at once, and `per_second` in the long run.
 #[derive(Clone, Copy, Debug)]
 pub struct Limit {
     per_second: u32,
@@ -25,7 +25,7 @@ impl Limit {
         }
     }
 
-    /// Whether one more may happen at `now`; if so it is taken.
+    /// Whether one more event may happen at `now`. If so, it is counted.
     pub fn allow(&mut self, now: Instant) -> bool {
         let ms = u64::try_from(now.since(self.last).as_millis()).unwrap_or(u64::MAX);
         let gained = ms.saturating_mul(u64::from(self.per_second));
@@ -39,7 +39,7 @@ impl Limit {
         true
     }
 
-    /// How many were refused since this was last asked.
+    /// How many events were refused since the last call.
     pub fn take_refused(&mut self) -> u32 {
         core::mem::take(&mut self.refused)
     }

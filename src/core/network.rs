@@ -1,4 +1,4 @@
-//! A network: the addresses that begin alike.
+//! A network: all addresses with the same first bits.
 
 pub use ketuk_protocol::AddressFamily;
 
@@ -10,12 +10,12 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 pub struct Network {
     /// Its first address.
     address: IpAddr,
-    /// How many bits its addresses share.
+    /// Length of its prefix, in bits.
     prefix: u8,
 }
 
 impl Network {
-    /// The network of this many bits that `address` is in; `None` if its family has fewer bits.
+    /// The network with a prefix of `bits` bits that contains `address`; `None` if such addresses have fewer bits.
     pub const fn of(address: IpAddr, prefix: u8) -> Option<Self> {
         let (address, bits) = match address {
             IpAddr::V4(address) => {

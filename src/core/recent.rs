@@ -1,11 +1,9 @@
-//! The last judgements of knocks, for whoever asks why one did not open.
+//! The last judgements of knocks. The page and `ketukd status` show them to explain why a door did not open; no
+//! decision depends on them.
 //!
-//! The page and `ketukd status` show them; nothing is decided by them.
-//!
-//! What a flood may do to them is bounded twice. A source has one entry a door, whatever it sends: a new
-//! judgement takes the place of the one before. And users, and sources that have got past the first step,
-//! which a stranger does not get by guessing, have entries of their own, which others cannot push out: a flood
-//! of forged first knocks or packets turns over only the strangers' half.
+//! A flood can do little to them. Each source has one entry for each door: a new judgement replaces the one before. The
+//! entries are in two halves. A flood of forged first knocks or packets fills only the strangers' half; users, and
+//! sources that have got past the first step, which guessing seldom does, have the other half.
 
 use core::net::IpAddr;
 
@@ -14,11 +12,10 @@ use super::sequence::Protocol;
 use super::time::Instant;
 use super::user::UserId;
 
-/// Entries in each half, and so at most twice as many in all: what fits on one screen. Noting a judgement
-/// looks at these and no more.
+/// Entries in each half: what fits on one screen. Noting a judgement searches these entries only.
 pub const ENTRIES: usize = 16;
 
-/// Stage from which on a source is no stranger.
+/// A source that has taken so many steps is no stranger.
 const KNOWN_STAGE: u8 = 2;
 
 /// A judgement.
@@ -26,19 +23,19 @@ const KNOWN_STAGE: u8 = 2;
 pub struct Recent {
     /// Who knocked.
     pub source: IpAddr,
-    /// At which door; none if the knock named none that was his to name.
+    /// The door; `None` if the knock named no door that this user may open.
     pub door: Option<DoorId>,
-    /// Whose knock it was, if that was proved.
+    /// The user, if the knock proved one.
     pub user: Option<UserId>,
-    /// At which port; none if it was not a knock that ended the attempt but time.
+    /// The port; `None` if the attempt ended because its time was over.
     pub port: Option<(u16, Protocol)>,
-    /// Steps it had taken: with this knock, or before the one that ended its attempt.
+    /// Steps taken, this knock included; if the attempt ended, the steps before its end.
     pub stage: u8,
-    /// What came of it: the name of the counter that counted it.
+    /// The result: the name of the counter that counted it.
     pub reason: &'static str,
-    /// How often in a row.
+    /// How many times in a row this result came.
     pub times: u32,
-    /// When, the last time.
+    /// When it came last.
     pub at: Instant,
 }
 
@@ -57,12 +54,12 @@ impl Recents {
         Self { known: Half::new(), strangers: Half::new() }
     }
 
-    /// Notes a judgement; its `times` is counted here. If its half is full, the oldest there is forgotten.
+    /// Adds a judgement and counts its `times`. If its half is full, the oldest entry there is removed.
     pub fn note(&mut self, mut new: Recent) {
         new.times = 1;
         let is_same = |old: &Recent| (old.source, old.door, old.user) == (new.source, new.door, new.user);
         let was_known = self.known.iter().position(is_same);
-        // Who was no stranger does not become one by beginning anew.
+        // A source that was no stranger stays in its half when it begins again.
         let is_known = new.user.is_some() || new.stage >= KNOWN_STAGE;
         let half = if was_known.is_some() || is_known {
             if let Some(at) = self.strangers.iter().position(is_same) {
@@ -86,12 +83,12 @@ impl Recents {
         }
     }
 
-    /// Forgets a door, whose slot another may get.
+    /// Removes the entries of a door, whose slot another door may get.
     pub fn forget(&mut self, door: DoorId) {
         self.retain(|entry| entry.door != Some(door));
     }
 
-    /// Forgets a user, whose slot another may get.
+    /// Removes the entries of a user, whose slot another user may get.
     pub fn forget_user(&mut self, user: UserId) {
         self.retain(|entry| entry.user != Some(user));
     }
@@ -147,7 +144,7 @@ mod tests {
     fn a_flood_of_first_knocks_leaves_those_alone_who_got_further() {
         let mut recents = Recents::new();
         recents.note(knock(1, 2, 0));
-        // Having begun anew it is still the same person.
+        // After a new beginning it is still the same person.
         recents.note(knock(1, 1, 1));
         recents.note(Recent { user: Some(UserId(0)), door: None, ..knock(1, 0, 1) });
         for source in 2..100_000 {

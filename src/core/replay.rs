@@ -1,13 +1,13 @@
-//! What a user has sent already: a packet is taken once, whatever happens to any clock.
+//! Protection against replayed packets: each packet is taken once, whatever happens to any clock.
 //!
-//! Every packet that was taken is either remembered, or has a time at or below the floor. Only the floor
-//! says "old", never the clock; so setting a clock back makes no packet new.
+//! Each packet that was taken is either remembered, or its time is at or below the floor. Whether a packet is old depends
+//! on the floor and not on the clock, so setting the clock back makes no packet new.
 
-/// Packets remembered for each user. Whoever opens more doors than this within `spa_max_age` raises his own
-/// floor, and nobody else's.
+/// Packets remembered for each user. A user who opens more doors than this within `spa_max_age` raises the floor for
+/// himself only.
 pub const REMEMBERED: usize = 16;
 
-/// What tells one packet from all others of its user.
+/// Bytes that differ between any two packets of a user.
 pub type Identity = [u8; 16];
 
 /// One user's memory.
@@ -20,15 +20,15 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// Takes whatever is newer than `floor`, in seconds since 1970.
+    /// A memory that takes packets newer than `floor`, in seconds since 1970.
     pub const fn new(floor: u64) -> Self {
         Self { floor, seen: heapless::Vec::new() }
     }
 
-    /// Whether an authentic packet is taken: it is new. From then on it is not.
+    /// Takes an authentic packet if it is new, and remembers it. Returns whether it was taken.
     ///
-    /// When full the oldest makes room and the floor rises to its time: a late packet may be refused
-    /// that was never seen, and none is taken that was.
+    /// When the memory is full, the oldest packet is dropped and the floor rises to its time. So a late packet may be
+    /// refused although it is new, but no packet is taken twice.
     pub fn take(&mut self, time: u64, identity: Identity) -> bool {
         if time <= self.floor || self.seen.iter().any(|(_, seen)| *seen == identity) {
             return false;

@@ -1,4 +1,4 @@
-//! Whose packet is it: the tags of every user's keys, found in one look-up.
+//! The tags of all users' keys: one look-up finds the user of a packet.
 
 use core::hash::BuildHasher;
 
@@ -6,7 +6,7 @@ use super::hash_index::HashIndex;
 use super::user::{MAX_SECRETS, MAX_USERS, User, UserId, users_of};
 use ketuk_protocol::packet::{TAG_WINDOW_S, tag_window};
 
-/// Most windows that are looked at: the current one and those within [`MAX_SPA_AGE_S`] of it.
+/// Most windows whose tags are accepted: the current one and those within [`MAX_SPA_AGE_S`] of it.
 const MAX_WINDOWS: usize = 5;
 
 /// Largest `spa_max_age`, in seconds.
@@ -17,13 +17,13 @@ const MAX_TAGS: usize = MAX_USERS * MAX_SECRETS * MAX_WINDOWS;
 /// The key that a tag belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Owner {
-    /// Whose it is.
+    /// The user.
     pub user: UserId,
-    /// Which of his keys.
+    /// The number of the key among this user's keys.
     pub key: u8,
 }
 
-/// The tags that are good now.
+/// The tags that are valid now.
 #[derive(Debug)]
 pub struct Tags {
     all: heapless::Vec<(u64, Owner), MAX_TAGS>,
@@ -38,12 +38,12 @@ impl Tags {
         Self { all: heapless::Vec::new(), index: HashIndex::new(), window: None }
     }
 
-    /// Forgets them: the users changed.
+    /// Drops all tags, because the users changed.
     pub fn clear(&mut self) {
         self.window = None;
     }
 
-    /// Makes the tags for this moment, if they are not there: once a window, some hashing for each key.
+    /// Makes the tags for this moment unless they are there: once a window, with some hashing for each key.
     pub fn follow(&mut self, keyed: &impl BuildHasher, users: &[Option<User>], wall_s: u64, max_age_s: u64) {
         let window = tag_window(wall_s);
         if self.window == Some(window) {
@@ -64,7 +64,7 @@ impl Tags {
         }
     }
 
-    /// The keys that may have made a packet with this tag: none, or one.
+    /// The keys that may have made a packet with this tag: usually none or one.
     pub fn owners(&self, keyed: &impl BuildHasher, tag: u64) -> impl Iterator<Item = Owner> + '_ {
         let found = self.index.slots(keyed.hash_one(tag)).map(|slot| self.all[slot]);
         found.filter(move |(known, _)| *known == tag).map(|(_, owner)| owner)
