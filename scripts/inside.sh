@@ -12,13 +12,11 @@ mount -t proc proc proc
 mount -t sysfs -o ro sysfs sys
 mount -t tmpfs -o mode=755 tmpfs run
 mount -t tmpfs -o mode=755 tmpfs dev
-for node in null zero full random urandom tty net/tun; do
-	[ -e "/dev/$node" ] || continue
-	mkdir -p "$(dirname "dev/$node")"
-	touch "dev/$node"
-	mount --bind "/dev/$node" "dev/$node"
+mkdir dev/net dev/pts dev/shm
+for node in null:1:3 zero:1:5 full:1:7 random:1:8 urandom:1:9 tty:5:0 net/tun:10:200; do
+	numbers=${node#*:}
+	mknod -m 666 "dev/${node%%:*}" c "${numbers%:*}" "${numbers#*:}"
 done
-mkdir dev/pts dev/shm
 mount -t devpts -o newinstance,ptmxmode=0666,mode=620,gid=5 devpts dev/pts
 mount -t tmpfs -o mode=1777 tmpfs dev/shm
 ln -s pts/ptmx dev/ptmx

@@ -6,9 +6,16 @@ set -eu
 # Debian keeps ip, nft and iptables from an ordinary user's path.
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 [ "$(id -u)" = 0 ] && exec "$@"
-if ! unshare --user --map-root-user --net true 2>/dev/null; then
+# Programs that hold a thousand connections need as many files.
+ulimit -Sn 8192 2>/dev/null || true
+# With newuidmap and the ids that useradd gives a user, there are other users in there than root.
+map=--map-root-user
+! unshare --user --map-root-user --map-auto true 2>/dev/null || map="--map-root-user --map-auto"
+# shellcheck disable=SC2086 # two words
+if ! unshare --user $map --mount --net true 2>/dev/null; then
 	echo "this needs root, or user namespaces: run it with sudo, or allow them:" >&2
 	echo "  sysctl -w kernel.unprivileged_userns_clone=1 (Debian), kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu)" >&2
 	exit 1
 fi
-exec unshare --user --map-root-user --mount --net sh -c 'ip link set lo up && exec "$@"' sh "$@"
+# shellcheck disable=SC2086
+exec unshare --user $map --mount --net sh -c 'ip link set lo up && exec "$@"' sh "$@"
