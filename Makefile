@@ -54,7 +54,7 @@ test-small:
 	$(CARGO) test --no-default-features --lib
 
 # Every make test-fresh makes new machines. Those of a second one for the same Debian know nothing of the first.
-FRESH = bookworm:root trixie:user
+FRESH ?= bookworm:root trixie:user
 
 test-fresh:
 	@scripts/fresh.sh $(FRESH)

@@ -211,7 +211,8 @@ def deb(arch, binaries, out, time, depends):
         staged = Path(directory)
         install = ["make", "-s", "-C", str(ROOT), "install", f"DESTDIR={staged}", "PREFIX=/usr", f"BIN={binaries.resolve()}"]
         subprocess.run(install, check=True, env={**os.environ, "MAKEFLAGS": ""})
-        (staged / "usr/share/doc/ketuk/copyright").write_text(licences.copyright(), encoding="utf-8")
+        copyright = licences.copyright().encode()
+        stage([("/usr/share/doc/ketuk/copyright", copyright, 0o644)], staged, time)
         size = sum(path.stat().st_size for path in staged.rglob("*") if path.is_file()) // 1024 + 1
         fields = (
             f"Package: ketuk\nVersion: {version()}-{RELEASE}\nArchitecture: {arch}\n"
@@ -219,12 +220,13 @@ def deb(arch, binaries, out, time, depends):
             f"Section: net\nPriority: optional\nDescription: {DAEMON_TEXT}\n"
             " ketukd listens for knocks and opens doors in nftables sets; ketuk knocks.\n"
         )
-        (staged / "DEBIAN").mkdir()
-        (staged / "DEBIAN/control").write_text(fields)
-        (staged / "DEBIAN/conffiles").write_text("/etc/config/ketuk\n")
-        for script in ("postinst", "prerm", "postrm"):
-            shutil.copy(ROOT / "packaging/debian" / script, staged / "DEBIAN" / script)
-        settle(staged, time)
+        scripts = [(name, (ROOT / "packaging/debian" / name).read_bytes()) for name in ("postinst", "prerm", "postrm")]
+        files = [
+            ("/DEBIAN/conffiles", b"/etc/config/ketuk\n", 0o644),
+            ("/DEBIAN/control", fields.encode(), 0o644),
+            *((f"/DEBIAN/{name}", text, 0o755) for name, text in scripts),
+        ]
+        stage(files, staged, time)
         build = ["dpkg-deb", "-Zxz", "--root-owner-group", "--build", directory, str(path)]
         env = {**os.environ, "SOURCE_DATE_EPOCH": str(time)}
         subprocess.run(build, check=True, env=env, stdout=subprocess.DEVNULL)
@@ -252,11 +254,6 @@ def stage(files, directory, time):
         else:
             to.write_bytes(content)
             to.chmod(mode)
-    settle(directory, time)
-
-
-def settle(directory, time):
-    """Gives everything one time, and directories the mode that a package's have."""
     for path in [directory, *directory.rglob("*")]:
         if path.is_dir() and not path.is_symlink():
             path.chmod(0o755)

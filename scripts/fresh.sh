@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# fresh.sh SUITE:USER...: runs `make demo` and `make test` on new machines, for example trixie:user bookworm:root.
+# fresh.sh SUITE:USER...: runs `make demo` and `make test` on new machines, for example trixie:user bookworm:root; then makes
+# the .deb there, and uses it with the machine's own systemd (tests/deb.sh).
 #
 # Each machine is what debootstrap makes of a Debian, with git, make, ca-certificates and sudo, the last commit of this tree, and
 # namespaces of its own, but for the network, over which packages and crates come. USER is root, or an ordinary user
@@ -66,6 +67,30 @@ clean() { [ -z "$made" ] || [ -n "${FRESH_KEEP:-}" ] || rm -rf --one-file-system
 trap clean EXIT
 
 report= passed=0 failed=0
+inside() { unshare --mount --pid --ipc --uts --fork --kill-child scripts/inside.sh "$made" "$@" </dev/null; }
+as_user() { inside su - "$user" -c ". ./environment && cd ketuk && exec $*"; }
+package() { # makes the package on the machine, and uses it there
+	as_user make deb
+	inside apt-get install -y -q --no-install-recommends systemd nftables iproute2 adduser procps >/dev/null
+	tests/deb.sh "$made" "$(find "$made/home" "$made/root" -name 'ketuk_*.deb')"
+}
+step() { # step NAME COMMAND...: times and counts a command
+	local name=$1 began ended
+	shift
+	echo "=== $suite, $user: $name ($(date +%T))"
+	began=$(date +%s)
+	# A function whose exit code is asked for does not end at its first error.
+	if (set -e; "$@") & wait $!; then
+		ended=passed
+		passed=$((passed + 1))
+	else
+		ended=FAILED
+		failed=$((failed + 1))
+	fi
+	report+=$(printf '%-10s %-6s %-10s %s %5d s, %5d MB in all' "$suite" "$user" "$name" $ended \
+		$(($(date +%s) - began)) "$(($(du -sxm "$made" | cut -f1) - before))")$'\n'
+}
+
 for machine; do
 	suite=${machine%%:*} user=${machine#*:}
 	made=$(mktemp -d "${FRESH_DIR:-/var/tmp}/ketuk-fresh.XXXXXX")
@@ -76,21 +101,9 @@ for machine; do
 	rm "$made.log"
 	configure "$made" "$suite" "$user"
 	before=$(du -sxm "$made" | cut -f1)
-	for command in demo test; do
-		echo "=== $suite, $user: make $command ($(date +%T))"
-		began=$(date +%s)
-		if unshare --mount --pid --ipc --uts --fork --kill-child scripts/inside.sh "$made" \
-			su - "$user" -c ". ./environment && cd ketuk && exec make $command" </dev/null; then
-			ended=passed
-			passed=$((passed + 1))
-		else
-			ended=FAILED
-			failed=$((failed + 1))
-		fi
-		seconds=$(($(date +%s) - began))
-		report+=$(printf '%-10s %-6s make %-5s %s %5d s, %5d MB more' "$suite" "$user" "$command" "$ended" "$seconds" \
-			"$(($(du -sxm "$made" | cut -f1) - before))")$'\n'
-	done
+	step 'make demo' as_user make demo
+	step 'make test' as_user make test
+	step 'the .deb' package
 	clean
 	made=
 done

@@ -9,6 +9,7 @@ BIN = target/release
 INSTALLED = $(DESTDIR)$(PREFIX)
 DOC = $(INSTALLED)/share/doc/ketuk
 UNIT = $(INSTALLED)/lib/systemd/system/ketukd.service
+DIST = dist
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 
 .PHONY: install uninstall deb dist
@@ -37,5 +38,5 @@ deb:
 	@packaging/pack.py --native target/release
 
 dist:
-	@mkdir -p dist
-	git archive --format=tar.gz --prefix=ketuk-$(VERSION)/ -o dist/ketuk-$(VERSION).tar.gz HEAD
+	@mkdir -p $(DIST)
+	git archive --format=tar.gz --prefix=ketuk-$(VERSION)/ -o $(DIST)/ketuk-$(VERSION).tar.gz HEAD

@@ -1,12 +1,13 @@
 # make cross         ketukd and ketuk for routers: static, against musl, small; and their sizes held against the table
 # make test-cross    every target's binaries under qemu's user emulation; with CROSS_TESTS=TARGET its unit tests too
-# make packages      dist/*.ipk, *.deb, and *.apk where apk-tools 3 is installed
+# make packages      dist/*.ipk, *.deb, and *.apk where apk-tools 3 is installed, of what make cross builds
 # make test-packages the packages read back, and the service's script
 # make test-qemu     knocks at booted MIPS and ARM kernels; make test-qemu-be: at a big-endian MIPS one, built once
 
 .PHONY: cross test-cross packages test-packages test-qemu test-qemu-be
 
 cross:
+	@$(CARGO) --version
 	@scripts/need.sh python3=python3 '/usr/lib/python3*/ensurepip=python3-venv'
 	scripts/cross.sh
 	scripts/sizes.py
@@ -15,12 +16,12 @@ test-cross:
 	@scripts/need.sh qemu-mipsel-static=qemu-user-static readelf=binutils
 	tests/cross.sh
 
-packages:
+packages: cross
 	@scripts/need.sh python3=python3 dpkg-deb=dpkg
 	packaging/pack.py
 
 test-packages:
-	@scripts/need.sh python3=python3 bsdtar=libarchive-tools dpkg-deb=dpkg busybox=busybox-static unshare=util-linux nft=nftables ip=iproute2 ss=iproute2 iptables=iptables ip6tables=iptables ipset=ipset sysctl=procps strace=strace systemd-analyze=systemd
+	@scripts/need.sh python3=python3 bsdtar=libarchive-tools dpkg-deb=dpkg busybox=busybox-static unshare=util-linux nft=nftables ip=iproute2 ss=iproute2 iptables=iptables ip6tables=iptables ipset=ipset sysctl=procps strace=strace systemd-analyze=systemd objdump=binutils
 	scripts/root.sh python3 -m unittest discover -s tests/router -v
 
 test-qemu:

@@ -3,12 +3,15 @@
 import hashlib
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import unittest
 from pathlib import Path
+
+import support
 
 ROOT = Path(__file__).resolve().parents[2]
 spec = importlib.util.spec_from_file_location("pack", ROOT / "packaging/pack.py")
@@ -288,15 +291,28 @@ class Packages(unittest.TestCase):
         [path] = self.out.glob("*_arm64.deb")
         listing = run("dpkg-deb", "-c", path, text=True).splitlines()
         files = {line.split()[-1]: line.split()[:2] for line in listing if not line.startswith("d")}
+        self.assertEqual({owner for _, owner in files.values()}, {"root/root"})
+        modes = {path: mode for path, (mode, _) in files.items()}
+        texts = {path: modes.pop(path) for path in list(modes) if path.startswith("./usr/share/doc/ketuk/")}
         self.assertEqual(
-            files,
+            modes,
             {
-                "./etc/config/ketuk": ["-rw-------", "root/root"],
-                "./lib/systemd/system/ketukd.service": ["-rw-r--r--", "root/root"],
-                "./usr/bin/ketuk": ["-rwxr-xr-x", "root/root"],
-                "./usr/sbin/ketukd": ["-rwxr-xr-x", "root/root"],
+                "./etc/config/ketuk": "-rw-------",
+                "./usr/bin/ketuk": "-rwxr-xr-x",
+                "./usr/lib/systemd/system/ketukd.service": "-rw-r--r--",
+                "./usr/sbin/ketukd": "-rwxr-xr-x",
             },
         )
+        self.assertEqual(set(texts.values()), {"-rw-r--r--"})
+        examples = {f"./usr/share/doc/ketuk/examples/{path.name}" for path in (ROOT / "uci/examples").iterdir()}
+        self.assertLess(examples | {"./usr/share/doc/ketuk/copyright", "./usr/share/doc/ketuk/router.md"}, set(texts))
+        copyright = run("sh", "-c", 'dpkg-deb --fsys-tarfile "$1" | tar -xO ./usr/share/doc/ketuk/copyright', "sh", path, text=True)
+        # Ours, and those of the crates with the notices that they want kept.
+        for text in ("Apache License", "The ketuk contributors", "heapless 0.", "subtle 2.", "Redistributions in binary form"):
+            self.assertTrue(text in copyright, text)
+        # What only tests and the compiler need is not in the programs.
+        for crate in ("proptest", "serde_derive", "syn"):
+            self.assertNotRegex(copyright, rf"(?m)^{crate} [0-9]")
         field = lambda name: run("dpkg-deb", "-f", path, name, text=True).strip()
         self.assertEqual((field("Package"), field("Architecture")), ("ketuk", "arm64"))
         binary = run("sh", "-c", 'dpkg-deb --fsys-tarfile "$1" | tar -xO ./usr/sbin/ketukd', "sh", path)
@@ -318,7 +334,8 @@ class Packages(unittest.TestCase):
         env = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"}
 
         def call(script, *arguments):
-            words = ["unshare", "--mount", "sh", "-c", machine, "sh", scripts / script, *arguments]
+            # With a network of its own: the script takes what is ketuk's out of the kernel.
+            words = ["unshare", "--mount", "--net", "sh", "-c", machine, "sh", scripts / script, *arguments]
             lines = run(*words, text=True, env=env).splitlines()
             return [line for line in lines if not line.startswith(("getent", "chown", "chmod"))]
 
@@ -331,6 +348,56 @@ class Packages(unittest.TestCase):
         self.assertEqual(call("postrm", "upgrade", "0.2.0-1"), ["systemctl daemon-reload", *stays])
         self.assertEqual(call("postrm", "remove"), ["systemctl daemon-reload", "ketukd.service"])
         self.assertEqual(call("postrm", "purge"), ["systemctl daemon-reload", "/run/ketuk"])
+
+    def test_a_deb_for_this_machine_needs_its_libraries(self):
+        """dpkg-shlibdeps would say the same: the C library whose symbols the programs ask for, or a newer one."""
+        support.binary("ketukd")
+        out = self.base / "native"
+        run(sys.executable, ROOT / "packaging/pack.py", "--native", ROOT / "target/debug", "--out", out, env=self.env())
+        [path] = out.iterdir()
+        self.assertEqual(run("dpkg-deb", "-f", path, "Architecture"), run("dpkg", "--print-architecture"))
+        symbols = run("objdump", "-T", ROOT / "target/debug/ketukd", ROOT / "target/debug/ketuk", text=True)
+        newest = max((tuple(map(int, version.split("."))) for version in re.findall(r"GLIBC_([0-9.]+)", symbols)))
+        depends = run("dpkg-deb", "-f", path, "Depends", text=True).strip()
+        self.assertEqual(depends, f"adduser, libc6 (>= {'.'.join(map(str, newest))}), libgcc-s1")
+
+    def env(self):
+        return {**os.environ, "SOURCE_DATE_EPOCH": str(TIME)}
+
+    def test_make_install_and_uninstall(self):
+        """Where they are told; the configuration of who has one stays as it is."""
+        binaries = self.base / "bin/x86_64-unknown-linux-musl/router"
+        to = Path(tempfile.mkdtemp(dir=self.base))
+        make = lambda target: run("make", "-C", ROOT, target, f"DESTDIR={to}", "PREFIX=/opt/ketuk", f"BIN={binaries}", env={**os.environ, "MAKEFLAGS": ""})
+        files = lambda: {str(path.relative_to(to)) for path in to.rglob("*") if path.is_file()}
+        make("install")
+        unit = to / "opt/ketuk/lib/systemd/system/ketukd.service"
+        self.assertLess({"opt/ketuk/sbin/ketukd", "opt/ketuk/bin/ketuk", "etc/config/ketuk", "opt/ketuk/share/doc/ketuk/examples/ssh.uci"}, files())
+        self.assertIn("ExecStart=/opt/ketuk/sbin/ketukd run ", unit.read_text())
+        self.assertNotIn("/usr/sbin", unit.read_text())
+        (to / "etc/config/ketuk").write_text("mine")
+        make("install")
+        self.assertEqual((to / "etc/config/ketuk").read_text(), "mine")
+        make("uninstall")
+        self.assertEqual(files(), {"etc/config/ketuk"})
+
+    def test_the_source_archive_builds(self):
+        """Without git; in the directory of this tree's build, so that the crates need not be built again."""
+        to = Path(tempfile.mkdtemp(dir=self.base))
+        run("make", "-C", ROOT, "dist", f"DIST={to}", env={**os.environ, "MAKEFLAGS": ""})
+        [archive] = to.iterdir()
+        run("tar", "-xzf", archive, "-C", to)
+        source = to / f"ketuk-{pack.version()}"
+        run(source / "scripts/cargo.sh", "build", "--locked", "--quiet", "--target-dir", ROOT / "target", cwd=source)
+        programs = to / "programs"
+        programs.mkdir()
+        for name in ("ketukd", "ketuk"):
+            shutil.copy(ROOT / "target/debug" / name, programs)
+        env = {name: value for name, value in os.environ.items() if name != "SOURCE_DATE_EPOCH"}
+        run(sys.executable, source / "packaging/pack.py", "--native", programs, "--out", to / "dist", env=env)
+        [package] = (to / "dist").iterdir()
+        time = run("git", "-C", ROOT, "log", "-1", "--format=%cd", "--date=format-local:%Y-%m-%d %H:%M", text=True, env={**env, "TZ": "UTC"})
+        self.assertIn(time.strip(), run("dpkg-deb", "-c", package, text=True, env={**env, "TZ": "UTC"}))
 
     def apks(self, out, path="", user=()):
         """Those for x86-64 and all, made by the apk in `path`."""
