@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, shown at its place in the file.
+//! Errors in a configuration, shown at their place in the file.
 
 use std::{error, fmt, io};
 
@@ -6,20 +6,20 @@ use super::MAX_FILE;
 use super::secret;
 use super::uci::{Span, SyntaxError};
 
-/// Longest piece of a line that is shown, in characters: an error goes to syslog too.
+/// Longest piece of a line that is shown, in characters, since errors go to syslog too.
 const MAX_SHOWN: usize = 120;
 
 /// Longest piece of the file that a message repeats, in characters.
 const MAX_QUOTED: usize = 40;
 
-/// Why there is no configuration. Nothing of the file is in force then.
+/// Why a configuration is refused. Nothing of the file takes effect.
 #[derive(Debug)]
 pub enum Error {
     /// The file cannot be read.
     Read {
         /// The file.
         file: String,
-        /// What the system says.
+        /// The system's error.
         cause: io::Error,
     },
     /// The file is larger than [`MAX_FILE`].
@@ -43,11 +43,11 @@ pub struct Diagnostic {
     pub column: usize,
     /// What is wrong.
     pub message: String,
-    /// What to do, if that is not plain.
+    /// What to do, unless that is obvious.
     pub help: Option<String>,
-    /// The line, or the part around the fault, fit to be printed.
+    /// The line, or the part around the fault, without control characters.
     source: String,
-    /// Where the caret goes: characters of `source` before it and under it.
+    /// The place of the caret: characters of `source` before it and under it.
     caret: (usize, usize),
 }
 
@@ -73,7 +73,7 @@ impl error::Error for Error {
 }
 
 impl Diagnostic {
-    /// The first line of what is printed, for a log: `file:line:column: message`.
+    /// The first line of the printed error, for a log: `file:line:column: message`.
     pub fn summary(&self) -> String {
         format!("{}:{}:{}: {}", self.file, self.line, self.column, self.message)
     }
@@ -82,7 +82,7 @@ impl Diagnostic {
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (before, under) = self.caret;
-        // Tabs stay tabs, so that the caret stands right whatever their width.
+        // Tabs are kept, so that the caret is at the right place whatever their width.
         let indent = self.source.chars().take(before).map(|c| if c == '\t' { c } else { ' ' });
         writeln!(f, "{}", self.summary())?;
         writeln!(f, "{:>5} | {}", self.line, self.source)?;
@@ -94,9 +94,10 @@ impl fmt::Display for Diagnostic {
     }
 }
 
-/// A fault as its finder knows it: a range of bytes, before anyone looks for the line.
+/// A fault with its range of bytes; its line is found later.
 ///
-/// One pointer: every reader of an option returns it or a value, and each return copies the larger of the two.
+/// It is one pointer, because every reader of an option returns either a fault or a value, and each return copies the larger of
+/// the two.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Fault(Box<Finding>);
 
@@ -113,17 +114,17 @@ impl Fault {
         Self(Box::new(Finding { span, message: message.into(), help: None }))
     }
 
-    /// What to do about it.
+    /// Adds what to do about it.
     #[must_use]
     pub(super) fn help(mut self, help: impl Into<String>) -> Self {
         self.0.help = Some(help.into());
         self
     }
 
-    /// The error, for a fault in `text`, which is what `file` holds.
+    /// The error for a fault in `text`, the content of `file`.
     pub(super) fn into_error(self, file: &str, text: &[u8]) -> Error {
         let Finding { span, message, help } = *self.0;
-        // A fault at the end of the text, behind the last newline, shows the last line.
+        // For a fault at the end of the text, behind the last newline, the last line is shown.
         let start = span.start.min(text.len());
         let line_start = text[..start].iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
         let line_end =
@@ -131,7 +132,7 @@ impl Fault {
         let end = span.end.clamp(start, line_end);
         let column = printable(&text[line_start..start]).chars().count() + 1;
 
-        // Of a secret nothing is shown; the caret then stands under what stands for it.
+        // A secret is not shown. The caret stands under its replacement.
         let shown_end = line_start + secret::shown(&text[..line_start], &text[line_start..line_end]);
         let (shown_start, under_end) = (start.min(shown_end), end.min(shown_end));
         let before = printable(&text[line_start..shown_start]);
@@ -143,7 +144,7 @@ impl Fault {
         }
         let caret_column = before.chars().count() + 1;
 
-        // Of a long line, the part around the fault.
+        // Only the part of a long line around the fault is shown.
         let whole = [before, under.clone(), after].concat();
         let skip = match whole.chars().count() {
             0..=MAX_SHOWN => 0,
@@ -177,7 +178,7 @@ impl From<SyntaxError> for Fault {
     }
 }
 
-/// A piece of the file in quotes, fit for a message: short, and one line.
+/// A piece of the file in quotes for a message: short, and on one line.
 pub(super) fn quoted(bytes: &[u8]) -> String {
     let text = printable(bytes);
     let mut short: String = text.chars().take(MAX_QUOTED).collect();
@@ -187,7 +188,7 @@ pub(super) fn quoted(bytes: &[u8]) -> String {
     format!("'{short}'")
 }
 
-/// Bytes as text of one line in which nothing but a tab moves the cursor of a terminal.
+/// Bytes as text of one line without control characters but tabs.
 fn printable(bytes: &[u8]) -> String {
     let replace = |c: char| if c.is_control() && c != '\t' { char::REPLACEMENT_CHARACTER } else { c };
     String::from_utf8_lossy(bytes.strip_suffix(b"\r").unwrap_or(bytes)).chars().map(replace).collect()

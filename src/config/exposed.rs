@@ -1,7 +1,7 @@
-//! Doors that open nothing, because a rule of the user's own in /etc/config/firewall lets everybody in.
+//! Doors without effect, because a rule in /etc/config/firewall lets everybody in.
 //!
-//! Only what that file says in so many words is seen: rules, redirects and a zone's policy for whoever comes from
-//! the zone of the doors, without any further condition. The words are fw4's and fw3's.
+//! Only explicit rules are found: rules, redirects and the policy of a zone that apply to the zone of the doors without
+//! any further condition. The options are those of fw4 and fw3.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,7 @@ use super::uci::{self, Section, Value};
 use super::{Config, Door, MAX_FILE, PortRange};
 use crate::core::sequence::Protocol;
 
-/// Options that leave somebody out: such a rule may be right beside a door.
+/// Options that limit a rule. Such a rule may be right beside a door.
 const CONDITIONS: &[&str] = &[
     "src_ip",
     "src_mac",
@@ -33,12 +33,12 @@ const CONDITIONS: &[&str] = &[
     "extra",
 ];
 
-/// What to say about the doors of `config`, which was read from `path`: the firewall's file lies beside it.
+/// Warnings about the doors of `config`, which was read from `path`. The firewall's file lies in the same folder.
 pub(super) fn warnings(path: &Path, config: &Config) -> Vec<String> {
     let path = path.with_file_name("firewall");
     let small = fs::metadata(&path).is_ok_and(|data| data.len() <= MAX_FILE as u64);
     let text = if small { fs::read(&path).unwrap_or_default() } else { Vec::new() };
-    // A file that fw4 refuses is no concern of the daemon's.
+    // fw4 reports errors in its file itself.
     let sections = uci::parse(&text).unwrap_or_default();
     let zone = zone(&sections, &config.globals.networks);
     let doors = config.doors.iter().filter(|door| door.enabled && door.opening.is_some());
@@ -50,7 +50,7 @@ pub(super) fn warnings(path: &Path, config: &Config) -> Vec<String> {
         .collect()
 }
 
-/// The zone that the networks belong to; `wan` if none says so.
+/// The zone that contains the networks; `wan` if no zone does.
 fn zone(sections: &[Section], networks: &[String]) -> String {
     let zones = sections.iter().filter(|section| is(section, "zone"));
     let mut names = zones.filter_map(|section| {
@@ -62,7 +62,7 @@ fn zone(sections: &[Section], networks: &[String]) -> String {
     names.next().unwrap_or_else(|| "wan".to_owned())
 }
 
-/// How the section lets everybody in at the door, if it does.
+/// If the section lets everybody in at the door: how it does.
 fn opened_by(section: &Section, zone: &str, door: &Door) -> Option<String> {
     let opening = door.opening.as_ref()?;
     let first = |name| words(section, name).into_iter().next();
@@ -78,7 +78,7 @@ fn opened_by(section: &Section, zone: &str, door: &Door) -> Option<String> {
     let from_zone = first("src").is_some_and(|src| src == zone || src == "*");
     let off =
         first("enabled").is_some_and(|value| matches!(&value[..], "0" | "no" | "off" | "false" | "disabled"));
-    // A redirect's dest_ip is where it leads to; a rule's dest makes it one for what passes through.
+    // The dest_ip of a redirect is its target. A rule with dest is about forwarded packets.
     let leads = |option: &&&str| kind == "redirect" && **option == "dest_ip";
     let conditions = CONDITIONS.iter().filter(|option| !leads(option));
     let open = is(section, kind)
@@ -99,14 +99,14 @@ fn accepts(target: Option<String>) -> bool {
     target.is_some_and(|target| target.eq_ignore_ascii_case("accept"))
 }
 
-/// Without a protocol fw4 means both.
+/// Without a protocol, fw4 takes both.
 fn has_protocol(words: &[String], protocol: Protocol) -> bool {
     let protocol = protocol.to_string();
     words.is_empty()
         || words.iter().any(|word| *word == protocol || matches!(&word[..], "tcpudp" | "all" | "any" | "*"))
 }
 
-/// Without a port it is for all.
+/// A rule without a port is for all ports.
 fn has_port(words: &[String], wanted: PortRange) -> bool {
     words.is_empty()
         || words.iter().any(|word| {

@@ -1,6 +1,6 @@
 //! The configuration: UCI text in, a typed and bounded [`Config`] out.
 //!
-//! What a value may be is decided here, once; the rest of the daemon holds types that cannot be wrong.
+//! Values are checked here once. The rest of the daemon works with types that cannot hold a wrong value.
 
 pub mod device;
 mod error;
@@ -34,11 +34,10 @@ pub const MAX_PORT_RANGES: usize = 16;
 pub const MAX_SRC: usize = 64;
 /// Longest command, in bytes.
 pub const MAX_COMMAND: usize = 1024;
-/// Most ports that are not to be traps, those of the globals and of every door together: there are
-/// only some hundreds of traps.
+/// Most ports in all `trap_except` lists together. There are only some hundreds of traps.
 pub const MAX_TRAP_EXCEPT: usize = 4096;
-/// Longest `open_time` and `max_time`, in seconds: 31 days. What is to be open for longer is a rule
-/// of the firewall, and a count of its milliseconds fits into 32 bits.
+/// Longest `open_time` and `max_time`, in seconds: 31 days. A count of their milliseconds fits into 32 bits. A port that is to
+/// be open for longer needs a rule of the firewall and no door.
 pub const MAX_OPEN_TIME_S: u32 = 31 * 24 * 3600;
 /// `open_time` if it is not given.
 pub const OPEN_TIME: Duration = Duration::from_secs(30);
@@ -59,7 +58,7 @@ pub struct Config {
 /// `config globals 'globals'`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Globals {
-    /// `enabled`: for the init script; `ketukd run` runs whatever it says.
+    /// `enabled`: for the init script. `ketukd run` ignores it.
     pub enabled: bool,
     /// `list network`: logical networks, which the init script resolves to devices.
     pub networks: Vec<String>,
@@ -76,7 +75,7 @@ pub struct Globals {
     /// `list trap_except`, of the globals and of every door: ports that are never traps. Each once,
     /// at most [`MAX_TRAP_EXCEPT`].
     pub trap_except: Vec<Step>,
-    /// What is the same for all users.
+    /// The rules for all users.
     pub auth: Auth,
     /// `page`: where the knock page is, for invitations.
     pub page: Option<String>,
@@ -85,7 +84,7 @@ pub struct Globals {
 /// How doors are opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Backend {
-    /// Whatever this host has, found at start.
+    /// What this host has, found at the start.
     #[default]
     Auto,
     /// Sets of `table inet fw4`.
@@ -107,7 +106,7 @@ pub struct Table {
     pub name: String,
 }
 
-/// The families whose sets can hold a knocker's address.
+/// The families of tables whose sets can hold addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TableFamily {
     /// IPv4 and IPv6.
@@ -119,7 +118,7 @@ pub enum TableFamily {
 }
 
 impl TableFamily {
-    /// Its name in nft.
+    /// The family's name in nft.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Inet => "inet",
@@ -137,14 +136,14 @@ impl TableFamily {
     }
 }
 
-/// `log_level`, in syslog's words.
+/// `log_level`, with the names of syslog.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LogLevel {
     /// Something does not work.
     Error,
     /// Something may not work.
     Warn,
-    /// What knockd logs: stages, opens, commands.
+    /// The events that knockd logs: stages, opens, commands.
     #[default]
     Notice,
     /// Refusals and resets too.
@@ -153,16 +152,16 @@ pub enum LogLevel {
     Debug,
 }
 
-/// What a clean stop does with open doors.
+/// What happens to open doors at a clean stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnStop {
-    /// Shuts them.
+    /// They are shut.
     Shut,
-    /// Leaves them to the kernel's timer.
+    /// They stay open until the kernel's timer ends.
     Keep,
 }
 
-/// How many bits an address shares with those that are let in with it; none: it is let in alone.
+/// The prefix of the network that is let in with the knocker's address, in bits; `None` lets in this address alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GrantPrefix {
     /// `grant_prefix_4`.
@@ -180,17 +179,17 @@ impl GrantPrefix {
         }
     }
 
-    /// The network that is let in with `address`; none if it is let in alone.
+    /// The network that is let in with `address`; `None` if it is let in alone.
     pub fn network(self, address: IpAddr) -> Option<Network> {
         Network::of(address, self.of(address)?)
     }
 
-    /// The address under which a grant for `address` is kept: the first of its network, or itself.
+    /// The address under which a grant for `address` is kept: the first of its network, or the address itself.
     pub fn group(self, address: IpAddr) -> IpAddr {
         self.network(address).map_or(address, |network| network.address())
     }
 
-    /// What is let in with `address`, as one writes it.
+    /// The network or the address that is let in, as text.
     pub fn shown(self, address: IpAddr) -> String {
         self.network(address).map_or_else(|| address.to_string(), |network| network.to_string())
     }
@@ -199,11 +198,11 @@ impl GrantPrefix {
 /// When a door shuts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Close {
-    /// After `open_time`; connections that exist by then live on.
+    /// After `open_time`. Connections that exist then go on.
     Timeout,
     /// After `open_time`, but not while the knocker has a connection through it.
     Session {
-        /// `max_time`, if it was given: the door shuts then, whatever goes through.
+        /// `max_time`, if it is given. The door shuts then, even if connections remain.
         max: Option<Duration>,
     },
 }
@@ -215,39 +214,39 @@ pub struct Door {
     pub name: String,
     /// `enabled`, on unless said otherwise.
     pub enabled: bool,
-    /// How it is knocked at.
+    /// The knock.
     pub knock: door::Door,
-    /// `list src`: the networks that may knock; empty for all.
+    /// `list src`: the networks that may knock; empty if all may.
     pub src: Vec<Network>,
-    /// `start_time`, `stop_time`, `weekdays`: when it may be opened; none for always.
+    /// `start_time`, `stop_time`, `weekdays`: when it may be opened; `None` means always.
     pub hours: Option<Hours>,
     /// `list door` of a door with `action 'close'`: the doors that its knock shuts for the knocker. Empty for
-    /// a door that opens. Each is a door of the same configuration, and not a closing one.
+    /// a door that opens. Each exists in this configuration and opens something.
     pub closes: Vec<String>,
-    /// `grant_prefix_4`, `grant_prefix_6`: for whom it opens beside the knocker.
+    /// `grant_prefix_4`, `grant_prefix_6`: the network that is let in with the knocker.
     pub grant_prefix: GrantPrefix,
-    /// What opens in the firewall; none for a door that only runs commands.
+    /// The ports that it opens; `None` for a door that only runs commands.
     pub opening: Option<Opening>,
-    /// How long it stays open; `None` (`open_time '0'`) is until it is shut.
+    /// How long it stays open. `None` (`open_time '0'`) means until it is shut.
     pub open_time: Option<Duration>,
     /// `fwknop_port`: the port that an fwknop client asks for to get this door, if it opens none by itself.
     pub fwknop_port: Option<Step>,
-    /// `one_time_sequences`: a file of sequences, each of which opens the door once. Absolute.
+    /// `one_time_sequences`: absolute path of a file with sequences that open the door once each.
     pub one_time: Option<PathBuf>,
-    /// Longest time that may be asked for; `None` is no bound. Never less than `open_time`.
+    /// `max_time`: the longest time that a client may ask for; `None` means no limit. Never less than `open_time`.
     pub max_time: Option<Duration>,
     /// `close`: when it shuts.
     pub close: Close,
     /// `kill`: whether shutting it cuts the connections through it.
     pub kill: bool,
-    /// Commands to run beside or instead of the firewall.
+    /// Commands to run, beside the firewall or instead of it.
     pub commands: Commands,
-    /// `on_stop`, the globals' unless the door has its own.
+    /// `on_stop` of the door, or of the globals if the door has none.
     pub on_stop: OnStop,
 }
 
 impl Door {
-    /// A door with every option at its default, which neither opens anything nor has a sequence.
+    /// A door with every option at its default. It opens nothing and has no sequence.
     pub fn named(name: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -275,13 +274,13 @@ impl Door {
     }
 }
 
-/// What a door opens, in the words of /etc/config/firewall.
+/// The ports that a door opens, in the terms of /etc/config/firewall.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Opening {
     /// `proto`; both, as in fw4, when it is not given. Never empty.
     pub protocols: Vec<Protocol>,
-    /// `dest_port`: on the router, or on the host behind it. Never empty, no port twice. Of a
-    /// forward, either one port or the same as [`Forward::src_dport`]: then each keeps its number.
+    /// `dest_port`: ports on the router, or on the host behind it. Never empty, no port twice. A forward has either one
+    /// port here, or the same ports as in [`Forward::src_dport`], each of which keeps its number.
     pub dest_port: Vec<PortRange>,
     /// Set for a port forward.
     pub forward: Option<Forward>,

@@ -1,4 +1,4 @@
-//! Users: who may open which doors without a sequence that others could repeat.
+//! Users: people with secrets of their own, and the doors that they may open.
 
 use std::num::NonZeroU16;
 use std::path::Path;
@@ -22,20 +22,20 @@ pub struct User {
     pub name: String,
     /// `enabled`, on unless said otherwise.
     pub enabled: bool,
-    /// `key`: keys of ketuk's packet. At most [`user::MAX_SECRETS`], as of every kind.
+    /// `key`: keys of ketuk's packet. At most [`user::MAX_SECRETS`] of each kind of secret.
     pub keys: Vec<Secret<{ packet::KEY }>>,
     /// `totp`: secrets of changing sequences.
     pub totp: Vec<Secret<{ totp::MAX_SECRET }>>,
     /// `fwknop_key` and `fwknop_hmac_key`, in pairs.
     #[cfg(feature = "fwknop")]
     pub fwknop: Vec<fwknop::Keys>,
-    /// `list door`: names of doors that there are.
+    /// `list door`: names of doors. Each exists.
     pub doors: Vec<String>,
-    /// `other_address`: whether he may open for an address that he does not knock from.
+    /// `other_address`: whether he may open a door for another address than the one he knocks from.
     pub other_address: bool,
-    /// `list src`: the networks that he may knock from; empty for all.
+    /// `list src`: the networks that he may knock from; empty if he may knock from all.
     pub src: Vec<Network>,
-    /// `expires`: from when on he may not, in seconds since 1970.
+    /// `expires`: the moment after which he may open nothing, in seconds since 1970.
     pub expires: Option<u64>,
     /// `require_address`: whether his knock must name the address to open for.
     pub require_address: bool,
@@ -47,13 +47,13 @@ pub struct User {
 /// The rules for all users, of `config globals`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Auth {
-    /// `spa_port`: where packets come.
+    /// `spa_port`: the UDP port for packets.
     pub spa_port: NonZeroU16,
-    /// `spa_max_age`: how much a client's clock may differ.
+    /// `spa_max_age`: by how much a client's clock may differ.
     pub max_age: Duration,
     /// `totp_ports`: the range of changing sequences.
     pub totp_ports: totp::TotpPorts,
-    /// `trust_clock`: the clock is right from the start, whatever the kernel says.
+    /// `trust_clock`: take the clock for right from the start, whatever the kernel says.
     pub trust_clock: bool,
 }
 
@@ -69,18 +69,18 @@ impl Default for Auth {
 }
 
 impl User {
-    /// Whether he has anything to prove himself with.
+    /// Whether he has a secret.
     pub fn has_secrets(&self) -> bool {
         self.for_core(DoorSet::default()).sends_packets() || !self.totp.is_empty()
     }
 
-    /// What the core wants to know of him.
+    /// The user as the core knows him.
     pub fn for_core(&self, doors: DoorSet) -> user::User {
         let mut known = user::User { doors, expires: self.expires, ..user::User::default() };
         for key in &self.keys {
             let key: &[u8; packet::KEY] =
                 key.bytes().try_into().expect("the configuration checks its length");
-            // The configuration has at most as many.
+            // There is room: the configuration has no more.
             let _ = known.keys.push(packet::Keys::derive(key));
         }
         known.totp.extend(self.totp.iter().take(user::MAX_SECRETS).cloned());
@@ -93,7 +93,7 @@ impl User {
     }
 }
 
-/// What is not wrong in a configuration, and probably not meant. `path` is its file.
+/// Warnings about a valid configuration that is probably not what was meant. `path` is its file.
 pub fn warnings(path: &Path, config: &Config) -> Vec<String> {
     use std::os::unix::fs::PermissionsExt as _;
     let mut warnings = Vec::new();

@@ -1,4 +1,4 @@
-//! The command line's end of the control socket.
+//! The client of the control socket, for the command line.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use super::message::{MAX_REQUEST, Request, Verb};
 
-/// How long the daemon may take to answer: it answers between two packets, but may be busy sweeping.
+/// How long the daemon may take to answer. It answers between two packets, but may be busy with the firewall.
 const ANSWER_TIME: Duration = Duration::from_secs(10);
 
-/// Sends a request and hands each line of the answer, as its word and its JSON, to `each`, until the answer
-/// ends or `each` says to stop (`false`).
+/// Sends a request and calls `each` with the word and the JSON of each line of the answer, until the answer ends or `each`
+/// returns `false`.
 ///
 /// # Errors
-/// The daemon cannot be reached, or went away.
+/// The daemon cannot be reached, or has ended.
 pub fn ask(
     socket: &Path,
     request: &Request<'_>,
@@ -29,7 +29,7 @@ pub fn ask(
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "the request is too long"))?;
     let request = [&line[..len], b"\n"].concat();
     match stream.write_all(&request) {
-        // The daemon has not waited for the request to refuse it; the reason is there to be read.
+        // The daemon refused before it read the request. Its answer says why.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
         written => written?,
     }

@@ -5,16 +5,16 @@ use std::io::Read as _;
 
 use nix::unistd::Gid;
 
-/// Where groups are (group(5)).
+/// The file of groups (group(5)).
 const GROUPS: &str = "/etc/group";
 
-/// Most of [`GROUPS`] that is read, in bytes.
+/// Most bytes of [`GROUPS`] that are read.
 const MAX_GROUPS: u64 = 256 * 1024;
 
 /// The group of this name on this host; `None` if there is none.
 ///
-/// The file itself is read: the C library's `getgrnam` asks name services, which a static program may not
-/// have (glibc), or brings 8 kB of them along (musl).
+/// The file is read directly. The C library's `getgrnam` uses name services, which a static program may lack (glibc), or
+/// which add 8 kB (musl).
 pub(super) fn find(name: &str) -> Option<Gid> {
     let mut text = Vec::new();
     File::open(GROUPS).ok()?.take(MAX_GROUPS).read_to_end(&mut text).ok()?;

@@ -1,11 +1,11 @@
-//! What is said over the control socket.
+//! The requests and answers on the control socket.
 
 use serde::{Deserialize, Serialize};
 use serde_json_core::str::{EscapedStr, EscapedStringFragment};
 
 /// Longest request, in bytes.
 pub const MAX_REQUEST: usize = 256;
-/// Longest line of an answer, in bytes: an error that quotes a line of the configuration fits.
+/// Longest line of an answer, in bytes. An error that quotes a line of the configuration fits.
 pub const MAX_LINE: usize = 2048;
 
 /// A request.
@@ -16,10 +16,10 @@ pub struct Request<'a> {
     /// The door to open or close.
     #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
     pub door: Option<&'a str>,
-    /// For whom; closing without it closes for everybody.
+    /// The address to open or close for; without it, `close` shuts the door for everybody.
     #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
     pub address: Option<&'a str>,
-    /// For how long to open; the door's `open_time` unless given.
+    /// Seconds to open for; without it the door's `open_time`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds: Option<u32>,
 }
@@ -28,7 +28,7 @@ pub struct Request<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verb {
-    /// Everything there is to know.
+    /// The state of the daemon.
     Status,
     /// Open a door by hand.
     Open,
@@ -68,9 +68,9 @@ pub struct Daemon<'a> {
     pub backend: &'a str,
     /// The nftables table; empty for the other backends.
     pub table: &'a str,
-    /// Sources that have begun to knock, counted once a door.
+    /// Number of attempts: sources that have begun to knock, counted once for each door.
     pub knocking: usize,
-    /// Commands that wait or run.
+    /// Whether commands wait or run.
     pub commands_pending: bool,
     /// Whether the wall clock can be believed: users' knocks are refused until it can. None: there are no users, and
     /// nothing else needs it.
@@ -95,9 +95,9 @@ pub struct Door<'a> {
     pub action: &'a str,
     /// Steps of its sequence.
     pub steps: usize,
-    /// Seconds it opens for; none: until it is shut.
+    /// Seconds that it opens for; `None`: until it is shut.
     pub open_time: Option<u64>,
-    /// For how many addresses it is open.
+    /// Number of addresses that it is open for.
     pub open: usize,
     /// `ready`, `missing` (its sets are not in the firewall), or `none` for a door without a firewall part.
     pub firewall: &'a str,
@@ -110,49 +110,49 @@ pub struct User<'a> {
     pub name: &'a str,
     /// How many doors he may open.
     pub doors: usize,
-    /// Seconds since a knock of his opened something; none: not since the start.
+    /// Seconds since a knock of this user opened a door; `None`: not since the start.
     pub seen_seconds_ago: Option<u64>,
 }
 
-/// `grant`: somebody who is in.
+/// `grant`: an address that a door is open for.
 #[derive(Debug, Serialize)]
 pub struct Grant<'a> {
     /// The door.
     pub door: &'a str,
-    /// For whom.
+    /// The address.
     pub address: &'a str,
-    /// Who opened it last, if he proved who he is.
+    /// The user who opened it last, if one did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<&'a str>,
-    /// Seconds left, rounded up; none: until it is shut, or until its last connection ends.
+    /// Seconds left, rounded up; `None`: until it is shut, or until its last connection ends.
     pub seconds_left: Option<u64>,
-    /// Whether it is over, and only its connections hold it open.
+    /// Whether its time is over and only its connections keep it open.
     pub held: bool,
-    /// Connections through it; none where they cannot be counted.
+    /// Connections through it; `None` where they cannot be counted.
     pub sessions: Option<u32>,
-    /// Whether the firewall has it.
+    /// Whether it is in the firewall.
     pub in_firewall: bool,
 }
 
 /// `recent`: how a source's last knock at a door was judged.
 #[derive(Debug, Serialize)]
 pub struct Recent<'a> {
-    /// The door; none if it concerned none.
+    /// The door; `None` if the knock was for no door.
     pub door: Option<&'a str>,
-    /// Whose knock it was, if he proved who he is.
+    /// The user, if the knock proved one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<&'a str>,
-    /// Who knocked.
+    /// The source address.
     pub address: &'a str,
-    /// At which port, with its protocol; none if nothing came in time.
+    /// The port with its protocol; `None` if the attempt ended because its time was over.
     pub port: Option<&'a str>,
-    /// Steps taken: with this knock, or before the one that ended the attempt.
+    /// Steps taken, this knock included; if the attempt ended, the steps before its end.
     pub stage: u8,
     /// Steps of the door's sequence.
     pub steps: usize,
     /// Why: the name of the counter that counted it.
     pub reason: &'a str,
-    /// How often in a row.
+    /// How many times in a row this result came.
     pub times: u32,
     /// Seconds since then.
     pub seconds_ago: u64,
@@ -167,14 +167,14 @@ pub struct Counter<'a> {
     pub value: u64,
 }
 
-/// `knock`: a packet as it was judged, once for each door that it concerned.
+/// `knock`: the result of a packet, once for each door that it was for.
 #[derive(Debug, Serialize)]
 pub struct Knock<'a> {
-    /// Who knocked.
+    /// The source address.
     pub address: &'a str,
-    /// At which port, with its protocol.
+    /// The port with its protocol.
     pub port: &'a str,
-    /// At which door, if any.
+    /// The door, if there is one.
     pub door: Option<&'a str>,
     /// Steps taken now.
     pub stage: u8,
@@ -182,7 +182,7 @@ pub struct Knock<'a> {
     pub steps: u8,
     /// Why: the name of the counter that counted it.
     pub judged: &'a str,
-    /// Who knocked, if he proved who he is.
+    /// The user, if the knock proved one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<&'a str>,
 }
@@ -194,13 +194,13 @@ pub struct Event<'a> {
     pub event: &'a str,
     /// The door.
     pub door: &'a str,
-    /// For whom.
+    /// The address.
     pub address: &'a str,
-    /// Seconds from now until it shuts; none: until it is shut.
+    /// Seconds from now until it shuts; `None`: until it is shut.
     pub seconds: Option<u64>,
     /// Why.
     pub reason: &'a str,
-    /// Whose knock it was, if he proved who he is.
+    /// The user, if the knock proved one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<&'a str>,
 }
@@ -208,13 +208,13 @@ pub struct Event<'a> {
 /// `error`: the request was refused.
 #[derive(Debug, Serialize)]
 pub struct ErrorReply<'a> {
-    /// The exit code for the command line: 1 it failed, 2 the configuration is wrong.
+    /// The exit code for the command line: 1 for a failure, 2 for a wrong configuration.
     pub code: u8,
     /// What was wrong.
     pub message: &'a str,
 }
 
-/// The same, as it is read: the message may quote a whole line of the configuration.
+/// An [`ErrorReply`] as the client reads it. The message may quote a whole line of the configuration.
 #[derive(Debug, Deserialize)]
 pub struct ReceivedError<'a> {
     /// As above.
@@ -224,7 +224,7 @@ pub struct ReceivedError<'a> {
     pub message: EscapedStr<'a>,
 }
 
-/// What a JSON string says; `None` if an escape in it is none of JSON's.
+/// The text of a JSON string; `None` if an escape in it is not valid JSON.
 pub fn unescaped(string: EscapedStr<'_>) -> Option<String> {
     let mut text = String::with_capacity(string.0.len());
     for fragment in string.fragments() {

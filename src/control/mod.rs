@@ -1,4 +1,4 @@
-//! The Unix socket by which `ketukd status` and its siblings speak to the daemon.
+//! The Unix socket through which `ketukd status` and other commands speak to the daemon.
 //!
 //! One connection, one request: a line of JSON. The answer is lines, each a word and a JSON value:
 //! `grant {"door":"ssh","address":"192.0.2.1",...}`. The last is `ok null` or `error {"code":1,"message":"..."}`;
@@ -14,8 +14,8 @@ pub mod show;
 /// Where `ketukd run` makes the socket unless `--socket` says otherwise.
 pub const DEFAULT_SOCKET: &str = "/var/run/ketuk.sock";
 
-/// Where the packages have the daemon make it, in the order in which the other commands look for it.
+/// Where the packages tell the daemon to make it, in the order in which the other commands look for it.
 pub const SOCKETS: [&str; 2] = ["/run/ketuk/ketuk.sock", DEFAULT_SOCKET];
 
-/// The group whose members may speak to the daemon, where it exists. Root always may.
+/// If this group exists, its members may speak to the daemon. Root always may.
 pub const GROUP: &str = "ketuk";

@@ -18,20 +18,20 @@ use crate::core::limit::Limit;
 use crate::core::time::Instant;
 use crate::linux::peer::peer;
 
-/// Most connections at one time. They are the router's own administrators, or a page that polls.
+/// Most connections at one time. They come from administrators of the router, or from a page that polls.
 pub const MAX_CLIENTS: usize = 8;
 /// How long a client may take to send its request.
 pub const REQUEST_TIME: Duration = Duration::from_secs(2);
-/// Most lines a second that watchers are sent, and at once: more is a flood that nobody reads, and
-/// writing it would cost more than the flood itself.
+/// Most lines a second for watchers, and most at once. More would be a flood that nobody reads, and writing it would
+/// cost more than the flood itself.
 pub const WATCH_LINES_PER_SECOND: u32 = 200;
 const WATCH_BURST: u32 = 400;
 
-/// Bytes of an answer that are written at once. The kernel counts some hundred bytes more for each write, so
-/// a line at a time would fill the socket's buffer long before a long status is through.
+/// Bytes of an answer that are written at once. The kernel adds some hundred bytes for each write, so a write for each line
+/// would fill the socket's buffer long before the end of a long status.
 const CHUNK: usize = 4096;
 
-/// The listening socket and who is connected.
+/// The listening socket and the connected clients.
 #[derive(Debug)]
 pub struct Server {
     listener: UnixListener,
@@ -46,7 +46,7 @@ pub struct Server {
 pub struct Client {
     stream: UnixStream,
     request: heapless::Vec<u8, MAX_REQUEST>,
-    /// What of the answer is still to be written.
+    /// The part of the answer that is still to be written.
     answer: Vec<u8>,
     deadline: Option<Instant>,
 }
@@ -54,7 +54,7 @@ pub struct Client {
 /// Why there is no control socket.
 #[derive(Debug)]
 pub enum ServerError {
-    /// Another daemon answers there.
+    /// Another daemon uses it.
     InUse(PathBuf),
     /// It could not be made.
     Io(PathBuf, io::Error),
@@ -74,14 +74,14 @@ impl std::fmt::Display for ServerError {
 }
 
 impl Server {
-    /// Makes the socket, with its final mode from the first moment. One that a dead daemon left is replaced.
+    /// Makes the socket, which has its final mode from the first moment. A socket that a dead daemon left is replaced.
     ///
     /// # Errors
-    /// A living daemon's socket is there, or the file system says no.
+    /// A running daemon uses the socket, or the file system refuses.
     pub fn open(path: &Path) -> Result<Self, ServerError> {
         let failed = |error| ServerError::Io(path.to_owned(), error);
         Self::check_free(path)?;
-        // Anything but a socket stays, and is in the way: it is not ours.
+        // A file that is no socket is not ours, so it stays, and making the socket fails.
         if fs::symlink_metadata(path).is_ok_and(|data| data.file_type().is_socket()) {
             fs::remove_file(path).map_err(failed)?;
         }
@@ -104,7 +104,7 @@ impl Server {
         })
     }
 
-    /// Whether no daemon answers there.
+    /// Checks that no daemon answers there.
     ///
     /// # Errors
     /// One does.
@@ -115,12 +115,12 @@ impl Server {
         }
     }
 
-    /// What to poll for input: the listener, then each client.
+    /// The descriptors to poll for input: the listener, then each client.
     pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         std::iter::once(self.listener.as_fd()).chain(self.clients.iter().map(|client| client.stream.as_fd()))
     }
 
-    /// When a client's time is over.
+    /// The next moment at which a client's time is over.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.clients.iter().filter_map(|client| client.deadline).min()
     }
@@ -130,7 +130,7 @@ impl Server {
         self.clients.iter().any(|client| client.deadline.is_none())
     }
 
-    /// Accepts who may speak, reads what came, and hands out the clients whose request is complete.
+    /// Accepts clients that are allowed, reads their requests, and returns the clients whose request is complete.
     pub fn receive(&mut self, now: Instant) -> Vec<Client> {
         while let Ok((stream, _)) = self.listener.accept() {
             self.accept(now, stream);
@@ -158,7 +158,7 @@ impl Server {
         self.clients.push(client);
     }
 
-    /// Tells every watcher. Who does not read fast enough is dropped.
+    /// Sends a line to every watcher. A watcher that does not read fast enough is dropped.
     pub fn tell(&mut self, now: Instant, kind: &str, value: &impl Serialize) {
         if !self.is_watched() || !self.watch_limit.allow(now) {
             return;
@@ -195,7 +195,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Nothing depends on it: the next start replaces what is left.
+        // If it fails, the next start replaces the socket.
         let _ = fs::remove_file(&self.path);
     }
 }
@@ -208,7 +208,7 @@ enum Progress {
 }
 
 impl Client {
-    /// The request, once [`Server::receive`] has handed the client out.
+    /// The request, once [`Server::receive`] has returned the client.
     pub fn request(&self) -> &[u8] {
         &self.request
     }
@@ -216,10 +216,10 @@ impl Client {
     /// Sends one line of an answer, at the latest when that is ended.
     ///
     /// # Errors
-    /// The client is gone, or does not read: an answer fits the socket's buffer, so it is not waited for.
+    /// The client is gone or does not read. An answer fits into the socket's buffer, so the daemon does not wait.
     pub fn send(&mut self, kind: &str, value: &impl Serialize) -> io::Result<()> {
         let mut json = [0; MAX_LINE];
-        // The word, the space and the newline are of the line too.
+        // The line also has the word, the space and the newline.
         let len = serde_json_core::to_slice(value, &mut json[..MAX_LINE - kind.len() - 2])
             .map_err(|_| io::Error::from(ErrorKind::InvalidData))?;
         self.line(kind, &json[..len])
@@ -238,15 +238,15 @@ impl Client {
         written
     }
 
-    /// Ends the answer well.
+    /// Ends the answer with `ok`.
     pub fn done(mut self) {
-        // Who does not wait for the answer does not need it.
+        // A client that does not wait for the answer does not need it.
         let _ = self.send("ok", &()).and_then(|()| self.flush());
     }
 
     /// Ends the answer with an error.
     pub fn refuse(mut self, code: u8, message: &str) {
-        // JSON may take six bytes for one of the message's.
+        // JSON may take six bytes for one byte of the message.
         let fits = (0..=message.len().min(MAX_LINE / 2)).rev().find(|at| message.is_char_boundary(*at));
         let fits = fits.unwrap_or(0);
         let _ =

@@ -1,4 +1,4 @@
-//! The daemon's answers for people, and as one JSON value for programs.
+//! Prints the daemon's answers: as text for people, or as one JSON value for programs.
 
 use std::fmt::{self, Write};
 
@@ -16,7 +16,7 @@ pub struct Status {
     counters: Vec<String>,
 }
 
-/// The fields of every kind of line; each kind has some.
+/// The fields of all kinds of lines. Each kind has some of them.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Fields<'a> {
@@ -53,12 +53,12 @@ struct Fields<'a> {
 }
 
 fn fields(json: &str) -> Fields<'_> {
-    // What a newer daemon says otherwise is shown as far as it is understood.
+    // Fields of a newer daemon that are not known here are left out.
     serde_json_core::from_str(json).map(|(fields, _)| fields).unwrap_or_default()
 }
 
 impl Status {
-    /// Takes one line of the answer.
+    /// Adds one line of the answer.
     pub fn add(&mut self, kind: &str, json: &str) {
         let list = match kind {
             "daemon" => {
@@ -79,7 +79,7 @@ impl Status {
     /// One JSON object: `daemon`, `devices`, `doors`, `users`, `grants`, `recents` and, by name, `counters`.
     ///
     /// # Errors
-    /// Only `out`'s own.
+    /// Those of `out`.
     pub fn json(&self, out: &mut impl Write) -> fmt::Result {
         write!(out, "{{\"daemon\":{}", self.daemon)?;
         for (name, list) in [
@@ -172,7 +172,7 @@ impl Status {
     }
 }
 
-/// Whose it is, if that is known.
+/// The user, if there is one.
 fn by(user: Option<&str>) -> String {
     user.map(|user| format!(", user {user}")).unwrap_or_default()
 }

@@ -1,29 +1,29 @@
-//! Which ports concern which doors, and which ports are traps.
+//! The ports that doors name, and the ports that are traps.
 
 pub use ketuk_protocol::PortRange;
 
 use super::door::{Door, DoorId};
 use super::sequence::{Protocol, Step};
 
-/// How many ports are traps, about, with an ordinary configuration.
+/// Number of traps that an ordinary configuration gets, roughly.
 ///
 /// A scan in random order passes T traps between three right ports with probability 1/((T+2)(T+3)):
 /// one in 260,000 for this many.
 pub const TRAP_PORTS: usize = 512;
 
-/// Fewest and most traps on either side of a step. The least keeps an ascending or descending scan
-/// out of a door even where many doors share [`TRAP_PORTS`].
+/// Fewest and most traps on either side of a step. The minimum stops an ascending or descending scan even where many doors
+/// share [`TRAP_PORTS`].
 const TRAPS_BESIDE: core::ops::RangeInclusive<usize> = 4..=256;
 
-/// Most different ports that all sequences together may name: the kernel filter, of at most 4,096
-/// instructions, needs a few for each.
+/// Most different ports that all sequences together may name. The kernel filter has at most 4,096 instructions, and needs a
+/// few for each port.
 pub const MAX_PORTS: usize = 512;
 
-/// Most separate ranges of traps for one protocol: one on either side of each port that is named, and
-/// as many again for exceptions that split them. Ranges that do not fit are no traps.
+/// Most ranges of traps for one protocol: two beside each named port, and as many again for exceptions that split ranges.
+/// Ranges beyond that are no traps.
 pub const MAX_TRAP_RANGES: usize = 4 * MAX_PORTS;
 
-/// Doors as a set of bits, bit n for the door in slot n.
+/// A set of doors. Bit n stands for the door in slot n.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DoorSet(pub u64);
 
@@ -67,15 +67,16 @@ pub struct PortMap {
 }
 
 impl PortMap {
-    /// A map in which no port means anything.
+    /// An empty map.
     pub const fn new() -> Self {
         Self { named: heapless::Vec::new(), tcp_traps: heapless::Vec::new(), udp_traps: heapless::Vec::new() }
     }
 
-    /// Draws the map anew for these doors.
+    /// Makes the map for these doors.
     ///
     /// # Errors
-    /// The ports that did not fit mean nothing; a configuration is refused before it comes to this.
+    /// The doors name too many ports. The ports beyond the limit are left out. The reader of the configuration refuses such
+    /// a file before.
     pub fn draw<'a>(
         &mut self,
         doors: impl Iterator<Item = (DoorId, &'a Door)>,
@@ -150,8 +151,8 @@ impl PortBits {
     }
 }
 
-/// The ports within `beside` of a step, less those that mean something else. Drawn where they stay: as a value they
-/// would pass over the stack, which keeps what it has touched.
+/// Writes the traps into `ranges`: the ports within `beside` of a step, without steps and exceptions. They are written in
+/// place, because a returned value would pass over the stack, whose pages stay resident once they are used.
 fn draw_traps(
     ranges: &mut heapless::Vec<PortRange, MAX_TRAP_RANGES>,
     protocol: Protocol,
@@ -191,7 +192,7 @@ fn draw_traps(
         }
     }
     if let Some(start) = first {
-        // A full list already leaves traps out.
+        // If the list is full, this range is no trap.
         let _ = ranges.extend_from_slice(PortRange::new(start, u16::MAX).as_slice());
     }
 }

@@ -4,36 +4,37 @@
 //!   opened ---- open_time ----+---- while a connection lives ----+- shut
 //!                             '- none by then: shut              '- or at max_time
 //! ```
-//! The kernel holds the door open for a lease that is renewed while this goes on, so that it shuts by itself when
-//! nobody renews it.
+//! The kernel holds the door open for a lease. The daemon renews it while a connection lives. If the daemon dies, the kernel
+//! shuts the door when the lease ends.
 
 use core::time::Duration;
 
 use super::time::Instant;
 
-/// How long the kernel's timer runs beyond the moment at which this daemon looks: until then it has either
-/// renewed the lease or shut the door.
+/// The kernel's timer ends so long after the moment at which the daemon looks again. By then the daemon has either renewed
+/// the lease or shut the door.
 pub const MARGIN: Duration = Duration::from_secs(2);
 
 /// How long the door stays open for new connections if the daemon dies during a session.
 pub const LEASE: Duration = Duration::from_secs(60);
 
-/// How often a lease is renewed, and connections counted whose end is announced: an announcement may be lost.
+/// How often a lease is renewed. Connections whose end the kernel announces are counted as often, since an announcement
+/// may be lost.
 pub const RENEWAL: Duration = Duration::from_secs(30);
 
-/// How often connections are counted whose end is not announced.
+/// How often connections are counted if the kernel does not announce their end.
 pub const POLL: Duration = Duration::from_secs(1);
 
-/// What is known of the connections through an open door.
+/// The connections through an open door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Session {
-    /// It is not shut before: the end of `open_time`.
+    /// The end of `open_time`; the door is not shut before.
     pub open_until: Instant,
-    /// It is shut at this moment whatever goes through: the end of `max_time`.
+    /// The end of `max_time`; the door is shut then, even if connections remain.
     pub limit: Option<Instant>,
-    /// Connections when they were counted last.
+    /// Number of connections at the last count.
     pub live: u32,
-    /// Whether the kernel announces the end of every one of them.
+    /// Whether the kernel announces the end of each connection.
     pub announced: bool,
     /// When the kernel's timer ends.
     pub leased: Instant,
@@ -43,12 +44,12 @@ impl Session {
     /// A door opened at `now` for `time`, and for `max` at most.
     pub fn new(now: Instant, time: Duration, max: Option<Duration>) -> Self {
         let open_until = now.after(time);
-        // Whoever opens by hand for longer than the door's `max_time` means it.
+        // The operator may open a door for longer than its `max_time`.
         let limit = max.map(|max| now.after(max).max(open_until));
         Self { open_until, limit, live: 0, announced: false, leased: now }
     }
 
-    /// Until when the door stays open at least, to be asked again then; `None`: it is over.
+    /// The moment until which the door stays open; ask again then. `None` if the session is over.
     pub fn hold(&self, now: Instant) -> Option<Instant> {
         if now < self.open_until {
             return Some(self.open_until);

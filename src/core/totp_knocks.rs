@@ -1,7 +1,7 @@
-//! Changing sequences: the ports of every user's current windows, and who has knocked at which.
+//! Changing sequences: the ports of all users' current windows, and the last knocks of each source.
 //!
-//! They are no doors' sequences: any port of the range may be the next step of somebody's. So each source's
-//! last knocks in the range are remembered, and whether they are a sequence is one look-up.
+//! Any port of the range may be the next step of some user's sequence. So the last knocks of each source in the range are
+//! remembered, and one look-up tells whether they are a sequence.
 
 use core::hash::BuildHasher;
 use core::net::IpAddr;
@@ -15,31 +15,31 @@ use super::time::Instant;
 use super::user::{User, UserId, users_of};
 use ketuk_protocol::totp::{STEPS, TRIES_PER_MINUTE, TotpPorts, WINDOW_S, sequence, window};
 
-/// Most pairs of a secret and a door that it opens: each costs a MAC and 16 bytes for each of three windows.
+/// Most pairs of a secret and a door that it opens. Each pair costs a MAC and 16 bytes for each of three windows.
 pub const MAX_PAIRS: usize = 1024;
 const MAX_SEQUENCES: usize = 3 * MAX_PAIRS;
 
-/// Sources that have knocked once. As many as first knocks at doors.
+/// Sources that have knocked once: as many as first knocks at doors.
 pub const FIRST_KNOCKS: usize = 12_288;
-/// Sources that have knocked more than once. A flood needs two packets for each, 8,192 for all: 0.8 s at 10,000 a
-/// second, four times as long as a client's second, third and fourth knock take.
+/// Sources that have knocked more than once. A flood needs two packets for each entry, so 8,192 packets to replace all. At
+/// 10,000 a second that takes 0.8 s, four times as long as the second, third and fourth knock of a client.
 pub const LATER_KNOCKS: usize = 4_096;
 
-/// How long a source's knocks are remembered, from the first.
+/// How long the knocks of a source are remembered, from the first one.
 pub const MEMORY: Duration = Duration::from_secs(60);
-/// Knocks that count within that time, from one source: all that a client makes, and for a guesser 61 guesses in
-/// 10^16.
+/// Knocks of one source that count within that time. A client makes no more; for a guesser they are 61 guesses at 10^16
+/// sequences.
 pub const MAX_KNOCKS: usize = TRIES_PER_MINUTE * STEPS;
 
 /// A sequence that opens a door now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Current {
     ports: [u16; STEPS],
-    /// Whose.
+    /// Its user.
     pub user: UserId,
-    /// Which door.
+    /// The door.
     pub door: DoorId,
-    /// In which window.
+    /// Its window.
     pub window: u64,
 }
 
@@ -50,20 +50,20 @@ impl Current {
     }
 }
 
-/// What a knock in the range was.
+/// The result of a knock in the range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Heard {
     /// One that was heard before, or the port just knocked at once more: nothing changed.
     Again,
-    /// One more; `true` if another source had to be forgotten.
+    /// One more knock; `true` if another source was removed for it.
     Noted(bool),
-    /// One more, and with those before it these ports.
+    /// One more knock. These are the last ports of the source.
     Sequence([u16; STEPS]),
-    /// One too many for this minute.
+    /// More knocks than [`MAX_KNOCKS`] in this minute.
     Limited,
 }
 
-/// The sequences that are good now.
+/// The sequences that are valid now.
 #[derive(Debug)]
 pub struct Sequences {
     all: heapless::Vec<Current, MAX_SEQUENCES>,
@@ -78,12 +78,12 @@ impl Sequences {
         Self { all: heapless::Vec::new(), index: HashIndex::new(), window: None }
     }
 
-    /// Forgets them: the users or the doors changed.
+    /// Drops all sequences, because the users or the doors changed.
     pub fn clear(&mut self) {
         self.window = None;
     }
 
-    /// Makes the sequences for this moment, if they are not there: once a window. `name` names a door.
+    /// Makes the sequences for this moment unless they are there: once a window. `name` gives the name of a door.
     pub fn follow<'n>(
         &mut self,
         keyed: &impl BuildHasher,
@@ -115,7 +115,7 @@ impl Sequences {
         }
     }
 
-    /// What these ports open: nothing, or one thing.
+    /// The sequence with these ports, if there is one.
     pub fn find(&self, keyed: &impl BuildHasher, ports: [u16; STEPS]) -> impl Iterator<Item = Current> + '_ {
         let found = self.index.slots(keyed.hash_one(ports)).map(|slot| self.all[slot]);
         found.filter(move |current| current.ports == ports)
@@ -188,13 +188,13 @@ pub struct LastKnocks {
 }
 
 impl LastKnocks {
-    /// Nobody's.
+    /// An empty memory.
     pub const fn new() -> Self {
         Self { first: FifoTable::new(), later: FifoTable::new() }
     }
 
-    /// Notes a knock in the range. A wrong one is simply followed by others: it spoils whatever sequence it
-    /// falls into, as a trap does.
+    /// Adds a knock in the range. A wrong knock spoils the sequence that it falls into, as a trap does; the next four
+    /// right knocks open.
     pub fn hear(
         &mut self,
         keyed: &impl BuildHasher,
@@ -240,7 +240,7 @@ impl LastKnocks {
         }
     }
 
-    /// A source has opened a door: what it does next is no guessing.
+    /// Counts the knocks of a source anew, since it has opened a door and does not guess.
     pub fn welcome(&mut self, keyed: &impl BuildHasher, source: IpAddr) {
         let source = key(DoorId(u8::MAX), source, keyed);
         if let Some((slot, _)) = self.later.find(source, |entry| entry.source == source) {

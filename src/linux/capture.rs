@@ -16,13 +16,12 @@ use super::socket::{set, set_filter, size_of_val};
 use crate::core::network::AddressFamily;
 use crate::core::packet::{MAX_HEADERS, MAX_PACKET};
 
-/// Packets read with one system call. Few wait at a time even in a flood of 100,000 a second.
+/// Packets read with one system call. Even in a flood of 100,000 a second few packets wait at a time.
 pub const BATCH: usize = 16;
 
-/// Bytes of packets that may wait in a socket, half of what they take: the kernel doubles it (socket(7)), and counts
-/// 768 for a small packet. That is 100,000 packets a second for a tenth of a second, should the daemon not get the
-/// processor for so long.
-/// It is kernel memory, used only while packets wait.
+/// Receive buffer of a socket, in bytes. The kernel doubles it (socket(7)) and counts 768 bytes for a small packet. So 100,000
+/// packets a second fit for a tenth of a second, in case the daemon does not get the processor for so long. The memory is the
+/// kernel's, and is used only while packets wait.
 pub const RECEIVE_BUFFER: c_int = 4 << 20;
 
 /// A packet socket for one family on one device.
@@ -32,7 +31,7 @@ pub struct Capture {
     family: AddressFamily,
 }
 
-/// What [`Capture::receive`] ended with.
+/// The result of [`Capture::receive`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Received {
     /// There may be more.
@@ -65,7 +64,7 @@ impl Capture {
         self.family
     }
 
-    /// Puts a filter in the place of the one before; the kernel changes them in one step.
+    /// Replaces the filter. The kernel does it in one step.
     ///
     /// # Errors
     /// `EINVAL` for a program that the kernel refuses, `ENOMEM`.
@@ -114,7 +113,7 @@ impl Capture {
         Ok(if count == BATCH { Received::Full } else { Received::Drained })
     }
 
-    /// How many packets the filter passed and the socket had no room for, since this was last asked.
+    /// Packets that the filter passed and that were lost because the buffer was full, since the last call.
     pub fn dropped(&self) -> u32 {
         let mut statistics = [0_u32; 2]; // struct tpacket_stats: packets, drops
         let mut len = size_of_val(&statistics);
@@ -138,16 +137,16 @@ impl AsFd for Capture {
     }
 }
 
-/// Where packets are read to. All zero bytes when new.
+/// The buffers that packets are read into. All zero bytes when new.
 ///
-/// Of most the filter hands over the headers alone. They lie side by side, so that the pages for all the rest stay
-/// untouched.
+/// The filter passes only the headers of most packets. The headers lie side by side, so that the pages for longer packets
+/// stay untouched.
 #[derive(Debug)]
 pub struct Batch {
     headers: [[u8; MAX_HEADERS]; BATCH],
     rests: [[u8; MAX_PACKET - MAX_HEADERS]; BATCH],
     lengths: [usize; BATCH],
-    /// One that has a rest, put together.
+    /// A packet that is longer than the headers, put together.
     whole: [u8; MAX_PACKET],
 }
 
@@ -172,7 +171,7 @@ impl Batch {
         &self.whole[..len]
     }
 
-    /// Reads what is there, up to [`BATCH`] packets; how many.
+    /// Reads up to [`BATCH`] packets. Returns how many.
     fn fill(&mut self, fd: &OwnedFd) -> io::Result<usize> {
         let vector =
             |place: &mut [u8]| libc::iovec { iov_base: place.as_mut_ptr().cast(), iov_len: place.len() };

@@ -1,5 +1,4 @@
-//! The two clocks: one that only goes forward, for decisions, and the one on the wall, for log files and for
-//! people.
+//! The two clocks: the monotonic clock for decisions, and the wall clock for log files, users' knocks and people.
 
 use std::env;
 use std::fs::File;
@@ -12,7 +11,7 @@ use nix::time::{ClockId, clock_gettime};
 use crate::core::hours::WallTime;
 use crate::core::time::Instant;
 
-/// Now, on `CLOCK_MONOTONIC`, which nobody can set.
+/// The time on `CLOCK_MONOTONIC`, which nobody can set.
 pub fn now() -> Instant {
     let time = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("every Linux has this clock");
     let (seconds, nanoseconds) = (time.tv_sec().unsigned_abs(), time.tv_nsec().unsigned_abs());
@@ -21,9 +20,9 @@ pub fn now() -> Instant {
     Instant::from_millis(u64::from(seconds) * 1000 + u64::from(nanoseconds) / 1_000_000)
 }
 
-/// Now, on the wall clock, in seconds since 1970. Anybody may set it, and it may be wrong.
+/// The time on the wall clock, in seconds since 1970. It can be set, and may be wrong.
 pub fn wall_s() -> u64 {
-    // Before 1970 is as wrong as can be. So is what 32 bits cannot hold (EOVERFLOW), where those are all there are.
+    // A time before 1970 is wrong. So is a time that a 32-bit system cannot hold (EOVERFLOW).
     clock_gettime(ClockId::CLOCK_REALTIME).map_or(0, |time| u64::try_from(time.tv_sec()).unwrap_or(0))
 }
 
@@ -33,7 +32,7 @@ pub fn uptime_s() -> u64 {
     u64::try_from(time.tv_sec()).unwrap_or(0)
 }
 
-/// Whether the kernel says that the wall clock is synchronised: NTP daemons tell it (adjtimex(2)).
+/// Whether the wall clock is synchronised. NTP daemons tell the kernel (adjtimex(2)).
 pub fn is_synchronised() -> bool {
     wall_clock() == WallClock::Synchronised
 }
@@ -46,7 +45,7 @@ pub fn has_clock_chip() -> bool {
     })
 }
 
-/// Local date and time as knockd writes them into its log file: `2026-11-22 12:34`.
+/// Local date and time in the format of knockd's log file: `2026-11-22 12:34`.
 pub fn local_minute() -> String {
     let fields = local();
     format!(
@@ -73,10 +72,10 @@ pub fn local_time() -> WallTime {
 /// the one that is linked into this program does not.
 const ZONE_FILE: &str = "/etc/TZ";
 
-/// Longest time zone in that file, in bytes; the longest in LuCI's list has less than 50.
+/// Longest time zone in that file, in bytes. The longest in LuCI's list has less than 50.
 const MAX_ZONE: usize = 64;
 
-/// Sets the time zone of [`ZONE_FILE`], unless `TZ` says another.
+/// Sets the time zone of [`ZONE_FILE`], unless `TZ` names one.
 fn follow_zone() {
     static OURS: Mutex<heapless::String<MAX_ZONE>> = Mutex::new(heapless::String::new());
     let mut ours = OURS.lock().unwrap_or_else(PoisonError::into_inner);
@@ -108,10 +107,10 @@ fn local() -> libc::tm {
     }
 }
 
-/// The start of 2026 in Unix time: this program is not older.
+/// The start of 2026 in Unix time. The program was made later.
 const BEFORE_THIS_PROGRAM: libc::time_t = 1_767_225_600;
 
-/// What is known of the clock on the wall.
+/// The state of the wall clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WallClock {
     /// It shows a time before this program was made: nobody has set it since the router started.

@@ -1,4 +1,4 @@
-//! Devices and addresses, and the news that they changed (rtnetlink(7)).
+//! Devices and addresses, and notices of their changes (rtnetlink(7)).
 
 use std::io;
 use std::net::IpAddr;
@@ -10,7 +10,7 @@ use nix::sys::socket::SockaddrStorage;
 
 use super::netlink::{Received, Socket};
 
-/// News of links and addresses.
+/// A socket for notices about devices and addresses.
 #[derive(Debug)]
 pub struct Links {
     socket: Socket,
@@ -26,11 +26,11 @@ impl Links {
         Ok(Self { socket: Socket::open(libc::NETLINK_ROUTE, &groups, &[])? })
     }
 
-    /// Empties the socket; whether there was any news. What it said is not read: the caller looks for
-    /// himself, which is right however much was lost.
+    /// Empties the socket. Returns whether there was any notice. The notices are not read: the caller looks at the devices
+    /// and addresses, which is right even if notices were lost.
     pub fn drain(&mut self) -> bool {
         let mut news = false;
-        // Link messages are about a kilobyte; one that does not fit is news all the same.
+        // Messages about links have about 1,000 bytes. One that does not fit is a notice too.
         let mut buffer = [0; 2048];
         while !matches!(self.socket.recv(&mut buffer), Ok(Received::Nothing) | Err(_)) {
             news = true;
@@ -45,7 +45,7 @@ impl AsFd for Links {
     }
 }
 
-/// A device that is there.
+/// The state of an existing device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LinkState {
     /// Its index.

@@ -1,7 +1,7 @@
-//! Other programs: started in a process group of their own, waited for without blocking, killed
-//! together with whatever they started.
+//! Other programs. Each is started in a process group of its own, waited for without blocking, and killed together with
+//! the processes that it started.
 //!
-//! SIGCHLD must have its default action: were it ignored, the kernel would throw the exit codes away.
+//! SIGCHLD must have its default action. If it were ignored, the kernel would drop the exit codes.
 
 use std::ffi::{CString, OsStr, OsString};
 use std::fmt;
@@ -21,23 +21,23 @@ use nix::unistd::{Pid, pipe2};
 
 use super::cerr::cerr;
 
-/// Where `iptables` and its kind live. A PATH that cron or a login shell made may lack them.
+/// The folders of `iptables` and the like. A PATH from cron or a login shell may lack them.
 const SYSTEM_PATH: &str = "/usr/sbin:/sbin";
 
-/// PATH where the daemon has none.
+/// PATH if the daemon has none.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// What a program inherits of the daemon's environment, besides PATH. The rest is not its business.
+/// Variables that a program inherits from the daemon, besides PATH.
 const INHERITED: [&str; 3] = ["HOME", "LANG", "TZ"];
 
-/// What programs read, and where what they write goes.
+/// Standard input and output of programs.
 const NULL: &str = "/dev/null";
 
-/// How long [`output`] sleeps between two looks at a program that has shut its standard output but
-/// has not ended: such programs end at once, so this is rarely slept even once.
+/// How long [`output`] sleeps between two checks of a program that has closed its standard output but has not ended. Such
+/// programs end at once, so this sleep is rare.
 const EXIT_POLL: Duration = Duration::from_millis(1);
 
-/// A program that was started. Its id is nobody else's until it has been waited for.
+/// A program that was started. No other process gets its id until it has been waited for.
 #[derive(Debug)]
 pub struct Child {
     pid: Pid,
@@ -54,22 +54,22 @@ pub enum Exit {
     Signal(i32),
 }
 
-/// Why [`output`] has none.
+/// Why [`output`] failed.
 #[derive(Debug)]
 pub enum OutputError {
     /// The program could not be started or read.
     Io(io::Error),
     /// It ran beyond its time, and was killed.
     TimeLimit,
-    /// It wrote more than was allowed, and was killed.
+    /// It wrote too much, and was killed.
     TooLong,
 }
 
 /// Starts `argv` without a shell.
 ///
-/// Standard input, output and error are /dev/null. A pipe would have to be drained, or the program
-/// would block on it, and the daemon's own standard error is its log, which whoever makes the
-/// program run must not be able to fill. The exit code tells what matters.
+/// Standard input, output and error are /dev/null. With a pipe the daemon would have to read it, or the program would block.
+/// The daemon's own standard error is its log, which strangers who cause a command must not be able to fill. The exit
+/// code tells enough.
 ///
 /// # Errors
 /// `argv` is empty, there is no such program, or the kernel has no memory or process to spare.
@@ -88,13 +88,13 @@ pub fn output(argv: &[String], deadline: Instant, max_len: usize) -> Result<(Vec
     }
     let (reader, writer) = pipe2(OFlag::O_CLOEXEC).map_err(io::Error::from)?;
     let mut child = start(argv, Some(&writer))?;
-    // The program's own copy is the last, and tells when it has shut it.
+    // Now only the program holds the other end, so its closing can be seen.
     drop(writer);
     let result =
         read_until(reader, deadline, max_len).and_then(|text| Ok((text, child.wait_until(deadline)?)));
     if result.is_err() {
         child.kill_group();
-        // Killed, so this does not take long; and it must not stay a zombie.
+        // It was killed, so this is short. Without it the process would stay a zombie.
         let _ = child.wait(0);
     }
     result
@@ -109,20 +109,19 @@ pub fn find_program(name: &str) -> Option<PathBuf> {
 }
 
 impl Child {
-    /// How the program ended, if it has. This waits for no other process, and does not block.
+    /// How the program ended, if it has ended. This does not block, and waits for no other process.
     ///
     /// # Errors
-    /// Somebody else has waited for it.
+    /// Something else has waited for it.
     pub fn try_wait(&mut self) -> io::Result<Option<Exit>> {
         self.wait(libc::WNOHANG)
     }
 
     /// Kills the program and everything it started that has not left its process group.
     ///
-    /// To be called before [`Self::try_wait`] has said that it ended: until then its id, which is the
-    /// group's too, cannot belong to anyone else.
+    /// Call this only before [`Self::try_wait`] has returned its end. Until then no other process or group can have its id.
     pub fn kill_group(&mut self) {
-        // The one error that can happen, ESRCH, means that there is nothing left to kill.
+        // The only possible error is ESRCH: there is nothing left to kill.
         let _ = killpg(self.pid, Signal::SIGKILL);
     }
 
@@ -153,7 +152,7 @@ impl Child {
 }
 
 impl Exit {
-    /// Whether the program says that it did what it was asked.
+    /// Whether the program reports success.
     pub fn is_success(self) -> bool {
         self == Self::Code(0)
     }
@@ -168,7 +167,7 @@ impl Exit {
     }
 }
 
-/// In knockd's words, which scripts look for.
+/// Written as knockd does, since scripts look for these words.
 impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -197,7 +196,7 @@ impl From<io::Error> for OutputError {
 
 /// Starts `argv` with this standard output, else /dev/null.
 ///
-/// `std::process::Command`, which can be changed and started again, is 15 kB on MIPS.
+/// `std::process::Command` takes 15 kB on MIPS.
 fn start(argv: &[String], stdout: Option<&OwnedFd>) -> io::Result<Child> {
     let program =
         argv.first().ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "the command is empty"))?;

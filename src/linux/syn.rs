@@ -10,16 +10,16 @@ use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrStorage, connect, setsockopt, socket, sockopt,
 };
 
-/// Sends one SYN to `address` and forgets it.
+/// Sends one SYN to `address` and does not wait for an answer.
 ///
-/// The connection is begun without blocking, and its socket is closed at once: the kernel sends the SYN before
-/// connect(2) returns (or keeps it until the next hop's link-layer address is known, socket or no socket), and
-/// only a socket has a timer that would send it again. If the port answers, the kernel resets what nobody
-/// began; with no linger time that also goes for a connection that was made before the close.
+/// The connection is begun without blocking, and its socket is closed at once. The kernel sends the SYN before connect(2)
+/// returns, or as soon as it knows the link-layer address of the next hop, even if the socket is closed by then. Without a
+/// socket no timer sends the SYN again. If the port answers, the kernel sends a reset. A linger time of zero makes it do so
+/// also for a connection that was complete before the close.
 ///
 /// # Errors
-/// As socket(2) and connect(2): `ENETUNREACH`, `EHOSTUNREACH` and the like if there is no route. Never an answer
-/// from the other side, which would come too late.
+/// As socket(2) and connect(2): `ENETUNREACH`, `EHOSTUNREACH` and the like if there is no route. Answers from the
+/// other side come too late to be errors here.
 pub fn send(address: SocketAddr) -> io::Result<()> {
     let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;

@@ -6,7 +6,7 @@ use crate::config::Door;
 use crate::config::error::{Fault, quoted};
 use crate::config::uci::Section;
 
-/// The options that such a door may have: how it is knocked at, and whose knocks count.
+/// The options that such a door may have: its knock, and the limits on who may use it.
 const ALLOWED: &[&str] = &[
     "enabled",
     "sequence",
@@ -22,7 +22,7 @@ const ALLOWED: &[&str] = &[
     "door",
 ];
 
-/// The doors that this one closes; none for a door that opens.
+/// The doors that this one closes; empty for a door that opens.
 pub(super) fn read(options: &Options<'_>) -> Result<Vec<String>, Fault> {
     let closes = match options.one("action")? {
         Some(value) => choice(value, &[("open", false), ("close", true)])?,
@@ -53,7 +53,7 @@ pub(super) fn read(options: &Options<'_>) -> Result<Vec<String>, Fault> {
     Ok(doors)
 }
 
-/// Whether every door that is to be closed is there.
+/// Checks that each door to be closed exists.
 pub(super) fn check(sections: &[Section], doors: &[Door]) -> Result<(), Fault> {
     for section in sections.iter().filter(|section| section.kind.bytes == b"door") {
         let options = Options::door(section)?;

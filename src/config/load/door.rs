@@ -16,7 +16,7 @@ use crate::config::{Commands, Door, MAX_COMMAND, MAX_NAME, MAX_OPEN_TIME_S, OPEN
 use crate::core::door::{self, MAX_SEQ_TIMEOUT_S};
 use crate::core::sequence::{MAX_STEPS, Sequence, Step};
 
-/// The command that says to run none, where an empty value would say that nothing is said.
+/// A command with this value runs nothing. (UCI drops options with an empty value.)
 const NO_COMMAND: &str = "none";
 
 /// Reads a door. Its `trap_except` is added to `exceptions`.
@@ -59,7 +59,7 @@ pub(super) fn read(
     Ok(door)
 }
 
-/// How the door is knocked at.
+/// The knock of the door.
 fn knock(options: &Options<'_>) -> Result<door::Door, Fault> {
     let mut knock = door::Door { sequence: sequence(options)?, ..door::Door::default() };
     if let Some(value) = options.one("seq_timeout")? {
@@ -85,11 +85,11 @@ fn name(options: &Options<'_>) -> Result<String, Fault> {
             format!("the name {} is longer than {MAX_NAME} characters", quoted(&name.bytes)),
         ));
     }
-    // The parser lets only letters, digits and _ through.
+    // The parser accepts only letters, digits and _.
     Ok(String::from_utf8_lossy(&name.bytes).into_owned())
 }
 
-/// `sequence`: a list, or knockd's way, several in one value with commas between them.
+/// `sequence`: a list, or as in knockd several steps in one value, with commas between them.
 fn sequence(options: &Options<'_>) -> Result<Sequence, Fault> {
     let mut sequence = Sequence::new();
     for value in options.many("sequence", commas)? {
@@ -100,7 +100,7 @@ fn sequence(options: &Options<'_>) -> Result<Sequence, Fault> {
     Ok(sequence)
 }
 
-/// `one_time_sequences`, which leaves no room for a sequence that stays.
+/// `one_time_sequences`. Such a door may not have a `sequence` too.
 fn one_time(options: &Options<'_>, sequence: &Sequence) -> Result<Option<PathBuf>, Fault> {
     let Some(value) = options.one("one_time_sequences")? else { return Ok(None) };
     if !value.text.starts_with('/') {
@@ -125,7 +125,7 @@ fn fwknop_port(options: &Options<'_>, door: &Door) -> Result<Option<Step>, Fault
     step(value).map(Some)
 }
 
-/// `open_time` and `max_time`. None, written 0, is no end.
+/// `open_time` and `max_time`. `None`, which is written 0, means no end.
 fn times(options: &Options<'_>) -> Result<(Option<Duration>, Option<Duration>), Fault> {
     let time = |name| -> Result<_, Fault> {
         let value = options.one(name)?;
@@ -151,7 +151,7 @@ fn times(options: &Options<'_>) -> Result<(Option<Duration>, Option<Duration>), 
     Ok((open_time, max_time))
 }
 
-/// A command; empty if the file says to run none.
+/// A command; empty if the file says `none`.
 fn command(options: &Options<'_>, name: &str) -> Result<Option<String>, Fault> {
     let Some(value) = options.one(name)? else { return Ok(None) };
     if value.text.len() > MAX_COMMAND {

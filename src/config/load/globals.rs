@@ -9,10 +9,10 @@ use crate::config::error::Fault;
 use crate::config::{Backend, Globals, LogLevel, MAX_DEVICES, MAX_TRAP_EXCEPT, OnStop, Table, TableFamily};
 use crate::core::sequence::Step;
 
-/// Longest table name, in bytes (Linux: `NFT_NAME_MAXLEN` less the closing zero).
+/// Longest table name, in bytes (Linux: `NFT_NAME_MAXLEN` without the final zero).
 const MAX_TABLE_NAME: usize = 255;
 
-/// Reads the globals, and what the doors take from them.
+/// Reads the globals, and the `on_stop` that doors without their own take from them.
 pub(super) fn read(options: Option<&Options<'_>>) -> Result<(Globals, OnStop), Fault> {
     let mut globals = Globals::default();
     let Some(options) = options else { return Ok((globals, OnStop::Shut)) };
@@ -105,7 +105,7 @@ pub(crate) fn is_page(text: &str) -> bool {
     })
 }
 
-/// A list of names, each once.
+/// A list of names without repetitions.
 fn names(
     options: &Options<'_>,
     option: &str,
@@ -134,7 +134,7 @@ fn network(value: Text<'_>) -> Result<(), Fault> {
         .help("name a section of /etc/config/network, or use list device"))
 }
 
-/// A device. What no device can be called is refused, and the one that is meant is proposed.
+/// The name of a device. A name that no device can have is refused, with a proposal if there is one.
 fn device(value: Text<'_>) -> Result<(), Fault> {
     let name = value.text;
     if is_name(name) {
@@ -170,7 +170,7 @@ fn table(value: Text<'_>) -> Result<Table, Fault> {
                 .help("write a family and a name, for example: inet filter"));
         }
     };
-    // What nft reads as a name without quotes.
+    // nft reads such a name without quotes.
     let fine = name.text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name.text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-./".contains(&byte));
     if !fine || name.text.len() > MAX_TABLE_NAME {

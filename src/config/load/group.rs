@@ -4,11 +4,11 @@ use super::options::Options;
 use crate::config::GrantPrefix;
 use crate::config::error::Fault;
 
-/// The widest groups that may be let in by one knock, in bits of prefix: 65,536 addresses, and what one site has.
+/// Shortest prefixes that one knock may open for, in bits: 65,536 IPv4 addresses, and the IPv6 addresses of one site.
 const WIDEST_4: u8 = 16;
 const WIDEST_6: u8 = 48;
 
-/// Reads both; `commands` says that the door runs any.
+/// Reads both options. `commands` is true if the door runs commands.
 pub(super) fn read(options: &Options<'_>, commands: bool) -> Result<GrantPrefix, Fault> {
     let prefix = |name, widest: u8, bits: u8| -> Result<Option<u8>, Fault> {
         let Some(value) = options.one(name)? else { return Ok(None) };

@@ -1,4 +1,4 @@
-//! The part of `config door` that speaks of the firewall.
+//! The options of `config door` about the firewall.
 
 use std::net::IpAddr;
 
@@ -8,7 +8,7 @@ use crate::config::error::Fault;
 use crate::config::{Forward, MAX_PORT_RANGES, Opening, PortRange};
 use crate::core::sequence::Protocol;
 
-/// Reads what a door opens, if it opens anything.
+/// Reads the ports that a door opens, if it opens any.
 pub(super) fn read(options: &Options<'_>) -> Result<Option<Opening>, Fault> {
     let protocols = protocols(options)?;
     let dest_port = ports(options, "dest_port")?;
@@ -38,8 +38,8 @@ pub(super) fn read(options: &Options<'_>) -> Result<Option<Opening>, Fault> {
         let src_dport = if src_dport.is_empty() { dest_port.clone() } else { src_dport };
         let dest_port = if dest_port.is_empty() { src_dport.clone() } else { dest_port };
         let one_port = matches!(dest_port[..], [range] if range.is_one());
-        // One translation rule gives every packet the same port or leaves it its own. Given a range
-        // to move to, the kernel takes any free port of it.
+        // A translation rule either gives every packet the same port or keeps the port of the packet. If a rule names a
+        // range as target, the kernel takes any free port of it.
         if !one_port && dest_port != src_dport {
             return Err(Fault::new(
                 options.place("dest_port"),

@@ -1,4 +1,4 @@
-//! The options of one section: which there are, and what is written for them.
+//! The options of one section: their names and their values.
 
 use crate::config::error::{Fault, quoted};
 use crate::config::uci::{Section, Span, UciOption, Value, Word};
@@ -71,7 +71,7 @@ const DOOR: &[&str] = &[
     "fwknop_port",
 ];
 
-/// Names longer than this are nobody's misspelling, and are not worth comparing.
+/// A longer name is hardly a misspelt option, so it is not compared.
 const MAX_MISSPELT: usize = 64;
 
 /// A section whose options are all known.
@@ -100,7 +100,7 @@ impl<'a> Options<'a> {
         Ok(Self { section })
     }
 
-    /// Where the section is named.
+    /// The place of the section's name.
     pub(super) fn name(&self) -> &'a Word {
         &self.section.name
     }
@@ -110,13 +110,13 @@ impl<'a> Options<'a> {
         self.section.anonymous
     }
 
-    /// The first of the options that are given, but for those with these names.
+    /// The first option that is given and has none of these names.
     pub(super) fn other_than(&self, names: &[&str]) -> Option<&'a Word> {
         let is = |entry: &&UciOption| !names.iter().any(|name| name.as_bytes() == entry.name.bytes);
         self.section.options.iter().find(is).map(|entry| &entry.name)
     }
 
-    /// Where an option is named; the section's name if it is not given.
+    /// The place of an option's name; of the section's name if the option is not given.
     pub(super) fn place(&self, name: &str) -> Span {
         self.entry(name).map_or(self.section.name.span, |entry| entry.name.span)
     }
@@ -134,7 +134,7 @@ impl<'a> Options<'a> {
     }
 
     /// The values of an option that takes several: a list's items, or those in one `option`.
-    /// Blanks separate them in either. `separates` says what else does.
+    /// Blanks separate them in either form. `separates` tells which other characters do.
     pub(super) fn many(&self, name: &str, separates: fn(char) -> bool) -> Result<Vec<Text<'a>>, Fault> {
         let words = match self.entry(name) {
             None => &[],
@@ -164,9 +164,9 @@ impl<'a> Options<'a> {
 /// A value, or a piece of one, and where it was written.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Text<'a> {
-    /// What it says.
+    /// The text.
     pub(super) text: &'a str,
-    /// Where.
+    /// Its place.
     pub(super) span: Span,
 }
 
@@ -182,7 +182,7 @@ impl<'a> Text<'a> {
         })
     }
 
-    /// A fault in this.
+    /// A fault at this place.
     pub(super) fn fault(&self, message: impl Into<String>) -> Fault {
         Fault::new(self.span, message)
     }
@@ -212,7 +212,7 @@ impl<'a> Text<'a> {
 
     /// `text`, which begins at byte `at` of this.
     pub(super) fn piece(&self, at: usize, text: &'a str) -> Self {
-        // Quotes or backslashes in between: only the place of the whole is known.
+        // There are quotes or backslashes in between, so only the place of the whole value is known.
         let verbatim = self.span.end - self.span.start == self.text.len();
         let start = self.span.start + at;
         Self { text, span: if verbatim { Span { start, end: start + text.len() } } else { self.span } }
@@ -224,7 +224,7 @@ pub(super) fn is_blank(c: char) -> bool {
     c.is_ascii_whitespace()
 }
 
-/// The name that `unknown` may be a misspelling of.
+/// The name of `known` that `unknown` may be a misspelling of.
 pub fn nearest<'n>(unknown: &[u8], known: &[&'n str]) -> Option<&'n str> {
     if unknown.len() > MAX_MISSPELT {
         return None;
@@ -233,7 +233,7 @@ pub fn nearest<'n>(unknown: &[u8], known: &[&'n str]) -> Option<&'n str> {
         .iter()
         .map(|name| (distance(unknown, name.as_bytes()), *name))
         .min()
-        // Beyond a third of its letters it is another word.
+        // If more than a third of the letters differ, it is another word.
         .filter(|(distance, name)| *distance <= 1 + name.len() / 4)
         .map(|(_, name)| name)
 }

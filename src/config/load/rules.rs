@@ -1,4 +1,4 @@
-//! Who may open a door, and when: `src`, `start_time`, `stop_time`, `weekdays`.
+//! Limits on who may open a door and when: `src`, `start_time`, `stop_time`, `weekdays`.
 
 use std::net::IpAddr;
 
@@ -9,7 +9,7 @@ use crate::config::error::Fault;
 use crate::core::hours::Hours;
 use crate::core::network::Network;
 
-/// `src`: the networks that may knock; none for all.
+/// `src`: the networks that may knock; empty if all may.
 pub(super) fn src(options: &Options<'_>) -> Result<Vec<Network>, Fault> {
     let mut networks = Vec::new();
     for value in options.many("src", blanks)? {
@@ -41,7 +41,7 @@ fn network(value: Text<'_>) -> Result<Network, Fault> {
     prefix.and_then(|prefix| Network::of(address, prefix)).ok_or_else(wrong)
 }
 
-/// The hours; none for always.
+/// The hours; `None` means always.
 pub(super) fn hours(options: &Options<'_>) -> Result<Option<Hours>, Fault> {
     let time = |name| options.one(name)?.map(time).transpose();
     let (start, stop) = (time("start_time")?, time("stop_time")?);
@@ -84,7 +84,7 @@ fn weekdays(days: &[Text<'_>]) -> Result<u8, Fault> {
     for (n, day) in days.iter().enumerate() {
         let name = if inverted { day.text.strip_prefix('!').unwrap_or(day.text) } else { day.text };
         let name = name.to_ascii_lowercase();
-        // The mark may stand alone.
+        // `!` may be a word of its own.
         if n == 0 && inverted && name.is_empty() && days.len() > 1 {
             continue;
         }

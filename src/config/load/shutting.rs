@@ -7,7 +7,7 @@ use super::value::{boolean, choice};
 use crate::config::error::Fault;
 use crate::config::{Close, Door};
 
-/// Reads both into a door whose opening and times are known.
+/// Reads both options into a door whose ports and times are read already.
 pub(super) fn read(options: &Options<'_>, door: &mut Door) -> Result<(), Fault> {
     if let Some(value) = options.one("close")?
         && choice(value, &[("timeout", false), ("session", true)])?
@@ -22,7 +22,7 @@ pub(super) fn read(options: &Options<'_>, door: &mut Door) -> Result<(), Fault> 
                 .fault("close 'session' in a door that stays open")
                 .help("open_time is the time to connect in, and cannot be 0"));
         }
-        // Unlike a client's wish, a session is bounded only if somebody says so.
+        // A session ends at `max_time` only if the file gives one. (The time that a client asks for is always bounded.)
         let max: Option<Duration> = options.one("max_time")?.and(door.max_time);
         door.close = Close::Session { max };
     }

@@ -1,4 +1,4 @@
-//! `config user`, and the rules for all users in the globals. A secret's value is in no message.
+//! `config user`, and the rules for all users in the globals. No message contains the value of a secret.
 
 use zeroize::Zeroizing;
 
@@ -18,7 +18,7 @@ use crate::protocol::fwknop;
 use crate::protocol::secret::Secret;
 use crate::protocol::{base32, base64, packet, totp};
 
-/// Reads a user; `users` are those above him.
+/// Reads a user. `users` are the users above in the file.
 pub(super) fn read(options: &Options<'_>, doors: &[Door], users: &[User]) -> Result<User, Fault> {
     let user = User {
         name: name(options)?,
@@ -54,7 +54,7 @@ pub(super) fn read(options: &Options<'_>, doors: &[Door], users: &[User]) -> Res
     Ok(user)
 }
 
-/// Reads what the globals say of all users.
+/// Reads the options for all users from the globals.
 pub(super) fn rules(options: &Options<'_>) -> Result<Auth, Fault> {
     let mut auth = Auth::default();
     if let Some(value) = options.one("spa_port")? {
@@ -86,7 +86,7 @@ fn name(options: &Options<'_>) -> Result<String, Fault> {
         let problem = format!("the name {} is longer than {MAX_NAME} characters", quoted(&name.bytes));
         return Err(Fault::new(name.span, problem));
     }
-    // The parser lets only letters, digits and _ through.
+    // The parser accepts only letters, digits and _.
     Ok(String::from_utf8_lossy(&name.bytes).into_owned())
 }
 
@@ -175,7 +175,7 @@ fn fwknop_user(value: Text<'_>) -> Result<UserName, Fault> {
     })
 }
 
-/// The option in which two users have the same secret.
+/// The option in which both users have the same secret, if there is one.
 fn shared_secret(user: &User, other: &User) -> Option<&'static str> {
     #[cfg(feature = "fwknop")]
     if user.fwknop.iter().any(|keys| other.fwknop.iter().any(|theirs| theirs.hmac_key == keys.hmac_key)) {
@@ -187,8 +187,8 @@ fn shared_secret(user: &User, other: &User) -> Option<&'static str> {
     user.totp.iter().any(|secret| other.totp.contains(secret)).then_some("totp")
 }
 
-/// `YYYY-MM-DD`, the user's last day, or `YYYY-MM-DD hh:mm:ss`, the moment from which on he may not (both UTC); in
-/// seconds since 1970.
+/// Reads `YYYY-MM-DD`, the user's last day, or `YYYY-MM-DD hh:mm:ss`, the moment at which he expires, both in UTC. Returns
+/// the moment in seconds since 1970.
 fn date(value: Text<'_>) -> Result<u64, Fault> {
     let fault = || {
         value.fault(format!("{} is not a date", value.quoted())).help(
@@ -217,6 +217,6 @@ fn date(value: Text<'_>) -> Result<u64, Fault> {
     }
     let leaps_before = |year: u64| (year - 1) / 4 - (year - 1) / 100 + (year - 1) / 400;
     let days_before = (year - 1970) * 365 + leaps_before(year) - leaps_before(1970) + before + day - 1;
-    // The last day is his to its end.
+    // The user may knock until the end of his last day.
     Ok(days_before * 86_400 + moment.map_or(86_400, u64::from))
 }

@@ -1,4 +1,4 @@
-//! Values that several options share: numbers, ports, steps, yes and no.
+//! Readers of values that several options share: numbers, ports, steps, yes and no.
 
 use std::net::IpAddr;
 use std::num::NonZeroU16;
@@ -9,12 +9,12 @@ use crate::config::PortRange;
 use crate::config::error::Fault;
 use crate::core::sequence::{FlagMatch, Protocol, Step, flag};
 
-/// Nothing but blanks separates.
+/// No separator but blanks.
 pub(super) fn blanks(_: char) -> bool {
     false
 }
 
-/// A comma separates too.
+/// Commas separate too.
 pub(super) fn commas(c: char) -> bool {
     c == ','
 }
@@ -74,7 +74,7 @@ pub(super) fn port_range(value: Text<'_>) -> Result<PortRange, Fault> {
     })
 }
 
-/// `tcp` or `udp`; knockd does not mind the case.
+/// `tcp` or `udp`, in either case, as in knockd.
 pub(super) fn protocol(value: Text<'_>) -> Result<Protocol, Fault> {
     Protocol::named(value.text)
         .ok_or_else(|| value.fault(format!("{} is neither tcp nor udp", value.quoted())))
@@ -115,9 +115,8 @@ pub(super) fn address(value: Text<'_>) -> Result<IpAddr, Fault> {
 
 /// knockd's `tcpflags`: `fin,syn,rst,psh,ack,urg`, each with `!` if it must be clear.
 ///
-/// Where `syn` must be set, those of fin, rst and ack that are not named must be clear: `syn` then
-/// is what firewalls mean by it. To knockd a SYN+ACK, which any server on the path can be made to
-/// send, is a `syn`.
+/// If `syn` must be set, then fin, rst and ack must be clear unless they are named, as in firewalls. (knockd takes a SYN+ACK
+/// for a `syn`, and any server can be made to send one.)
 pub(super) fn tcp_flags(value: Text<'_>) -> Result<FlagMatch, Fault> {
     const NAMES: [(&str, u8); 6] = [
         ("fin", flag::FIN),
