@@ -269,6 +269,13 @@ fn a_hundred_users_in_a_flood() {
     }
     let daemon = Daemon::start(&world.router, &world.scratch, &config);
     a_second_later();
+    let packets: Vec<_> = (0..100_u8)
+        .map(|number| {
+            let door = DoorName::new("ssh").expect("a name");
+            let request = Request { time: now(), seconds: 0, address: None, door };
+            Keys::derive(&[number + 1; KEY]).seal([number; NONCE], &request)
+        })
+        .collect();
     thread::scope(|scope| {
         let flood = scope.spawn(|| {
             world.stranger.enter(|| {
@@ -288,13 +295,14 @@ fn a_hundred_users_in_a_flood() {
                 }
             });
         });
-        for number in 0..100_u8 {
-            let door = DoorName::new("ssh").expect("a name");
-            let request = Request { time: now(), seconds: 0, address: None, door };
-            send(&world.client, ROUTER, &Keys::derive(&[number + 1; KEY]).seal([number; NONCE], &request));
-        }
+        packets.iter().for_each(|packet| send(&world.client, ROUTER, packet));
         flood.join().expect("it sends");
     });
+    // In a user namespace the socket has the buffer that everybody may have. While other programs have the processor, the kernel
+    // drops knocks; their clients try again.
+    if daemon.counter("socket_drops") > 0 {
+        packets.iter().for_each(|packet| send(&world.client, ROUTER, packet));
+    }
     wait_for_counter(&daemon, "opened", 100);
     assert_eq!(daemon.counter("opened"), 100);
     assert_eq!(grants(&daemon).len(), 1);
@@ -313,7 +321,7 @@ fn what_became_of_knocks_is_in_the_status() {
     wait_for_counter(&daemon, "opened", 1);
     send(&world.client, ROUTER, &packet);
     wait_for_counter(&daemon, "auth_replay", 1);
-    world.client.stdout(ketuk(), &[ROUTER, "7000", "8000", "7000"]);
+    world.client.stdout(ketuk(), &[ROUTER, "7000", "9000"]);
     wait_for_counter(&daemon, "wrong_step", 1);
     send(&world.client, ROUTER, b"nonsense");
     wait_for_counter(&daemon, "auth_form", 1);
