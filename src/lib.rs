@@ -8,9 +8,9 @@
 //!    -> core::grants   who is in, until when
 //!    -> firewall       an element in an nftables set, or iptables and commands
 //! ```
-//! [`daemon`] walks it in one function, `on_packet`. Beside the way, never in it: [`config`] (UCI in, typed
-//! values out), [`import`] (other programs'
-//! configurations), [`control`] (the Unix socket), [`log`] and the knocking side, [`client`].
+//! [`daemon`] goes this way in one function, `on_packet`. Other modules are not on the way of a packet: [`config`] (UCI text to
+//! typed values), [`import`] (configurations of other programs), [`control`] (the Unix socket), [`log`], and the
+//! [`client`].
 
 #[cfg(target_os = "linux")]
 pub use ketuk_core as core;

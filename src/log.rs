@@ -1,4 +1,4 @@
-//! Where lines go: standard error, syslog, a file.
+//! Log lines: to standard error, syslog and a file.
 //!
 //! The `log` crate has no notice level, so each of its levels stands for the next of syslog's:
 //!
@@ -14,7 +14,7 @@
 //! journald reads the level at the start of a line; procd does not, and would log every line as an error, so the
 //! daemon speaks to syslog itself, and writes to standard error only the lines that syslog does not take.
 //!
-//! A sink that fails loses lines and never the daemon: a full disk, a log daemon that is not there.
+//! If a disk is full or a log daemon is missing, lines are lost, but the daemon goes on.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -32,7 +32,7 @@ use crate::config::LogLevel;
 use crate::core::time::Instant;
 use crate::linux::clock;
 
-/// Milliseconds between two attempts to reach a syslog that is not there.
+/// Milliseconds between two attempts to reach a missing syslog.
 const SYSLOG_RETRY_MS: u64 = 5000;
 
 static LOGGER: Logger = Logger(Mutex::new(Sinks {
@@ -49,7 +49,7 @@ struct Sinks {
     file: Option<LogFile>,
 }
 
-/// Who reads standard error.
+/// The reader of standard error.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stderr {
     /// A person, or a file: it gets every line, beside syslog.
@@ -77,7 +77,7 @@ struct LogFile {
 /// Starts logging.
 pub fn start(level: LogLevel) {
     LOGGER.sinks().stderr = Stderr::find();
-    // Only the first call can succeed, and any later one wants the same.
+    // Only the first call can succeed. Later calls want the same.
     let _ = log::set_logger(&LOGGER);
     set_level(level);
 }
@@ -110,7 +110,7 @@ pub fn set_file(path: Option<&Path>) -> io::Result<()> {
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    // Addresses of people are nobody else's business.
+    // The file contains addresses of people, so others may not read it.
     OpenOptions::new().append(true).create(true).mode(0o600).open(path)
 }
 
@@ -132,14 +132,14 @@ impl Stderr {
     }
 }
 
-/// Writes a line to standard error, unless nobody reads it there: a pipe that is writable takes `PIPE_BUF` bytes,
-/// and one that is not, or a terminal that was stopped, would stop the daemon.
+/// Writes a line to standard error, unless that would block. A writable pipe takes `PIPE_BUF` bytes. A full pipe, or a
+/// stopped terminal, would stop the daemon.
 fn complain(line: &str) {
     let stderr = io::stderr();
     let mut fds = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
     let writable = poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0);
     if writable {
-        // A closed terminal is no reason to stop.
+        // If the terminal is closed, the daemon goes on.
         let _ = writeln!(stderr.lock(), "{line}");
     }
 }
@@ -158,7 +158,7 @@ impl Log for Logger {
     fn log(&self, record: &Record<'_>) {
         let mut sinks = self.sinks();
         let stderr = sinks.stderr;
-        // An error in the configuration has several lines, which syslog would show as one.
+        // An error in the configuration has several lines. syslog would show them as one.
         for line in record.args().to_string().lines() {
             let severity = severity(record.level());
             match stderr {
@@ -199,7 +199,7 @@ impl Syslog {
             *self = syslog::unix(Line).and_then(unblocked).map_or_else(|_| Self::retry(), Self::Connected);
         }
         let Self::Connected(logger) = self else { return false };
-        // Not by the crate's five methods, each of which would be a copy of this.
+        // The crate has a method for each level, and each would be a copy of this code.
         let written = logger.formatter.format(&mut logger.backend, severity, line).is_ok();
         if !written {
             *self = Self::retry();
@@ -212,8 +212,8 @@ impl Syslog {
     }
 }
 
-/// A line as local log daemons take it, without a time: each puts its own. The crate's own format would bring
-/// all that knows of time zones along, 50 kB of it.
+/// A line as local log daemons take it, without a time, since they add their own. The crate's own format needs 50 kB of code
+/// for time zones.
 #[derive(Clone, Copy, Debug)]
 struct Line;
 
@@ -225,7 +225,7 @@ impl LogFormat<&str> for Line {
     }
 }
 
-/// A log daemon that hangs must not make this one hang: what it does not take at once is lost.
+/// If a log daemon does not take a line at once, the line is lost, so that this daemon does not hang.
 fn unblocked(
     logger: syslog::Logger<LoggerBackend, Line>,
 ) -> syslog::Result<syslog::Logger<LoggerBackend, Line>> {
@@ -240,7 +240,7 @@ fn unblocked(
 impl LogFile {
     fn write(&mut self, line: &str) {
         let Some(file) = &mut self.file else { return };
-        // One write, so that lines of two processes do not mix.
+        // One write for the whole line, so that lines of two processes do not mix.
         let written = file.write_all(format!("[{}] {line}\n", clock::local_minute()).as_bytes());
         match written {
             Ok(()) => self.complained = false,

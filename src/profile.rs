@@ -1,6 +1,6 @@
-//! Profiles: all that a client must know of a router, in one line (docs/protocol.md, "Profiles").
+//! Profiles: everything that a client must know about a router, in one line (docs/protocol.md, "Profiles").
 //!
-//! `ketukd invite` writes them, `ketuk add` reads them; a client keeps them as they came.
+//! `ketukd invite` writes profiles, `ketuk add` reads them, and a client stores them unchanged.
 #![forbid(unsafe_code)]
 
 use std::fmt;
@@ -16,7 +16,7 @@ const SCHEME: &str = "ketuk://";
 /// A profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profile {
-    /// Who knocks; for people to read.
+    /// The user's name, for people to read.
     pub user: Option<String>,
     /// Name or address; an IPv6 address in brackets.
     pub host: String,
@@ -24,11 +24,11 @@ pub struct Profile {
     pub doors: Vec<ProfileDoor>,
     /// Key of ketuk's packet.
     pub key: Option<Secret<{ packet::KEY }>>,
-    /// Where the packet goes.
+    /// The UDP port for the packet.
     pub port: u16,
     /// Secret of changing sequences.
     pub totp: Option<Secret<{ totp::MAX_SECRET }>>,
-    /// The ports that they are drawn from.
+    /// The ports of changing sequences.
     pub range: totp::TotpPorts,
     /// A plain sequence: `PORT[:tcp|:udp]` each.
     pub sequence: Vec<String>,
@@ -43,7 +43,7 @@ pub struct ProfileDoor {
     pub port: Option<u16>,
 }
 
-/// Why a text is no profile. Nothing of the text is in it: there may be secrets.
+/// Why a text is no profile. The error quotes nothing of the text, which may contain secrets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProfileError {
     /// It does not begin with `ketuk://`.
@@ -52,15 +52,15 @@ pub enum ProfileError {
     User,
     /// No host, or one with other characters than names and addresses have.
     Host,
-    /// No door, or one that cannot be.
+    /// No door, or an impossible name of a door.
     Door,
     /// The key is no 32 bytes in base 64.
     Key,
     /// The secret is no 16 to 64 bytes in base 32.
     Totp,
-    /// A port or a range of ports is none.
+    /// A wrong port or range of ports.
     Port,
-    /// There is nothing to knock with.
+    /// There is no secret and no sequence.
     Nothing,
 }
 
@@ -82,7 +82,7 @@ impl fmt::Display for ProfileError {
 impl std::error::Error for ProfileError {}
 
 impl Profile {
-    /// A profile with nothing to knock with yet.
+    /// A profile without secrets and sequence.
     pub fn new(user: Option<String>, host: String, doors: Vec<ProfileDoor>) -> Self {
         Self {
             user,
@@ -96,7 +96,7 @@ impl Profile {
         }
     }
 
-    /// The line, to be kept or handed over.
+    /// The profile as a line.
     pub fn to_line(&self) -> Zeroizing<String> {
         // Growing would leave copies of the secrets behind.
         let mut line = Zeroizing::new(String::with_capacity(4096));
@@ -155,7 +155,7 @@ impl FromStr for Profile {
             Some((user, host)) => (Some(user.to_owned()), host),
             None => (None, authority),
         };
-        // It is shown in lists, and kept as a line of a file.
+        // The name is shown in lists, and the profile is a line of a file.
         let of_a_user = |byte: u8| byte.is_ascii_alphanumeric() || b"._-@".contains(&byte);
         if user.as_ref().is_some_and(|user| user.is_empty() || !user.bytes().all(of_a_user)) {
             return Err(ProfileError::User);
@@ -222,7 +222,7 @@ fn totp_secret(text: &str) -> Result<Secret<{ totp::MAX_SECRET }>, ProfileError>
     Secret::new(&bytes[..len]).filter(|_| len >= totp::MIN_SECRET).ok_or(ProfileError::Totp)
 }
 
-/// Secrets that nobody had before, as the options of a user: what `keygen` prints.
+/// New secrets as the options of a user, as `keygen` prints them.
 ///
 /// # Errors
 /// The system has no random numbers.

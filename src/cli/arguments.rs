@@ -1,4 +1,4 @@
-//! The arguments of a command, told apart.
+//! Reads the arguments of a command.
 
 use std::path::{Path, PathBuf};
 
@@ -6,10 +6,10 @@ use super::Failure;
 use crate::config::{self, Config};
 use crate::control::{DEFAULT_SOCKET, SOCKETS};
 
-/// Where the configuration is unless `--config` says otherwise.
+/// The default of `--config`.
 const DEFAULT_CONFIG: &str = "/etc/config/ketuk";
 
-/// The app of another project that an invitation is for.
+/// Whose app an invitation is for.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum App {
     /// One that sends fwknop's packets.
@@ -18,7 +18,7 @@ pub(super) enum App {
     Knockd,
 }
 
-/// A command's arguments, told apart.
+/// The options and operands of a command.
 #[derive(Debug, Default)]
 pub(super) struct Arguments {
     pub(super) config: Option<PathBuf>,
@@ -50,7 +50,7 @@ impl Arguments {
                 parsed.operands.extend(arguments.cloned());
                 break;
             }
-            // A dash alone stands for standard input.
+            // A single dash is an operand: standard input.
             if !argument.starts_with('-') || argument == "-" {
                 parsed.operands.push(argument.clone());
                 continue;
@@ -123,7 +123,7 @@ impl Arguments {
         self.socket.as_deref().unwrap_or(Path::new(DEFAULT_SOCKET))
     }
 
-    /// Where the other commands look for it.
+    /// Where the other commands look for the socket.
     pub(super) fn sockets(&self) -> Vec<&Path> {
         self.socket.as_deref().map_or_else(|| SOCKETS.map(Path::new).to_vec(), |socket| vec![socket])
     }

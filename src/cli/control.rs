@@ -37,7 +37,7 @@ pub(super) fn close(arguments: &Arguments) -> Outcome {
     ask(arguments, &request)
 }
 
-/// An address, IPv4 in an IPv6 coat (`::ffff:192.0.2.1`, RFC 4291 section 2.5.5.2) as what it is.
+/// Reads an address. An IPv4-mapped one (`::ffff:192.0.2.1`, RFC 4291 section 2.5.5.2) becomes IPv4.
 pub(super) fn address(text: &str) -> Result<IpAddr, Failure> {
     let address: Result<IpAddr, _> = text.parse();
     address
@@ -45,17 +45,17 @@ pub(super) fn address(text: &str) -> Result<IpAddr, Failure> {
         .map_err(|_| Failure::Usage(format!("'{text}' is no address")))
 }
 
-/// Has the configuration read anew.
+/// Tells the daemon to read its configuration again.
 pub(super) fn reload(arguments: &Arguments) -> Outcome {
     ask(arguments, &Request::plain(Verb::Reload))
 }
 
-/// A request whose answer is only done or not.
+/// Sends a request whose answer has no lines but the last.
 fn ask(arguments: &Arguments, request: &Request<'_>) -> Outcome {
     talk(arguments, request, &mut |_, _| Ok(true))
 }
 
-/// What there is to know.
+/// Prints the state of the daemon.
 pub(super) fn status(arguments: &Arguments) -> Outcome {
     let mut status = show::Status::default();
     talk(arguments, &Request::plain(Verb::Status), &mut |kind, json| {
@@ -68,7 +68,7 @@ pub(super) fn status(arguments: &Arguments) -> Outcome {
     print(&text)
 }
 
-/// Every knock as it is judged.
+/// Prints every knock as it is judged.
 pub(super) fn watch(arguments: &Arguments) -> Outcome {
     talk(arguments, &Request::plain(Verb::Watch), &mut |kind, json| {
         let mut line = String::new();
@@ -80,14 +80,14 @@ pub(super) fn watch(arguments: &Arguments) -> Outcome {
         .expect("a String takes everything");
         let mut out = io::stdout().lock();
         match writeln!(out, "{line}").and_then(|()| out.flush()) {
-            // Whoever read has seen enough.
+            // The reader has seen enough.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
             written => written.map(|()| true),
         }
     })
 }
 
-/// Asks the daemon, at the first place where one answers; its refusal is the command's failure.
+/// Asks the daemon at the first socket that answers. If it refuses, the command fails.
 pub(super) fn talk(
     arguments: &Arguments,
     request: &Request<'_>,
@@ -106,7 +106,7 @@ pub(super) fn talk(
         let socket = socket.display();
         match asked {
             Ok(()) => return outcome,
-            // Nobody listens there.
+            // No daemon listens there.
             Err(error)
                 if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {}
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {

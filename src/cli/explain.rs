@@ -1,4 +1,4 @@
-//! `ketukd explain`: the knocks of a capture file, judged by the same core that judges those on the wire.
+//! `ketukd explain`: judges the knocks in a capture file with the same core as the daemon.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -21,10 +21,10 @@ use crate::daemon::run::TABLES;
 use crate::daemon::slots::{Slots, never_traps};
 use crate::linux::links::own_addresses;
 
-/// Largest capture file, in bytes. It is read whole.
+/// Largest capture file, in bytes. The whole file is read into memory.
 const MAX_CAPTURE: u64 = 64 * 1024 * 1024;
 
-/// Prints each knock as [`super::control::watch`] does, and on standard error how many packets were none.
+/// Prints each knock as [`super::control::watch`] does, and a count of all packets on standard error.
 pub(super) fn print(arguments: &Arguments) -> Outcome {
     let config = arguments.config()?;
     let (name, mut file) = (&arguments.operands[0], Vec::new());
@@ -57,7 +57,7 @@ pub(super) fn print(arguments: &Arguments) -> Outcome {
 
     let (mut counts, mut clock, mut begin) = (Vec::new(), 0, None);
     for Packet { at_ms, bytes } in capture.packets() {
-        // The core's clock never goes back, whatever the file says.
+        // The core's clock never goes back, even if the times in the file do.
         clock = at_ms.saturating_sub(*begin.get_or_insert(at_ms)).max(clock);
         let now = Instant::from_millis(clock);
         engine.expire(now, |_| {});
@@ -109,8 +109,8 @@ fn lines(probe: &Probe, judgement: &Judgement, slots: &Slots, steps: impl Fn(Doo
     text
 }
 
-/// The addresses that knocks may be sent to: those of `--address`; or else this host's; or else, where no
-/// packet is to one of these, for the capture is another host's, all destinations that there are.
+/// The addresses at which knocks count: those of `--address`, or else of this host. If no packet is for this host, the
+/// capture comes from another host, and all destinations count.
 fn addresses(arguments: &Arguments, capture: &Capture<'_>) -> Result<Vec<IpAddr>, Failure> {
     if !arguments.addresses.is_empty() {
         return arguments.addresses.iter().map(|address| control::address(address)).collect();

@@ -12,7 +12,7 @@ use crate::import;
 /// The operand that stands for standard input.
 const STANDARD_INPUT: &str = "-";
 
-/// Prints another program's configuration as UCI, and on standard error what could not be carried over.
+/// Prints another program's configuration as UCI, and the parts that cannot be carried over on standard error.
 pub(super) fn print(arguments: &Arguments) -> Outcome {
     let file = arguments.operands[0].as_str();
     let text = if file == STANDARD_INPUT { whole(io::stdin().lock()) } else { open(Path::new(file)) };

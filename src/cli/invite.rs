@@ -13,7 +13,7 @@ use crate::core::sequence::Protocol;
 use crate::linux::links::own_addresses;
 use crate::profile::{self, Profile};
 
-/// Prints secrets that nobody had before.
+/// Prints new secrets.
 pub(super) fn keygen() -> Outcome {
     print(&profile::new_secrets().map_err(|error| Failure::Failed(error.to_string()))?)
 }
@@ -106,7 +106,7 @@ fn user<'c>(config: &'c Config, name: &str) -> Result<&'c User, Failure> {
     })
 }
 
-/// What a user's client must know.
+/// The profile of a user.
 fn profile(config: &Config, user: &User, host: String) -> Result<Profile, Failure> {
     let doors: Vec<_> =
         user.doors.iter().filter_map(|name| config.doors.iter().find(|door| door.name == *name)).collect();
@@ -130,14 +130,14 @@ fn profile(config: &Config, user: &User, host: String) -> Result<Profile, Failur
     Ok(profile)
 }
 
-/// A TCP port that answers when the door is open.
+/// A TCP port that answers if the door is open.
 fn answers(door: &Door) -> Option<u16> {
     let opening = door.opening.as_ref().filter(|opening| opening.protocols.contains(&Protocol::Tcp))?;
     let outer = opening.forward.as_ref().map_or(&opening.dest_port, |forward| &forward.src_dport);
     outer.first().map(|range| range.first())
 }
 
-/// What was named, or an address of this host that is reached from outside.
+/// The host of `--host`, or else a public address of this host.
 fn outer_host(named: Option<&str>) -> Result<String, Failure> {
     if let Some(host) = named {
         return Ok(match host.parse() {
@@ -157,7 +157,7 @@ fn outer_host(named: Option<&str>) -> Result<String, Failure> {
     }
 }
 
-/// A QR code of half blocks, dark on light whatever the terminal's colours.
+/// A QR code drawn with half blocks, dark on light whatever the colours of the terminal.
 #[cfg(feature = "qr")]
 fn qr(text: &str) -> String {
     use qrcodegen_no_heap::{QrCode, QrCodeEcc, Version};
@@ -168,7 +168,7 @@ fn qr(text: &str) -> String {
         QrCode::encode_text(text, &mut spare, &mut buffer, QrCodeEcc::Low, Version::MIN, LARGEST, None, true);
     let Ok(code) = encoded else { return String::new() };
     let mut drawn = String::from("\n");
-    // A border of two modules, which most readers are content with.
+    // A border of two modules, which is enough for most readers.
     let border = -2..code.size() + 2;
     for y in border.clone().step_by(2) {
         drawn.push_str("\x1b[30;47m");

@@ -89,7 +89,7 @@ const COMMANDS: &[&str] = &[
 /// The end of the path by which rpcd calls its plugin for ketuk.
 const RPCD_PLUGIN: &str = "/rpcd/ketuk";
 
-/// What ended a command other than well.
+/// Why a command failed.
 enum Failure {
     /// Exit code 1.
     Failed(String),
@@ -100,7 +100,7 @@ enum Failure {
 }
 
 impl Failure {
-    /// A word that is none of `known`, with the one that may be meant.
+    /// An unknown word, with the word of `known` that may be meant.
     fn unknown(problem: String, word: &str, known: &[&str]) -> Self {
         Self::Usage(match config::nearest(word.as_bytes(), known) {
             Some(near) => format!("{problem}: did you mean '{near}'?"),
@@ -108,7 +108,7 @@ impl Failure {
         })
     }
 
-    /// The exit code, and what to say.
+    /// The exit code and the message.
     fn parts(self) -> (u8, String) {
         match self {
             Self::Failed(message) => (1, message),
@@ -119,13 +119,13 @@ impl Failure {
 
 type Outcome = Result<(), Failure>;
 
-/// Runs the command that the arguments, the program's name first, ask for.
+/// Runs a command. The first argument is the program's name.
 pub fn main(mut arguments: impl Iterator<Item = String>) -> ExitCode {
     let is_plugin = arguments.next().is_some_and(|name| name.ends_with(RPCD_PLUGIN));
     let name = if is_plugin { Some("rpcd".to_owned()) } else { arguments.next() };
     let Err(failure) = command(name, &arguments.collect::<Vec<_>>()) else { return ExitCode::SUCCESS };
     let hint = if matches!(failure, Failure::Usage(_)) { "\ntry 'ketukd --help'" } else { "" };
-    // What is wrong with a file begins with its place, as compilers say it, for editors that go there.
+    // An error in a file begins with its place, as compilers print it, so that editors can jump there.
     let who = if matches!(failure, Failure::Config(_)) { "" } else { "ketukd: " };
     let (code, message) = failure.parts();
     eprintln!("{who}{message}{hint}");
@@ -198,7 +198,7 @@ fn check(arguments: &Arguments) -> Outcome {
     ))
 }
 
-/// Prints to standard output; a closed pipe is not an error worth a word.
+/// Prints to standard output. A closed pipe is no error.
 fn print(text: &str) -> Outcome {
     match io::stdout().lock().write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::Failed(error.to_string())),

@@ -1,8 +1,8 @@
-//! `ketukd rpcd`: the plugin by which OpenWrt's rpcd, and so the router's web page, speaks to ketuk.
+//! `ketukd rpcd`: the plugin through which OpenWrt's rpcd, and so the router's web page, speaks to ketuk.
 //!
 //! rpcd runs `/usr/libexec/rpcd/ketuk list` once and `... call METHOD` for each call, with the arguments as
 //! one JSON object on standard input, and takes one JSON object from standard output (rpcd, `plugin.c`).
-//! Who may call what is decided by rpcd's ACLs before. The arguments may still be anything.
+//! rpcd's ACLs decide before who may call which method. The arguments can still be anything.
 
 use std::io::{self, Read as _};
 
@@ -16,7 +16,7 @@ use crate::control::message::{Request, Verb, unescaped};
 use crate::control::show;
 use crate::profile::{self, Profile};
 
-/// Longest arguments, in bytes: rpcd writes no more than a pipe holds.
+/// Longest arguments, in bytes. rpcd writes no more than a pipe holds.
 const MAX_INPUT: u64 = 64 * 1024;
 
 /// The methods and the types of their arguments, as `ubus -v list` shows them.
@@ -42,7 +42,7 @@ struct Call<'a> {
     page: Option<EscapedStr<'a>>,
 }
 
-/// What every answer says first.
+/// The first fields of every answer.
 #[derive(Debug, Default, Serialize)]
 struct Answer<'a> {
     /// Whether it was done.
@@ -50,7 +50,7 @@ struct Answer<'a> {
     /// The command line's exit code, if it was not.
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<u8>,
-    /// Why it was not.
+    /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a str>,
     /// `check`: how many doors there are.
@@ -70,17 +70,17 @@ struct Answer<'a> {
     link: Option<&'a str>,
 }
 
-/// What `status` says before what the daemon says.
+/// The fields of `status` before those of the daemon.
 #[derive(Debug, Serialize)]
 struct Service<'a> {
     /// Whether the daemon answers.
     running: bool,
-    /// Why it does not.
+    /// Why it does not answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a str>,
-    /// Whether it is to be started with the router.
+    /// Whether it is started with the router.
     enabled: bool,
-    /// What is wrong with the configuration file. A daemon that runs goes on with the one before.
+    /// The error in the configuration file. A running daemon keeps the configuration before it.
     #[serde(skip_serializing_if = "Option::is_none")]
     config_error: Option<&'a str>,
 }
@@ -109,10 +109,10 @@ pub(super) fn answer(arguments: &Arguments) -> Outcome {
     print(&format!("{json}\n"))
 }
 
-/// What answers a call, as JSON.
+/// A method: answers a call with JSON.
 type Method = fn(&Arguments, &Call<'_>) -> Result<String, Failure>;
 
-/// Reads the arguments of a call and hands them on.
+/// Reads the arguments of a call and calls the method.
 fn read(arguments: &Arguments, method: Method) -> Result<String, Failure> {
     let bad = |what: &str| Failure::Usage(format!("the arguments {what}"));
     let mut input = Vec::new();
@@ -124,7 +124,7 @@ fn read(arguments: &Arguments, method: Method) -> Result<String, Failure> {
     if input.len() as u64 > MAX_INPUT {
         return Err(bad("are longer than 64 KiB"));
     }
-    // By hand, without arguments.
+    // A call by hand, without arguments.
     if input.iter().all(u8::is_ascii_whitespace) {
         return method(arguments, &Call::default());
     }
@@ -136,7 +136,7 @@ fn read(arguments: &Arguments, method: Method) -> Result<String, Failure> {
     method(arguments, &call)
 }
 
-/// Whether nothing is nested: the parser recurses, and who can call must not be able to exhaust its stack.
+/// Whether nothing is nested. The parser recurses, and a caller must not be able to exhaust its stack.
 fn is_flat(json: &[u8]) -> bool {
     let (mut quoted, mut escaped, mut depth) = (false, false, 0_u32);
     for byte in json {
@@ -151,7 +151,7 @@ fn is_flat(json: &[u8]) -> bool {
     depth == 1 && json.trim_ascii_start().starts_with(b"{")
 }
 
-/// The daemon's status; whether it runs at all, and what an administrator has to know before.
+/// The status of the daemon, and of the service around it.
 #[expect(clippy::unnecessary_wraps, reason = "it is a Method")]
 fn status(arguments: &Arguments, _: &Call<'_>) -> Result<String, Failure> {
     let (config, config_error) = match config::load(arguments.config_path()) {
@@ -188,7 +188,7 @@ fn open(arguments: &Arguments, call: &Call<'_>) -> Result<String, Failure> {
 }
 
 fn close(arguments: &Arguments, call: &Call<'_>) -> Result<String, Failure> {
-    // An empty address is a slip, and not everybody's.
+    // An empty address is a mistake. It does not mean everybody.
     let address = call.address.map(|address| argument("address", Some(address))).transpose()?;
     let address = address.map(|address| control::address(&address)).transpose()?.map(|it| it.to_string());
     let (door, address) = (&argument("door", call.door)?, address.as_deref());
@@ -200,7 +200,7 @@ fn ask(arguments: &Arguments, request: &Request<'_>) -> Result<String, Failure> 
     Ok(json(&Answer { ok: true, ..Answer::default() }, 0))
 }
 
-/// Checks a configuration that is not yet saved, or the file.
+/// Checks a configuration that is not saved yet, or else the file.
 fn check(arguments: &Arguments, call: &Call<'_>) -> Result<String, Failure> {
     let Config { doors, .. } = match call.config {
         Some(text) => {
@@ -230,7 +230,7 @@ fn invite(arguments: &Arguments, call: &Call<'_>) -> Result<String, Failure> {
         .map(|page| invite::link(arguments, &arguments.config()?, &user, host.as_deref(), &page))
         .transpose()?;
     let uri = invite::line(&arguments.config()?, &user, host.as_deref())?;
-    // The client would not take what is no name of a host.
+    // The client would refuse a wrong host name.
     uri.parse::<Profile>().map_err(|error| Failure::Usage(error.to_string()))?;
     let link = link.as_ref().map(|link| link.text.as_str());
     let len = uri.len() + link.map_or(0, str::len);
@@ -242,9 +242,9 @@ fn argument(name: &str, value: Option<EscapedStr<'_>>) -> Result<String, Failure
     value.ok_or_else(|| Failure::Usage(format!("which {name}?")))
 }
 
-/// `value` as JSON; its strings have `text` bytes.
+/// `value` as JSON. Its strings have `text` bytes together.
 fn json(value: &impl Serialize, text: usize) -> String {
-    // JSON takes up to six bytes for one of a string, and the names of the fields have their room.
+    // JSON takes up to six bytes for one byte of a string. The 256 bytes are for the names of the fields.
     let mut buffer = vec![0; 256 + 6 * text];
     let len = serde_json_core::to_slice(value, &mut buffer).expect("it has room");
     buffer.truncate(len);

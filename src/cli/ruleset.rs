@@ -6,7 +6,7 @@ use crate::config::{Table, TableFamily};
 use crate::firewall::fw4;
 use crate::firewall::ruleset::{self, Zone};
 
-/// Prints what the firewall must contain.
+/// Prints the sets and rules that the firewall must contain.
 pub(super) fn print(arguments: &Arguments) -> Outcome {
     let config = arguments.config()?;
     let table = match &arguments.table {

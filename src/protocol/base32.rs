@@ -1,23 +1,23 @@
-//! Base 32 (RFC 4648, section 6), in which TOTP secrets are written.
+//! Base 32 (RFC 4648, section 6), the usual notation of TOTP secrets.
 
 const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
-/// What is wrong with a text.
+/// An error in a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Base32Error {
-    /// A character that is none of the alphabet.
+    /// A character that is not in the alphabet.
     Character,
     /// No whole number of bytes has this many characters, or unused bits are set.
     Length,
-    /// More bytes than there is room for.
+    /// It has more bytes than fit into `out`.
     TooLong,
 }
 
-/// Decodes `text` into `out`; how many bytes. Small letters, `=` at the end, blanks and `-` between groups
-/// are taken as people write them.
+/// Decodes `text` into `out` and returns the number of bytes. Lower case, `=` at the end, and blanks and `-` between groups
+/// are accepted.
 ///
 /// # Errors
-/// What is wrong with the text.
+/// The first error in the text.
 pub fn decode(text: &str, out: &mut [u8]) -> Result<usize, Base32Error> {
     let (mut bits, mut held, mut len, mut characters) = (0_u32, 0, 0, 0);
     for byte in text.trim_end_matches('=').bytes().filter(|byte| !matches!(byte, b' ' | b'-')) {
@@ -32,7 +32,7 @@ pub fn decode(text: &str, out: &mut [u8]) -> Result<usize, Base32Error> {
             len += 1;
         }
     }
-    // RFC 4648: a last group has 2, 4, 5 or 7 characters, and what is left over is zero.
+    // RFC 4648: the last group has 2, 4, 5 or 7 characters, and its unused bits are zero.
     if matches!(characters % 8, 1 | 3 | 6) || bits & ((1 << held) - 1) != 0 {
         return Err(Base32Error::Length);
     }

@@ -1,11 +1,11 @@
-//! Base 64 (RFC 4648, section 4), in which keys are written, with or without `=`.
+//! Base 64 (RFC 4648, section 4), the notation of keys, with or without `=`.
 
 use base64ct::{Base64Unpadded, Encoding as _};
 
-/// Decodes `text` into `out`; the bytes. `None` if it is no base 64, or there is no room. In constant time.
+/// Decodes `text` into `out` in constant time and returns the bytes. `None` if it is no base 64, or longer than `out`.
 pub fn decode<'o>(text: &str, out: &'o mut [u8]) -> Option<&'o [u8]> {
     let bare = text.trim_end_matches('=');
-    // With padding it must be the right one.
+    // If there is padding, it must be right.
     if bare.len() != text.len() && (!text.len().is_multiple_of(4) || text.len() - bare.len() > 2) {
         return None;
     }

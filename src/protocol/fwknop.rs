@@ -1,6 +1,6 @@
 //! fwknop's packet, protocol 3, as its client sends it with Rijndael and an HMAC.
 //!
-//! What is read is authenticated first; nothing of a packet is decoded before its HMAC holds.
+//! A packet is authenticated first: nothing of it is decoded before its HMAC is found to be right.
 
 mod sealed;
 
@@ -34,27 +34,27 @@ pub struct Keys {
     pub key: Secret<MAX_KEY>,
     /// For authentication.
     pub hmac_key: Secret<MAX_HMAC_KEY>,
-    /// By which HMAC.
+    /// The kind of HMAC.
     pub hmac: HmacType,
 }
 
-/// What a packet asks for.
+/// The request in a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FwknopRequest {
     /// When it was made, in seconds since 1970.
     pub time: u64,
-    /// For how many seconds to open; 0: as long as the door does.
+    /// Seconds to open for; 0 means the door's own time.
     pub seconds: u32,
-    /// For whom; `None` (`0.0.0.0`): for the address that the packet comes from.
+    /// The address to open for; `None` (`0.0.0.0`) means the source of the packet.
     pub address: Option<Ipv4Addr>,
-    /// The ports, as protocol and number. The first `count` are meant.
+    /// The ports. Only the first `count` are used.
     ports: [Port; MAX_PORTS],
     count: usize,
-    /// Where the ports are to lead, if not to the router.
+    /// The target of the ports, if it is not the router.
     pub nat: Option<Nat>,
 }
 
-/// A port that is asked for.
+/// A requested port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Port {
     /// UDP rather than TCP.
@@ -66,7 +66,7 @@ pub struct Port {
 /// `-N`: the host behind the router and its port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Nat {
-    /// The host; `None` for a name, which only the client's own resolver could tell.
+    /// The host; `None` if the packet has a name, which only the client's resolver knows.
     pub host: Option<Ipv4Addr>,
     /// Its port.
     pub port: u16,
@@ -84,15 +84,15 @@ impl FwknopRequest {
 /// Why an authentic packet is no request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FwknopError {
-    /// The encryption key is another than the client's.
+    /// The encryption key differs from the client's.
     Key,
     /// It is encrypted in another mode than CBC.
     Mode,
     /// It is of another version of the protocol.
     Version,
-    /// It does not carry the user name that is asked for.
+    /// It does not have the required user name.
     User,
-    /// It is not written as fwknop's client writes.
+    /// Its format is not that of fwknop's client.
     Rules,
     /// It asks for a command to be run.
     Command,
@@ -114,10 +114,10 @@ impl fmt::Display for FwknopError {
     }
 }
 
-/// Whether `packet` could be fwknop's: its length and characters. Cheap, and before any MAC.
+/// Whether `packet` could be fwknop's by its length and characters. This is cheap and comes before any MAC.
 pub fn is_plausible(packet: &[u8]) -> bool {
-    // The eight known bytes before the salt leave the first character a choice of four. What still has
-    // the prefix that is left out, or `=`, is fwknop's packet in another dress: a replay.
+    // After the eight known bytes before the salt, the first character is one of four. A packet with the prefix that
+    // clients leave out, or with `=`, is a changed copy of a packet: a replay.
     (MIN_PACKET..=MAX_PACKET).contains(&packet.len())
         && matches!(packet[0], b'8' | b'9' | b'+' | b'/')
         && packet.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'))
@@ -135,7 +135,7 @@ pub fn is_gnupg(packet: &[u8]) -> bool {
 /// Reads a packet that [`authenticate`] has accepted. `user` is the name that it must carry, if it must be one.
 ///
 /// # Errors
-/// Why it is no request.
+/// Why it is refused.
 pub fn open(keys: &Keys, user: Option<&str>, packet: &[u8]) -> Result<FwknopRequest, FwknopError> {
     let mut plain = Zeroizing::new([0; MAX_PACKET]);
     read(user, sealed::open(keys, packet, &mut plain)?)
@@ -144,7 +144,7 @@ pub fn open(keys: &Keys, user: Option<&str>, packet: &[u8]) -> Result<FwknopRequ
 /// `random:user:time:version:type:message[:nat][:server_auth][:timeout]:digest`
 fn read(name: Option<&str>, message: &str) -> Result<FwknopRequest, FwknopError> {
     let (fields, digest) = message.rsplit_once(':').ok_or(FwknopError::Rules)?;
-    // Whatever digest it is: the HMAC has said already that nothing was changed.
+    // The digest is not checked: the HMAC has shown that nothing was changed.
     if !DIGESTS.contains(&digest.len()) {
         return Err(FwknopError::Rules);
     }
@@ -174,7 +174,7 @@ fn read(name: Option<&str>, message: &str) -> Result<FwknopRequest, FwknopError>
         _ => return Err(FwknopError::Rules),
     };
     let nat = if nat { Some(read_nat(next()?, matches!(kind, "5" | "6"))?) } else { None };
-    // A server_auth field stands before the time, if the client sends one. It means nothing here.
+    // If the client sends a server_auth field, it stands before the timeout. It is ignored.
     let seconds = match (timed, fields.next(), fields.next(), fields.next()) {
         (false, _, None, None) => Some(0),
         (true, Some(time), None, None) | (true, Some(_), Some(time), None) => {
@@ -224,7 +224,7 @@ fn read_port(text: &str) -> Result<u16, FwknopError> {
     text.parse().ok().filter(|port| digits && *port > 0).ok_or(FwknopError::Rules)
 }
 
-/// A field that is base 64 itself.
+/// A field in base 64.
 fn text_of<'o>(field: &str, out: &'o mut [u8]) -> Result<&'o str, FwknopError> {
     let bytes = base64::decode(field, out).filter(|_| !field.ends_with('=')).ok_or(FwknopError::Rules)?;
     core::str::from_utf8(bytes).map_err(|_| FwknopError::Rules)

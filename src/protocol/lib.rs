@@ -1,7 +1,7 @@
-//! What a client and the daemon agree on: docs/protocol.md in code.
+//! The protocols between client and daemon: docs/protocol.md in code.
 //!
-//! Pure functions over bytes, for both sides: no clock, no socket, no allocation, no `std`. [`totp`] is a
-//! sequence of ports that changes, [`packet`] is ketuk's single packet, [`fwknop`] reads fwknop's.
+//! Pure functions over bytes for both sides: no clock, no socket, no allocation, no `std`. [`totp`] makes changing
+//! sequences of ports, [`packet`] writes and reads ketuk's single packet, [`fwknop`] reads fwknop's packet.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
@@ -23,7 +23,7 @@ pub use port_range::PortRange;
 
 use core::fmt;
 
-/// The transport that a step is knocked with.
+/// The transport protocol of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Protocol {
     /// TCP, IP protocol 6.
@@ -33,7 +33,7 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// The transport that `name` names, in either case, as knockd has it.
+    /// The protocol with this name, in upper or lower case, as in knockd.
     pub fn named(name: &str) -> Option<Self> {
         if name.eq_ignore_ascii_case("tcp") {
             Some(Self::Tcp)
@@ -54,7 +54,7 @@ impl fmt::Display for Protocol {
     }
 }
 
-/// Port that authenticated packets are sent to unless somebody says otherwise (fwknop's).
+/// Default port for authenticated packets (the same as fwknop's).
 pub const SPA_PORT: u16 = 62_201;
 
 /// Longest name of a door or a user, in bytes. An nftables set is named `ketuk_<door>_net4`, and log lines carry the

@@ -13,7 +13,7 @@
 //!   +--------+----------+-------+-------+-----------+-----------------+------------+
 //! ```
 //! ChaCha20-Poly1305 (RFC 8439) with the tag as additional data. The high byte of a number comes first.
-//! All packets have the same length and, to who lacks the key, nothing but random bytes.
+//! All packets have the same length. Without the key they look like random bytes.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -28,7 +28,7 @@ use super::{MAX_NAME, is_door};
 
 /// Length of a user's key, in bytes.
 pub const KEY: usize = 32;
-/// Length of a packet, in bytes. fwknop's have at least 140.
+/// Length of a packet, in bytes. fwknop's packets have at least 140.
 pub const PACKET: usize = TAG + NONCE + SEALED + MAC;
 /// Length of the tag.
 pub const TAG: usize = 8;
@@ -45,23 +45,23 @@ pub const fn tag_window(unix_s: u64) -> u64 {
     unix_s / TAG_WINDOW_S
 }
 
-/// What is derived from a user's key.
+/// The keys that are derived from a user's key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Keys {
     tag: Secret<32>,
     seal: Secret<32>,
 }
 
-/// What a packet asks for.
+/// The request in a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request {
     /// When it was made, in seconds since 1970.
     pub time: u64,
-    /// For how many seconds to open; 0: as long as the door does.
+    /// Seconds to open for; 0 means the door's own time.
     pub seconds: u32,
-    /// For whom; `None`: for the address that the packet comes from.
+    /// The address to open for; `None` means the source of the packet.
     pub address: Option<IpAddr>,
-    /// Which door.
+    /// The door.
     pub door: DoorName,
 }
 
@@ -73,7 +73,7 @@ pub struct DoorName {
 }
 
 impl DoorName {
-    /// `None` if no door can be named so.
+    /// `None` if no door can have this name.
     pub fn new(name: &str) -> Option<Self> {
         if !is_door(name.as_bytes()) {
             return None;
@@ -92,14 +92,14 @@ impl DoorName {
 /// Why a packet was not opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PacketError {
-    /// It was not sealed with this key, or was changed since.
+    /// It was not sealed with this key, or was changed afterwards.
     Forged,
-    /// Whoever has the key made it against the rules.
+    /// It was sealed with this key, but its content breaks the rules.
     Rules,
 }
 
 impl Keys {
-    /// Derives what a key is used for.
+    /// Derives the keys from a user's key.
     pub fn derive(key: &[u8; KEY]) -> Self {
         let derived = |purpose: &[u8]| {
             let mut derived = hmac_sha256(key, &[purpose]);
@@ -110,13 +110,13 @@ impl Keys {
         Self { tag: derived(b"ketuk 1 tag"), seal: derived(b"ketuk 1 seal") }
     }
 
-    /// The tag by which the key's owner is found in a window.
+    /// The tag of this key in a window. The daemon finds the user by it.
     pub fn tag(&self, window: u64) -> u64 {
         let mac = hmac_sha256(self.tag.bytes(), &[&window.to_be_bytes()]);
         u64::from_be_bytes(mac[..TAG].try_into().expect("eight bytes"))
     }
 
-    /// Makes a packet. `nonce` is random, and another one each time.
+    /// Makes a packet. `nonce` must be random and new for each packet.
     pub fn seal(&self, nonce: [u8; NONCE], request: &Request) -> [u8; PACKET] {
         let mut packet = [0; PACKET];
         packet[..TAG].copy_from_slice(&self.tag(tag_window(request.time)).to_be_bytes());
@@ -135,7 +135,7 @@ impl Keys {
     /// Opens a packet that carries this key's tag.
     ///
     /// # Errors
-    /// It is not this key's, or breaks the rules.
+    /// It was not sealed with this key, or breaks the rules.
     pub fn open(&self, packet: &[u8; PACKET]) -> Result<Request, PacketError> {
         let (head, rest) = packet.split_at(TAG + NONCE);
         let (sealed, mac) = rest.split_at(SEALED);
@@ -155,12 +155,12 @@ impl Keys {
     }
 }
 
-/// The tag that a packet carries.
+/// The tag in a packet.
 pub fn tag_of(packet: &[u8; PACKET]) -> u64 {
     u64::from_be_bytes(packet[..TAG].try_into().expect("eight bytes"))
 }
 
-/// What tells one packet from every other of its user: nonce and a part of the MAC.
+/// Bytes that differ between any two packets of a user: the nonce and a part of the MAC.
 pub fn identity(packet: &[u8; PACKET]) -> [u8; 16] {
     let mut identity = [0; 16];
     identity[..NONCE].copy_from_slice(&packet[TAG..TAG + NONCE]);

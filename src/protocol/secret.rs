@@ -1,4 +1,4 @@
-//! Secret bytes: compared in constant time, wiped when dropped, never shown.
+//! Secret bytes. They are compared in constant time, overwritten when dropped, and never printed.
 
 use core::fmt;
 

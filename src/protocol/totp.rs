@@ -1,6 +1,6 @@
-//! A sequence of ports that is another one every half minute.
+//! Changing sequences: four ports that change every 30 seconds.
 //!
-//! RFC 6238 with HMAC-SHA-256, but that ports are drawn from the MAC where the RFC draws digits.
+//! They follow RFC 6238 with HMAC-SHA-256, with ports from the MAC in the place of digits.
 
 use super::PortRange;
 use super::mac::hmac_sha256;
@@ -11,11 +11,11 @@ pub const STEPS: usize = 4;
 /// Length of a window, in seconds (RFC 6238: X).
 pub const WINDOW_S: u64 = 30;
 
-/// Most tries that a client makes in a minute: one every four seconds, for the whole window that it may have to wait
-/// because the current one has opened the door already, and some for packets that get lost.
+/// Most tries of a client in a minute: one every four seconds. It may have to try for a whole window, because each window opens
+/// the door only once; some tries are for lost packets.
 pub const TRIES_PER_MINUTE: usize = 16;
 
-/// Fewest ports in the range: 2^12, so that a guess at a sequence is right once in 2^48 times.
+/// Fewest ports in the range: 2^12, so that a guess at a sequence is right about once in 2^48 times.
 pub const MIN_PORTS: u16 = 4096;
 
 /// Shortest secret, in bytes (RFC 4226, R6: 128 bits).
@@ -44,7 +44,7 @@ impl TotpPorts {
 }
 
 impl Default for TotpPorts {
-    /// Below the ports that systems give to their own connections, and above those of services.
+    /// 20000 to 29999: above the ports of services, and below those that systems use for outgoing connections.
     fn default() -> Self {
         Self::new(20_000, 29_999).expect("10,000 ports")
     }
@@ -55,8 +55,8 @@ pub const fn window(unix_s: u64) -> u64 {
     unix_s / WINDOW_S
 }
 
-/// The ports to knock at, in order, for a door in a window. All four differ, so that a port that is heard again is a
-/// knock sent again, however late it comes.
+/// The ports to knock at, in order, for a door in a window. All four differ, so a second packet to the same port is a
+/// retransmission, however late it comes.
 ///
 /// Block n = HMAC-SHA-256(secret, window as 8 bytes | n as 1 byte | door's name). The blocks are read as
 /// 16-bit numbers, high byte first. A number at or above the largest multiple of the range's size, or
