@@ -47,11 +47,13 @@ check() { # check WHAT COMMAND...: counts whether a command succeeds
 }
 fails() { ! "$@"; }
 says() { # says TEXT COMMAND...: whether a command prints this text, however it ends
-	local text=$1
+	local text=$1 said
 	shift
-	{ "$@" 2>&1 || true; } | tee /dev/stderr | grep -qF -e "$text"
+	said=$("$@" 2>&1) || true
+	echo "$said"
+	[[ $said == *"$text"* ]]
 }
-journal() { on journalctl --no-pager -u ketukd; }
+journal() { on journalctl --no-pager --boot --unit ketukd; }
 configure() { on sh -c 'cat >/etc/config/ketuk'; }
 ruleset() { on nft list ruleset; }
 
