@@ -64,7 +64,7 @@ apt() {
 
 install() {
 	# shellcheck disable=SC2086 # several packages
-	apt install --no-install-recommends $packages
+	apt -o APT::Keep-Downloaded-Packages=false install --no-install-recommends $packages
 }
 if [ -n "$update" ]; then
 	echo "reading apt's package lists" >&2
