@@ -9,19 +9,21 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # Path on the router: source, mode. BIN stands for the directory of the target's binaries.
 DAEMON = {
-    "/etc/capabilities/ketuk.json": ("openwrt/files/ketuk.json", 0o644),
+    "/etc/capabilities/ketuk.json": ("openwrt/ketuk/files/ketuk.json", 0o644),
     # Sequences are secrets.
-    "/etc/config/ketuk": ("uci/ketuk", 0o600),
-    "/etc/init.d/ketuk": ("openwrt/files/ketuk.init", 0o755),
-    "/etc/uci-defaults/50-ketuk": ("openwrt/files/ketuk.defaults", 0o755),
+    "/etc/config/ketuk": ("openwrt/ketuk/files/ketuk.config", 0o600),
+    "/etc/init.d/ketuk": ("openwrt/ketuk/files/ketuk.init", 0o755),
+    "/etc/uci-defaults/50-ketuk": ("openwrt/ketuk/files/ketuk.defaults", 0o755),
     "/usr/sbin/ketukd": ("BIN/ketukd", 0o755),
-    "/usr/share/ketuk/firewall.include": ("openwrt/files/firewall.include", 0o755),
+    "/usr/share/ketuk/firewall.include": ("openwrt/ketuk/files/firewall.include", 0o755),
 }
 CLIENT = {"/usr/bin/ketuk": ("BIN/ketuk", 0o755)}
+IMPORT = {"/usr/sbin/ketuk-import": ("BIN/ketuk-import", 0o755)}
 
 # The router's web page: its directories, and where luci.mk puts what is in them.
 PAGE = Path("openwrt/luci-app-ketuk")
 PAGE_PATHS = {"htdocs": "/www", "root": "", "ucode": "/usr/share/ucode/luci"}
+LUCI_FEED = "luci/applications/luci-app-ketuk"
 # As luci.mk has it for every page.
 PAGE_POSTINST = """[ -n "${IPKG_INSTROOT}" ] || {
 	rm -f /tmp/luci-indexcache.*
@@ -35,17 +37,18 @@ LANGUAGES = {"id": "Bahasa Indonesia (Indonesian)"}
 
 DAEMON_TEXT = "Port-knocking daemon: opens a port to whoever knocks right, for a while"
 CLIENT_TEXT = "Client for port knocking: knocks at the ports of a host, in order"
+IMPORT_TEXT = "Import of knockd's and fwknop's configuration into ketukd"
 PAGE_TEXT = "LuCI support for the port-knocking daemon ketuk"
 
 
 class Package:
     """What a package is, whatever becomes of it. `files` are as above; a file may be given by its bytes instead."""
 
-    def __init__(self, name, files, text, conffiles=(), user=None, depends=(), feed="packages/net", scripts=None):
+    def __init__(self, name, files, text, conffiles=(), user=None, depends=(), feed="packages/net/ketuk", scripts=None):
         self.name, self.files, self.text = name, files, text
         self.conffiles, self.user, self.depends = conffiles, user, depends
         # Its directory among OpenWrt's feeds, and its own scripts without the first line.
-        self.feed, self.scripts = f"feeds/{feed}/{name}", scripts or {}
+        self.feed, self.scripts = f"feeds/{feed}", scripts or {}
         self.section = "luci" if feed.startswith("luci/") else "net"
 
     def read(self, binaries):
@@ -60,8 +63,8 @@ class Package:
 
 
 def own_script(name):
-    """A script of openwrt/files, without its first line."""
-    return (ROOT / "openwrt/files" / name).read_text().removeprefix("#!/bin/sh\n")
+    """A script of openwrt/ketuk/files, without its first line."""
+    return (ROOT / "openwrt/ketuk/files" / name).read_text().removeprefix("#!/bin/sh\n")
 
 
 def page_files():
@@ -86,18 +89,22 @@ def translation(language):
         f"/usr/lib/lua/luci/i18n/ketuk.{language}.lmo": (compiled, 0o644),
     }
     text = f"Translation for luci-app-ketuk - {title}"
-    return Package(name, files, text, depends=["luci-app-ketuk"], feed="luci/applications")
+    # No other package has this language.
+    forget = f'[ -n "${{IPKG_INSTROOT}}" ] || [ "${{PKG_UPGRADE}}" = 1 ] || {{\n\tuci -q delete luci.languages.{language}\n\tuci -q commit luci\n}}\nexit 0\n'
+    return Package(name, files, text, depends=["luci-app-ketuk"], feed=LUCI_FEED, scripts={"postrm": forget})
 
 
-KETUKD_SCRIPTS = {"postinst": own_script("postinst"), "prerm": own_script("prerm")}
+KETUKD_SCRIPTS = {name: own_script(name) for name in ("postinst", "postrm")}
 KETUKD = Package("ketukd", DAEMON, DAEMON_TEXT, ["/etc/config/ketuk"], "ketuk:ketuk", scripts=KETUKD_SCRIPTS)
 KETUK = Package("ketuk", CLIENT, CLIENT_TEXT)
+KETUK_IMPORT = Package("ketuk-import", IMPORT, IMPORT_TEXT, depends=["ketukd"])
 LUCI = Package(
     "luci-app-ketuk",
     page_files(),
     PAGE_TEXT,
-    depends=["luci-base", "luci-lib-uqr", "ketukd"],
-    feed="luci/applications",
-    scripts={"postinst": PAGE_POSTINST},
+    depends=["luci-base", "luci-lib-uqr", "ketukd", "ketuk-import"],
+    feed=LUCI_FEED,
+    # Its plugin is gone, and rpcd is to forget it.
+    scripts={"postinst": PAGE_POSTINST, "postrm": PAGE_POSTINST},
 )
 TRANSLATIONS = [translation(language) for language in LANGUAGES]

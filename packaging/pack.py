@@ -26,7 +26,7 @@ from pathlib import Path, PurePosixPath
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import licences
-from contents import DAEMON_TEXT, KETUK, KETUKD, LUCI, ROOT, TRANSLATIONS
+from contents import DAEMON_TEXT, KETUK, KETUK_IMPORT, KETUKD, LUCI, ROOT, TRANSLATIONS
 
 RELEASE = "1"
 
@@ -140,7 +140,8 @@ def ipk(package, arch, binaries, out, time):
     scripts.append(("/postinst", POSTINST, 0o755))
     scripts.append(("/prerm", PRERM, 0o755))
     for name, own in package.scripts.items():
-        scripts.append((f"/{name}-pkg", f"#!/bin/sh\n{own}", 0o755))
+        # What OpenWrt's own scripts call has another name; after a removal they do nothing.
+        scripts.append((f"/{name}" if name == "postrm" else f"/{name}-pkg", f"#!/bin/sh\n{own}", 0o755))
     scripts = tar(tree([(path, text.encode(), mode) for path, text, mode in scripts]), time)
     parts = [
         ("./debian-binary", b"2.0\n", 0o644),
@@ -194,8 +195,10 @@ def apk(package, arch, binaries, out, time):
         bodies = {
             "post-install": install,
             "post-upgrade": install.replace("#!/bin/sh\n", "#!/bin/sh\nexport PKG_UPGRADE=1\n", 1),
-            "pre-deinstall": f"{prelude}default_prerm\n{package.scripts.get('prerm', '')}",
+            "pre-deinstall": f"{prelude}default_prerm\n",
         }
+        if "postrm" in package.scripts:
+            bodies["post-deinstall"] = f"#!/bin/sh\n{package.scripts['postrm']}"
         for kind, body in bodies.items():
             (scripts / kind).write_text(body)
             command += ["--script", f"{kind}:{scripts / kind}"]
@@ -235,7 +238,7 @@ def deb(arch, binaries, out, time, depends):
 
 def native(binaries, out, time):
     """The deb for this machine, and for those whose C library is no older."""
-    text = b"".join((binaries / name).read_bytes() for name in ("ketukd", "ketuk"))
+    text = b"".join((binaries / name).read_bytes() for name in ("ketukd", "ketuk", "ketuk-import"))
     versions = [tuple(map(int, found.split(b"."))) for found in re.findall(rb"GLIBC_([0-9.]*[0-9])", text)]
     depends = ["adduser"]
     if versions:
@@ -292,7 +295,7 @@ def main():
 
     def make(build, any_arch):
         for arch, target in openwrt.items():
-            for package in (KETUKD, KETUK):
+            for package in (KETUKD, KETUK, KETUK_IMPORT):
                 print(build(package, arch, directory(target), options.out, time))
         for package in (LUCI, *TRANSLATIONS):
             print(build(package, any_arch, None, options.out, time))

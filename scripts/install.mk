@@ -15,8 +15,9 @@ VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 .PHONY: install uninstall deb dist
 
 install:
-	@[ -x $(BIN)/ketukd ] && [ -x $(BIN)/ketuk ] || $(MAKE) all
+	@[ -x $(BIN)/ketukd ] && [ -x $(BIN)/ketuk ] && [ -x $(BIN)/ketuk-import ] || $(MAKE) all
 	install -D -m 755 $(BIN)/ketukd $(INSTALLED)/sbin/ketukd
+	install -D -m 755 $(BIN)/ketuk-import $(INSTALLED)/sbin/ketuk-import
 	install -D -m 755 $(BIN)/ketuk $(INSTALLED)/bin/ketuk
 	install -d $(dir $(UNIT)) $(DOC)/examples
 	sed 's|/usr/sbin/|$(PREFIX)/sbin/|' packaging/ketukd.service >$(UNIT)
@@ -26,14 +27,14 @@ install:
 	[ -e $(DESTDIR)$(SYSCONFDIR)/config/ketuk ] || install -D -m 600 packaging/ketuk.host $(DESTDIR)$(SYSCONFDIR)/config/ketuk
 
 uninstall:
-	rm -f $(INSTALLED)/sbin/ketukd $(INSTALLED)/bin/ketuk $(UNIT)
+	rm -f $(INSTALLED)/sbin/ketukd $(INSTALLED)/sbin/ketuk-import $(INSTALLED)/bin/ketuk $(UNIT)
 	rm -rf $(DOC)
 	@[ ! -e $(DESTDIR)$(SYSCONFDIR)/config/ketuk ] || echo "$(DESTDIR)$(SYSCONFDIR)/config/ketuk stays"
 
 deb:
 	@scripts/need.sh cc=gcc python3=python3 dpkg-deb=dpkg
 	@$(CARGO) --version
-	@[ -x target/release/ketukd ] || echo "building ketukd and ketuk: about 2 minutes the first time"
+	@[ -x target/release/ketuk-import ] || echo "building ketukd and ketuk: about 2 minutes the first time"
 	@$(CARGO) build --release
 	@packaging/pack.py --native target/release
 

@@ -8,33 +8,12 @@ use ketuk::config::{self, Error, MAX_FILE};
 use proptest::prelude::*;
 
 #[test]
-fn the_default_file_is_off_and_has_no_door() {
+fn the_default_file_is_off_and_so_is_its_example_of_a_door() {
     let config = config::load(&root("uci/ketuk")).unwrap();
     assert!(!config.globals.enabled);
     assert_eq!(config.globals.networks, ["wan", "wan6"]);
-    assert_eq!(config.doors, []);
-}
-
-/// The commented examples in the default file are true once the `#` is gone.
-#[test]
-fn the_default_file_loads_uncommented() {
-    let text = fs::read_to_string(root("uci/ketuk")).unwrap();
-    let uncommented: String = text
-        .lines()
-        .map(|line| match line.trim_start().strip_prefix('#') {
-            Some(code)
-                if ["config", "\toption", "\tlist", "option", "list"]
-                    .iter()
-                    .any(|word| code.starts_with(word)) =>
-            {
-                code
-            }
-            _ => line,
-        })
-        .flat_map(|line| [line, "\n"])
-        .collect();
-    let config = config::parse("uci/ketuk", uncommented.as_bytes()).unwrap_or_else(|error| panic!("{error}"));
-    assert!(!config.doors.is_empty());
+    let doors: Vec<_> = config.doors.iter().map(|door| (door.name.as_str(), door.enabled)).collect();
+    assert_eq!(doors, [("ssh", false)]);
 }
 
 #[test]

@@ -34,6 +34,10 @@ refuses() {
 same_ruleset() {
 	"$@" ruleset --fw4 --config tests/router/ketuk.uci | cmp - tests/router/ruleset.txt
 }
+# And the same configuration from knockd's.
+same_import() {
+	"$@" tests/import/manual.conf 2>/dev/null | cmp - tests/import/manual.uci
+}
 # No library, no path of the machine that built it, nothing of an FPU where the processor has none.
 is_clean() {
 	! grep -aq "$PWD\|$HOME/" "$1" && ! readelf -lW "$1" | grep -q INTERP
@@ -54,8 +58,10 @@ for program in "$dir"/*-linux-*/router/ketukd; do
 	check refuses "$emulator" "$built/ketukd"
 	check same_ruleset "$emulator" "$built/ketukd"
 	check "$emulator" "$built/ketuk" --version
-	check is_clean "$built/ketukd"
-	check is_clean "$built/ketuk"
+	check same_import "$emulator" "$built/ketuk-import"
+	for name in ketukd ketuk ketuk-import; do
+		check is_clean "$built/$name"
+	done
 done
 
 for target in ${CROSS_TESTS:-}; do

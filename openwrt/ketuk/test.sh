@@ -1,5 +1,20 @@
 #!/bin/sh
 
+# shellcheck shell=busybox
+
 case "$1" in
-ketuk) ketuk --version | grep -F "$PKG_VERSION" || exit 1 ;;
+ketukd)
+	[ "$(ketukd --version)" = "$PKG_VERSION" ] || exit 1
+	ketukd check --config /etc/config/ketuk || exit 1
+	;;
+ketuk)
+	[ "$(ketuk --version)" = "$PKG_VERSION" ] || exit 1
+	;;
+ketuk-import)
+	conf="$(mktemp)"
+	printf '[ssh]\n\tsequence = 7000,8000,9000\n\ttcpflags = syn\n\tcommand = true\n' >"$conf"
+	ketuk-import "$conf" >"$conf.uci" || exit 1
+	ketukd check --config "$conf.uci" || exit 1
+	rm -f "$conf" "$conf.uci"
+	;;
 esac

@@ -108,7 +108,7 @@ fn local() -> libc::tm {
 }
 
 /// The start of 2026 in Unix time. The program was made later.
-const BEFORE_THIS_PROGRAM: libc::time_t = 1_767_225_600;
+const BEFORE_THIS_PROGRAM: u64 = 1_767_225_600;
 
 /// The state of the wall clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,13 +134,11 @@ impl WallClock {
 
 /// Whether the clock on the wall can be trusted.
 pub fn wall_clock() -> WallClock {
-    // SAFETY: `time` takes a null pointer for "only return it".
-    let seconds = unsafe { libc::time(std::ptr::null_mut()) };
     let mut state = MaybeUninit::<libc::timex>::zeroed();
     // SAFETY: the pointer is to a live value, and all zero is a value of `timex`: with `modes` 0 the call only
     // reads the clock's state.
     let (known, state) = unsafe { (libc::adjtimex(state.as_mut_ptr()) >= 0, state.assume_init()) };
-    if seconds < BEFORE_THIS_PROGRAM {
+    if wall_s() < BEFORE_THIS_PROGRAM {
         WallClock::Unset
     } else if known && state.status & libc::STA_UNSYNC == 0 {
         WallClock::Synchronised

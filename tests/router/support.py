@@ -97,7 +97,7 @@ class Router:
         self.put("etc/rc.common", (HERE / "openwrt/rc.common").read_bytes(), 0o755)
         self.put("lib/functions.sh", (HERE / "openwrt/functions.sh").read_bytes())
         self.put("lib/functions/network.sh", (HERE / "openwrt/network.sh").read_bytes())
-        self.put("etc/init.d/ketuk", (ROOT / "openwrt/files/ketuk.init").read_bytes(), 0o755)
+        self.put("etc/init.d/ketuk", (ROOT / "openwrt/ketuk/files/ketuk.init").read_bytes(), 0o755)
         self.put("etc/passwd", b"root:x:0:0:root:/root:/bin/ash\nketuk:x:453:453:ketuk:/var/run/ketuk:/bin/false\n")
         self.put("etc/group", b"root:x:0:\nketuk:x:453:ketuk\n")
         self.put("etc/config/firewall", b"config zone\n\toption name 'wan'\n\tlist network 'wan'\n\tlist network 'wan6'\n")
@@ -126,9 +126,10 @@ class Router:
         return [line.split("\t") for line in record.read_text().split("\n") if line], done
 
     def remove(self, namespace):
-        """Runs the script that goes before the package's removal."""
-        self.put("prerm", (ROOT / "openwrt/files/prerm").read_bytes())
-        namespace("chroot", self.root, "/bin/sh", "/prerm", env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
+        """Does what opkg and apk do when the package is removed: they stop the service, and run the package's script."""
+        self.call("stop")
+        self.put("postrm", (ROOT / "openwrt/ketuk/files/postrm").read_bytes())
+        namespace("chroot", self.root, "/bin/sh", "/postrm", env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
 
     def end(self):
         shutil.rmtree(self.root)

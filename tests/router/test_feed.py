@@ -14,7 +14,7 @@ pack = test_packages.pack
 
 class Feed(unittest.TestCase):
     def setUp(self):
-        self.makefiles = {name: (support.ROOT / f"openwrt/{name}/Makefile").read_text() for name in ("ketukd", "ketuk", "luci-app-ketuk")}
+        self.makefiles = {name: (support.ROOT / f"openwrt/{name}/Makefile").read_text() for name in ("ketuk", "luci-app-ketuk")}
 
     def test_versions(self):
         for name, text in self.makefiles.items():
@@ -24,21 +24,49 @@ class Feed(unittest.TestCase):
     def test_the_same_files(self):
         """With the same modes: INSTALL_BIN is 0755, INSTALL_DATA 0644, INSTALL_CONF 0600."""
         modes = {"BIN": 0o755, "DATA": 0o644, "CONF": 0o600}
-        lines = re.findall(r"\$\(INSTALL_(BIN|DATA|CONF)\) (\S+) \$\(1\)(\S+)", self.makefiles["ketukd"])
-        installed = {}
-        for kind, source, path in lines:
-            source = source.replace("../../", "").replace("../files", "openwrt/files").replace("$(PKG_INSTALL_DIR)/bin", "BIN")
-            installed[path] = (source, modes[kind])
-        self.assertEqual(installed, pack.DAEMON)
+        packages = {"ketukd": contents.DAEMON, "ketuk": contents.CLIENT, "ketuk-import": contents.IMPORT}
+        for name, files in packages.items():
+            [install] = re.findall(rf"define Package/{name}/install\n(.*?)endef", self.makefiles["ketuk"], re.S)
+            installed = {}
+            for kind, source, path in re.findall(r"\$\(INSTALL_(BIN|DATA|CONF)\) (\S+) \$\(1\)(\S+)", install):
+                source = source.replace("./files", "openwrt/ketuk/files").replace("$(PKG_INSTALL_DIR)/bin", "BIN")
+                installed[path] = (source, modes[kind])
+            self.assertEqual(installed, files)
+            self.assertIn(f"--bin {name}", self.makefiles["ketuk"])
+
+    def test_nothing_lies_there_that_is_not_installed(self):
+        """What the feed gets is what a package installs, its scripts, and what the feed itself reads."""
+        installed = {source for source, _ in contents.DAEMON.values()}
+        scripts = {f"openwrt/ketuk/files/{name}" for name in ("postinst", "postrm")}
+        own = {"openwrt/ketuk/Makefile", "openwrt/ketuk/test.sh"}
+        found = {str(path.relative_to(support.ROOT)) for path in (support.ROOT / "openwrt/ketuk").rglob("*") if path.is_file()}
+        self.assertEqual(found, {path for path in installed if path.startswith("openwrt/")} | scripts | own)
+
+    def test_what_the_feeds_ask_of_a_newcomer(self):
+        text = self.makefiles["ketuk"]
+        for name in ("PKG_MAINTAINER", "PKG_SOURCE", "PKG_SOURCE_URL", "PKG_HASH", "PKG_LICENSE", "PKG_LICENSE_FILES"):
+            self.assertRegex(text, rf"(?m)^{name}:=\S", name)
+        self.assertRegex(text, r"(?m)^  URL:=\S")
+        self.assertIn("include ../../lang/rust/rust-package.mk\n", text)
+        self.assertIn("include ../../luci.mk\n", self.makefiles["luci-app-ketuk"])
+        for forbidden in ("Build/Compile", "Build/Prepare", "../uci", "feeds/"):
+            self.assertNotIn(forbidden, text)
+        # rust-package.mk sets it anew.
+        self.assertLess(text.index("rust-package.mk"), text.index("CARGO_PKG_ARGS+="))
 
     def test_the_same_scripts_and_user(self):
-        text = self.makefiles["ketukd"]
-        for name in ("postinst", "prerm"):
+        text = self.makefiles["ketuk"]
+        for name in ("postinst", "postrm"):
             [script] = re.findall(rf"define Package/ketukd/{name}\n(.*?)endef", text, re.S)
-            self.assertEqual(script.replace("$$", "$"), (support.ROOT / "openwrt/files" / name).read_text())
+            self.assertEqual(script.replace("$$", "$"), (support.ROOT / "openwrt/ketuk/files" / name).read_text())
         [conffiles] = re.findall(r"define Package/ketukd/conffiles\n(.*?)endef", text, re.S)
         self.assertEqual(conffiles.split(), pack.KETUKD.conffiles)
         self.assertIn(f"USERID:={pack.KETUKD.user}\n", text)
+
+    def test_the_same_scripts_of_the_page(self):
+        for package in (pack.LUCI, *pack.TRANSLATIONS):
+            [script] = re.findall(rf"define Package/{package.name}/postrm\n#!/bin/sh\n(.*?)endef", self.makefiles["luci-app-ketuk"], re.S)
+            self.assertEqual(script.replace("$$", "$"), package.scripts["postrm"])
 
     def test_the_same_page(self):
         text = self.makefiles["luci-app-ketuk"]

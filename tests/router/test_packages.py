@@ -53,7 +53,7 @@ class Packages(unittest.TestCase):
         base = Path(cls.directory.name)
         for target in TARGETS:
             (base / "bin" / target / "router").mkdir(parents=True)
-            for name in ("ketukd", "ketuk"):
+            for name in ("ketukd", "ketuk", "ketuk-import"):
                 (base / "bin" / target / "router" / name).write_bytes(f"{name} for {target}\n".encode() * 99)
         cls.out = cls.make(base, base / "one")
         cls.base = base
@@ -85,7 +85,7 @@ class Packages(unittest.TestCase):
     def test_a_package_for_each_architecture(self):
         names = sorted(path.name for path in self.out.iterdir())
         version = pack.version()
-        ipks = [f"{name}_{version}-r1_{arch}.ipk" for name in ("ketuk", "ketukd") for arch in pack.OPENWRT]
+        ipks = [f"{name}_{version}-r1_{arch}.ipk" for name in ("ketuk", "ketukd", "ketuk-import") for arch in pack.OPENWRT]
         ipks += [f"{name}_{version}-r1_all.ipk" for name in ("luci-app-ketuk", "luci-i18n-ketuk-id")]
         debs = [f"ketuk_{version}-1_{arch}.deb" for arch in ("amd64", "arm64", "armhf")]
         self.assertEqual(names, sorted(ipks + debs))
@@ -149,8 +149,8 @@ class Packages(unittest.TestCase):
                 ("-rw-r--r--", "./control"),
                 ("-rwxr-xr-x", "./postinst"),
                 ("-rwxr-xr-x", "./postinst-pkg"),
+                ("-rwxr-xr-x", "./postrm"),
                 ("-rwxr-xr-x", "./prerm"),
-                ("-rwxr-xr-x", "./prerm-pkg"),
             ],
         )
         text = run("tar", "-xzOf", control, "./control", text=True)
@@ -203,7 +203,7 @@ class Packages(unittest.TestCase):
         self.assertTrue((root / "usr/libexec/rpcd/ketuk").is_file())
 
     def test_control_of_the_page(self):
-        depends = {"luci-app-ketuk": "luci-base, luci-lib-uqr, ketukd", "luci-i18n-ketuk-id": "luci-app-ketuk"}
+        depends = {"luci-app-ketuk": "luci-base, luci-lib-uqr, ketukd, ketuk-import", "luci-i18n-ketuk-id": "luci-app-ketuk"}
         for package, wanted in depends.items():
             control = self.unpack(self.ipk(package, "all")) / "control.tar.gz"
             text = run("tar", "-xzOf", control, "./control", text=True)
@@ -212,8 +212,10 @@ class Packages(unittest.TestCase):
             self.assertEqual(fields["Architecture"], "all")
             self.assertEqual(fields["Depends"], wanted)
             self.assertEqual(fields["Section"], "luci")
-            self.assertEqual(fields["Source"], f"feeds/luci/applications/{package}")
-            self.assertEqual("./postinst-pkg" in run("tar", "-tzf", control, text=True).split(), package == "luci-app-ketuk")
+            self.assertEqual(fields["Source"], "feeds/luci/applications/luci-app-ketuk")
+            scripts = run("tar", "-tzf", control, text=True).split()
+            self.assertEqual("./postinst-pkg" in scripts, package == "luci-app-ketuk")
+            self.assertIn("./postrm", scripts)
 
     def root(self, *directories):
         """A root for a package's script, with these directories and what of busybox the scripts call."""
@@ -415,7 +417,7 @@ class Packages(unittest.TestCase):
     def test_what_apk_tools_is_told(self):
         out = self.told_apks()
         version = f"{pack.version()}-r1"
-        wanted = {"ketuk": "x86_64", "ketukd": "x86_64", "luci-app-ketuk": "noarch", "luci-i18n-ketuk-id": "noarch"}
+        wanted = {"ketuk": "x86_64", "ketukd": "x86_64", "ketuk-import": "x86_64", "luci-app-ketuk": "noarch", "luci-i18n-ketuk-id": "noarch"}
         packages = {name: out / f"{name}-{version}.{arch}.apk" for name, arch in wanted.items()}
         self.assertEqual(sorted(out.glob("*.apk")), sorted(packages.values()))
         for name, package in packages.items():
@@ -423,8 +425,9 @@ class Packages(unittest.TestCase):
             self.assertIn(f"name:{name}", told)
             self.assertIn(f"arch:{wanted[name]}", told)
             self.assertEqual([line for line in told if line.startswith("depends:")], {
-                "luci-app-ketuk": ["depends:luci-base luci-lib-uqr ketukd"],
+                "luci-app-ketuk": ["depends:luci-base luci-lib-uqr ketukd ketuk-import"],
                 "luci-i18n-ketuk-id": ["depends:luci-app-ketuk"],
+                "ketuk-import": ["depends:ketukd"],
             }.get(name, []))
             listing = run("bsdtar", "-tvf", package, text=True).splitlines()
             files = [line.split(maxsplit=8)[-1] for line in listing if not line.startswith("d")]
@@ -440,7 +443,7 @@ class Packages(unittest.TestCase):
     def test_an_apk_tells_sysupgrade_what_has_been_edited(self):
         [path] = self.told_apks().glob("ketukd-*.apk")
         sums = run("tar", "-xOf", path, "./lib/apk/packages/ketukd.conffiles_static", text=True)
-        digest = hashlib.sha256((ROOT / "uci/ketuk").read_bytes()).hexdigest()
+        digest = hashlib.sha256((ROOT / "openwrt/ketuk/files/ketuk.config").read_bytes()).hexdigest()
         self.assertEqual(sums, f"/etc/config/ketuk {digest}\n")
 
     def test_an_apk_belongs_to_root(self):

@@ -1,0 +1,30 @@
+//! `ketukd import`: it runs `ketuk-import`, so that the flash of a router holds that only where it is wanted.
+
+use std::ffi::{CString, NulError};
+use std::os::unix::ffi::OsStringExt;
+
+use nix::errno::Errno;
+use nix::unistd::execv;
+
+use super::arguments::Arguments;
+use super::{Failure, Outcome};
+
+/// The program that imports, in the folder of this one.
+const PROGRAM: &str = "ketuk-import";
+
+/// Runs `ketuk-import` in the place of this program.
+pub(super) fn run(arguments: &Arguments) -> Outcome {
+    let failed = |error: String| Failure::Failed(format!("cannot run {PROGRAM}: {error}"));
+    let this = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
+    let path = this.with_file_name(PROGRAM).into_os_string().into_vec();
+    let nul = |error: NulError| failed(error.to_string());
+    let (program, file) =
+        (CString::new(path).map_err(nul)?, CString::new(arguments.operands[0].as_str()).map_err(nul)?);
+    let Err(error) = execv(&program, &[&program, &file]);
+    Err(failed(match error {
+        Errno::ENOENT => {
+            format!("{} is not there; on OpenWrt it is a package of its own", program.to_string_lossy())
+        }
+        error => error.to_string(),
+    }))
+}
