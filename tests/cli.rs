@@ -133,18 +133,43 @@ fn the_daemon_is_found_wherever_a_package_puts_its_socket() {
 
 #[test]
 fn check_warns_of_what_is_probably_not_meant() {
+    use std::os::unix::fs::PermissionsExt as _;
     let file = env::temp_dir().join(format!("ketuk-cli-none-{}.uci", std::process::id()));
-    let text = "config globals\n\toption backend 'none'\nconfig door 'a'\n\toption sequence '1'\n\toption dest_port '22'\n";
-    fs::write(&file, text).expect("a file");
-    let file = file.to_str().expect("a plain path");
-    let output = ketukd(&["check", "--config", file]);
+    let path = file.to_str().expect("a plain path");
+    let check = |text: &str, mode: u32| {
+        fs::write(&file, text).expect("a file");
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).expect("a mode");
+        let output = ketukd(&["check", "--config", path]);
+        assert!(output.status.success());
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    const DOOR: &str = "config globals\n\toption backend 'none'\n\
+        config door 'a'\n\tlist sequence '7000'\n\tlist sequence '22:udp'\n\toption proto 'tcp'\n\toption dest_port '22'\n";
+    const NONE: &str = "warning: door 'a' opens no port with backend 'none': only commands are run\n";
+    let fine = format!("{path}: fine: 1 door, 0 of them disabled\n");
+    assert_eq!(check(DOOR, 0o600), format!("{NONE}{fine}"));
     assert_eq!(
-        String::from_utf8_lossy(&output.stdout),
+        check(DOOR, 0o644),
+        format!("warning: {path} holds sequences and others may read it: chmod 600 {path}\n{NONE}{fine}")
+    );
+    assert_eq!(
+        check(&DOOR.replace("22:udp", "22"), 0o600),
         format!(
-            "warning: door 'a' opens no port with backend 'none': only commands are run\n\
-             {file}: fine: 1 door, 0 of them disabled\n"
+            "warning: door 'a' opens port 22, at which it is knocked: choose another port for the sequence\n\
+             {NONE}{fine}"
         )
     );
-    assert!(output.status.success());
+    assert_eq!(
+        check("config globals\n\toption backend 'none'\n", 0o600),
+        format!(
+            "warning: there is no door: nothing can be opened\n{path}: fine: 0 doors, 0 of them disabled\n"
+        )
+    );
+    let user =
+        "config user 'bob'\n\toption key 'AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA='\n\tlist door 'a'\n";
+    let expired = check(&format!("{DOOR}{user}\toption expires '2020-01-01'\n"), 0o600);
+    assert!(expired.contains("warning: user 'bob' has expired: he may open nothing\n"), "{expired}");
+    let valid = check(&format!("{DOOR}{user}\toption expires '2120-01-01'\n"), 0o600);
+    assert!(!valid.contains("expired"), "{valid}");
     fs::remove_file(file).expect("the file");
 }

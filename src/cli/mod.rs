@@ -20,9 +20,11 @@ use std::process::ExitCode;
 
 use arguments::Arguments;
 
-use crate::config;
+use crate::config::{self, Config};
 use crate::daemon::run;
 use crate::daemon::start::Options;
+use crate::firewall::own::{ANY, Own};
+use crate::firewall::{backend, exposure};
 
 const USAGE: &str = "\
 ketukd opens a port to whoever knocks right, and shuts it again.
@@ -42,6 +44,7 @@ usage:
   ketukd invite USER [--host HOST] [--page URL | --fwknop | --knockd] [--config FILE]
                                   a user's profile for 'ketuk add', and as a QR code; as a link to the
                                   knock page, as fwknop's keys, or as a knockd.conf
+  ketukd unload                   take the daemon's own table away: the ports are open again
   ketukd keygen                   a new key and a new secret for a user
   ketukd status [--json]          doors, who is in, counters
   ketukd open DOOR ADDRESS [SECONDS]
@@ -76,6 +79,7 @@ const COMMANDS: &[&str] = &[
     "explain",
     "import",
     "invite",
+    "unload",
     "keygen",
     "status",
     "open",
@@ -165,6 +169,7 @@ fn command(name: Option<String>, rest: &[String]) -> Outcome {
             &["--config", "--host", "--page", "--fwknop", "--knockd", "--socket"],
             1..=1,
         )?),
+        "unload" => parse(&[], 0..=0).and_then(|_| unload()),
         "keygen" => parse(&[], 0..=0).and_then(|_| invite::keygen()),
         "status" => control::status(&parse(&["--socket", "--json"], 0..=0)?),
         "open" => control::open(&parse(&["--socket"], 2..=3)?),
@@ -206,11 +211,44 @@ fn check(arguments: &Arguments) -> Outcome {
     for warning in config::warnings(path, &config) {
         print(&format!("warning: {warning}\n"))?;
     }
+    for warning in exposed(&config) {
+        print(&format!("warning: {warning}\n"))?;
+    }
     print(&format!(
         "{}: fine: {doors} door{}, {off} of them disabled{users}\n",
         path.display(),
         if doors == 1 { "" } else { "s" }
     ))
+}
+
+/// What the rules that are loaded make of the doors.
+fn exposed(config: &Config) -> Vec<String> {
+    let globals = &config.globals;
+    // Which devices a logical network has only the init script knows, and says in the daemon's log.
+    if globals.devices.is_empty() && !globals.networks.is_empty() {
+        return Vec::new();
+    }
+    let any = [ANY.to_owned()];
+    let devices = if globals.devices.is_empty() { &any[..] } else { &globals.devices };
+    match exposure::look_at(config, backend::resolve(config), devices) {
+        Ok(findings) => findings.iter().map(ToString::to_string).collect(),
+        Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
+            vec![
+                "the rules that are loaded cannot be read without privilege: run 'ketukd check' as root"
+                    .to_owned(),
+            ]
+        }
+        // Without nf_tables there are no rules of its own.
+        Err(_) => Vec::new(),
+    }
+}
+
+/// Takes the daemon's own table away, and with it all that it shuts.
+fn unload() -> Outcome {
+    let unloaded = Own::connect()
+        .map_err(|error| error.to_string())
+        .and_then(|mut own| own.unload().map_err(|error| error.to_string()));
+    unloaded.map_err(Failure::Failed)
 }
 
 /// Prints to standard output. A closed pipe is no error.

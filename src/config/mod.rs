@@ -91,6 +91,8 @@ pub enum Backend {
     Fw4,
     /// Sets of the table that `nft_table` names.
     Nft,
+    /// A table of the daemon's own, which shuts the doors' ports.
+    Own,
     /// `iptables` and `ip6tables`.
     Iptables,
     /// Only the doors' own commands.
@@ -266,6 +268,17 @@ impl Door {
             commands: Commands::default(),
             on_stop: OnStop::Shut,
         }
+    }
+
+    /// A step of its own sequence that knocks at a port which the door opens.
+    pub fn opens_own_step(&self) -> Option<Step> {
+        let opening = self.opening.as_ref()?;
+        let ports = opening.forward.as_ref().map_or(&opening.dest_port, |forward| &forward.src_dport);
+        let opens = |step: &Step| {
+            opening.protocols.contains(&step.protocol)
+                && ports.iter().any(|range| range.contains(step.port.get()))
+        };
+        self.knock.sequence.iter().copied().find(opens)
     }
 
     /// Whether somebody without a secret can open it.

@@ -98,9 +98,32 @@ pub fn warnings(path: &Path, config: &Config) -> Vec<String> {
     use std::os::unix::fs::PermissionsExt as _;
     let mut warnings = Vec::new();
     let mode = std::fs::metadata(path).map_or(0, |metadata| metadata.permissions().mode());
-    if mode & 0o044 != 0 && config.users.iter().any(User::has_secrets) {
+    let holds = if config.users.iter().any(User::has_secrets) {
+        Some("secrets")
+    } else {
+        config.doors.iter().any(super::Door::has_sequence).then_some("sequences")
+    };
+    if let (Some(holds), true) = (holds, mode & 0o044 != 0) {
         let path = path.display();
-        warnings.push(format!("{path} holds secrets and others may read it: chmod 600 {path}"));
+        warnings.push(format!("{path} holds {holds} and others may read it: chmod 600 {path}"));
+    }
+    if config.doors.is_empty() {
+        warnings.push("there is no door: nothing can be opened".to_owned());
+    }
+    for door in config.doors.iter().filter(|door| door.enabled) {
+        if let Some(step) = door.opens_own_step() {
+            warnings.push(format!(
+                "door '{}' opens port {}, at which it is knocked: choose another port for the sequence",
+                door.name, step.port
+            ));
+        }
+    }
+    let now_s = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let now_s = now_s.map_or(0, |since| since.as_secs());
+    for user in config.users.iter().filter(|user| user.enabled) {
+        if user.expires.is_some_and(|expires| expires <= now_s) {
+            warnings.push(format!("user '{}' has expired: he may open nothing", user.name));
+        }
     }
     for door in config.doors.iter().filter(|door| door.enabled && !door.has_sequence()) {
         if !config.users.iter().any(|user| user.enabled && user.doors.contains(&door.name)) {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-use super::sweep;
+use super::{own, sweep};
 use crate::config::{self, Config, Table, TableFamily};
 use crate::firewall::events::Events;
 use crate::firewall::iptables::Iptables;
@@ -15,7 +15,7 @@ use crate::linux::process::find_program;
 pub enum Backend {
     /// Elements of nftables sets.
     Nft {
-        /// `fw4` or `nft`.
+        /// `fw4`, `nft` or `own`.
         name: &'static str,
         /// The sets.
         sets: Box<Sets>,
@@ -51,42 +51,57 @@ impl fmt::Display for BackendError {
     }
 }
 
+/// The backend that the configuration names; for `auto` the one that fits this host, which is never `auto`.
+pub fn resolve(config: &Config) -> config::Backend {
+    if config.globals.backend != config::Backend::Auto {
+        return config.globals.backend;
+    }
+    // An older router may have no nf_tables at all, nor the netlink family to ask it by.
+    let has_fw4 = Sets::connect(fw4()).map(|mut sets| sets.table_exists());
+    // Where fw4 is installed its table will come, if it is not there yet.
+    if matches!(has_fw4, Ok(Ok(true))) || find_program("fw4").is_some() {
+        config::Backend::Fw4
+    } else if config.globals.nft_table.is_some() {
+        config::Backend::Nft
+    } else if find_program("fw3").is_some() || !matches!(has_fw4, Ok(Ok(_))) {
+        config::Backend::Iptables
+    } else {
+        config::Backend::Own
+    }
+}
+
+fn fw4() -> Table {
+    Table { family: TableFamily::Inet, name: "fw4".to_owned() }
+}
+
 impl Backend {
     /// The backend that the configuration names, or that fits this host.
     ///
     /// # Errors
     /// It cannot work here.
     pub fn find(config: &Config) -> Result<Self, BackendError> {
-        let fw4 = || Table { family: TableFamily::Inet, name: "fw4".to_owned() };
         let named = || config.globals.nft_table.clone().unwrap_or_else(fw4);
-        match config.globals.backend {
+        match resolve(config) {
             config::Backend::Fw4 => Self::nft("fw4", named()),
             config::Backend::Nft => Self::nft("nft", named()),
+            config::Backend::Own | config::Backend::Auto => Self::nft("own", own::table()),
             config::Backend::Iptables => Self::by_iptables(),
             config::Backend::None => Ok(Self::None),
-            config::Backend::Auto => {
-                // An older router may have no nf_tables at all, nor the netlink family to ask it by.
-                let sets = Sets::connect(fw4());
-                let has_fw4 = sets.is_ok_and(|mut sets| matches!(sets.table_exists(), Ok(true)));
-                // Where fw4 is installed its table will come, if it is not there yet.
-                if has_fw4 || find_program("fw4").is_some() {
-                    Self::nft("fw4", named())
-                } else if config.globals.nft_table.is_some() || find_program("iptables").is_none() {
-                    Self::nft("nft", named())
-                } else {
-                    Self::by_iptables()
-                }
-            }
         }
     }
 
-    /// `fw4`, `nft`, `iptables` or `none`.
+    /// `fw4`, `nft`, `own`, `iptables` or `none`.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Nft { name, .. } => name,
             Self::Iptables(_) => "iptables",
             Self::None => "none",
         }
+    }
+
+    /// Whether the daemon's own table shuts the doors' ports.
+    pub fn is_own(&self) -> bool {
+        self.name() == "own"
     }
 
     /// The table's family and name; empty for other backends.

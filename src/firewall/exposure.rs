@@ -6,9 +6,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::listeners::Listeners;
 use super::loaded::{Arrival, ChainName, Outcome, Packet, Rules};
-use super::own::ANY;
+use super::own::{self, ANY};
 use super::set_name::SetName;
-use crate::config::{Door, Opening, PortRange};
+use super::sets::Sets;
+use crate::config::{self, Config, Door, Opening, PortRange};
 use crate::core::network::AddressFamily;
 use crate::core::sequence::Protocol;
 use crate::linux::links::{self, DeviceAddress};
@@ -76,6 +77,28 @@ pub enum Maker {
     Fw4,
     /// Another.
     Other,
+}
+
+/// Looks at every door of a configuration, as `backend` opens them (see [`super::backend::resolve`]).
+///
+/// # Errors
+/// As [`look`].
+pub fn look_at(config: &Config, backend: config::Backend, devices: &[String]) -> io::Result<Vec<Finding>> {
+    let doors: Vec<&Door> = config.doors.iter().collect();
+    let opens = match backend {
+        // Only commands are run: what they open nobody can know.
+        config::Backend::None => return Ok(Vec::new()),
+        config::Backend::Iptables => Opens::ByRules,
+        _ => Opens::BySets,
+    };
+    let mut findings = look(&doors, devices, opens)?;
+    // What the own table shuts is open only until it is made.
+    let is_made =
+        || Sets::connect(own::table()).is_ok_and(|mut sets| matches!(sets.table_exists(), Ok(true)));
+    if backend == config::Backend::Own && !is_made() {
+        findings.retain(|finding| !matches!(finding.fault, Fault::Open { .. }));
+    }
+    Ok(findings)
 }
 
 /// Looks at every door of `doors` on these devices. At most one [`Fault`] of each kind is found for a door.

@@ -32,10 +32,16 @@ pub(super) fn read(options: Option<&Options<'_>>) -> Result<(Globals, OnStop), F
                 ("auto", Backend::Auto),
                 ("fw4", Backend::Fw4),
                 ("nft", Backend::Nft),
+                ("own", Backend::Own),
                 ("iptables", Backend::Iptables),
                 ("none", Backend::None),
             ],
         )?;
+        if globals.backend == Backend::Own && globals.nft_table.is_some() {
+            return Err(value
+                .fault("backend 'own' has a table of its own, and takes no nft_table")
+                .help("remove one of the two options"));
+        }
         if globals.backend == Backend::Nft && globals.nft_table.is_none() {
             return Err(value
                 .fault("backend 'nft' needs a table")
