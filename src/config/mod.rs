@@ -75,6 +75,8 @@ pub struct Globals {
     /// `list trap_except`, of the globals and of every door: ports that are never traps. Each once,
     /// at most [`MAX_TRAP_EXCEPT`].
     pub trap_except: Vec<Step>,
+    /// `command_timeout`: how long a door's command may run; none: as long as it likes.
+    pub command_timeout: Option<Duration>,
     /// The rules for all users.
     pub auth: Auth,
     /// `page`: where the knock page is, for invitations.

@@ -266,6 +266,11 @@ impl Gate {
         !self.leaving.is_empty()
     }
 
+    /// Bounds the time of doors' commands that start from now on; none: they take as long as they like.
+    pub fn set_command_limit(&mut self, limit: Option<Duration>) {
+        self.jobs.set_command_limit(limit);
+    }
+
     /// Whether commands wait or run.
     pub fn is_busy(&self) -> bool {
         !self.jobs.is_idle()

@@ -1,23 +1,23 @@
-//! The queue of programs to run, one at a time, so that a burst of knocks cannot make a burst of
-//! processes.
+//! The programs to run, so that a burst of knocks cannot make a burst of processes.
 //!
-//! A job is what one door needs to be opened or shut to one address: iptables rules, then the
-//! start command; or the stop command, then the rules' removal. Whatever becomes of one command, the
-//! next of the job runs: a stop command that fails must not keep the rules.
+//! A job is what one door needs to be opened or shut to one address. It has two parts, which do not wait for each
+//! other: rules of iptables, one at a time; and the user's start or stop command, of which several run side by side
+//! and may take as long as they like. For each door and address the parts of one kind run in order. Whatever becomes of
+//! one command, the next runs: a stop command that fails must not keep the rules.
 
 mod current;
 mod job;
+mod lane;
 
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use heapless::Deque;
-
-use self::current::Current;
 pub use self::current::Running;
 pub use self::job::{Event, Job, JobKind, Report};
+use self::lane::Lane;
+pub use self::lane::{MAX_STARTS, MAX_STARTS_OF_DOOR};
 use crate::config::Door;
 use crate::core::time::Instant;
 use crate::firewall::iptables::Iptables;
@@ -26,22 +26,22 @@ use crate::linux::process::Child;
 /// Most jobs that wait: one start and one stop for each of 256 grants.
 pub const MAX_JOBS: usize = 2 * 256;
 
-/// How long one command may run. iptables may have to wait for its lock, a user's script for a
-/// resolver; whatever takes longer hangs, and holds up every other door.
-pub const COMMAND_TIME_LIMIT: Duration = Duration::from_secs(30);
+/// How long one command of iptables may run. It may have to wait for its lock; whatever takes longer hangs, and holds
+/// up every other door.
+pub const RULE_TIME_LIMIT: Duration = Duration::from_secs(30);
 
 /// [`MAX_JOBS`] wait already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
 
-/// The queue.
+/// What waits and what runs.
 #[derive(Debug)]
 pub struct Jobs<C = Child> {
     iptables: Option<Iptables>,
-    time_limit: Duration,
-    /// On the heap, where its room costs nothing until it is used; on the stack it would be moved, unused.
-    queue: Box<Deque<Job, MAX_JOBS>>,
-    current: Option<Current<C>>,
+    /// `command_timeout`: how long a user's command may run; none: as long as it likes.
+    command_limit: Option<Duration>,
+    rules: Lane<C>,
+    commands: Lane<C>,
 }
 
 /// Whether this door needs any [`Job`] at all; `iptables` is whether that is the backend.
@@ -50,14 +50,14 @@ pub fn door_needs_jobs(door: &Door, iptables: bool) -> bool {
 }
 
 impl<C: Running> Jobs<C> {
-    /// An empty queue; `iptables` is set if that is the backend.
+    /// Nothing to do; `iptables` is set if that is the backend.
     pub fn new(iptables: Option<Iptables>) -> Self {
-        Self::with_time_limit(iptables, COMMAND_TIME_LIMIT)
+        Self { iptables, command_limit: None, rules: Lane::of_rules(), commands: Lane::of_commands() }
     }
 
-    /// The same, with another limit than [`COMMAND_TIME_LIMIT`].
-    pub fn with_time_limit(iptables: Option<Iptables>, time_limit: Duration) -> Self {
-        Self { iptables, time_limit, queue: Box::new(Deque::new()), current: None }
+    /// Bounds the time of users' commands that start from now on; none: they take as long as they like.
+    pub fn set_command_limit(&mut self, limit: Option<Duration>) {
+        self.command_limit = limit;
     }
 
     /// Whether this many more jobs can wait.
@@ -65,62 +65,64 @@ impl<C: Running> Jobs<C> {
     /// Who opens a door must be able to shut it, so before a start is pushed there must be room for it
     /// and for the stop of every door that is open.
     pub fn has_room(&self, jobs: usize) -> bool {
-        jobs <= MAX_JOBS - self.queue.len()
+        jobs <= self.free()
+    }
+
+    /// How many more jobs can wait.
+    pub fn free(&self) -> usize {
+        self.rules.free().min(self.commands.free())
+    }
+
+    /// How many jobs of a door wait.
+    pub fn waiting_of(&self, door: &str) -> usize {
+        self.rules.waiting_of(door).max(self.commands.waiting_of(door))
     }
 
     /// Appends a job, to be started by [`Self::run`].
     ///
-    /// A stop whose start still waits takes the start out of the queue instead: neither has to run.
+    /// A stop whose start still waits takes the start away instead: neither has to run.
     ///
     /// # Errors
     /// There is no room.
     pub fn push(&mut self, job: Job) -> Result<(), Full> {
-        if job.kind == JobKind::Stop && self.cancel_start(&job) {
-            return Ok(());
+        let rules = job.rules(self.iptables.as_ref());
+        let commands = job.user_commands();
+        if !rules.is_empty() {
+            self.rules.push(job.clone(), rules)?;
         }
-        self.queue.push_back(job).map_err(|_| Full)
+        if !commands.is_empty() {
+            self.commands.push(job, commands)?;
+        }
+        Ok(())
     }
 
     /// Whether such a job waits or runs.
     pub fn is_pending(&self, door: &str, address: IpAddr, kind: JobKind) -> bool {
-        let current = self.current.iter().map(Current::job);
-        current.chain(self.queue.iter()).any(|job| job.is(door, address, kind))
+        [&self.rules, &self.commands].iter().any(|lane| lane.is_pending(door, address, kind))
     }
 
-    /// Looks after the command that runs, and starts the next when it has ended. To be called after
-    /// [`Self::push`], on SIGCHLD, and at [`Self::next_deadline`]; what it returns is to be logged.
+    /// Looks after what runs, and starts what may run next. To be called after [`Self::push`], on SIGCHLD, and at
+    /// [`Self::next_deadline`]; what it returns is to be logged.
     pub fn run(&mut self, now: Instant, mut spawn: impl FnMut(&[String]) -> io::Result<C>) -> Vec<Report> {
         let mut reports = Vec::new();
-        loop {
-            let Some(current) = &mut self.current else {
-                let Some(job) = self.queue.pop_front() else { break };
-                self.current = Some(Current::new(job, self.iptables.as_ref(), self.time_limit));
-                continue;
-            };
-            if !current.advance(now, &mut spawn, &mut reports) {
-                break;
-            }
-            self.current = None;
-        }
+        self.rules.run(now, Some(RULE_TIME_LIMIT), &mut spawn, &mut reports);
+        self.commands.run(now, self.command_limit, &mut spawn, &mut reports);
         reports
     }
 
     /// When [`Self::run`] is next to be called, if nothing happens before.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.current.as_ref()?.next_deadline()
+        [self.rules.next_deadline(), self.commands.next_deadline()].into_iter().flatten().min()
     }
 
     /// Whether nothing waits or runs.
     pub fn is_idle(&self) -> bool {
-        self.current.is_none() && self.queue.is_empty()
+        self.rules.is_idle() && self.commands.is_idle()
     }
 
-    /// Removes the start that waits for the same door and address; there is at most one, since a door
-    /// is not opened twice without having been shut.
-    fn cancel_start(&mut self, stop: &Job) -> bool {
-        let waiting = self.queue.len();
-        self.queue.retain(|job| !job.is(&stop.door.name, stop.address, JobKind::Start));
-        self.queue.len() < waiting
+    /// Whether no rule is to be inserted or deleted any more.
+    pub fn are_rules_done(&self) -> bool {
+        self.rules.is_idle()
     }
 }
 

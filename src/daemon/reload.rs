@@ -68,6 +68,7 @@ impl Daemon<'_> {
     /// Gives the core the doors of the configuration.
     pub(super) fn set_doors(&mut self) {
         let porter = &mut self.porter;
+        porter.gate.set_command_limit(self.config.globals.command_timeout);
         porter.slots = porter.slots.with(&self.config);
         let knocks = porter.knocks();
         if porter.engine.set_doors(&knocks, &never_traps(&self.config)).is_err() {

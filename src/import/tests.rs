@@ -380,3 +380,56 @@ fn other_files_are_told_what_they_are() {
         assert!(refused.contains(expected), "{text}: {refused}");
     }
 }
+
+/// 10,000 files, changed at random: none crashes the import, and what comes out is always a configuration.
+#[test]
+fn changed_files() {
+    const FILES: [&[u8]; 8] = [
+        include_bytes!("../../tests/import/access.conf"),
+        include_bytes!("../../tests/import/commands.conf"),
+        include_bytes!("../../tests/import/everyones.conf"),
+        include_bytes!("../../tests/import/manual.conf"),
+        include_bytes!("../../tests/import/nft.conf"),
+        include_bytes!("../../tests/import/openwrt-fwknopd.conf"),
+        include_bytes!("../../tests/import/openwrt-knockd.conf"),
+        include_bytes!("../../tests/import/fwknopd.conf"),
+    ];
+    /// Bytes that mean something to one of the formats.
+    const MEANT: &[u8] = b"\n\r\\#;=[]'\"%,:/0 9\xff\0\xef\xbb\xbf$";
+    let mut state = 1_u64;
+    // Marsaglia's xorshift64.
+    let mut random = move |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        usize::try_from(state % u64::try_from(below.max(1)).unwrap()).unwrap()
+    };
+    let (mut imported, mut refused) = (0, 0);
+    for n in 0..10_000 {
+        let mut text = FILES[n % FILES.len()].to_vec();
+        for _ in 0..=random(6) {
+            let (at, other) = (random(text.len()), random(text.len()));
+            match random(5) {
+                0 => text[at] = MEANT[random(MEANT.len())],
+                1 => text.insert(at, MEANT[random(MEANT.len())]),
+                2 => drop(text.drain(at.min(other)..at.max(other).min(at.min(other) + 40))),
+                3 => text.extend_from_within(at.min(other)..),
+                _ => text.swap(at, other),
+            }
+            text.truncate(20_000);
+            if text.is_empty() {
+                text.push(b'\n');
+            }
+        }
+        match import("f", &text, &nothing) {
+            Ok(Imported { uci, .. }) => {
+                imported += 1;
+                if let Err(error) = config::parse("f", uci.as_bytes()) {
+                    panic!("{error}\n--- of\n{}\n--- came\n{uci}", String::from_utf8_lossy(&text));
+                }
+            }
+            Err(_) => refused += 1,
+        }
+    }
+    assert!(imported > 5_000 && refused > 10, "{imported} imported, {refused} refused");
+}

@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 
 use super::options::{Options, Text, is_blank};
-use super::value::{blanks, boolean, choice, ports_of_both};
+use super::value::{blanks, boolean, choice, ports_of_both, seconds};
 use crate::config::device::{MAX_DEVICE_NAME, is_alias, is_name, meant};
 use crate::config::error::Fault;
-use crate::config::{Backend, Globals, LogLevel, MAX_DEVICES, MAX_TRAP_EXCEPT, OnStop, Table, TableFamily};
+use crate::config::{
+    Backend, Globals, LogLevel, MAX_DEVICES, MAX_OPEN_TIME_S, MAX_TRAP_EXCEPT, OnStop, Table, TableFamily,
+};
 use crate::core::sequence::Step;
 
 /// Longest table name, in bytes (Linux: `NFT_NAME_MAXLEN` without the final zero).
@@ -65,6 +67,10 @@ pub(super) fn read(options: Option<&Options<'_>>) -> Result<(Globals, OnStop), F
             return Err(value.fault(format!("{} is not an absolute path", value.quoted())));
         }
         globals.log_file = Some(PathBuf::from(value.text));
+    }
+    if let Some(value) = options.one("command_timeout")? {
+        // 0 is none, as for the times of a door.
+        globals.command_timeout = Some(seconds(value, 0, MAX_OPEN_TIME_S)?).filter(|limit| !limit.is_zero());
     }
     trap_except(options, &mut globals.trap_except)?;
     globals.auth = super::user::rules(options)?;

@@ -14,6 +14,7 @@ const GLOBALS: &[&str] = &[
     "log_file",
     "on_stop",
     "trap_except",
+    "command_timeout",
     "spa_port",
     "spa_max_age",
     "totp_ports",

@@ -51,7 +51,10 @@ impl Gate {
     /// chains anew.
     pub fn restore_rules(&mut self, now: Instant, slots: &Slots) {
         let Some(iptables) = self.backend.iptables() else { return };
-        if self.grants.iter().next().is_none() || !self.jobs.is_idle() || !sweep::all_gone(iptables, LOOK) {
+        if self.grants.iter().next().is_none()
+            || !self.jobs.are_rules_done()
+            || !sweep::all_gone(iptables, LOOK)
+        {
             return;
         }
         for grant in self.grants.iter().copied().collect::<heapless::Vec<Grant, MAX_GRANTS>>() {

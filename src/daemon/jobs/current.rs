@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::job::{Command, Event, Job, Report};
 use crate::core::time::Instant;
-use crate::firewall::iptables::{EXIT_BUSY, Iptables};
+use crate::firewall::iptables::EXIT_BUSY;
 use crate::linux::process::{Child, Exit};
 
 /// How often a command is tried that fails for a reason which passes: no memory or process to spare, or
@@ -38,23 +38,24 @@ pub(super) struct Current<C> {
     /// How often the first has been tried and failed.
     failures: u8,
     state: State<C>,
-    time_limit: Duration,
+    time_limit: Option<Duration>,
 }
 
 #[derive(Debug)]
 enum State<C> {
     /// The next command can be started.
     Ready,
-    /// It runs; without a deadline it has been killed, and ends as soon as the kernel lets it.
+    /// It runs, until its deadline if it has one.
     Running { child: C, deadline: Option<Instant> },
+    /// It has been killed, and ends as soon as the kernel lets it.
+    Killed { child: C },
     /// It could not run, and is tried again.
     Paused { until: Instant },
 }
 
 impl<C: Running> Current<C> {
-    /// The job, with none of its commands started.
-    pub(super) fn new(job: Job, iptables: Option<&Iptables>, time_limit: Duration) -> Self {
-        let commands = job.commands(iptables);
+    /// A job with these commands, none of which has been started. None may run for longer than `time_limit`.
+    pub(super) fn new(job: Job, commands: VecDeque<Command>, time_limit: Option<Duration>) -> Self {
         Self { job, commands, failures: 0, state: State::Ready, time_limit }
     }
 
@@ -73,7 +74,7 @@ impl<C: Running> Current<C> {
                     }
                     match spawn(&command.argv) {
                         Ok(child) => {
-                            let deadline = Some(now.after(self.time_limit));
+                            let deadline = self.time_limit.map(|limit| now.after(limit));
                             self.state = State::Running { child, deadline };
                         }
                         Err(error) if is_passing(&error) && self.pause(now) => {}
@@ -82,18 +83,26 @@ impl<C: Running> Current<C> {
                 }
                 State::Running { child, deadline } => match child.try_wait() {
                     Ok(None) => {
-                        if deadline.is_some_and(|deadline| now >= deadline) {
+                        if let (Some(deadline), Some(limit)) = (*deadline, self.time_limit)
+                            && now >= deadline
+                        {
                             child.kill();
-                            *deadline = None;
-                            reports.push(self.job.report(Event::Killed(self.time_limit)));
+                            reports.push(self.job.report(Event::Killed(limit)));
+                            let before = std::mem::replace(&mut self.state, State::Ready);
+                            if let State::Running { child, .. } = before {
+                                self.state = State::Killed { child };
+                            }
                         }
                         return false;
                     }
-                    // Killed by us, which has been reported.
-                    Ok(Some(_)) if deadline.is_none() => self.next(None, reports),
                     Ok(Some(Exit::Code(EXIT_BUSY))) if command.is_rule && self.pause(now) => {}
                     Ok(Some(exit)) => self.next((!exit.is_success()).then_some(Event::Failed(exit)), reports),
                     Err(error) => self.next(Some(Event::Lost(error)), reports),
+                },
+                // That it was killed has been reported.
+                State::Killed { child } => match child.try_wait() {
+                    Ok(None) => return false,
+                    _ => self.next(None, reports),
                 },
                 State::Paused { until } if now < *until => return false,
                 State::Paused { .. } => self.state = State::Ready,
@@ -112,7 +121,7 @@ impl<C: Running> Current<C> {
         match self.state {
             State::Running { deadline, .. } => deadline,
             State::Paused { until } => Some(until),
-            State::Ready => None,
+            State::Killed { .. } | State::Ready => None,
         }
     }
 

@@ -85,25 +85,27 @@ impl Job {
         Report { door: Rc::clone(&self.door), address: self.address, kind: self.kind, event }
     }
 
-    /// What it runs, in this order.
-    pub(super) fn commands(&self, iptables: Option<&Iptables>) -> VecDeque<Command> {
-        let (door, address) = (&self.door, self.address);
-        let rule = |argv| Command { argv, is_rule: true };
-        let user = |argv| Command { argv, is_rule: false };
-        let rules = iptables.map(|iptables| match self.kind {
+    /// The rules that it inserts or deletes.
+    pub(super) fn rules(&self, iptables: Option<&Iptables>) -> VecDeque<Command> {
+        let (Some(iptables), door, address) = (iptables, &self.door, self.address) else {
+            return VecDeque::new();
+        };
+        let rules = match self.kind {
             JobKind::Start | JobKind::Restore => iptables.insert(door, address, self.lease),
             JobKind::Renew => iptables.lease(door, address, self.lease).into_iter().collect(),
             JobKind::Stop => iptables.delete(door, address),
-        });
-        let rules = rules.unwrap_or_default().into_iter().map(rule);
-        match self.kind {
-            JobKind::Start => rules.chain(commands::start(&door.commands, address).map(user)).collect(),
-            JobKind::Restore | JobKind::Renew => rules.collect(),
-            JobKind::Stop => {
-                let stop = commands::stop(&door.commands, address);
-                stop.map(user).into_iter().chain(rules).collect()
-            }
-        }
+        };
+        rules.into_iter().map(|argv| Command { argv, is_rule: true }).collect()
+    }
+
+    /// The user's command.
+    pub(super) fn user_commands(&self) -> VecDeque<Command> {
+        let command = match self.kind {
+            JobKind::Start => commands::start(&self.door.commands, self.address),
+            JobKind::Stop => commands::stop(&self.door.commands, self.address),
+            JobKind::Restore | JobKind::Renew => None,
+        };
+        command.into_iter().map(|argv| Command { argv, is_rule: false }).collect()
     }
 }
 
@@ -123,7 +125,11 @@ impl fmt::Display for Report {
         match &self.event {
             Event::Running(command) => write!(f, "running command: {command}"),
             Event::Failed(exit) => exit.fmt(f),
-            Event::Killed(limit) => write!(f, "command killed after {} s", limit.as_secs()),
+            Event::Killed(limit) => write!(
+                f,
+                "command killed after {} s: what it has done so far is not undone, the rest is not done",
+                limit.as_secs()
+            ),
             Event::NotStarted(error) => write!(f, "command could not be started: {error}"),
             Event::Lost(error) => write!(f, "command ended, nobody knows how: {error}"),
         }

@@ -39,8 +39,10 @@ struct Bench {
     now: Instant,
     /// The last word of each program that was started.
     started: Vec<String>,
-    /// The program that runs.
+    /// The program that was started last.
     ending: Ending,
+    /// All of them, in the order of `started`.
+    endings: Vec<Ending>,
     /// Programs that were killed and have not ended yet.
     killed: Rc<RefCell<Vec<Ending>>>,
 }
@@ -52,6 +54,7 @@ impl Bench {
             now: Instant::from_millis(1_000_000),
             started: Vec::new(),
             ending: Ending::default(),
+            endings: Vec::new(),
             killed: Rc::default(),
         }
     }
@@ -64,18 +67,24 @@ impl Bench {
     fn run(&mut self, mut fate: impl FnMut(&str) -> Fate) -> Vec<String> {
         let reports = self.jobs.run(self.now, |argv| {
             let words = if argv[0] == "/bin/sh" { argv[2].clone() } else { argv.join(" ") };
-            assert!(self.ending.get().is_some() || self.started.is_empty(), "{words}: another one runs");
             // A try that fails has run nothing, and must not look as if something still did.
             let fate = fate(&words)?;
             self.started.push(words);
             self.ending = Rc::new(Cell::new(fate));
+            self.endings.push(Rc::clone(&self.ending));
             Ok(Fake(Rc::clone(&self.ending), Rc::clone(&self.killed)))
         });
         reports.iter().map(ToString::to_string).collect()
     }
 
+    /// Ends the program that was started last.
     fn end(&self, exit: Exit) {
         self.ending.set(Some(exit));
+    }
+
+    /// Ends one of them all, by its number.
+    fn end_of(&self, number: usize) {
+        self.endings[number].set(Some(Exit::Code(0)));
     }
 }
 
@@ -107,17 +116,61 @@ fn both() -> Commands {
 
 const RULE: &str = "INPUT -s 192.0.2.1 -p tcp -m tcp --dport 22 -m comment --comment ketuk:a -j ACCEPT";
 
+/// The user's commands neither hold rules up nor wait for them.
 #[test]
-fn rules_come_first_at_the_start_and_last_at_the_stop() {
+fn rules_and_commands_do_not_wait_for_each_other() {
     let mut bench = Bench::new(true);
-    let door = door("a", true, both());
-    bench.push(&door, 1, JobKind::Start);
-    bench.run(|_| OK);
-    bench.push(&door, 1, JobKind::Stop);
-    bench.run(|_| OK);
+    let (a, b) = (door("a", true, both()), door("b", true, Commands::default()));
+    bench.push(&a, 1, JobKind::Start);
+    bench.run(|words| if words.starts_with("start") { HANGS } else { OK });
     let (insert, delete) = (format!("iptables -w 5 -I {RULE}"), format!("iptables -w 5 -D {RULE}"));
-    assert_eq!(bench.started, [insert.as_str(), "start 192.0.2.1", "stop 192.0.2.1", &delete]);
+    assert_eq!(bench.started, [insert.as_str(), "start 192.0.2.1"]);
+    // The start command still runs: the rules go at once, the stop command comes behind it.
+    bench.push(&b, 2, JobKind::Start);
+    bench.push(&a, 1, JobKind::Stop);
+    bench.run(|_| OK);
+    let other = insert.replace("192.0.2.1", "192.0.2.2").replace("ketuk:a", "ketuk:b");
+    assert_eq!(bench.started[2..], [other.as_str(), &delete]);
+    assert!(bench.jobs.are_rules_done() && !bench.jobs.is_idle());
+    bench.end_of(1);
+    bench.run(|_| OK);
+    assert_eq!(bench.started[4..], ["stop 192.0.2.1"]);
     assert!(bench.jobs.is_idle());
+}
+
+/// For one address in order; for others side by side, up to the bounds.
+#[test]
+fn commands_run_side_by_side() {
+    let mut bench = Bench::new(false);
+    let (a, b) = (door("a", false, both()), door("b", false, both()));
+    bench.push(&a, 1, JobKind::Start);
+    bench.run(|_| HANGS);
+    bench.push(&a, 1, JobKind::Stop);
+    for host in 2..=20 {
+        bench.push(&a, host, JobKind::Start);
+    }
+    bench.push(&b, 1, JobKind::Start);
+    bench.run(|_| HANGS);
+    assert_eq!(bench.started.len(), MAX_STARTS_OF_DOOR + 1, "eight of the first door, one of the other");
+    assert_eq!(bench.started.last().map(String::as_str), Some("start 192.0.2.1"));
+    // The stop runs as soon as its own start has ended, whatever else waits.
+    bench.end_of(0);
+    bench.run(|_| HANGS);
+    let stops = bench.started.iter().filter(|words| words.starts_with("stop")).count();
+    assert_eq!((stops, bench.started.len()), (1, MAX_STARTS_OF_DOOR + 3));
+    // Over many doors there is a bound too, and room beside it for what shuts.
+    let doors: Vec<_> = (0..10).map(|n| door(&format!("d{n}"), false, both())).collect();
+    let mut bench = Bench::new(false);
+    for door in &doors {
+        for host in 1..=8 {
+            bench.push(door, host, JobKind::Start);
+        }
+    }
+    bench.run(|_| HANGS);
+    assert_eq!(bench.started.len(), MAX_STARTS);
+    bench.push(&doors[9], 77, JobKind::Stop);
+    bench.run(|_| HANGS);
+    assert_eq!(bench.started.last().map(String::as_str), Some("stop 192.0.2.77"));
 }
 
 #[test]
@@ -131,14 +184,14 @@ fn no_rules_without_the_backend_and_nothing_at_all_without_commands() {
 }
 
 #[test]
-fn one_at_a_time_and_in_order() {
-    let mut bench = Bench::new(false);
-    let door = door("a", false, both());
+fn rules_run_one_at_a_time_and_in_order() {
+    let mut bench = Bench::new(true);
+    let door = door("a", true, Commands::default());
     for host in 1..=3 {
         bench.push(&door, host, JobKind::Start);
     }
     for host in 1..=3_usize {
-        assert_eq!(bench.run(|_| HANGS), [format!("a: running command: start 192.0.2.{host}")]);
+        assert_eq!(bench.run(|_| HANGS).len(), 1);
         assert_eq!(bench.run(|_| HANGS), [""; 0], "it still runs");
         assert_eq!(bench.started.len(), host);
         bench.end(Exit::Code(0));
@@ -152,10 +205,11 @@ fn one_at_a_time_and_in_order() {
 fn a_stop_cancels_the_start_that_waits() {
     let mut bench = Bench::new(false);
     let door = door("a", false, both());
-    for host in 1..=3 {
+    bench.push(&door, 1, JobKind::Start);
+    bench.run(|_| HANGS);
+    for host in 2..=3 {
         bench.push(&door, host, JobKind::Start);
     }
-    bench.run(|_| HANGS);
     // The first runs and has to be undone; the second never ran.
     bench.push(&door, 1, JobKind::Stop);
     bench.push(&door, 2, JobKind::Stop);
@@ -212,13 +266,14 @@ fn a_full_queue_says_so() {
 }
 
 #[test]
-fn a_command_beyond_its_time_is_killed_and_the_next_waits_for_its_end() {
+fn a_rule_beyond_its_time_is_killed_and_the_next_waits_for_its_end() {
     let mut bench = Bench::new(true);
-    let door = door("a", true, both());
+    let door = door("a", true, Commands::default());
     bench.push(&door, 1, JobKind::Stop);
+    bench.push(&door, 2, JobKind::Stop);
     assert_eq!(bench.jobs.next_deadline(), None);
     bench.run(|_| HANGS);
-    let deadline = bench.now.after(COMMAND_TIME_LIMIT);
+    let deadline = bench.now.after(RULE_TIME_LIMIT);
     assert_eq!(bench.jobs.next_deadline(), Some(deadline));
 
     bench.now = Instant::from_millis(deadline.as_millis() - 1);
@@ -226,7 +281,11 @@ fn a_command_beyond_its_time_is_killed_and_the_next_waits_for_its_end() {
     assert_eq!(bench.killed.borrow().len(), 0);
 
     bench.now = deadline;
-    assert_eq!(bench.run(|_| HANGS), ["a: command killed after 30 s"]);
+    let killed = bench.run(|_| HANGS);
+    assert!(
+        killed[0].starts_with("a: command killed after 30 s: what it has done so far is not undone"),
+        "{killed:?}"
+    );
     assert_eq!(bench.killed.borrow().len(), 1);
     // Nothing to do but wait for SIGCHLD, and no second kill.
     assert_eq!(bench.jobs.next_deadline(), None);
@@ -234,9 +293,28 @@ fn a_command_beyond_its_time_is_killed_and_the_next_waits_for_its_end() {
     assert_eq!((bench.killed.borrow().len(), bench.started.len()), (1, 1));
 
     bench.end(Exit::Signal(9));
-    assert_eq!(bench.run(|_| OK), [format!("a: running command: iptables -w 5 -D {RULE}")]);
+    let next = format!("a: running command: iptables -w 5 -D {}", RULE.replace("2.1", "2.2"));
+    assert_eq!(bench.run(|_| OK), [next]);
     assert!(bench.jobs.is_idle());
     assert_eq!(bench.jobs.next_deadline(), None);
+}
+
+#[test]
+fn a_users_command_takes_as_long_as_it_likes_unless_there_is_a_limit() {
+    let mut bench = Bench::new(false);
+    let door = door("a", false, both());
+    bench.push(&door, 1, JobKind::Start);
+    bench.run(|_| HANGS);
+    assert_eq!(bench.jobs.next_deadline(), None);
+    bench.now = bench.now.after(Duration::from_secs(24 * 3600));
+    assert_eq!(bench.run(|_| HANGS), [""; 0]);
+    bench.jobs.set_command_limit(Some(Duration::from_secs(5)));
+    bench.push(&door, 2, JobKind::Start);
+    bench.run(|_| HANGS);
+    bench.now = bench.now.after(Duration::from_secs(5));
+    let killed = bench.run(|_| HANGS);
+    assert!(killed.len() == 1 && killed[0].starts_with("a: command killed after 5 s"), "{killed:?}");
+    assert_eq!(bench.killed.borrow().len(), 1, "only the one that the limit is for");
 }
 
 #[test]
@@ -246,19 +324,19 @@ fn failures_are_reported_in_knockds_words_and_do_not_stop_the_job() {
     bench.push(&door, 1, JobKind::Stop);
     bench.push(&door, 2, JobKind::Stop);
     let mut fates =
-        [Ok(Some(Exit::Code(3))), Err(ErrorKind::NotFound.into()), Ok(Some(Exit::Signal(11))), OK]
+        [Err(ErrorKind::NotFound.into()), OK, Ok(Some(Exit::Code(3))), Ok(Some(Exit::Signal(11)))]
             .into_iter();
     let reports = bench.run(|_| fates.next().unwrap());
     assert_eq!(
         reports,
         [
-            "a: running command: stop 192.0.2.1",
-            "a: command returned non-zero status code (3)",
             &format!("a: running command: iptables -w 5 -D {RULE}"),
             "a: command could not be started: entity not found",
+            &format!("a: running command: iptables -w 5 -D {}", RULE.replace("192.0.2.1", "192.0.2.2")),
+            "a: running command: stop 192.0.2.1",
+            "a: command returned non-zero status code (3)",
             "a: running command: stop 192.0.2.2",
             "a: command was killed by signal (11)",
-            &format!("a: running command: iptables -w 5 -D {}", RULE.replace("192.0.2.1", "192.0.2.2")),
         ]
     );
     assert!(bench.jobs.is_idle());
@@ -268,7 +346,6 @@ fn failures_are_reported_in_knockds_words_and_do_not_stop_the_job() {
 fn no_memory_to_fork_is_tried_again_then_given_up() {
     let mut bench = Bench::new(false);
     bench.push(&door("a", false, both()), 1, JobKind::Stop);
-    bench.push(&door("a", false, both()), 2, JobKind::Stop);
     assert_eq!(bench.run(|_| Err(ErrorKind::WouldBlock.into())), ["a: running command: stop 192.0.2.1"]);
     for _ in 1..MAX_ATTEMPTS - 1 {
         assert_eq!(bench.jobs.next_deadline(), Some(bench.now.after(RETRY_DELAY)));
@@ -277,12 +354,11 @@ fn no_memory_to_fork_is_tried_again_then_given_up() {
         assert_eq!(bench.run(|_| Err(ErrorKind::OutOfMemory.into())), [""; 0]);
     }
     bench.now = bench.now.after(RETRY_DELAY);
-    let mut fates = [Err(ErrorKind::WouldBlock.into()), OK].into_iter();
     assert_eq!(
-        bench.run(|_| fates.next().unwrap()),
-        ["a: command could not be started: operation would block", "a: running command: stop 192.0.2.2",]
+        bench.run(|_| Err(ErrorKind::WouldBlock.into())),
+        ["a: command could not be started: operation would block"]
     );
-    assert_eq!(bench.started, ["stop 192.0.2.2"]);
+    assert_eq!(bench.started, [""; 0]);
 }
 
 #[test]
@@ -290,16 +366,12 @@ fn a_rule_waits_for_the_lock_and_a_users_command_does_not() {
     let busy = || Ok(Some(Exit::Code(EXIT_BUSY)));
     let mut bench = Bench::new(true);
     bench.push(&door("a", true, both()), 1, JobKind::Start);
-    bench.run(|_| busy());
-    assert_eq!(bench.started.len(), 1);
+    let reports = bench.run(|_| busy());
+    assert_eq!(reports.last().map(String::as_str), Some("a: command returned non-zero status code (4)"));
+    assert_eq!(bench.started.len(), 2);
     assert_eq!(bench.jobs.next_deadline(), Some(bench.now.after(RETRY_DELAY)));
     bench.now = bench.now.after(RETRY_DELAY);
-    let mut fates = [OK, busy()].into_iter();
-    let reports = bench.run(|_| fates.next().unwrap());
-    assert_eq!(
-        reports,
-        ["a: running command: start 192.0.2.1", "a: command returned non-zero status code (4)"]
-    );
+    assert_eq!(bench.run(|_| OK), [""; 0]);
     assert_eq!(bench.started.len(), 3);
     assert!(bench.jobs.is_idle());
 }
