@@ -295,13 +295,17 @@ fn a_hundred_users_in_a_flood() {
                 }
             });
         });
-        packets.iter().for_each(|packet| send(&world.client, ROUTER, packet));
+        for packet in &packets {
+            send(&world.client, ROUTER, packet);
+        }
         flood.join().expect("it sends");
     });
     // In a user namespace the socket has the buffer that everybody may have. While other programs have the processor, the kernel
     // drops knocks; their clients try again.
     if daemon.counter("socket_drops") > 0 {
-        packets.iter().for_each(|packet| send(&world.client, ROUTER, packet));
+        for packet in &packets {
+            send(&world.client, ROUTER, packet);
+        }
     }
     wait_for_counter(&daemon, "opened", 100);
     assert_eq!(daemon.counter("opened"), 100);
