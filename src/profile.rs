@@ -13,6 +13,9 @@ use crate::protocol::{Protocol, SPA_PORT, base32, base64, is_door, packet, totp}
 
 const SCHEME: &str = "ketuk://";
 
+/// Most steps of a plain sequence, as a door may have: a profile is no list of ports to scan.
+const MAX_STEPS: usize = 32;
+
 /// A profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profile {
@@ -60,6 +63,8 @@ pub enum ProfileError {
     Totp,
     /// A wrong port or range of ports.
     Port,
+    /// More steps than a sequence may have.
+    Steps,
     /// There is no secret and no sequence.
     Nothing,
 }
@@ -74,6 +79,7 @@ impl fmt::Display for ProfileError {
             Self::Key => "its key is none: is the line whole?",
             Self::Totp => "its totp secret is none: is the line whole?",
             Self::Port => "one of its ports is none",
+            Self::Steps => "its sequence has more than 32 steps",
             Self::Nothing => "it has neither a key nor a totp secret nor a sequence: is the line whole?",
         })
     }
@@ -176,7 +182,12 @@ impl FromStr for Profile {
                     let range = totp::TotpPorts::new(port(first)?, port(last)?);
                     profile.range = range.ok_or(ProfileError::Port)?;
                 }
-                "sequence" => profile.sequence = value.split(',').map(step).collect::<Result<_, _>>()?,
+                "sequence" => {
+                    if value.split(',').count() > MAX_STEPS {
+                        return Err(ProfileError::Steps);
+                    }
+                    profile.sequence = value.split(',').map(step).collect::<Result<_, _>>()?;
+                }
                 _ => {}
             }
         }
@@ -302,6 +313,8 @@ mod tests {
             (format!("ketuk://eve@home@h/d?key={key}"), Ok(())),
             ("ketuk://h/d?sequence=7000,8000:UDP,9000:tcp".to_owned(), Ok(())),
             ("ketuk://h/d?sequence=7000,".to_owned(), Err(ProfileError::Port)),
+            (format!("ketuk://h/d?sequence={}", vec!["1"; 32].join(",")), Ok(())),
+            (format!("ketuk://h/d?sequence={}", vec!["1"; 33].join(",")), Err(ProfileError::Steps)),
             ("ketuk://h/d?sequence=7000,8000:udp\n9000".to_owned(), Err(ProfileError::Port)),
             ("ketuk://h/d?sequence=7000:sctp".to_owned(), Err(ProfileError::Port)),
             (format!(" ketuk://h/d?later=1&key={key}\n"), Ok(())),

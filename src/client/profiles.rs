@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
+use super::failure::Failure;
 use crate::profile::Profile;
 
 /// Longest name of a profile, in bytes.
@@ -15,33 +16,32 @@ const MAX_NAME: usize = 64;
 ///
 /// # Errors
 /// This system does not say where that is.
-pub fn folder() -> Result<PathBuf, String> {
+fn folder() -> Result<PathBuf, Failure> {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let home = if cfg!(windows) { set("APPDATA") } else { set("HOME").map(|home| home.join(".config")) };
     set("KETUK_PROFILES")
         .or_else(|| set("XDG_CONFIG_HOME").or(home).map(|folder| folder.join("ketuk")))
-        .ok_or_else(|| "where are profiles? set HOME or KETUK_PROFILES".to_owned())
+        .ok_or_else(|| Failure::failed("where are profiles? set HOME or KETUK_PROFILES"))
 }
 
 /// Keeps a profile under a name; where.
 ///
 /// # Errors
 /// What this system says, or that there is one of this name already.
-pub fn add(folder: &Path, name: &str, profile: &Profile) -> Result<PathBuf, String> {
-    let path = path(folder, name)?;
-    let failed = |error: io::Error| format!("{}: {error}", path.display());
-    make_folder(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+pub fn add(name: &str, profile: &Profile) -> Result<PathBuf, Failure> {
+    let folder = folder()?;
+    let path = path(&folder, name)?;
+    let failed = |error: io::Error| Failure::failed(format!("{}: {error}", path.display()));
+    make_folder(&folder).map_err(|error| Failure::failed(format!("{}: {error}", folder.display())))?;
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = options.open(&path).map_err(|error| match error.kind() {
-        ErrorKind::AlreadyExists => {
-            format!(
-                "there is a profile '{name}' already, {}: remove it, or give another name",
-                path.display()
-            )
-        }
+        ErrorKind::AlreadyExists => Failure::failed(format!(
+            "there is a profile '{name}' already, {}: 'ketuk remove {name}', or give another name",
+            path.display()
+        )),
         _ => failed(error),
     })?;
     let mut line = profile.to_line();
@@ -54,23 +54,53 @@ pub fn add(folder: &Path, name: &str, profile: &Profile) -> Result<PathBuf, Stri
 ///
 /// # Errors
 /// There is none, or it is none.
-pub fn load(folder: &Path, name: &str) -> Result<Profile, String> {
-    let path = path(folder, name)?;
-    let text = fs::read_to_string(&path).map(Zeroizing::new).map_err(|error| match error.kind() {
-        ErrorKind::NotFound => match names(folder).as_slice() {
-            [] => format!(
-                "there is no profile '{name}', nor any other: 'ketuk add' takes what 'ketukd invite' prints"
-            ),
-            names => format!("there is no profile '{name}'; there are: {}", names.join(", ")),
-        },
-        _ => format!("{}: {error}", path.display()),
-    })?;
+pub fn load(name: &str) -> Result<Profile, Failure> {
+    let path = place(name)?;
+    let text = fs::read_to_string(&path)
+        .map(Zeroizing::new)
+        .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
     warn_if_open(&path);
-    text.parse().map_err(|error| format!("{}: {error}", path.display()))
+    text.parse().map_err(|error| Failure::usage(format!("{}: {error}", path.display())))
+}
+
+/// Where a profile is.
+///
+/// # Errors
+/// There is none.
+pub fn place(name: &str) -> Result<PathBuf, Failure> {
+    let folder = folder()?;
+    let path = path(&folder, name)?;
+    if path.exists() {
+        return Ok(path);
+    }
+    Err(Failure::usage(match names_in(&folder).as_slice() {
+        [] => {
+            format!(
+                "there is no profile '{name}', nor any other: 'ketuk add' takes what 'ketukd invite' prints"
+            )
+        }
+        names => format!("there is no profile '{name}'; there are: {}", names.join(", ")),
+    }))
+}
+
+/// Deletes a profile.
+///
+/// # Errors
+/// There is none, or this system does not delete it.
+pub fn remove(name: &str) -> Result<(), Failure> {
+    let path = place(name)?;
+    fs::remove_file(&path).map_err(|error| Failure::failed(format!("{}: {error}", path.display())))
 }
 
 /// The names of all profiles, sorted.
-pub fn names(folder: &Path) -> Vec<String> {
+///
+/// # Errors
+/// This system does not say where they are.
+pub fn names() -> Result<Vec<String>, Failure> {
+    folder().map(|folder| names_in(&folder))
+}
+
+fn names_in(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let mut names: Vec<_> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
     names.retain(|name| is_name(name));
@@ -89,11 +119,12 @@ pub fn default_name(profile: &Profile) -> String {
     }
 }
 
-fn path(folder: &Path, name: &str) -> Result<PathBuf, String> {
+fn path(folder: &Path, name: &str) -> Result<PathBuf, Failure> {
     if is_name(name) {
         return Ok(folder.join(name));
     }
-    Err(format!("'{name}' is no name for a profile: letters, digits, '_', '-' and '.', not first"))
+    let problem = format!("'{name}' is no name for a profile: letters, digits, '_', '-' and '.', not first");
+    Err(Failure::usage(problem))
 }
 
 fn is_name(name: &str) -> bool {

@@ -1,9 +1,10 @@
-//! Whom to knock at: a name or an address becomes one address.
+//! Whom to knock at: a name or an address becomes addresses.
 
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 
+use super::socket::Source;
 use crate::protocol::AddressFamily;
 
 /// Why a host has no address to knock at.
@@ -13,6 +14,8 @@ pub enum TargetError {
     Resolve(io::Error),
     /// There are addresses, but none of the family that was asked for.
     NoAddress(Option<AddressFamily>),
+    /// There are addresses, but none of the source's family.
+    Source(Source),
 }
 
 impl fmt::Display for TargetError {
@@ -22,30 +25,48 @@ impl fmt::Display for TargetError {
             Self::NoAddress(Some(AddressFamily::V4)) => f.write_str("no IPv4 address, but -4 asks for one"),
             Self::NoAddress(Some(AddressFamily::V6)) => f.write_str("no IPv6 address, but -6 asks for one"),
             Self::NoAddress(None) => f.write_str("no address"),
+            Self::Source(source) => write!(f, "no address of the family of {source}"),
         }
     }
 }
 
 impl std::error::Error for TargetError {}
 
-/// The first address of `host` (a name; an IPv4 or IPv6 address, the latter in brackets or not, with a zone
-/// or not) that is of the family, with port 0. The resolver puts those first that the host can reach
-/// (RFC 6724).
+/// Most addresses of a name that are knocked at: more than any router has, and few enough to knock at each.
+pub const MAX_ADDRESSES: usize = 8;
+
+/// The addresses of `host` (a name; an IPv4 or IPv6 address, the latter in brackets or not, with a zone
+/// or not) that are of the family and can be reached from the source, each with port 0, at least one and at most
+/// [`MAX_ADDRESSES`]. The resolver puts those first that are to be preferred (RFC 6724).
 ///
-/// All knocks go to it: names are looked up once, since the next answer may name another address, and a daemon
-/// follows each source and destination by itself.
+/// Names are looked up once, since the next answer may name other addresses, and a daemon follows each source and
+/// destination by itself.
 ///
 /// # Errors
 /// [`TargetError`].
-pub fn resolve(host: &str, family: Option<AddressFamily>) -> Result<SocketAddr, TargetError> {
+pub fn resolve(
+    host: &str,
+    family: Option<AddressFamily>,
+    source: Option<&Source>,
+) -> Result<Vec<SocketAddr>, TargetError> {
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    let fits = |address: &SocketAddr| match family {
-        Some(AddressFamily::V4) => address.is_ipv4(),
-        Some(AddressFamily::V6) => address.is_ipv6(),
-        None => true,
-    };
-    let mut addresses = (bare, 0).to_socket_addrs().map_err(TargetError::Resolve)?;
-    addresses.find(fits).ok_or(TargetError::NoAddress(family))
+    let mut found: Vec<SocketAddr> = Vec::new();
+    let mut other_family = false;
+    for address in (bare, 0).to_socket_addrs().map_err(TargetError::Resolve)? {
+        if family.is_some_and(|family| family != AddressFamily::of(address.ip())) {
+            continue;
+        }
+        if source.is_some_and(|source| !source.reaches(&address)) {
+            other_family = true;
+        } else if !found.contains(&address) && found.len() < MAX_ADDRESSES {
+            found.push(address);
+        }
+    }
+    match source {
+        _ if !found.is_empty() => Ok(found),
+        Some(source) if other_family => Err(TargetError::Source(source.clone())),
+        _ => Err(TargetError::NoAddress(family)),
+    }
 }
 
 #[cfg(test)]
@@ -53,8 +74,8 @@ mod tests {
     use super::*;
 
     fn resolved(host: &str, family: Option<AddressFamily>) -> String {
-        match resolve(host, family) {
-            Ok(address) => address.to_string(),
+        match resolve(host, family, None) {
+            Ok(addresses) => addresses.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(" "),
             Err(error) => error.to_string(),
         }
     }
@@ -67,6 +88,15 @@ mod tests {
             assert_eq!(resolved(host, None), "[2001:db8::1]:0");
             assert_eq!(resolved(host, Some(AddressFamily::V6)), "[2001:db8::1]:0");
         }
+    }
+
+    #[test]
+    fn a_source_reaches_its_own_family() {
+        let from = Source::named("192.0.2.2");
+        assert_eq!(resolve("192.0.2.1", None, Some(&from)).unwrap().len(), 1);
+        let error = resolve("2001:db8::1", None, Some(&from)).unwrap_err();
+        assert_eq!(error.to_string(), "no address of the family of 192.0.2.2");
+        assert_eq!(resolve("2001:db8::1", None, Some(&Source::named("eth0"))).unwrap().len(), 1);
     }
 
     #[test]

@@ -11,4 +11,3 @@ pub mod netlink;
 pub mod peer;
 pub mod process;
 mod socket;
-pub mod syn;

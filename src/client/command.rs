@@ -1,0 +1,145 @@
+//! What the command line asks for.
+
+use std::ffi::OsString;
+
+use super::arguments::{self, Arguments, Instead, Options, UsageError};
+use super::help;
+use super::knock::Knock;
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Knock at ports.
+    Knock(Knocking),
+    /// Open a door.
+    Open(Opening),
+    /// Open a door and relay to a port behind it; `None`: the door's own.
+    Connect(Opening, Option<u16>),
+    /// Keep a profile: the line, `-` or a file, and under which name.
+    Add(String, Option<String>),
+    /// Name the profiles.
+    List,
+    /// Say what a profile does.
+    Show(String),
+    /// Delete profiles, at least one.
+    Remove(Vec<String>),
+    /// Print new secrets.
+    Keygen,
+    /// Print the version.
+    Version,
+    /// Print how it is used, as a whole or a command.
+    Help(&'static str),
+}
+
+/// A sequence to knock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Knocking {
+    /// Name or address.
+    pub host: String,
+    /// At least one.
+    pub knocks: Vec<Knock>,
+    /// How.
+    pub options: Options,
+}
+
+/// A door to open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opening {
+    /// The profile's name.
+    pub profile: String,
+    /// The door; `None`: the profile's first.
+    pub door: Option<String>,
+    /// How.
+    pub options: Options,
+    /// What to run behind the door; empty: nothing.
+    pub command: Vec<OsString>,
+}
+
+/// Options that are of use to each kind of command.
+const KNOCKING: &[&str] = &["ipv4", "ipv6", "udp", "verbose", "delay", "source"];
+const OPENING: &[&str] = &["ipv4", "ipv6", "verbose", "delay", "source", "time", "address", "wait"];
+const CONNECTING: &[&str] = &["ipv4", "ipv6", "verbose", "delay", "source", "time"];
+
+/// Reads the arguments (without the program's name).
+///
+/// # Errors
+/// The first [`UsageError`].
+pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Command, UsageError> {
+    let read = arguments::parse(arguments)?;
+    let named = read.operands.first().and_then(|word| help::COMMANDS.iter().find(|(name, _)| name == word));
+    match read.options.instead {
+        Some(Instead::Version) => return Ok(Command::Version),
+        Some(Instead::Help) => return Ok(Command::Help(named.map_or(help::ALL, |(_, text)| *text))),
+        None => {}
+    }
+    // Behind '--' stands a host, whatever it is called.
+    match named {
+        Some((name, _)) => command(name, read),
+        None => knocking(read),
+    }
+}
+
+fn knocking(read: Arguments) -> Result<Command, UsageError> {
+    let rest = read.rest.into_iter().flatten().map(|operand| operand.to_string_lossy().into_owned());
+    let mut operands = read.operands.into_iter().chain(rest);
+    let host = operands.next().ok_or(UsageError::NoHost)?;
+    let lists = operands
+        .map(|text| Knock::parse_list(&text, read.options.udp).map_err(UsageError::Port))
+        .collect::<Result<Vec<_>, _>>()?;
+    let knocks = lists.concat();
+    if knocks.is_empty() {
+        return Err(UsageError::NoPort(host));
+    }
+    fits("HOST PORT", &read.given, KNOCKING)?;
+    Ok(Command::Knock(Knocking { host, knocks, options: read.options }))
+}
+
+fn command(name: &'static str, read: Arguments) -> Result<Command, UsageError> {
+    let Arguments { operands, rest, options, given } = read;
+    let mut operands = operands.into_iter().skip(1);
+    let profile = "profile, by its name";
+    let mut one = |what| operands.next().ok_or(UsageError::Missing(what));
+    let command = match name {
+        "open" => {
+            let (profile, door) = (one(profile)?, operands.next());
+            let command = match rest {
+                Some(command) if command.is_empty() => return Err(UsageError::NoCommand),
+                command => command.unwrap_or_default(),
+            };
+            fits(name, &given, OPENING)?;
+            none(operands)?;
+            return Ok(Command::Open(Opening { profile, door, options, command }));
+        }
+        "connect" => {
+            let profile = one(profile)?;
+            let port = operands.next().map(|text| arguments::port(&text)).transpose()?;
+            fits(name, &given, CONNECTING)?;
+            Command::Connect(Opening { profile, door: None, options, command: Vec::new() }, port)
+        }
+        "add" => Command::Add(one("line, as 'ketukd invite' printed it")?, operands.next()),
+        "show" => Command::Show(one(profile)?),
+        "remove" => Command::Remove([vec![one(profile)?], operands.by_ref().collect()].concat()),
+        "list" => Command::List,
+        _ => Command::Keygen,
+    };
+    if name != "connect" {
+        fits(name, &given, &[])?;
+    }
+    none(operands.chain(rest.into_iter().flatten().map(|word| word.to_string_lossy().into_owned())))?;
+    Ok(command)
+}
+
+/// Whether the options that were given are of use to the command.
+fn fits(command: &str, given: &[&'static str], useful: &[&str]) -> Result<(), UsageError> {
+    match given.iter().find(|option| !useful.contains(option)) {
+        Some(option) => Err(UsageError::OtherOption(command.to_owned(), option)),
+        None => Ok(()),
+    }
+}
+
+fn none(mut operands: impl Iterator<Item = String>) -> Result<(), UsageError> {
+    operands.next().map_or(Ok(()), |operand| Err(UsageError::TooMany(operand)))
+}
+
+#[cfg(test)]
+mod tests;
