@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::{Command, Output, Stdio};
@@ -114,6 +115,129 @@ fn a_refusal_is_no_failure() {
 }
 
 #[test]
+fn every_address_of_a_name_at_once() {
+    with_host(|host| {
+        name_the_host();
+        let steps = |family: &str, seen: &[Packet]| {
+            let seen = seen.iter().filter(|packet| packet.destination == ip(family));
+            seen.map(|packet| packet.step.clone()).collect::<Vec<_>>()
+        };
+        succeeded(&ketuk(&["-d200", NAME, "7000,8000:udp", "9000"]), "");
+        let seen = host.seen_until(|seen| seen.len() == 6);
+        for family in [HOST_4, HOST_6] {
+            assert_eq!(steps(family, &seen), ["tcp 7000", "udp 8000", "tcp 9000"], "{family}");
+        }
+        // The second knock comes when the first has gone to both.
+        assert!(seen[..2].iter().all(|packet| packet.step == "tcp 7000"));
+        for (option, other) in [("-4", HOST_6), ("-6", HOST_4)] {
+            succeeded(&ketuk(&[option, NAME, "7000"]), "");
+            let seen = host.seen_until(|seen| !seen.is_empty());
+            assert_eq!((seen.len(), steps(other, &seen).len()), (1, 0), "{option}");
+        }
+        // One family without a way to the host is no failure; two are.
+        run("ip", "-6 route del 2001:db8::/64 dev cable");
+        succeeded(&ketuk(&[NAME, "7000", "8000"]), "");
+        assert_eq!(host.seen_until(|seen| seen.len() == 2).len(), 2);
+        run("ip", "route del 192.0.2.0/24 dev cable");
+        let output = ketuk(&[NAME, "7000", "8000"]);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+    });
+}
+
+#[test]
+fn from_an_address_or_a_device() {
+    with_host(|host| {
+        name_the_host();
+        run("ip", "address add 192.0.2.3/24 dev cable");
+        let seen = |arguments: &[&str], packets| {
+            succeeded(&ketuk(arguments), "");
+            host.seen_until(|seen| seen.len() == packets)
+        };
+        // The other family has no way from there.
+        for packet in seen(&["-s", "192.0.2.3", NAME, "7000", "8000:udp"], 2) {
+            assert_eq!(packet.source, ip("192.0.2.3"), "{}", packet.step);
+        }
+        seen(&["--source=cable", NAME, "7000", "8000:udp"], 4);
+        failed(
+            &ketuk(&["-s", "192.0.2.99", HOST_4, "7000"]),
+            1,
+            "cannot knock at tcp 192.0.2.1:7000: Cannot assign requested address (os error 99)",
+        );
+        failed(
+            &ketuk(&["-s", "nowhere", HOST_4, "7000"]),
+            1,
+            "cannot knock at tcp 192.0.2.1:7000: No such device (os error 19)",
+        );
+        failed(
+            &ketuk(&["-s", "192.0.2.3", HOST_6, "7000"]),
+            1,
+            "'2001:db8::1': no address of the family of 192.0.2.3",
+        );
+        assert_eq!(host.seen_until(|_| true).len(), 0);
+    });
+}
+
+#[test]
+fn a_connection_is_relayed() {
+    with_host(|host| {
+        let listener = host.inside(|| bind(HOST_4, 2222));
+        let server = thread::spawn(move || {
+            let (mut connection, _) = listener.accept().expect("a connection");
+            let mut heard = String::new();
+            connection.read_to_string(&mut heard).expect("until the end of its input");
+            connection.write_all(format!("heard {heard}").as_bytes()).expect("an answer");
+        });
+        let profiles = Profiles::new();
+        let line = "ketuk://alice@192.0.2.1/ssh:2222?sequence=7000,8000";
+        let added = profiles.ketuk(&["add", line, "home"]);
+        let printed = String::from_utf8(added.stdout).expect("UTF-8");
+        assert!(
+            printed.ends_with(
+                "it sends 2 knocks at ports 7000, 8000 of 192.0.2.1, as alice, and opens ssh (port 2222)\n"
+            ),
+            "{printed}"
+        );
+        let mut child = profiles
+            .command(&["connect", "home"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("ketuk");
+        child.stdin.take().expect("piped").write_all(b"hello").expect("taken");
+        let output = child.wait_with_output().expect("the end");
+        succeeded(&output, "heard hello");
+        server.join().expect("the server");
+        let seen = host.seen_until(|seen| seen.len() > 2);
+        assert_eq!((seen[0].step.as_str(), seen[1].step.as_str()), ("tcp 7000", "tcp 8000"));
+    });
+}
+
+#[test]
+fn profiles_are_shown_and_removed() {
+    let profiles = Profiles::new();
+    let secret = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP";
+    let link = format!(
+        "https://page.example.org/knock.html#ketuk://alice@home.example.org/ssh:22,nas?totp={secret}"
+    );
+    let says = "it sends four TCP knocks at ports 20000-29999, others every half minute of home.example.org, as alice, and opens ssh (port 22), nas\n";
+    for arguments in [&["add", &link][..], &["show", "home"]] {
+        let output = profiles.ketuk(arguments);
+        let text = String::from_utf8(output.stdout).expect("UTF-8");
+        assert!(
+            output.status.success() && text.starts_with("profile 'home' is in ") && text.ends_with(says),
+            "{text}"
+        );
+        assert!(!text.contains(secret), "{text}");
+    }
+    succeeded(&profiles.ketuk(&["list"]), "home: ssh, nas at home.example.org, by changing sequence\n");
+    failed(&profiles.ketuk(&["remove", "other"]), 2, "there is no profile 'other'; there are: home");
+    succeeded(&profiles.ketuk(&["remove", "home"]), "");
+    succeeded(&profiles.ketuk(&["list"]), "");
+    let many = format!("ketuk://h/d?sequence={}", ["1"; 33].join(","));
+    failed(&profiles.ketuk(&["add", &many]), 2, "its sequence has more than 32 steps");
+}
+
+#[test]
 fn verbose_says_each_knock() {
     with_host(|_| {
         let output = ketuk(&["-vd0", HOST_4, "7000", "8000:udp"]);
@@ -201,10 +325,55 @@ struct Host {
     wire: OwnedFd,
 }
 
+/// The host's name, which has an address of each family.
+const NAME: &str = "home.example.org";
+
+/// Gives this thread and the programs that it starts an `/etc/hosts` of their own.
+fn name_the_host() {
+    unshare(CloneFlags::CLONE_NEWNS).expect("a mount namespace");
+    let hosts =
+        std::env::temp_dir().join(format!("ketuk-hosts-{}-{:?}", std::process::id(), thread::current().id()));
+    fs::write(&hosts, format!("{HOST_6} {NAME}\n{HOST_4} {NAME}\n127.0.0.1 localhost\n")).expect("written");
+    for arguments in
+        [&["--make-rprivate", "/"][..], &["--bind", hosts.to_str().expect("a plain path"), "/etc/hosts"]]
+    {
+        let output = Command::new("mount").args(arguments).output().expect("needs util-linux");
+        assert!(output.status.success(), "{output:?}");
+    }
+    fs::remove_file(hosts).expect("mounted");
+}
+
+/// A folder of profiles that goes with the test.
+struct Profiles(std::path::PathBuf);
+
+impl Profiles {
+    fn new() -> Self {
+        let name = format!("ketuk-profiles-{}-{:?}", std::process::id(), thread::current().id());
+        Self(std::env::temp_dir().join(name))
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = command(arguments);
+        command.env("KETUK_PROFILES", &self.0);
+        command
+    }
+
+    fn ketuk(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().expect("ketuk")
+    }
+}
+
+impl Drop for Profiles {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
 /// What [`Host`] received.
 struct Packet {
     /// As in `tcp 7000`.
     step: String,
+    source: IpAddr,
     source_port: u16,
     destination: IpAddr,
     /// 0 for UDP.
@@ -270,7 +439,7 @@ impl Host {
 impl Packet {
     /// A TCP or UDP packet to the host.
     fn read(bytes: &[u8]) -> Option<Self> {
-        let Probe { destination, transport, .. } = packet::parse(bytes).ok()?;
+        let Probe { source, destination, transport, .. } = packet::parse(bytes).ok()?;
         if ![ip(HOST_4), ip(HOST_6)].contains(&destination) {
             return None;
         }
@@ -283,7 +452,7 @@ impl Packet {
             Transport::Udp { source_port, .. } => (source_port, 0, 8),
         };
         let payload = bytes[ip_header + header..].to_vec();
-        Some(Self { step, source_port, destination, flags, payload })
+        Some(Self { step, source, source_port, destination, flags, payload })
     }
 }
 
