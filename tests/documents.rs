@@ -113,6 +113,25 @@ fn the_limits_are_those_of_the_code() {
     assert!(document.contains(&format!("keeps the last {} packets of each user", replay::REMEMBERED)));
 }
 
+#[test]
+fn the_limits_of_the_threat_model_are_those_of_the_code() {
+    let document = read("docs/threat-model.md");
+    let n = |number: usize| u64::try_from(number).expect("a small number");
+    let says = |begin: &str, numbers: &[u64]| says(&document, begin, numbers);
+    says("users |", &[n(user::MAX_USERS), n(user::MAX_SECRETS)]);
+    let (first, later) = (n(totp_knocks::FIRST_KNOCKS), n(totp_knocks::LATER_KNOCKS));
+    says("sources in the middle of a changing sequence", &[first, later]);
+    #[cfg(feature = "fwknop")]
+    says("sources that fail", &[n(failures::SOURCES)]);
+    says("packets remembered", &[n(replay::REMEMBERED)]);
+    assert!(
+        document.contains(&format!("at most {} knocks of one source in a minute", totp_knocks::MAX_KNOCKS))
+    );
+    assert!(document.contains(&format!("remembers the last {} packets", replay::REMEMBERED)));
+    let hmacs = written(constant("src/core/auth.rs", "HMACS_PER_SECOND")[0]);
+    assert_eq!(document.matches(&format!("{hmacs} HMACs a second")).count(), 2);
+}
+
 /// Every Rust file under a folder.
 fn sources(folder: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
