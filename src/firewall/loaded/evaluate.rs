@@ -1,5 +1,6 @@
 //! What a rule does with a packet: each of its expressions in turn, on registers, as the kernel has it.
 
+use super::effect::{Effect, Tri};
 use super::lookup::{Found, Registers};
 use super::packet::Packet;
 use super::{Family, Rules, number, text, xt};
@@ -8,35 +9,6 @@ use crate::linux::netlink::message::Attributes;
 
 /// `NFT_REG_VERDICT`.
 const VERDICT: u32 = 0;
-
-/// Whether something is so.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Tri {
-    No,
-    /// It depends on what is not known.
-    Maybe,
-    Yes,
-}
-
-impl Tri {
-    pub(super) const fn of(yes: bool) -> Self {
-        if yes { Self::Yes } else { Self::No }
-    }
-}
-
-/// What a rule does with a packet that it applies to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Effect {
-    /// The next rule has it.
-    Continue,
-    Accept,
-    Drop,
-    Return,
-    Jump(String),
-    Goto(String),
-    /// Any of these.
-    Unknown,
-}
 
 /// An expression of a rule: its name, and its attributes.
 struct Expression<'e> {

@@ -4,6 +4,7 @@
 //! in. A packet is followed through the chains as the kernel would. Where a rule asks what is not known beforehand, both
 //! answers are followed, so that there are three outcomes: it passes, it is dropped, or that depends.
 
+mod effect;
 mod evaluate;
 mod lookup;
 mod packet;

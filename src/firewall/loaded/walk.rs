@@ -1,6 +1,6 @@
 //! A packet's way through the chains.
 
-use super::evaluate::{Effect, Tri};
+use super::effect::{Effect, Tri};
 use super::{Chain, ChainName, Packet, Rules};
 
 /// Deepest way through chains that jump to each other; the kernel allows 16.

@@ -2,7 +2,7 @@
 //!
 //! Those that firewalls use to let somebody in or keep him out are known; any other may match or not.
 
-use super::evaluate::{Effect, Tri};
+use super::effect::{Effect, Tri};
 use super::packet::Packet;
 use crate::core::sequence::Protocol;
 
