@@ -70,14 +70,14 @@ fn knocks_are_judged_as_on_the_wire() {
 {CLIENT} 7000:tcp ssh 1/3 retransmission
 {CLIENT} 7000:tcp shed 1/2 retransmission
 {CLIENT} 8000:udp ssh 2/3 advanced
-{CLIENT} 7001:tcp shed 2/2 opened
+{CLIENT} 7001:tcp shed 2/2 would open for {CLIENT} for 30 s
 {CLIENT_6} 7000:tcp ssh 1/3 advanced
 {CLIENT_6} 7000:tcp shed 1/2 advanced
-{CLIENT} 9000:tcp ssh 3/3 opened
+{CLIENT} 9000:tcp ssh 3/3 would open for {CLIENT} for 30 s
 "
         )
     );
-    let expected = "packets: advanced 3, not_ours 2, opened 2, retransmission 1, truncated 1\n";
+    let expected = "packets: advanced 3, not_ours 2, retransmission 1, truncated 1, would_open 2\n";
     assert_eq!(text(&output.stderr), expected);
     assert!(output.status.success());
 }
@@ -129,7 +129,10 @@ fn pcapng_is_read_as_wireshark_writes_it() {
     let file = std::fs::read(&pcapng).expect("the file");
     assert!(file.starts_with(b"\x0a\x0d\x0d\x0a"), "editcap wrote pcapng");
     let expected = explain_file(&scratch, &std::fs::read(&pcap).expect("the file"));
-    assert!(text(&expected.stdout).ends_with(&format!("{CLIENT} 9000:tcp ssh 3/3 opened\n")));
+    assert!(
+        text(&expected.stdout)
+            .ends_with(&format!("{CLIENT} 9000:tcp ssh 3/3 would open for {CLIENT} for 30 s\n"))
+    );
     let output = explain_file(&scratch, &file);
     assert_eq!((output.status, text(&output.stdout)), (expected.status, text(&expected.stdout)));
 }
@@ -199,7 +202,7 @@ fn the_times_of_pcapng_are_in_each_interfaces_units() {
     let expected = [
         format!("{CLIENT} 7000:tcp ssh 1/3 advanced"),
         format!("{CLIENT} 8000:udp ssh 2/3 advanced"),
-        format!("{CLIENT} 9000:tcp ssh 3/3 opened"),
+        format!("{CLIENT} 9000:tcp ssh 3/3 would open for {CLIENT} for 30 s"),
         format!("{CLIENT} 7000:tcp ssh 1/3 advanced"),
         format!("{CLIENT} 8000:udp ssh 0/3 not_begun"),
     ];

@@ -10,15 +10,23 @@ use std::sync::PoisonError;
 use super::arguments::Arguments;
 use super::capture::{Capture, Packet};
 use super::{Failure, Outcome, control};
+use crate::config::Config;
+use crate::core::access::{self, Access, Decision, OpenRequest, Policy as _};
+use crate::core::auth::Auth;
 use crate::core::counters::Judged;
 use crate::core::door::DoorId;
-use crate::core::engine::{Engine, Judgement};
-use crate::core::packet::{self, Probe};
+use crate::core::doorkeeper::{Doorkeeper, Heard, Proven};
+use crate::core::engine::Engine;
+use crate::core::moment::Moment;
+use crate::core::packet;
 use crate::core::place::{OwnAddress, Via};
 use crate::core::time::Instant;
+use crate::daemon::household::Household;
 use crate::daemon::one_time;
-use crate::daemon::run::TABLES;
-use crate::daemon::slots::{Slots, never_traps};
+use crate::daemon::reload::auth_rules;
+use crate::daemon::run::{ACCESS_TABLES, AUTH_TABLES, TABLES};
+use crate::daemon::slots::never_traps;
+use crate::linux::clock;
 use crate::linux::links::own_addresses;
 
 /// Largest capture file, in bytes. The whole file is read into memory.
@@ -37,76 +45,185 @@ pub(super) fn print(arguments: &Arguments) -> Outcome {
     let capture = Capture::new(&file).map_err(|problem| Failure::Failed(format!("{name}: {problem}")))?;
 
     let mut tables = TABLES.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut engine = Engine::new(&mut tables, RandomState::new());
-    let slots = Slots::default().with(&config);
-    let mut knocks = slots.knocks();
-    for (id, door) in slots.iter() {
-        let (Some(file), Some(Some(knock))) = (&door.one_time, knocks.get_mut(id.index())) else { continue };
-        let line = one_time::next_line(file)
-            .map_err(|error| Failure::Failed(format!("{}: {error}", file.display())))?;
-        knock.sequence = line.map(|line| line.sequence).unwrap_or_default();
-    }
-    engine
-        .set_doors(&knocks, &never_traps(&config))
-        .map_err(|_| Failure::Failed("the doors name too many different ports".to_owned()))?;
-    let own: Vec<_> = addresses(arguments, &capture)?.into_iter().map(OwnAddress::from).collect();
-    engine.set_addresses(&own);
-    let steps = |id: DoorId| {
-        knocks.get(id.index()).map_or(0, |door| door.iter().map(|door| door.sequence.len()).sum())
+    let mut auth_tables = AUTH_TABLES.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut access_tables = ACCESS_TABLES.lock().unwrap_or_else(PoisonError::into_inner);
+    let keyed = RandomState::new();
+    let mut explainer = Explainer {
+        keeper: Doorkeeper {
+            engine: Engine::new(&mut tables, keyed.clone()),
+            auth: Auth::new(&mut auth_tables, keyed.clone(), auth_rules(&config)),
+            access: Access::new(&mut access_tables, keyed),
+        },
+        household: Household::default().with(&config),
+        counts: Vec::new(),
     };
-
-    let (mut counts, mut clock, mut begin) = (Vec::new(), 0, None);
+    explainer.set_up(&config, addresses(arguments, &capture)?)?;
+    let (mut clock, mut begin) = (0, None);
     for Packet { at_ms, bytes } in capture.packets() {
         // The core's clock never goes back, even if the times in the file do.
         clock = at_ms.saturating_sub(*begin.get_or_insert(at_ms)).max(clock);
-        let now = Instant::from_millis(clock);
-        engine.expire(now, |_| {});
-        let probe = match packet::parse(bytes) {
-            Ok(probe) => probe,
-            Err(reason) => {
-                count(&mut counts, reason.name());
-                continue;
-            }
-        };
-        // Over which device it came in, the file does not say.
-        if !engine.is_plausible(&probe, Via::Any) {
-            count(&mut counts, Judged::Implausible.name());
-            continue;
-        }
-        let judgement = engine.judge(now, &probe);
-        count(&mut counts, judgement.judged.name());
-        if engine.is_step(&probe) {
-            super::print(&lines(&probe, &judgement, &slots, steps))?;
-        }
+        let wall_s = at_ms / 1000;
+        let moment = Moment { now: Instant::from_millis(clock), wall_s, local: clock::local_time(wall_s) };
+        super::print(&explainer.lines(&moment, bytes))?;
     }
+    let counts = &mut explainer.counts;
     counts.sort_unstable();
     let counts: Vec<_> = counts.iter().map(|(name, count)| format!("{name} {count}")).collect();
     eprintln!("packets: {}", if counts.is_empty() { "none".to_owned() } else { counts.join(", ") });
     Ok(())
 }
 
-/// One more packet of this name.
-fn count(counts: &mut Vec<(&str, u64)>, name: &'static str) {
-    match counts.iter_mut().find(|(known, _)| *known == name) {
-        Some((_, packets)) => *packets += 1,
-        None => counts.push((name, 1)),
-    }
+/// The core, without a firewall.
+struct Explainer<'t> {
+    keeper: Doorkeeper<'t, RandomState>,
+    household: Household,
+    counts: Vec<(&'static str, u64)>,
 }
 
-/// What `ketukd watch` says of a judgement.
-fn lines(probe: &Probe, judgement: &Judgement, slots: &Slots, steps: impl Fn(DoorId) -> usize) -> String {
-    let (address, transport) = (probe.source, probe.transport);
-    let knock = format!("{address} {}:{}", transport.port(), transport.protocol());
-    let mut text = String::new();
-    if judgement.verdicts.is_empty() {
-        let _ = writeln!(text, "{knock} - {}", judgement.judged.name());
+impl Explainer<'_> {
+    /// Gives the core the configuration. Nothing was taken before the capture, whose clock is right.
+    fn set_up(&mut self, config: &Config, addresses: Vec<IpAddr>) -> Result<(), Failure> {
+        let Self { keeper, household, .. } = self;
+        let mut knocks = household.slots.knocks();
+        for (id, door) in household.slots.iter() {
+            let (Some(file), Some(Some(knock))) = (&door.one_time, knocks.get_mut(id.index())) else {
+                continue;
+            };
+            let line = one_time::next_line(file)
+                .map_err(|error| Failure::Failed(format!("{}: {error}", file.display())))?;
+            knock.sequence = line.map(|line| line.sequence).unwrap_or_default();
+        }
+        keeper
+            .engine
+            .set_doors(&knocks, &never_traps(config))
+            .map_err(|_| Failure::Failed("the doors name too many different ports".to_owned()))?;
+        let own: Vec<_> = addresses.into_iter().map(OwnAddress::from).collect();
+        keeper.engine.set_addresses(&own);
+        keeper.engine.set_listening(household.listening(config));
+        keeper.auth.set_users(auth_rules(config), &household.users.for_core(&household.slots));
+        keeper.auth.trust_clock(0);
+        Ok(())
     }
-    for verdict in &judgement.verdicts {
-        let Some(door) = slots.get(verdict.door) else { continue };
-        let (stage, steps) = (verdict.stage, steps(verdict.door));
-        let _ = writeln!(text, "{knock} {} {stage}/{steps} {}", door.name, verdict.judged.name());
+
+    /// What the daemon would say of a packet, and do.
+    fn lines(&mut self, moment: &Moment, bytes: &[u8]) -> String {
+        let Self { keeper, household, .. } = self;
+        keeper.engine.expire(moment.now, |_| {});
+        while keeper.access.end_due(moment, household).is_some() {}
+        let heard = match keeper.hear(moment, household, Via::Any, bytes) {
+            Ok(heard) => heard,
+            Err(reason) => {
+                self.count(reason.name());
+                return String::new();
+            }
+        };
+        let mut text = String::new();
+        let probe = &heard.probe;
+        let knock = format!("{} {}:{}", probe.source, probe.transport.port(), probe.transport.protocol());
+        if let Some(proven) = heard.proof {
+            self.users_lines(&mut text, moment, &heard, &knock, proven);
+        }
+        if let Some(judgement) = &heard.judgement {
+            if judgement.judged != Judged::Opened {
+                self.count(judgement.judged.name());
+            }
+            if judgement.verdicts.is_empty() && self.keeper.engine.is_step(probe) {
+                let _ = writeln!(text, "{knock} - {}", judgement.judged.name());
+            }
+            for verdict in &judgement.verdicts {
+                let what = match heard.request(verdict) {
+                    Some(request) => self.outcome(moment, &request),
+                    None => verdict.judged.name().to_owned(),
+                };
+                let (name, stage) = (self.household.name(verdict.door).unwrap_or_default(), verdict.stage);
+                let _ = writeln!(text, "{knock} {name} {stage}/{} {what}", self.steps(verdict.door));
+            }
+        }
+        text
     }
-    text
+
+    /// What a knock at a port of users' knocks is.
+    fn users_lines(
+        &mut self,
+        text: &mut String,
+        moment: &Moment,
+        heard: &Heard,
+        knock: &str,
+        proven: Proven,
+    ) {
+        let (word, refused) = match proven {
+            Proven::Noted { .. } => (Judged::TotpKnock.name(), None),
+            Proven::Again => (Judged::Retransmission.name(), None),
+            Proven::Refused(refused) => (refused.0.name(), Some(refused)),
+            Proven::Request(request) => {
+                let own = self.keeper.engine.place().own();
+                match access::requests(&self.household, own, heard.probe.source, &request) {
+                    Ok(requests) => {
+                        for asked in requests {
+                            let what = self.outcome(moment, &asked);
+                            let door = self.household.name(asked.door).unwrap_or_default();
+                            let user = self.household.users.name(request.user).unwrap_or_default();
+                            let _ = writeln!(text, "{knock} {door} user {user} {what}");
+                        }
+                        return;
+                    }
+                    Err(refusal) => (refusal.name(), Some((refusal, Some(request.user)))),
+                }
+            }
+        };
+        if heard.judgement.is_some() {
+            return;
+        }
+        self.count(word);
+        let user = refused.and_then(|(_, user)| self.household.users.name(user?));
+        let user = user.map_or_else(String::new, |user| format!(" user {user}"));
+        let why = refused.map_or_else(String::new, |(refusal, _)| format!(": {refusal}"));
+        let _ = writeln!(text, "{knock} -{user} {word}{why}");
+    }
+
+    /// What the daemon would do, decided by the code that it decides by.
+    fn outcome(&mut self, moment: &Moment, request: &OpenRequest) -> String {
+        let Self { keeper, household, .. } = self;
+        match keeper.access.decide(moment, household, request, None) {
+            Decision::Open(opening) => {
+                keeper.access.commit(moment, household, &opening);
+                keeper.access.confirm(opening.door, opening.address);
+                self.count("would_open");
+                let prefix = self.household.slots.get(opening.door).map(|door| door.grant_prefix);
+                let address = prefix.unwrap_or_default().shown(opening.address);
+                let time = opening.time.map_or_else(
+                    || "until it is shut".to_owned(),
+                    |time| format!("for {} s", time.as_secs()),
+                );
+                format!("would open for {address} {time}")
+            }
+            Decision::Unchanged => {
+                self.count("unchanged");
+                "is open already".to_owned()
+            }
+            Decision::Shut { address, .. } => {
+                self.count("would_shut");
+                format!("would shut its doors for {address}")
+            }
+            Decision::Refused(refusal) => {
+                self.count(refusal.name());
+                format!("would not open: {refusal}")
+            }
+        }
+    }
+
+    fn steps(&self, id: DoorId) -> usize {
+        let doors = self.keeper.engine.doors();
+        doors.filter(|(door, _)| *door == id).map(|(_, door)| door.sequence.len()).sum()
+    }
+
+    /// One more packet of this name.
+    fn count(&mut self, name: &'static str) {
+        match self.counts.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, packets)) => *packets += 1,
+            None => self.counts.push((name, 1)),
+        }
+    }
 }
 
 /// The addresses at which knocks count: those of `--address`, or else of this host. If no packet is for this host, the

@@ -21,6 +21,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use crate::core::access::{Close, GrantPrefix};
 use crate::core::door;
 use crate::core::hours::Hours;
 use crate::core::network::{AddressFamily, Network};
@@ -163,52 +164,6 @@ pub enum OnStop {
     Shut,
     /// They stay open until the kernel's timer ends.
     Keep,
-}
-
-/// The prefix of the network that is let in with the knocker's address, in bits; `None` lets in this address alone.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct GrantPrefix {
-    /// `grant_prefix_4`.
-    pub v4: Option<u8>,
-    /// `grant_prefix_6`.
-    pub v6: Option<u8>,
-}
-
-impl GrantPrefix {
-    /// The prefix for this address's family.
-    pub const fn of(self, address: IpAddr) -> Option<u8> {
-        match address {
-            IpAddr::V4(_) => self.v4,
-            IpAddr::V6(_) => self.v6,
-        }
-    }
-
-    /// The network that is let in with `address`; `None` if it is let in alone.
-    pub fn network(self, address: IpAddr) -> Option<Network> {
-        Network::of(address, self.of(address)?)
-    }
-
-    /// The address under which a grant for `address` is kept: the first of its network, or the address itself.
-    pub fn group(self, address: IpAddr) -> IpAddr {
-        self.network(address).map_or(address, |network| network.address())
-    }
-
-    /// The network or the address that is let in, as text.
-    pub fn shown(self, address: IpAddr) -> String {
-        self.network(address).map_or_else(|| address.to_string(), |network| network.to_string())
-    }
-}
-
-/// When a door shuts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Close {
-    /// After `open_time`. Connections that exist then go on.
-    Timeout,
-    /// After `open_time`, but not while the knocker has a connection through it.
-    Session {
-        /// `max_time`, if it is given. The door shuts then, even if connections remain.
-        max: Option<Duration>,
-    },
 }
 
 /// `config door 'NAME'`.

@@ -71,7 +71,26 @@ impl Default for Auth {
 impl User {
     /// Whether he has a secret.
     pub fn has_secrets(&self) -> bool {
-        self.for_core(DoorSet::default()).sends_packets() || !self.totp.is_empty()
+        self.sends_packets() || !self.totp.is_empty()
+    }
+
+    /// Whether he sends packets.
+    pub fn sends_packets(&self) -> bool {
+        #[cfg(feature = "fwknop")]
+        if !self.fwknop.is_empty() {
+            return true;
+        }
+        !self.keys.is_empty()
+    }
+
+    /// Whether `other` has every secret that he has: none of them was taken away.
+    pub fn secrets_are_in(&self, other: &Self) -> bool {
+        #[cfg(feature = "fwknop")]
+        if !self.fwknop.iter().all(|keys| other.fwknop.contains(keys)) {
+            return false;
+        }
+        self.keys.iter().all(|key| other.keys.contains(key))
+            && self.totp.iter().all(|secret| other.totp.contains(secret))
     }
 
     /// The user as the core knows him.

@@ -21,6 +21,8 @@ pub enum Counter {
 pub enum Judged {
     /// It completed a sequence.
     Opened,
+    /// It completed a sequence at a door that was opened a moment ago.
+    Unchanged,
     /// It was the right next step.
     Advanced,
     /// It was a knock already counted, sent again.
@@ -61,14 +63,6 @@ pub enum Event {
     TimedOut,
     /// An attempt was forgotten to make room for a newer one.
     Displaced,
-    /// A completed knock was refused: too many doors were opened just now.
-    OpenRate,
-    /// A completed knock was refused: the grant table is full.
-    GrantsFull,
-    /// A completed knock was refused: too many commands are waiting.
-    CommandsFull,
-    /// A completed knock was refused: the door is not for this address, or not for this hour.
-    NotAllowed,
     /// The firewall would not take a change.
     FirewallError,
     /// The kernel dropped packets that the filter had passed: the socket's buffer was full.
@@ -84,8 +78,9 @@ impl Event {
     }
 }
 
-const JUDGED: [(Judged, &str); 13] = [
+const JUDGED: [(Judged, &str); 14] = [
     (Judged::Opened, "opened"),
+    (Judged::Unchanged, "unchanged"),
     (Judged::Advanced, "advanced"),
     (Judged::Retransmission, "retransmission"),
     (Judged::Repeat, "repeat"),
@@ -100,13 +95,9 @@ const JUDGED: [(Judged, &str); 13] = [
     (Judged::NoDoor, "no_door"),
 ];
 
-const EVENTS: [(Event, &str); 9] = [
+const EVENTS: [(Event, &str); 5] = [
     (Event::TimedOut, "timed_out"),
     (Event::Displaced, "displaced"),
-    (Event::OpenRate, "open_rate"),
-    (Event::GrantsFull, "grants_full"),
-    (Event::CommandsFull, "commands_full"),
-    (Event::NotAllowed, "not_allowed"),
     (Event::FirewallError, "firewall_error"),
     (Event::SocketDrops, "socket_drops"),
     (Event::LogSuppressed, "log_suppressed"),

@@ -1,4 +1,4 @@
-//! Stage four of the packet's way: who is in, and until when.
+//! Stage four of the packet's way: for whom each door is open, and until when.
 
 use core::hash::BuildHasher;
 use core::net::IpAddr;
@@ -11,40 +11,125 @@ use super::session::Session;
 use super::time::Instant;
 use super::user::UserId;
 
-/// Most grants at one time. Only a complete knock makes one; a household has a handful, and each may
-/// have a stop command to run.
+/// Most grants at one time. A household has a handful, and each may have a stop command to run.
 pub const MAX_GRANTS: usize = 256;
 
 /// Least time between two renewals of a grant that lengthen it by no more than this. Each renewal is a change
 /// of the firewall, and whoever knows a one-step door could ask for thousands in a second.
 pub const RENEWAL_SPACING: Duration = Duration::from_millis(100);
 
+/// Who opens a door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opener {
+    /// Somebody who knocked the door's sequence: a stranger.
+    Knock,
+    /// A user, who proved who he is.
+    User(UserId),
+    /// The operator, over the control socket.
+    Hand,
+}
+
+impl Opener {
+    /// A short name, which stays the same for programs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Knock => "knock",
+            Self::User(_) => "user",
+            Self::Hand => "hand",
+        }
+    }
+}
+
 /// An address that a door is open for.
+///
+/// A grant keeps who opened it. A weaker opener never takes the name of a stronger one off: a plain knock from a
+/// user's address renews the user's grant and leaves it his, and what the operator opened stays the operator's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grant {
-    /// The door.
-    pub door: DoorId,
-    /// For whom.
-    pub address: IpAddr,
-    /// Until when; `None` until it is shut.
-    pub until: Option<Instant>,
-    /// When it was opened or last renewed.
-    pub renewed: Instant,
-    /// Who opened it last, if he proved who he is.
-    pub user: Option<UserId>,
-    /// What is known of the connections through it, for a door that shuts with the last of them.
-    pub session: Option<Session>,
-    /// Whether the firewall has it. Not so while its set is missing.
-    pub in_firewall: bool,
+    door: DoorId,
+    address: IpAddr,
+    until: Option<Instant>,
+    renewed: Instant,
+    user: Option<UserId>,
+    hand_until: Option<Instant>,
+    session: Option<Session>,
+    in_firewall: bool,
+    told: bool,
 }
 
 impl Grant {
+    /// A grant that nobody has opened yet.
+    pub(crate) const fn new(now: Instant, door: DoorId, address: IpAddr, until: Option<Instant>) -> Self {
+        Self {
+            door,
+            address,
+            until,
+            renewed: now,
+            user: None,
+            hand_until: None,
+            session: None,
+            in_firewall: false,
+            told: false,
+        }
+    }
+
+    /// The door.
+    pub const fn door(&self) -> DoorId {
+        self.door
+    }
+
+    /// For whom: an address, or the first one of a network.
+    pub const fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// Until when; `None`: until it is shut.
+    pub const fn until(&self) -> Option<Instant> {
+        self.until
+    }
+
+    /// The user who opened it last.
+    pub const fn user(&self) -> Option<UserId> {
+        self.user
+    }
+
+    /// What is known of its connections, if the door shuts with the last of them.
+    pub const fn session(&self) -> Option<&Session> {
+        self.session.as_ref()
+    }
+
+    /// Whether the firewall has it.
+    pub const fn is_in_firewall(&self) -> bool {
+        self.in_firewall
+    }
+
+    /// Whether the operator's own time still runs at `now`.
+    pub fn is_by_hand(&self, now: Instant) -> bool {
+        self.hand_until.is_some_and(|until| until > now)
+    }
+
+    /// Whether the operator opened it, even if his time is over.
+    pub const fn was_by_hand(&self) -> bool {
+        self.hand_until.is_some()
+    }
+
+    /// Who opened it, the strongest claim first: what the operator opened stays, whatever becomes of a user.
+    pub fn opener(&self, now: Instant) -> Opener {
+        match self.user {
+            // The name that lasts longest is the one that a restarted daemon must find.
+            _ if self.is_by_hand(now) && self.lasts_by_hand() => Opener::Hand,
+            Some(user) => Opener::User(user),
+            None if self.is_by_hand(now) => Opener::Hand,
+            None => Opener::Knock,
+        }
+    }
+
     /// The time that is left; `None` if there is no end.
     pub fn left(&self, now: Instant) -> Option<Duration> {
         self.until.map(|until| until.since(now))
     }
 
-    /// The time that it certainly has left; `None` if there is no end, or a session's that nobody knows.
+    /// The time that it certainly has left; `None` if there is no end, or if the end of a session decides.
     pub fn time_left(&self, now: Instant) -> Option<Duration> {
         match self.session {
             Some(session) if self.is_held(now) => session.limit.map(|limit| limit.since(now)),
@@ -61,80 +146,115 @@ impl Grant {
     pub fn lease(&self, now: Instant) -> Option<Duration> {
         self.session.map_or_else(|| self.left(now), |session| Some(session.lease(now)))
     }
+
+    /// Whether a renewal until `until` changes enough to be a change of the firewall.
+    pub(crate) fn is_renewed_by(&self, now: Instant, opener: Opener, until: Option<Instant>) -> bool {
+        let lengthens =
+            self.until.is_some_and(|old| until.is_none_or(|new| new > old.after(RENEWAL_SPACING)));
+        let names = match opener {
+            Opener::Knock => false,
+            Opener::User(user) => self.user != Some(user),
+            Opener::Hand => !self.is_by_hand(now),
+        };
+        lengthens || names || now >= self.renewed.after(RENEWAL_SPACING)
+    }
+
+    /// Whether the operator's time is the whole of it.
+    fn lasts_by_hand(&self) -> bool {
+        self.hand_until.is_some_and(|hand| hand >= self.until.unwrap_or(Instant::NEVER))
+    }
+
+    /// The opener's claim, until `until`. Renewing never shortens: what an operator gave for a day, a knock does not
+    /// cut to 30 seconds.
+    pub(crate) fn claim(&mut self, now: Instant, opener: Opener, until: Option<Instant>) {
+        self.renewed = now;
+        self.until = self.until.zip(until).map(|(old, new)| old.max(new));
+        match opener {
+            Opener::Knock => {}
+            Opener::User(user) => self.user = Some(user),
+            Opener::Hand => self.hand_until = self.hand_until.max(Some(until.unwrap_or(Instant::NEVER))),
+        }
+    }
+
+    /// Takes the user's name off, and with it all the time that is not the operator's. Whether anything is left.
+    pub(crate) fn disown(&mut self, now: Instant) -> bool {
+        self.user = None;
+        let Some(hand) = self.hand_until.filter(|hand| *hand > now) else { return false };
+        self.until = (hand != Instant::NEVER).then_some(hand);
+        if let (Some(session), Some(until)) = (&mut self.session, self.until) {
+            session.open_until = until;
+        }
+        true
+    }
+
+    pub(crate) const fn set_until(&mut self, until: Option<Instant>) {
+        self.until = until;
+    }
+
+    pub(crate) const fn set_session(&mut self, session: Option<Session>) {
+        self.session = session;
+    }
+
+    pub(crate) const fn session_mut(&mut self) -> Option<&mut Session> {
+        self.session.as_mut()
+    }
+
+    /// Whether its opening has been told; from now on it has.
+    pub(crate) const fn tell(&mut self) -> bool {
+        core::mem::replace(&mut self.told, true)
+    }
+
+    /// Whether its opening has been told.
+    pub const fn is_told(&self) -> bool {
+        self.told
+    }
+
+    pub(crate) const fn set_in_firewall(&mut self, there: bool) {
+        self.in_firewall = there;
+    }
 }
 
-/// What [`Grants::open`] did.
+/// The table has [`MAX_GRANTS`] already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Opened {
-    /// The door was shut for this address and is open now.
-    New,
-    /// It was open and stays open longer.
-    Renewed,
-    /// It was opened a moment ago; nothing changed.
-    JustNow,
-    /// There is no room.
-    Full,
-}
+pub struct TooManyGrants;
 
-/// Everybody who is in.
+/// All grants.
 #[derive(Debug)]
 pub struct Grants {
     grants: heapless::Vec<Grant, MAX_GRANTS>,
-    chains: HashIndex<MAX_GRANTS>,
+    index: HashIndex<MAX_GRANTS>,
 }
 
 impl Grants {
     /// Nobody.
     pub const fn new() -> Self {
-        Self { grants: heapless::Vec::new(), chains: HashIndex::new() }
+        Self { grants: heapless::Vec::new(), index: HashIndex::new() }
     }
 
-    /// Lets `address` in for `time`, or until it is shut.
+    /// Adds a grant for an address that has none at its door.
     ///
-    /// Renewing never shortens: what an operator gave for a day, a knock does not cut to 30 seconds.
-    pub fn open(
-        &mut self,
-        keyed: &impl BuildHasher,
-        now: Instant,
-        door: DoorId,
-        address: IpAddr,
-        time: Option<Duration>,
-    ) -> Opened {
-        let until = time.map(|time| now.after(time));
-        if let Some(at) = self.find(keyed, door, address) {
-            let grant = &mut self.grants[at];
-            // Who gives much more time than there is left means it, however soon.
-            let lengthens =
-                grant.until.is_some_and(|old| until.is_none_or(|new| new > old.after(RENEWAL_SPACING)));
-            if now < grant.renewed.after(RENEWAL_SPACING) && !lengthens {
-                return Opened::JustNow;
-            }
-            grant.renewed = now;
-            grant.until = grant.until.zip(until).map(|(old, new)| old.max(new));
-            return Opened::Renewed;
-        }
+    /// # Errors
+    /// There is no room.
+    pub fn insert(&mut self, keyed: &impl BuildHasher, grant: Grant) -> Result<(), TooManyGrants> {
         let at = self.grants.len();
-        if self
-            .grants
-            .push(Grant { door, address, until, renewed: now, user: None, session: None, in_firewall: false })
-            .is_err()
-        {
-            return Opened::Full;
-        }
-        self.chains.link(key(door, address, keyed), at);
-        Opened::New
+        self.grants.push(grant).map_err(|_| TooManyGrants)?;
+        self.index.link(key(grant.door, grant.address, keyed), at);
+        Ok(())
     }
 
     /// Ends a grant, and gives it back.
-    pub fn shut(&mut self, keyed: &impl BuildHasher, door: DoorId, address: IpAddr) -> Option<Grant> {
-        let at = self.find(keyed, door, address)?;
-        Some(self.remove(keyed, at))
-    }
-
-    /// Ends one grant that is over and gives it back; call until it gives none.
-    pub fn expire(&mut self, keyed: &impl BuildHasher, now: Instant) -> Option<Grant> {
-        let at = self.grants.iter().position(|grant| grant.until.is_some_and(|until| until <= now))?;
-        Some(self.remove(keyed, at))
+    pub fn remove(&mut self, keyed: &impl BuildHasher, door: DoorId, address: IpAddr) -> Option<Grant> {
+        let at = self.position(keyed, door, address)?;
+        let last = self.grants.len() - 1;
+        let hash = |grant: &Grant| key(grant.door, grant.address, keyed);
+        self.index.unlink(hash(&self.grants[at]), at);
+        if last != at {
+            // The last grant takes the place of the one removed.
+            let moved = hash(&self.grants[last]);
+            self.index.unlink(moved, last);
+            self.index.link(moved, at);
+        }
+        Some(self.grants.swap_remove(at))
     }
 
     /// When the next grant is over.
@@ -143,8 +263,13 @@ impl Grants {
     }
 
     /// The grant for an address at a door.
+    pub fn get(&self, keyed: &impl BuildHasher, door: DoorId, address: IpAddr) -> Option<&Grant> {
+        self.position(keyed, door, address).map(|at| &self.grants[at])
+    }
+
+    /// The grant for an address at a door.
     pub fn get_mut(&mut self, keyed: &impl BuildHasher, door: DoorId, address: IpAddr) -> Option<&mut Grant> {
-        let at = self.find(keyed, door, address)?;
+        let at = self.position(keyed, door, address)?;
         Some(&mut self.grants[at])
     }
 
@@ -168,24 +293,11 @@ impl Grants {
         self.grants.is_empty()
     }
 
-    fn find(&self, keyed: &impl BuildHasher, door: DoorId, address: IpAddr) -> Option<usize> {
-        self.chains.slots(key(door, address, keyed)).find(|at| {
+    fn position(&self, keyed: &impl BuildHasher, door: DoorId, address: IpAddr) -> Option<usize> {
+        self.index.slots(key(door, address, keyed)).find(|at| {
             let grant = &self.grants[*at];
             grant.door == door && grant.address == address
         })
-    }
-
-    /// The last grant takes the place of the one removed.
-    fn remove(&mut self, keyed: &impl BuildHasher, at: usize) -> Grant {
-        let last = self.grants.len() - 1;
-        let hash = |grant: &Grant| key(grant.door, grant.address, keyed);
-        self.chains.unlink(hash(&self.grants[at]), at);
-        if last != at {
-            let moved = hash(&self.grants[last]);
-            self.chains.unlink(moved, last);
-            self.chains.link(moved, at);
-        }
-        self.grants.swap_remove(at)
     }
 }
 
@@ -207,7 +319,6 @@ mod tests {
     use super::*;
 
     const DOOR: DoorId = DoorId(3);
-    const HALF_MINUTE: Option<Duration> = Some(Duration::from_secs(30));
 
     fn at(ms: u64) -> Instant {
         Instant::from_millis(ms)
@@ -221,68 +332,80 @@ mod tests {
         BuildHasherDefault::default()
     }
 
-    #[test]
-    fn a_grant_ends_when_its_time_is_over_and_not_before() {
-        let mut grants = Grants::new();
-        assert_eq!(grants.open(&keyed(), at(0), DOOR, host(1), HALF_MINUTE), Opened::New);
-        assert_eq!(grants.next_deadline(), Some(at(30_000)));
-        assert_eq!(grants.expire(&keyed(), at(29_999)), None);
-        assert_eq!(grants.expire(&keyed(), at(30_000)).map(|grant| grant.address), Some(host(1)));
-        assert!(grants.is_empty() && grants.next_deadline().is_none());
+    fn until(grant: &Grant) -> Option<u64> {
+        grant.until.map(Instant::as_millis)
     }
 
     #[test]
     fn renewing_lengthens_never_shortens_and_not_too_often() {
-        let mut grants = Grants::new();
-        let mut open = |ms, time| {
-            let opened = grants.open(&keyed(), at(ms), DOOR, host(1), time);
-            (opened, grants.get_mut(&keyed(), DOOR, host(1)).unwrap().until.map(Instant::as_millis))
+        let mut grant = Grant::new(at(0), DOOR, host(1), Some(at(30_000)));
+        let mut renew = |ms, end: Option<u64>| {
+            let end = end.map(at);
+            let changes = grant.is_renewed_by(at(ms), Opener::Knock, end);
+            if changes {
+                grant.claim(at(ms), Opener::Knock, end);
+            }
+            (changes, until(&grant))
         };
-        assert_eq!(open(0, HALF_MINUTE), (Opened::New, Some(30_000)));
-        assert_eq!(open(99, HALF_MINUTE), (Opened::JustNow, Some(30_000)));
-        assert_eq!(open(100, HALF_MINUTE), (Opened::Renewed, Some(30_100)));
-        assert_eq!(open(150, Some(Duration::from_secs(31))), (Opened::Renewed, Some(31_150)));
-        assert_eq!(open(200, HALF_MINUTE), (Opened::JustNow, Some(31_150)));
-        assert_eq!(open(1000, Some(Duration::from_secs(1))), (Opened::Renewed, Some(31_150)));
-        assert_eq!(open(2000, None), (Opened::Renewed, None));
-        assert_eq!(open(3000, HALF_MINUTE), (Opened::Renewed, None));
+        assert_eq!(renew(99, Some(30_099)), (false, Some(30_000)));
+        assert_eq!(renew(100, Some(30_100)), (true, Some(30_100)));
+        assert_eq!(renew(150, Some(31_150)), (true, Some(31_150)), "much more time is given at once");
+        assert_eq!(renew(200, Some(30_200)), (false, Some(31_150)));
+        assert_eq!(renew(1000, Some(2000)), (true, Some(31_150)));
+        assert_eq!(renew(2000, None), (true, None));
+        assert_eq!(renew(3000, Some(33_000)), (true, None));
     }
 
     #[test]
-    fn a_full_table_refuses_newcomers_and_keeps_who_is_in() {
-        let mut grants = Grants::new();
-        let full = u32::try_from(MAX_GRANTS).unwrap();
-        for n in 0..full {
-            assert_eq!(grants.open(&keyed(), at(0), DOOR, host(n), HALF_MINUTE), Opened::New);
-        }
-        assert_eq!(grants.open(&keyed(), at(0), DOOR, host(full), HALF_MINUTE), Opened::Full);
-        assert_eq!(grants.open(&keyed(), at(500), DOOR, host(7), HALF_MINUTE), Opened::Renewed);
+    fn a_weaker_opener_takes_nothing_off() {
+        let (alice, bob) = (UserId(1), UserId(2));
+        let mut grant = Grant::new(at(0), DOOR, host(1), Some(at(0)));
+        let mut claims = |claims: &[(Opener, u64)]| {
+            for (opener, ms) in claims {
+                grant.claim(at(1), *opener, Some(at(*ms)));
+            }
+            grant.opener(at(1))
+        };
+        assert_eq!(claims(&[(Opener::Knock, 10)]), Opener::Knock);
+        assert_eq!(claims(&[(Opener::User(alice), 20), (Opener::Knock, 30)]), Opener::User(alice));
+        assert_eq!(claims(&[(Opener::User(bob), 30)]), Opener::User(bob));
+        assert_eq!(claims(&[(Opener::Hand, 25)]), Opener::User(bob), "the operator's time ends first");
+        assert_eq!(claims(&[(Opener::Hand, 40), (Opener::Knock, 35)]), Opener::Hand);
+        assert!(grant.disown(at(2)));
+        assert_eq!((until(&grant), grant.opener(at(2))), (Some(40), Opener::Hand));
+        assert!(!grant.disown(at(40)), "the operator's time is over");
+    }
+
+    #[test]
+    fn a_new_name_is_taken_at_once() {
+        let mut grant = Grant::new(at(0), DOOR, host(1), Some(at(30_000)));
+        let user = Opener::User(UserId(1));
+        assert!(!grant.is_renewed_by(at(1), Opener::Knock, Some(at(30_001))));
+        assert!(grant.is_renewed_by(at(1), user, Some(at(30_001))));
+        grant.claim(at(1), user, Some(at(30_001)));
+        assert!(!grant.is_renewed_by(at(2), user, Some(at(30_002))));
+        assert!(grant.is_renewed_by(at(2), Opener::Hand, Some(at(20_000))));
     }
 
     proptest! {
         /// Against a map.
         #[test]
-        fn behaves_like_a_map(operations in prop::collection::vec((0..3_u8, 0..2_u8, 0..10_u32), 0..100)) {
+        fn behaves_like_a_map(operations in prop::collection::vec((0..2_u8, 0..2_u8, 0..300_u32), 0..700)) {
             let (mut grants, mut model) = (Grants::new(), BTreeMap::new());
             for (step, (operation, door, n)) in operations.into_iter().enumerate() {
-                let (now, door, address) = (at(step as u64 * 1000), DoorId(door), host(n));
-                match operation {
-                    0 => {
-                        let opened = grants.open(&keyed(), now, door, address, Some(Duration::from_secs(10)));
-                        let known = model.insert((door, address), now.as_millis() + 10_000).is_some();
-                        prop_assert_eq!(opened, if known { Opened::Renewed } else { Opened::New });
+                let (door, address) = (DoorId(door), host(n));
+                let end = Some(at(step as u64));
+                if operation == 0 && !model.contains_key(&(door, address)) {
+                    let inserted = grants.insert(&keyed(), Grant::new(at(0), door, address, end)).is_ok();
+                    prop_assert_eq!(inserted, model.len() < MAX_GRANTS);
+                    if inserted {
+                        model.insert((door, address), step as u64);
                     }
-                    1 => {
-                        let shut = grants.shut(&keyed(), door, address).is_some();
-                        prop_assert_eq!(shut, model.remove(&(door, address)).is_some());
-                    }
-                    _ => {
-                        while let Some(grant) = grants.expire(&keyed(), now) {
-                            let until = model.remove(&(grant.door, grant.address));
-                            prop_assert!(until.is_some_and(|until| until <= now.as_millis()));
-                        }
-                    }
+                } else {
+                    let removed = grants.remove(&keyed(), door, address);
+                    prop_assert_eq!(removed.as_ref().and_then(until), model.remove(&(door, address)));
                 }
+                prop_assert_eq!(grants.get(&keyed(), door, address).and_then(until), model.get(&(door, address)).copied());
                 prop_assert_eq!(grants.len(), model.len());
                 prop_assert_eq!(grants.next_deadline().map(Instant::as_millis), model.values().min().copied());
             }

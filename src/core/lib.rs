@@ -9,13 +9,16 @@
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
+pub mod access;
 pub mod address_ranges;
 pub mod attempt;
 pub mod attempts;
 pub mod auth;
 pub mod counters;
 pub mod door;
+pub mod doorkeeper;
 pub mod engine;
+pub mod event;
 #[cfg(feature = "fwknop")]
 pub mod failures;
 pub mod fifo_table;
@@ -26,6 +29,7 @@ pub mod grants;
 pub mod hash_index;
 pub mod hours;
 pub mod limit;
+pub mod moment;
 pub mod network;
 pub mod packet;
 pub mod place;

@@ -2,46 +2,77 @@
 
 use super::time::Instant;
 
-/// Allows `burst` events at once, and `per_second` in the long run.
-#[derive(Clone, Copy, Debug)]
-pub struct Limit {
-    per_second: u32,
-    burst: u32,
-    /// Thousandths of an event that may happen now.
-    credit_milli: u64,
+/// How often something may happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// Events a second, in the long run. Never 0.
+    pub per_second: u32,
+    /// Events at once. Never 0.
+    pub burst: u32,
+}
+
+/// What has been used of a [`Rate`]. All zero is a full bucket, so that a table of them costs no memory until it is
+/// touched.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Bucket {
+    /// Thousandths of an event that are still to be gained back.
+    spent_milli: u64,
     last: Instant,
     refused: u32,
 }
 
-impl Limit {
-    /// A full bucket. Neither number may be 0.
-    pub const fn new(per_second: u32, burst: u32) -> Self {
-        Self {
-            per_second,
-            burst,
-            credit_milli: burst as u64 * 1000,
-            last: Instant::from_millis(0),
-            refused: 0,
-        }
+impl Bucket {
+    /// A full bucket.
+    pub const fn new() -> Self {
+        Self { spent_milli: 0, last: Instant::from_millis(0), refused: 0 }
     }
 
-    /// Whether one more event may happen at `now`. If so, it is counted.
-    pub fn allow(&mut self, now: Instant) -> bool {
+    /// Whether one more may happen at `now`.
+    pub fn has(&mut self, rate: Rate, now: Instant) -> bool {
         let ms = u64::try_from(now.since(self.last).as_millis()).unwrap_or(u64::MAX);
-        let gained = ms.saturating_mul(u64::from(self.per_second));
-        self.credit_milli = self.credit_milli.saturating_add(gained).min(u64::from(self.burst) * 1000);
+        self.spent_milli = self.spent_milli.saturating_sub(ms.saturating_mul(u64::from(rate.per_second)));
         self.last = self.last.max(now);
-        if self.credit_milli < 1000 {
+        self.spent_milli + 1000 <= u64::from(rate.burst) * 1000
+    }
+
+    /// Whether one more may happen at `now`; if so it is taken.
+    pub fn take(&mut self, rate: Rate, now: Instant) -> bool {
+        let has = self.has(rate, now);
+        if has {
+            self.spent_milli += 1000;
+        } else {
             self.refused = self.refused.saturating_add(1);
-            return false;
         }
-        self.credit_milli -= 1000;
-        true
+        has
     }
 
     /// How many events were refused since the last call.
     pub fn take_refused(&mut self) -> u32 {
         core::mem::take(&mut self.refused)
+    }
+}
+
+/// A bucket with its rate.
+#[derive(Clone, Copy, Debug)]
+pub struct Limit {
+    rate: Rate,
+    bucket: Bucket,
+}
+
+impl Limit {
+    /// A full bucket. Neither number may be 0.
+    pub const fn new(per_second: u32, burst: u32) -> Self {
+        Self { rate: Rate { per_second, burst }, bucket: Bucket::new() }
+    }
+
+    /// Whether one more may happen at `now`; if so it is taken.
+    pub fn allow(&mut self, now: Instant) -> bool {
+        self.bucket.take(self.rate, now)
+    }
+
+    /// How many were refused since this was last asked.
+    pub fn take_refused(&mut self) -> u32 {
+        self.bucket.take_refused()
     }
 }
 
@@ -67,5 +98,14 @@ mod tests {
         assert!(!limit.allow(Instant::from_millis(4000)));
         assert!(!limit.allow(Instant::from_millis(5000)));
         assert!(limit.allow(Instant::from_millis(5001)));
+    }
+
+    #[test]
+    fn asking_takes_nothing() {
+        let (mut bucket, rate) = (Bucket::new(), Rate { per_second: 1, burst: 1 });
+        let now = Instant::from_millis(7);
+        assert!(bucket.has(rate, now) && bucket.has(rate, now) && bucket.take(rate, now));
+        assert!(!bucket.has(rate, now));
+        assert_eq!(bucket.take_refused(), 0);
     }
 }

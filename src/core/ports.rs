@@ -38,8 +38,19 @@ impl DoorSet {
         })
     }
 
-    fn add(&mut self, door: DoorId) {
+    /// Adds a door.
+    pub const fn add(&mut self, door: DoorId) {
         self.0 |= 1 << door.0;
+    }
+
+    /// Whether a door is in it.
+    pub const fn contains(self, door: DoorId) -> bool {
+        self.0 & 1 << door.0 != 0
+    }
+
+    /// Whether no door is in it.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
     }
 }
 

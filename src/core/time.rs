@@ -9,6 +9,9 @@ use core::time::Duration;
 pub struct Instant(u64);
 
 impl Instant {
+    /// Later than every moment that comes.
+    pub const NEVER: Self = Self(u64::MAX);
+
     /// The moment `ms` milliseconds after the clock's start.
     pub const fn from_millis(ms: u64) -> Self {
         Self(ms)

@@ -47,15 +47,6 @@ pub struct User {
 }
 
 impl User {
-    /// Whether he sends packets.
-    pub fn sends_packets(&self) -> bool {
-        #[cfg(feature = "fwknop")]
-        if !self.fwknop.is_empty() {
-            return true;
-        }
-        !self.keys.is_empty()
-    }
-
     /// Whether his time is over.
     pub fn is_expired(&self, wall_s: u64) -> bool {
         self.expires.is_some_and(|expires| expires <= wall_s)

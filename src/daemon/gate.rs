@@ -1,293 +1,291 @@
-//! Stages four and five: a completed knock becomes a grant, and the grant a change of the firewall.
+//! Stage five of the packet's way: the firewall is changed as was decided, and says whether it has the change.
+//!
+//! Nothing is decided here. Who is in is known to [`crate::core::access`]; the gate holds what opens doors on this
+//! host, the commands that run beside it, and those whom the firewall would not let go of so far.
 
-mod firewall;
-mod refused;
-mod restore;
+pub(super) mod connections;
+mod leaving;
 
-use std::hash::RandomState;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use log::{error, info, warn};
+use log::{error, info, trace};
 
-pub(super) use self::firewall::Attempt;
-pub use self::refused::Refused;
-use super::jobs::{self, Job, JobKind, Jobs};
-use super::leaving::Leaving;
-use super::sessions::Sessions;
-use super::slots::Slots;
-use super::users::Users;
-use crate::config::{Door, OnStop};
-use crate::core::counters::Counters;
-use crate::core::door::DoorId;
-use crate::core::grants::{Grant, Grants, Opened};
+use self::connections::Connections;
+use self::leaving::Leaving;
+use super::jobs::{self, Job, JobKind, Jobs, Report};
+use crate::config::Door;
+use crate::core::access::{CommandLoad, Lease};
 use crate::core::limit::Limit;
+use crate::core::network::AddressFamily;
 use crate::core::time::Instant;
-use crate::core::user::UserId;
 use crate::firewall::backend::Backend;
+use crate::firewall::error::NftError;
+use crate::firewall::nft::OpenedBy;
+use crate::firewall::sets::{Access, Change, Sets};
 use crate::linux::process;
 
-/// New grants a second, and at once. People do not come faster; whoever knows a sequence and forges
-/// addresses would.
-const OPENS_PER_SECOND: u32 = 50;
-const OPENS_BURST: u32 = 100;
+/// How soon a change that the firewall refused is tried again, besides at once when its tables change.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// What the kernel ends within this time by itself is not deleted.
+const ABOUT_TO_END: Duration = Duration::from_millis(50);
 
 /// Complaints about the firewall a second, and at once.
 const COMPLAINTS: (u32, u32) = (1, 5);
 
-/// Everybody who is in, and what lets them in.
+/// What opens doors on this host.
 #[derive(Debug)]
-pub struct Gate {
-    pub(super) keyed: RandomState,
-    pub(super) grants: Box<Grants>,
-    pub(super) sessions: Sessions,
-    leaving: Leaving,
+pub(super) struct Gate {
     backend: Backend,
     jobs: Jobs,
-    opens: Limit,
+    leaving: Leaving,
+    pub(super) connections: Connections,
     complaints: Limit,
     retry: Option<Instant>,
 }
 
-/// What [`Gate::open`] did.
+/// What the firewall answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Entry {
-    /// The door opened.
-    New,
-    /// It was open, and its time begins anew.
-    Renewed,
-    /// It was opened a moment ago, or its command is still to run: nothing changed.
-    Unchanged,
+pub(super) enum Answer {
+    /// It has the change.
+    Done,
+    /// It will be asked by a program, whose end is reported by [`Gate::run`].
+    Queued,
+}
+
+/// How often the firewall has been asked for a grant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Attempt {
+    /// For the first time since the knock.
+    First,
+    /// Again, since its tables changed.
+    Restore,
+    /// Again, since it refused last time.
+    Retry,
+}
+
+/// Somebody who is not let in any more.
+#[derive(Clone, Debug)]
+pub(super) struct Leaver {
+    pub(super) door: Rc<Door>,
+    pub(super) address: IpAddr,
+    /// The kernel's own timer has shut the door already. To delete what is gone costs a wait for all processors.
+    pub(super) is_timed_out: bool,
+}
+
+impl Leaver {
+    fn key(&self) -> (*const Door, IpAddr) {
+        (Rc::as_ptr(&self.door), self.address)
+    }
 }
 
 impl Gate {
     /// A gate with nobody in.
-    pub fn new(keyed: RandomState, backend: Backend) -> Self {
+    pub(super) fn new(backend: Backend) -> Self {
         Self {
-            keyed,
-            grants: Box::default(),
-            sessions: Sessions::default(),
-            leaving: Leaving::default(),
             jobs: Jobs::new(backend.iptables().cloned()),
             backend,
-            opens: Limit::new(OPENS_PER_SECOND, OPENS_BURST),
+            leaving: Leaving::default(),
+            connections: Connections::default(),
             complaints: Limit::new(COMPLAINTS.0, COMPLAINTS.1),
             retry: None,
         }
     }
 
-    /// Lets `address` through a door for `time`; `None` until it is shut.
+    /// What waits of commands, if opening this door runs any. `grants`: how many are in, each of whom needs a place to
+    /// leave.
+    pub(super) fn load(&self, door: &Door, address: IpAddr, grants: usize) -> Option<CommandLoad> {
+        self.needs_jobs(door).then(|| CommandLoad {
+            is_starting: self.jobs.is_pending(&door.name, address, JobKind::Start),
+            waiting_at_door: self.jobs.waiting_of(&door.name),
+            free: self.jobs.free().saturating_sub(grants),
+        })
+    }
+
+    /// Runs the command of a door that is never open.
+    pub(super) fn run_once(&mut self, door: &Rc<Door>, address: IpAddr) {
+        self.push(Job { door: Rc::clone(door), address, kind: JobKind::Start, lease: None });
+    }
+
+    /// Runs the commands of a door that has just opened. With iptables they have run behind the rules.
+    pub(super) fn start_commands(&mut self, door: &Rc<Door>, address: IpAddr) {
+        let ran = self.backend.iptables().is_some() && door.opening.is_some();
+        if !ran && self.needs_jobs(door) {
+            self.run_once(door, address);
+        }
+    }
+
+    /// Gets a grant into the firewall, or gives it more time there.
     ///
     /// # Errors
-    /// The door stays as it was.
-    pub fn open(
+    /// The firewall does not have it. The change is tried again.
+    pub(super) fn open(
         &mut self,
         now: Instant,
-        counters: &mut Counters,
-        (id, door): (DoorId, &Rc<Door>),
+        door: &Rc<Door>,
         address: IpAddr,
-        time: Option<Duration>,
-    ) -> Result<Entry, Refused> {
-        let known = self.grants.get_mut(&self.keyed, id, address).is_some();
-        let needs_jobs = self.needs_jobs(door);
-        if !known {
-            if needs_jobs && self.jobs.is_pending(&door.name, address, JobKind::Start) {
-                return Ok(Entry::Unchanged);
-            }
-            if !self.opens.allow(now) {
-                return Err(Refused::Rate);
-            }
-            if needs_jobs && !self.has_room(2) {
-                return Err(Refused::Commands);
-            }
-            if is_momentary(door) {
-                self.push(now, Job { door: Rc::clone(door), address, kind: JobKind::Start, lease: None });
-                return Ok(Entry::New);
-            }
+        lease: &Lease,
+        by: OpenedBy<'_>,
+    ) -> Result<Answer, NftError> {
+        self.leaving.cancel(&door.name, address);
+        if door.opening.is_none() {
+            return Ok(Answer::Done);
         }
-        match self.grants.open(&self.keyed, now, id, address, time) {
-            Opened::Full => Err(Refused::Full),
-            Opened::JustNow => Ok(Entry::Unchanged),
-            Opened::New => {
-                self.begin_session(now, door, id, address, time);
-                self.admit(now, counters, door, id, address, Attempt::First);
-                self.begun_session(door, id, address);
-                if needs_jobs {
-                    let lease =
-                        self.grants.get_mut(&self.keyed, id, address).and_then(|grant| grant.lease(now));
-                    self.push(now, Job { door: Rc::clone(door), address, kind: JobKind::Start, lease });
+        if let Some(sets) = self.backend.sets() {
+            let to = Access::Open { time: lease.time, by, held: lease.is_there };
+            let opened = sets.apply_one(Change { door: (&**door).into(), address, to });
+            if opened.is_err() {
+                self.retry = Some(now.after(RETRY));
+            }
+            return opened.map(|()| Answer::Done);
+        }
+        let Some(iptables) = self.backend.iptables() else { return Ok(Answer::Done) };
+        let keeps_time = iptables.sets;
+        if self.jobs.is_pending(&door.name, address, JobKind::Start) {
+            return Ok(Answer::Queued);
+        }
+        let (door, time) = (Rc::clone(door), lease.time);
+        if !lease.is_there {
+            self.push(Job { door, address, kind: JobKind::Start, lease: time });
+            return Ok(Answer::Queued);
+        }
+        if keeps_time {
+            self.push(Job { door, address, kind: JobKind::Renew, lease: time });
+        }
+        Ok(Answer::Done)
+    }
+
+    /// Gets addresses out of the firewall, all in one transaction; how many it would not let go of. Those are tried
+    /// again.
+    pub(super) fn shut(&mut self, now: Instant, leavers: &[Leaver]) -> usize {
+        let mut refused = Vec::new();
+        if let Some(sets) = self.backend.sets() {
+            let late = late(sets, leavers);
+            let is_deleted = |leaver: &&Leaver| {
+                let stays = !leaver.is_timed_out || late.contains(&leaver.key());
+                stays && leaver.door.opening.is_some()
+            };
+            let deleted: Vec<&Leaver> = leavers.iter().filter(is_deleted).collect();
+            let changes: Vec<_> = deleted
+                .iter()
+                .map(|leaver| Change {
+                    door: (&*leaver.door).into(),
+                    address: leaver.address,
+                    to: Access::Shut,
+                })
+                .collect();
+            sets.apply(&changes, &mut |index, error| {
+                if !lets_nobody_in(&error) {
+                    refused.push((deleted[index], error));
                 }
-                Ok(Entry::New)
-            }
-            Opened::Renewed => {
-                self.begin_session(now, door, id, address, time);
-                self.admit(now, counters, door, id, address, Attempt::First);
-                Ok(Entry::Renewed)
-            }
+            });
         }
-    }
-
-    /// Remembers who opened a door for `address`, if he proved who he is.
-    pub fn set_user(&mut self, id: DoorId, address: IpAddr, user: Option<UserId>) {
-        if let Some(grant) = self.grants.get_mut(&self.keyed, id, address) {
-            grant.user = user;
+        for (Leaver { door, address, .. }, error) in &refused {
+            self.complain(now, door, *address, error);
+            self.leaving.add(door, *address);
+            self.retry = Some(now.after(RETRY));
         }
-    }
-
-    /// Puts new users in the place of the old. What a user opened who may not any more is shut,
-    /// and handed out.
-    pub fn change_users(
-        &mut self,
-        now: Instant,
-        counters: &mut Counters,
-        slots: &Slots,
-        (old, new): (&Users, &Users),
-        each: &mut dyn FnMut(&Door, &Grant),
-    ) {
-        // On the heap: room for MAX_GRANTS on the stack would stay in memory for ever after.
-        let opened: Vec<Grant> = self.grants.iter().filter(|grant| grant.user.is_some()).copied().collect();
-        for grant in opened {
-            let (Some(user), Some(door)) = (grant.user, slots.get(grant.door)) else { continue };
-            if new.still_allow(old, user, &door.name) {
-                let user = old.name(user).and_then(|name| new.find(name));
-                self.set_user(grant.door, grant.address, user);
-            } else {
-                self.shut(now, counters, (grant.door, door), Some(grant.address), &mut |grant| {
-                    each(door, grant);
-                });
+        let refused = refused.len();
+        for Leaver { door, address, .. } in leavers {
+            self.connections.cut(door, *address);
+            if self.needs_jobs(door) {
+                let (door, address) = (Rc::clone(door), *address);
+                self.push(Job { door, address, kind: JobKind::Stop, lease: None });
             }
         }
+        refused
     }
 
-    /// Shuts a door to `address`, or to everybody, and hands each of them out; to how many.
-    pub fn shut(
-        &mut self,
-        now: Instant,
-        counters: &mut Counters,
-        (id, door): (DoorId, &Rc<Door>),
-        address: Option<IpAddr>,
-        each: &mut dyn FnMut(&Grant),
-    ) -> usize {
-        let mut shut = 0;
-        let chosen =
-            |grant: &Grant| grant.door == id && address.is_none_or(|address| address == grant.address);
-        loop {
-            let Some(found) = self.grants.iter().find(|grant| chosen(grant)).copied() else {
-                self.watch_sessions(now);
-                return shut;
-            };
-            self.grants.shut(&self.keyed, id, found.address);
-            self.expel(now, counters, door, found);
-            info!("{}: {}: shut", found.address, door.name);
-            each(&found);
-            shut += 1;
+    /// Tries again to get those out whom the firewall would not let go, if it is time to. Whether it is: then
+    /// those are to be let in whom it would not take.
+    pub(super) fn retry(&mut self, now: Instant) -> bool {
+        if self.retry.is_none_or(|retry| retry > now) {
+            return false;
+        }
+        self.retry = None;
+        let Self { leaving, backend, .. } = self;
+        if let Some(sets) = backend.sets() {
+            leaving.retry(|door, address| match shut(sets, door, address) {
+                Ok(()) => {
+                    info!("{address}: {}: shut, now that the firewall can", door.name);
+                    true
+                }
+                Err(error) => {
+                    trace!("{address}: {}: {error}", door.name);
+                    false
+                }
+            });
+        }
+        if !self.leaving.is_empty() {
+            self.retry = Some(now.after(RETRY));
+        }
+        true
+    }
+
+    /// Says that the firewall would not do something. Only the first failure is said: it may be tried for days.
+    pub(super) fn complain(&mut self, now: Instant, door: &Door, address: IpAddr, error: &NftError) {
+        if self.complaints.allow(now) {
+            error!("{address}: {}: {error}", door.name);
         }
     }
 
-    /// Shuts the doors whose time is over. The kernel does so by itself, but had its elements a moment later.
-    pub fn expire(
-        &mut self,
-        now: Instant,
-        counters: &mut Counters,
-        slots: &Slots,
-        each: &mut dyn FnMut(&Door, &Grant),
-    ) {
-        self.tend_sessions(now, counters, slots);
-        while let Some(grant) = self.grants.expire(&self.keyed, now) {
-            let Some(door) = slots.get(grant.door).cloned() else { continue };
-            info!("{}: {}: command timeout", grant.address, door.name);
-            self.expel(now, counters, &door, grant);
-            self.watch_sessions(now);
-            each(&door, &grant);
-        }
+    /// Puts the rules of a grant back that iptables has lost.
+    pub(super) fn restore_rules(&mut self, door: &Rc<Door>, address: IpAddr, lease: Option<Duration>) {
+        self.push(Job { door: Rc::clone(door), address, kind: JobKind::Restore, lease });
     }
 
-    /// Runs what is due: commands, and changes that the firewall has refused so far.
-    pub fn tend(&mut self, now: Instant, counters: &mut Counters, slots: &Slots) {
-        if self.retry.is_some_and(|retry| retry <= now) {
-            self.retry = None;
-            self.admit_waiting(now, counters, slots, Attempt::Retry);
-            self.retry_leaving(now);
-        }
-        self.run_jobs(now);
+    /// Runs what is due of the commands, and reports what became of them.
+    pub(super) fn run(&mut self, now: Instant) -> Vec<Report> {
+        self.jobs.run(now, process::spawn)
     }
 
-    /// When [`Self::expire`] and [`Self::tend`] must be called next.
-    pub fn next_deadline(&self) -> Option<Instant> {
-        let own = [self.grants.next_deadline(), self.jobs.next_deadline(), self.retry];
-        own.into_iter().chain([self.sessions.next_deadline()]).flatten().min()
+    /// When [`Self::run`] and [`Self::retry`] must be called next.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        [self.jobs.next_deadline(), self.retry, self.connections.next_deadline()].into_iter().flatten().min()
     }
 
-    /// Puts new doors in the place of the old. Who is in stays in, unless his door is gone or opens
-    /// something else now; the others are handed out.
-    pub fn change_doors(
-        &mut self,
-        now: Instant,
-        counters: &mut Counters,
-        (old, new): (&Slots, &Slots),
-        each: &mut dyn FnMut(&Door, &Grant),
-    ) {
-        for (id, door) in old.iter() {
-            // The name is that of the sets, and in the comments of rules.
-            let same = |new: &Rc<Door>| {
-                new.name == door.name
-                    && new.grant_prefix == door.grant_prefix
-                    && new.opening == door.opening
-                    && new.commands == door.commands
-                    && new.kill == door.kill
-            };
-            if !new.get(id).is_some_and(same) {
-                self.shut(now, counters, (id, door), None, &mut |grant| each(door, grant));
-            }
+    /// What of a door is missing in the firewall.
+    ///
+    /// # Errors
+    /// The firewall cannot be asked.
+    pub(super) fn missing(&mut self, door: &Door) -> Result<Option<String>, NftError> {
+        let Some(sets) = self.backend.sets() else { return Ok(None) };
+        if !sets.table_exists()? {
+            return Ok(Some(format!("table {}", self.backend.table_name())));
         }
-    }
-
-    /// Shuts everything for a clean stop; the commands are still to run.
-    pub fn stop_all(
-        &mut self,
-        now: Instant,
-        counters: &mut Counters,
-        slots: &Slots,
-        each: &mut dyn FnMut(&Door, &Grant),
-    ) {
-        let in_sets = self.backend.sets().is_some();
-        for (id, door) in slots.iter() {
-            // Only a set has a timer of its own that shuts the door later.
-            if door.on_stop == OnStop::Keep && in_sets && door.opening.is_some() {
-                continue;
-            }
-            self.shut(now, counters, (id, door), None, &mut |grant| each(door, grant));
-        }
+        let missing = sets.missing(door)?;
+        Ok(missing.first().map(|set| format!("set {set} in table {}", self.backend.table_name())))
     }
 
     /// Whether the firewall would not let go of somebody so far.
-    pub fn is_anyone_leaving(&self) -> bool {
+    pub(super) fn is_anyone_leaving(&self) -> bool {
         !self.leaving.is_empty()
     }
 
     /// Bounds the time of doors' commands that start from now on; none: they take as long as they like.
-    pub fn set_command_limit(&mut self, limit: Option<Duration>) {
+    pub(super) fn set_command_limit(&mut self, limit: Option<Duration>) {
         self.jobs.set_command_limit(limit);
     }
 
+    /// Whether no rule is to be inserted or deleted any more.
+    pub(super) fn are_rules_done(&self) -> bool {
+        self.jobs.are_rules_done()
+    }
+
     /// Whether commands wait or run.
-    pub fn is_busy(&self) -> bool {
+    pub(super) fn is_busy(&self) -> bool {
         !self.jobs.is_idle()
     }
 
-    /// Everybody who is in.
-    pub fn grants(&self) -> &Grants {
-        &self.grants
-    }
-
     /// How doors are opened.
-    pub fn backend(&self) -> &Backend {
+    pub(super) const fn backend(&self) -> &Backend {
         &self.backend
     }
 
     /// How doors are opened.
-    pub fn backend_mut(&mut self) -> &mut Backend {
+    pub(super) const fn backend_mut(&mut self) -> &mut Backend {
         &mut self.backend
     }
 
@@ -295,34 +293,44 @@ impl Gate {
         jobs::door_needs_jobs(door, self.backend.iptables().is_some())
     }
 
-    /// Whether so many jobs can be queued, and everybody who is in can leave nevertheless.
-    fn has_room(&self, jobs: usize) -> bool {
-        self.jobs.has_room(self.grants.len() + jobs)
-    }
-
-    fn stop(&mut self, now: Instant, door: &Rc<Door>, address: IpAddr) {
-        self.push(now, Job { door: Rc::clone(door), address, kind: JobKind::Stop, lease: None });
-    }
-
-    fn push(&mut self, now: Instant, job: Job) {
+    fn push(&mut self, job: Job) {
         if self.jobs.push(job).is_err() {
             error!("the queue of commands is full, which room was kept to prevent");
-        }
-        self.run_jobs(now);
-    }
-
-    fn run_jobs(&mut self, now: Instant) {
-        for report in self.jobs.run(now, process::spawn) {
-            if report.event.is_fault() {
-                warn!("{report}");
-            } else {
-                info!("{report}");
-            }
         }
     }
 }
 
-/// A door that only starts a command, and has nothing to undo: each knock runs it, as with knockd.
-fn is_momentary(door: &Door) -> bool {
-    door.opening.is_none() && door.commands.stop.is_none() && door.commands.stop_6.is_none()
+/// Those among the timed out whose element the kernel keeps for longer: it came late to a busy machine, or somebody else
+/// has changed it.
+fn late(sets: &mut Sets, leavers: &[Leaver]) -> Vec<(*const Door, IpAddr)> {
+    let timed_out = || leavers.iter().filter(|leaver| leaver.is_timed_out && leaver.door.opening.is_some());
+    let mut listed: Vec<(*const Door, AddressFamily)> = Vec::new();
+    let mut late = Vec::new();
+    for leaver in timed_out() {
+        let (door, family) = (Rc::as_ptr(&leaver.door), AddressFamily::of(leaver.address));
+        if listed.contains(&(door, family)) {
+            continue;
+        }
+        listed.push((door, family));
+        // A set that is not there lets nobody in.
+        let _ = sets.list(&*leaver.door, family, &mut |element| {
+            if element.left.is_none_or(|left| left > ABOUT_TO_END) {
+                late.push((door, element.address));
+            }
+        });
+    }
+    late
+}
+
+/// Takes an element out.
+fn shut(sets: &mut Sets, door: &Door, address: IpAddr) -> Result<(), NftError> {
+    match sets.shut(door, address) {
+        Err(error) if lets_nobody_in(&error) => Ok(()),
+        answer => answer,
+    }
+}
+
+/// What is not there lets nobody in.
+const fn lets_nobody_in(error: &NftError) -> bool {
+    matches!(error, NftError::MissingSet { .. } | NftError::MissingTable { .. })
 }

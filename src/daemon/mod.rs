@@ -1,22 +1,26 @@
 //! The daemon: start-up as a list, the loop that waits, and the packet's way through it.
 
-pub mod admission;
+mod audience;
+mod clock_trust;
+mod clocks;
 pub mod devices;
-pub mod gate;
+mod gate;
 pub mod hotplug;
+pub mod household;
 pub mod jobs;
-mod leaving;
 mod names;
 pub mod one_time;
-pub mod porter;
-mod reload;
+mod opening;
+mod packets;
+mod porter;
+pub(crate) mod reload;
+mod requests;
+mod restore;
 pub mod run;
-mod sessions;
 pub mod slots;
 pub mod start;
-pub mod status;
+mod state;
+mod status;
 mod systemd;
 pub mod users;
 mod wait;
-pub mod wall;
-pub mod wanted;

@@ -7,9 +7,11 @@ use std::num::NonZeroU16;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use log::warn;
+use log::{error, warn};
 
+use super::slots::Slots;
 use super::systemd;
+use crate::core::door::{self, DoorId};
 use crate::core::sequence::{Protocol, Sequence, Step};
 
 /// Largest file, in bytes: some ten thousand sequences.
@@ -26,26 +28,78 @@ pub struct Line {
     pub sequence: Sequence,
 }
 
-impl fmt::Display for Line {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.file.display().fmt(f)
+/// The lines whose turn it is, each with its door.
+#[derive(Debug, Default)]
+pub struct Lines {
+    lines: Vec<(DoorId, Line)>,
+    is_used_up: bool,
+}
+
+impl Lines {
+    /// Reads the line whose turn it is at each door that has a file of them, and makes it the door's sequence.
+    pub fn read(&mut self, slots: &Slots, knocks: &mut [Option<door::Door>]) {
+        self.is_used_up = false;
+        self.lines.clear();
+        for (id, door) in slots.iter() {
+            let (Some(file), Some(Some(knock))) = (&door.one_time, knocks.get_mut(id.index())) else {
+                continue;
+            };
+            match next_line(file) {
+                Ok(Some(line)) => {
+                    knock.sequence.clone_from(&line.sequence);
+                    self.lines.push((id, line));
+                }
+                Ok(None) => warn!("{}: {}: no sequence is left", door.name, file.display()),
+                Err(error) => {
+                    let advice = systemd::advice(&error, file);
+                    error!("{}: {}: {error}{advice}", door.name, file.display());
+                }
+            }
+        }
+    }
+
+    /// Marks the door's line as used.
+    ///
+    /// # Errors
+    /// The door must stay shut.
+    pub fn mark(&mut self, door: DoorId) -> Result<(), MarkError> {
+        let at = self.lines.iter().position(|(of, _)| *of == door).ok_or(MarkError::None)?;
+        let marked = self.lines[at].1.mark();
+        // A line that cannot be written stays the one whose turn it is: repeating the knock reads nothing anew.
+        if !matches!(marked, Err(MarkError::Io(..))) {
+            self.lines.swap_remove(at);
+            self.is_used_up = true;
+        }
+        marked
+    }
+
+    /// Whether a line was used, so that the doors must be given their next ones.
+    pub const fn is_used_up(&self) -> bool {
+        self.is_used_up
     }
 }
 
 /// Why a line could not be used up.
 #[derive(Debug)]
 pub enum MarkError {
+    /// The door has no line whose turn it is.
+    None,
     /// The file was changed since it was read.
-    Changed,
-    /// The file cannot be written.
+    Changed(PathBuf),
+    /// It cannot be written.
     Io(PathBuf, io::Error),
 }
 
 impl fmt::Display for MarkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Changed => f.write_str("the file was changed since it was read; reload"),
-            Self::Io(file, error) => write!(f, "{error}{}", systemd::advice(error, file)),
+            Self::None => f.write_str("there is no line whose turn it is"),
+            Self::Changed(file) => {
+                write!(f, "{}: the file was changed since it was read; reload", file.display())
+            }
+            Self::Io(file, error) => {
+                write!(f, "{}: {error}{}", file.display(), systemd::advice(error, file))
+            }
         }
     }
 }
@@ -86,21 +140,24 @@ impl Line {
     /// The line is not marked, as far as anyone knows: the door must stay shut.
     pub fn mark(&self) -> Result<(), MarkError> {
         let opened = OpenOptions::new().read(true).write(true).open(&self.file);
-        self.mark_in(&opened.map_err(|error| self.error(error))?)
+        self.mark_in(&opened.map_err(|error| self.unwritten(error))?)
     }
 
     fn mark_in(&self, file: &File) -> Result<(), MarkError> {
         let mut there = vec![0; self.text.len()];
-        file.read_exact_at(&mut there, self.offset).map_err(|_| MarkError::Changed)?;
+        file.read_exact_at(&mut there, self.offset).map_err(|_| self.changed())?;
         if there != self.text {
-            return Err(MarkError::Changed);
+            return Err(self.changed());
         }
-        file.write_all_at(b"#", self.offset)
-            .and_then(|()| file.sync_data())
-            .map_err(|error| self.error(error))
+        file.write_all_at(b"#", self.offset).map_err(|error| self.unwritten(error))?;
+        file.sync_data().map_err(|error| self.unwritten(error))
     }
 
-    fn error(&self, error: io::Error) -> MarkError {
+    fn changed(&self) -> MarkError {
+        MarkError::Changed(self.file.clone())
+    }
+
+    fn unwritten(&self, error: io::Error) -> MarkError {
         MarkError::Io(self.file.clone(), error)
     }
 }
@@ -142,7 +199,7 @@ mod tests {
                 let line = next_line(path).unwrap().unwrap();
                 assert_eq!(shown(&line), expected);
                 line.mark().unwrap();
-                assert!(matches!(line.mark(), Err(MarkError::Changed)), "used is used");
+                assert!(matches!(line.mark(), Err(MarkError::Changed(_))), "used is used");
             }
             assert_eq!(next_line(path).unwrap(), None);
             let left = fs::read_to_string(path).unwrap();
@@ -156,7 +213,7 @@ mod tests {
             let line = next_line(path).unwrap().unwrap();
             for changed in [" 5,6\n 1,2\n", "", " 1"] {
                 fs::write(path, changed).unwrap();
-                assert!(matches!(line.mark(), Err(MarkError::Changed)));
+                assert!(matches!(line.mark(), Err(MarkError::Changed(_))));
                 assert_eq!(fs::read_to_string(path).unwrap(), changed);
             }
         });

@@ -5,26 +5,24 @@ use std::path::Path;
 use log::{error, info, warn};
 
 use super::devices::Devices;
-use super::hotplug::Hotplug;
+use super::household::Household;
 use super::names;
-use super::porter::{Porter, tell_closed};
-use super::run::Daemon;
+use super::porter::Porter;
 use super::slots::never_traps;
 use super::start::StartError;
+use super::state::Daemon;
 use super::systemd;
-use super::users::Users;
 use crate::config::{self, Config, Door, MAX_DEVICES};
-use crate::control::server::Server;
+use crate::core::access::{Cause, Policy as _};
 use crate::core::auth;
-use crate::core::engine::Listening;
-use crate::core::grants::Grant;
-use crate::core::time::Instant;
+use crate::core::door::DoorId;
+use crate::core::moment::Moment;
 use crate::core::user::{MAX_USERS, UserId};
 use crate::log as sinks;
 
 impl Daemon<'_> {
     /// Reads the configuration anew. A wrong one changes nothing.
-    pub(super) fn reload(&mut self, server: &mut Server, now: Instant) -> Result<(), StartError> {
+    pub(super) fn reload(&mut self, moment: &Moment) -> Result<(), StartError> {
         info!("re-reading config file: {}", self.options.config.display());
         let config = config::load(&self.options.config).map_err(StartError::Config)?;
         let names = names::wanted(&self.options, &config);
@@ -36,18 +34,7 @@ impl Daemon<'_> {
         if globals(&config) != globals(&self.config) {
             warn!("another backend or table is used only after a restart");
         }
-        let Porter { slots, users, gate, counters, recents, hotplug, .. } = &mut self.porter;
-        let new = slots.with(&config);
-        gate.change_doors(now, counters, (slots, &new), &mut |door, grant| {
-            tell_closed((server, hotplug), now, users, door, grant, "reload");
-        });
-        for (id, old) in slots.iter() {
-            if new.get(id).is_none_or(|new| new.name != old.name) {
-                recents.forget(id);
-            }
-        }
-        *slots = new;
-        gate.load_cuts(slots, true);
+        self.porter.change_doors(moment, &config);
         if let Some(devices) = devices {
             info!("listening on {} from now on", names::shown(&names));
             self.devices = devices;
@@ -55,60 +42,88 @@ impl Daemon<'_> {
         }
         self.config = config;
         self.set_doors();
-        self.set_users(now, |hotplug, users, door, grant| {
-            tell_closed((server, hotplug), now, users, door, grant, "reload");
-        });
+        self.set_users(moment);
         self.warn();
-        self.porter.gate.check_sets(&self.porter.slots);
-        self.porter.gate.restore_rules(now, &self.porter.slots);
+        self.porter.check_sets();
+        self.porter.restore_rules(moment.now);
+        self.porter.tend_gate(moment);
         self.follow_links();
         Ok(())
     }
 
     /// Gives the core the doors of the configuration.
     pub(super) fn set_doors(&mut self) {
-        let porter = &mut self.porter;
-        porter.gate.set_command_limit(self.config.globals.command_timeout);
-        porter.slots = porter.slots.with(&self.config);
-        let knocks = porter.knocks();
-        if porter.engine.set_doors(&knocks, &never_traps(&self.config)).is_err() {
+        self.porter.gate.set_command_limit(self.config.globals.command_timeout);
+        let Porter { keeper, household, lines, .. } = &mut self.porter;
+        household.slots = household.slots.with(&self.config);
+        let mut knocks = household.slots.knocks();
+        lines.read(&household.slots, &mut knocks);
+        if keeper.engine.set_doors(&knocks, &never_traps(&self.config)).is_err() {
             error!("the doors name too many different ports: some cannot be knocked");
         }
     }
 
-    /// Gives the core the users of the configuration, once it has the doors. What is shut to those who may not
-    /// any more is handed out.
-    pub(super) fn set_users(
-        &mut self,
-        now: Instant,
-        mut each: impl FnMut(&mut Hotplug, &Users, &Door, &Grant),
-    ) {
-        self.porter.wall.vouch(self.config.globals.auth.trust_clock);
-        let Porter { engine, slots, auth, users, gate, counters, recents, hotplug, .. } = &mut self.porter;
-        let new = users.with(&self.config);
-        gate.change_users(now, counters, slots, (users, &new), &mut |door, grant| {
-            each(hotplug, users, door, grant);
-        });
-        auth.set_users(auth_rules(&self.config), &new.for_core(slots));
-        for slot in (0..).map(UserId).take(MAX_USERS) {
-            if users.name(slot).is_some() && users.name(slot) != new.name(slot) {
-                recents.forget_user(slot);
-            }
-        }
-        *users = new;
-        let config::Auth { spa_port, totp_ports, .. } = self.config.globals.auth;
-        let packets = auth.users().any(|(_, user)| user.sends_packets()).then_some(spa_port);
-        let changing = auth.users().any(|(_, user)| !user.totp.is_empty());
-        let changing = changing.then(|| totp_ports.range());
-        engine.set_listening(Listening { packets, changing });
-        if packets.is_some() || changing.is_some() {
-            self.porter.look_at_clock(now);
-        }
+    /// Gives the core the users of the configuration, once it has the doors.
+    pub(super) fn set_users(&mut self, moment: &Moment) {
+        self.porter.clock.vouch(self.config.globals.auth.trust_clock);
+        self.porter.change_users(moment, &self.config);
+        let Porter { keeper, household, .. } = &mut self.porter;
+        keeper.engine.set_listening(household.listening(&self.config));
+        self.porter.look_at_clock(moment);
     }
 }
 
+impl Porter<'_> {
+    /// Puts new doors in the place of the old. Who is in stays in, unless his door is gone or opens something else now.
+    fn change_doors(&mut self, moment: &Moment, config: &Config) {
+        let new = self.household.slots.with(config);
+        let old = self.household.slots.clone();
+        for (id, door) in old.iter() {
+            if !new.get(id).is_some_and(|new| opens_the_same(door, new)) {
+                self.shut(moment, id, None, Cause::Reload);
+            }
+            if new.get(id).is_none_or(|new| new.name != door.name) {
+                self.audience.recents.forget(id);
+            }
+        }
+        self.household.slots = new;
+        self.gate.connections.load_cuts(&self.household.slots, true);
+    }
+
+    /// Puts new users in the place of the old. What a user opened who may not any more is shut.
+    fn change_users(&mut self, moment: &Moment, config: &Config) {
+        let (old, new) = (self.household.users.clone(), self.household.users.with(config));
+        let after = Household { slots: self.household.slots.clone(), users: new };
+        let may_open = |user: UserId, door: DoorId| {
+            let stays = old.keeps_secrets(&after.users, user);
+            let rules = after.user(user).filter(|rules| !rules.is_expired(moment.wall_s));
+            stays && rules.is_some_and(|rules| rules.may_open(door))
+        };
+        let access = &mut self.keeper.access;
+        let ends: Vec<_> = std::iter::from_fn(|| access.end_users(moment.now, may_open)).collect();
+        self.carry_out_ends(moment, &ends);
+        for slot in (0..).map(UserId).take(MAX_USERS) {
+            if old.name(slot).is_some() && old.name(slot) != after.users.name(slot) {
+                self.audience.recents.forget_user(slot);
+            }
+        }
+        self.household = after;
+        let users = self.household.users.for_core(&self.household.slots);
+        self.keeper.auth.set_users(auth_rules(config), &users);
+    }
+}
+
+/// Whether whoever is in at a door may stay in. The name is that of the sets, and in the comments of rules.
+fn opens_the_same(old: &Door, new: &Door) -> bool {
+    new.name == old.name
+        && new.grant_prefix == old.grant_prefix
+        && new.opening == old.opening
+        && new.commands == old.commands
+        && new.kill == old.kill
+}
+
 /// The rules that are the same for all users.
-pub(super) fn auth_rules(config: &Config) -> auth::Rules {
+pub(crate) fn auth_rules(config: &Config) -> auth::Rules {
     let config::Auth { max_age, totp_ports, .. } = config.globals.auth;
     auth::Rules { max_age_s: max_age.as_secs(), range: totp_ports }
 }

@@ -8,21 +8,24 @@ use std::time::Duration;
 use log::{debug, error, info, warn};
 use nix::poll::{PollTimeout, poll};
 use nix::sys::signal::Signal;
-use nix::sys::signalfd::SignalFd;
 
-use super::devices::Devices;
+use super::clock_trust::ClockTrust;
+use super::clocks::Clocks;
 use super::gate::Gate;
 use super::names;
-use super::porter::{Porter, tell_closed};
+use super::porter::Porter;
 use super::reload::{auth_rules, open_devices, set_log, start_log};
 use super::start::{Options, StartError};
+use super::state::Daemon;
 use super::systemd;
 use super::wait::{block_signals, polled};
-use super::wall::Wall;
-use crate::config::{self, Config};
+use crate::config;
 use crate::control::server::Server;
+use crate::core::access::{self, Access};
 use crate::core::auth::{self, Auth};
+use crate::core::doorkeeper::Doorkeeper;
 use crate::core::engine::{Engine, Tables};
+use crate::core::moment::Moment;
 use crate::core::time::Instant;
 use crate::firewall::backend::Backend;
 use crate::firewall::sweep;
@@ -35,7 +38,8 @@ const STOP_TIME: Duration = Duration::from_millis(4500);
 
 /// The core's tables: fixed, and no memory until they are touched.
 pub(crate) static TABLES: Mutex<Tables> = Mutex::new(Tables::new());
-static AUTH_TABLES: Mutex<auth::Tables> = Mutex::new(auth::Tables::new());
+pub(crate) static AUTH_TABLES: Mutex<auth::Tables> = Mutex::new(auth::Tables::new());
+pub(crate) static ACCESS_TABLES: Mutex<access::Tables> = Mutex::new(access::Tables::new());
 /// Where packets are read to, likewise.
 static BATCH: Mutex<Batch> = Mutex::new(Batch::new());
 
@@ -52,16 +56,21 @@ pub fn run(options: Options) -> Result<(), StartError> {
     let keyed = RandomState::new();
     let mut tables = TABLES.lock().unwrap_or_else(PoisonError::into_inner);
     let mut auth_tables = AUTH_TABLES.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut access_tables = ACCESS_TABLES.lock().unwrap_or_else(PoisonError::into_inner);
     let mut batch = BATCH.lock().unwrap_or_else(PoisonError::into_inner);
     let started = now();
     let device_names = names::wanted(&options, &config);
     let mut daemon = Daemon {
         started,
+        clocks: Clocks::new(),
         porter: Porter::new(
-            Engine::new(&mut tables, keyed.clone()),
-            Auth::new(&mut auth_tables, keyed.clone(), auth_rules(&config)),
-            Gate::new(keyed, Backend::find(&config).map_err(StartError::Backend)?),
-            Wall::new(started, &options.socket),
+            Doorkeeper {
+                engine: Engine::new(&mut tables, keyed.clone()),
+                auth: Auth::new(&mut auth_tables, keyed.clone(), auth_rules(&config)),
+                access: Access::new(&mut access_tables, keyed),
+            },
+            Gate::new(Backend::find(&config).map_err(StartError::Backend)?),
+            ClockTrust::new(started, &options.socket),
         ),
         devices: open_devices(&device_names)?,
         batch: &mut batch,
@@ -73,81 +82,78 @@ pub fn run(options: Options) -> Result<(), StartError> {
     };
     daemon.sweep();
     daemon.set_doors();
-    daemon.set_users(started, |_, _, _, _| {});
+    let moment = daemon.clocks.read();
+    daemon.set_users(&moment);
     daemon.warn();
-    daemon.porter.gate.load_cuts(&daemon.porter.slots, true);
-    daemon.porter.gate.adopt(now(), &daemon.porter.slots);
-    daemon.porter.gate.check_sets(&daemon.porter.slots);
+    daemon.porter.gate.connections.load_cuts(&daemon.porter.household.slots, true);
+    let moment = daemon.clocks.read();
+    daemon.porter.adopt(&moment);
+    daemon.porter.check_sets();
     daemon.follow_links();
     // Only now: whoever finds the socket may knock.
-    let mut server = Server::open(&daemon.options.socket).map_err(StartError::Control)?;
+    let server = Server::open(&daemon.options.socket).map_err(StartError::Control)?;
+    daemon.porter.audience.open(server);
     info!("starting up, listening on {}", names::shown(&daemon.device_names));
     systemd::tell();
-    daemon.serve(&mut server);
-    daemon.stop(&mut server);
+    daemon.serve();
+    daemon.stop();
     info!("shutting down");
     Ok(())
 }
 
-/// Everything that the daemon holds.
-#[derive(Debug)]
-pub struct Daemon<'t> {
-    pub(super) started: Instant,
-    pub(super) options: Options,
-    pub(super) config: Config,
-    pub(super) porter: Porter<'t>,
-    pub(super) devices: Devices,
-    batch: &'t mut Batch,
-    pub(super) device_names: Vec<String>,
-    pub(super) links: Links,
-    pub(super) signals: SignalFd,
-}
-
 impl Daemon<'_> {
     /// Waits, and does what is due, until a signal says to stop.
-    fn serve(&mut self, server: &mut Server) {
+    fn serve(&mut self) {
+        let mut moment = self.clocks.read();
         loop {
-            self.porter.expire(server, now());
-            let deadlines =
-                [self.porter.next_deadline(), server.next_deadline(), self.devices.next_deadline()];
-            let ready = self.wait(server, deadlines.into_iter().flatten().min());
-            let now = now();
-            if ready.signals && !self.on_signals(server, now) {
+            self.porter.expire(&moment);
+            let ready = self.wait(self.next_deadline(&moment));
+            moment = self.clocks.read();
+            if ready.signals && !self.on_signals(&moment) {
                 return;
             }
-            if ready.links || self.devices.next_deadline().is_some_and(|deadline| deadline <= now) {
+            if ready.links || self.devices.next_deadline().is_some_and(|deadline| deadline <= moment.now) {
                 self.follow_links();
             }
             let Self { porter, devices, batch, .. } = self;
             if ready.firewall && porter.gate.backend_mut().changed() {
                 debug!("the firewall's tables changed, looking after open doors");
-                porter.gate.restore(now, &mut porter.counters, &porter.slots);
+                porter.restore(&moment);
             }
             if ready.connections {
-                porter.gate.on_announcements(now);
+                porter.gate.connections.on_announcements(moment.now);
             }
             if ready.packets {
-                porter.expire(server, now);
-                devices.receive(batch, |via, bytes| porter.on_packet(server, now, via, bytes));
-                if porter.is_used_up {
+                porter.expire(&moment);
+                porter.look_at_clock(&moment);
+                devices.receive(batch, |via, bytes| porter.on_packet(&moment, via, bytes));
+                porter.tend_gate(&moment);
+                if porter.lines.is_used_up() {
                     self.set_doors();
                     self.follow_links();
                 }
             }
-            for client in server.receive(now) {
-                self.answer(server, now, client);
+            let server = self.porter.audience.server_mut();
+            for client in server.map(|server| server.receive(moment.now)).unwrap_or_default() {
+                self.answer(&moment, client);
             }
         }
     }
 
+    fn next_deadline(&self, moment: &Moment) -> Option<Instant> {
+        let server = self.porter.audience.server().and_then(Server::next_deadline);
+        let deadlines = [self.porter.next_deadline(moment), server, self.devices.next_deadline()];
+        deadlines.into_iter().flatten().min()
+    }
+
     /// Whether to go on.
-    fn on_signals(&mut self, server: &mut Server, now: Instant) -> bool {
+    fn on_signals(&mut self, moment: &Moment) -> bool {
         while let Ok(Some(info)) = self.signals.read_signal() {
             match i32::try_from(info.ssi_signo).map(Signal::try_from) {
                 Ok(Ok(Signal::SIGHUP)) => {
                     // The file may have been rotated away, whatever the configuration is worth.
                     set_log(&self.config);
-                    if let Err(error) = self.reload(server, now) {
+                    if let Err(error) = self.reload(moment) {
                         error!("the configuration stays as it was: {error}");
                     }
                 }
@@ -186,38 +192,37 @@ impl Daemon<'_> {
         match device_addresses() {
             Ok(addresses) => {
                 let addresses: Vec<_> = addresses.map(|known| self.devices.own(&known)).collect();
-                let left_out = self.porter.engine.set_addresses(&addresses);
+                let left_out = self.porter.keeper.engine.set_addresses(&addresses);
                 if left_out > 0 {
                     warn!("{left_out} of this host's addresses are too many to be knocked at");
                 }
             }
             Err(error) => warn!("cannot read this host's addresses: {error}"),
         }
-        self.devices.filter(now(), &self.porter.engine);
+        self.devices.filter(now(), &self.porter.keeper.engine);
         self.devices.follow();
     }
 
     /// Shuts every door, and waits for the commands to run.
-    fn stop(&mut self, server: &mut Server) {
-        let Porter { gate, counters, slots, users, hotplug, .. } = &mut self.porter;
-        gate.stop_all(now(), counters, slots, &mut |door, grant| {
-            tell_closed((server, hotplug), now(), users, door, grant, "stop");
-        });
+    fn stop(&mut self) {
+        let moment = self.clocks.read();
+        self.porter.stop_all(&moment);
         let deadline = now().after(STOP_TIME);
-        while (gate.is_busy() || gate.is_anyone_leaving() || hotplug.is_busy()) && now() < deadline {
+        while self.porter.is_busy() && now() < deadline {
             let ms = deadline.since(now()).min(Duration::from_millis(100)).as_millis();
             let _ = poll(
                 &mut [polled(self.signals.as_fd())],
                 PollTimeout::try_from(ms).unwrap_or(PollTimeout::ZERO),
             );
             let _ = self.signals.read_signal();
-            gate.tend(now(), counters, slots);
-            hotplug.tend(now());
+            let moment = self.clocks.read();
+            self.porter.tend_gate(&moment);
+            self.porter.audience.hotplug.tend(moment.now);
         }
-        if gate.is_busy() {
+        if self.porter.gate.is_busy() {
             warn!("stop commands were still running, and are left behind");
         }
-        if gate.is_anyone_leaving() {
+        if self.porter.gate.is_anyone_leaving() {
             warn!("the firewall did not let go of everybody: only its own timers shut those doors");
         }
     }

@@ -72,11 +72,10 @@ impl Users {
         named.map(|(slot, _)| UserId(slot))
     }
 
-    /// Whether these let the user of a slot of `before` still open a door.
-    pub fn still_allow(&self, before: &Self, id: UserId, door: &str) -> bool {
-        let Some(name) = before.name(id) else { return false };
-        let now = self.iter().find(|(user, _)| user.name == name);
-        now.is_some_and(|(user, _)| user.doors.iter().any(|allowed| allowed == door))
+    /// Whether the user in a slot is the same in `after`, and has every secret there that he has here.
+    pub fn keeps_secrets(&self, after: &Self, id: UserId) -> bool {
+        let (Some(before), Some(after)) = (self.get(id), after.get(id)) else { return false };
+        before.name == after.name && before.secrets_are_in(after)
     }
 
     /// What the core wants to know of them.
@@ -105,8 +104,7 @@ mod tests {
         let now = before.with(&config(&["dave", "carol", "eve", "alice"]));
         let names = [0, 1, 2, 3, 4].map(|slot| now.name(UserId(slot)));
         assert_eq!(names, [Some("alice"), Some("dave"), Some("carol"), Some("eve"), None]);
-        assert!(now.still_allow(&before, UserId(2), "ssh"));
-        assert!(!now.still_allow(&before, UserId(1), "ssh"), "dave has bob's slot, and is not bob");
-        assert!(!now.still_allow(&before, UserId(2), "nas"));
+        assert!(before.keeps_secrets(&now, UserId(2)));
+        assert!(!before.keeps_secrets(&now, UserId(1)), "dave has bob's slot, and is not bob");
     }
 }

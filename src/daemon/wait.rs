@@ -9,7 +9,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
-use super::run::Daemon;
+use super::state::Daemon;
 use crate::config::MAX_DEVICES;
 use crate::control::server::{MAX_CLIENTS, Server};
 use crate::core::time::Instant;
@@ -31,16 +31,18 @@ pub(super) struct Ready {
 
 impl Daemon<'_> {
     /// Sleeps until something is there to read, or until `deadline`.
-    pub(super) fn wait(&self, server: &Server, deadline: Option<Instant>) -> Ready {
+    pub(super) fn wait(&self, deadline: Option<Instant>) -> Ready {
         let mut fds = heapless::Vec::<PollFd<'_>, MAX_DESCRIPTORS>::new();
         let firewall = self.porter.gate.backend().events().map(AsFd::as_fd);
-        let connections = self.porter.gate.announcements();
+        let connections = self.porter.gate.connections.announcements();
         // What is not there keeps its place.
         let signals = self.signals.as_fd();
         let fixed =
             [signals, self.links.as_fd(), firewall.unwrap_or(signals), connections.unwrap_or(signals)];
         fds.extend(fixed.map(polled));
-        fds.extend(self.devices.descriptors().chain(server.descriptors()).map(polled));
+        let server = self.porter.audience.server();
+        fds.extend(self.devices.descriptors().map(polled));
+        fds.extend(server.into_iter().flat_map(Server::descriptors).map(polled));
         let timeout = deadline.map_or(PollTimeout::NONE, |deadline| {
             // Rounded up by the clock's own granularity: waking early would only mean sleeping again.
             let ms = deadline.since(now()).as_millis();

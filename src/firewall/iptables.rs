@@ -177,7 +177,7 @@ impl Iptables {
             .into_iter()
             .map(|Rule { chain, condition, target }| {
                 let mut argv = command(program, chain, action);
-                argv.extend(["-s".to_owned(), door.grant_prefix.shown(address)]);
+                argv.extend(["-s".to_owned(), door.grant_prefix.shown(address).to_string()]);
                 argv.extend(condition);
                 if let Some(set) = &set {
                     argv.extend(["-m", "set", "--match-set", set, "src"].map(str::to_owned));

@@ -47,7 +47,7 @@ pub fn has_clock_chip() -> bool {
 
 /// Local date and time in the format of knockd's log file: `2026-11-22 12:34`.
 pub fn local_minute() -> String {
-    let fields = local();
+    let fields = local(libc::time_t::try_from(wall_s()).unwrap_or(libc::time_t::MAX));
     format!(
         "{:04}-{:02}-{:02} {:02}:{:02}",
         fields.tm_year + 1900,
@@ -58,9 +58,9 @@ pub fn local_minute() -> String {
     )
 }
 
-/// Local weekday and time of day.
-pub fn local_time() -> WallTime {
-    let fields = local();
+/// Local weekday and time of day at a moment, in seconds since 1970.
+pub fn local_time(wall_s: u64) -> WallTime {
+    let fields = local(libc::time_t::try_from(wall_s).unwrap_or(libc::time_t::MAX));
     let [weekday, hour, minute, second] = [fields.tm_wday, fields.tm_hour, fields.tm_min, fields.tm_sec]
         .map(|field| u32::try_from(field).expect("localtime_r's fields are not negative"));
     // A leap second belongs to the minute before it.
@@ -94,10 +94,8 @@ fn follow_zone() {
     unsafe { env::set_var("TZ", zone) };
 }
 
-fn local() -> libc::tm {
+fn local(seconds: libc::time_t) -> libc::tm {
     follow_zone();
-    // SAFETY: `time` takes a null pointer for "only return it".
-    let seconds = unsafe { libc::time(std::ptr::null_mut()) };
     let mut fields = MaybeUninit::<libc::tm>::zeroed();
     // SAFETY: both pointers are to live values. All zero is a value of `tm`, so it is one even if the call
     // fails and writes nothing.

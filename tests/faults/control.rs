@@ -187,7 +187,7 @@ fn doors_are_opened_and_shut_by_hand() {
     assert!(super::kernel_seconds_left(&world).is_some_and(|left| left > 900));
     daemon.ask(&["open", "ssh", CLIENT, "0"]);
     assert!(daemon.ask(&["status"]).contains(&format!("open ssh for {CLIENT}: until it is shut")));
-    assert!(world.router.nft_list(SET).contains(&format!("elements = {{ {CLIENT} }}")));
+    assert!(world.router.nft_list(SET).contains(&format!("elements = {{ {CLIENT} comment \"hand\" }}")));
     daemon.ask(&["close", "ssh", CLIENT]);
     assert!(super::kernel_seconds_left(&world).is_none());
     daemon.ask(&["open", "ssh", "2001:db8::7"]);

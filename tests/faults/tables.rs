@@ -25,11 +25,18 @@ fn opens_as_soon_as_the_sets_are_there(world: &World, missing: &str, load: impl 
     assert!(daemon.ask(&["status"]).contains("NOT yet in the firewall"));
     daemon.wait("it is tried again", |daemon| daemon.counter("firewall_error") > 4);
     let complaints = daemon.log().matches(&format!("{CLIENT}: ssh: ")).count();
-    assert_eq!(complaints, 3 + 1 + 1, "three stages, the opening, one complaint\n{}", daemon.log());
+    assert_eq!(complaints, 3 + 1, "three stages, one complaint\n{}", daemon.log());
+    assert_eq!(daemon.counter("opened"), 0, "it is not open");
+    let by_hand = daemon.control(&["open", "ssh", CLIENT, "60"]);
+    let said = String::from_utf8_lossy(&by_hand.stderr).into_owned();
+    assert_eq!(by_hand.status.code(), Some(1), "{said}");
+    assert!(said.contains(&format!("not open yet: {missing} is not there")), "{said}");
     load();
     daemon.wait("the door opens", |daemon| daemon.lets_in("ssh", CLIENT));
     assert_eq!(world.client.greeted_by(ROUTER, 22).as_deref(), Some("router"));
     daemon.wait_for_log(&format!("{CLIENT}: ssh: let in, now that the firewall can"));
+    daemon.wait_for_log(&format!("{CLIENT}: ssh: opened by hand"));
+    assert_eq!(daemon.counter("opened"), 1);
     assert_eq!(daemon.status()["doors"][0]["firewall"], "ready");
     assert_time_kept(world, &daemon, 60);
 }

@@ -1,10 +1,10 @@
-//! Why a packet or a knock is nobody's request.
+//! Why a knock or a request opens nothing: each reason has one name and one sentence.
 
 use core::fmt;
 
 use crate::user::UserId;
 
-/// Why a packet or a knock is nobody's request.
+/// Why a knock or a request opens nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Refusal {
     /// It has the form of no packet there is.
@@ -49,11 +49,33 @@ pub enum Refusal {
     Ports,
     /// It looks like one that is encrypted with GnuPG.
     Gnupg,
+    /// The newest time that was taken cannot be kept for a later start.
+    Memory,
+    /// The door is not for this address.
+    DoorSource,
+    /// The door is not for this hour.
+    Hours,
+    /// Doors were opened too often just now.
+    OpenRate,
+    /// Too many are in.
+    GrantsFull,
+    /// Too many commands wait.
+    CommandsFull,
+    /// The line of the sequence could not be used up.
+    Line,
+    /// There is no such door, or it is disabled.
+    NoDoor,
+    /// The door opens nothing: its knock shuts others.
+    Closing,
+    /// The address is no host's.
+    NoHost,
+    /// The firewall would not take the change.
+    Firewall,
 }
 
 impl Refusal {
     /// Every reason, in the order of their counters.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 32] = [
         Self::Form,
         Self::Unknown,
         Self::Forged,
@@ -75,6 +97,17 @@ impl Refusal {
         Self::UserName,
         Self::Ports,
         Self::Gnupg,
+        Self::Memory,
+        Self::DoorSource,
+        Self::Hours,
+        Self::OpenRate,
+        Self::GrantsFull,
+        Self::CommandsFull,
+        Self::Line,
+        Self::NoDoor,
+        Self::Closing,
+        Self::NoHost,
+        Self::Firewall,
     ];
 
     /// The counter's name.
@@ -101,6 +134,17 @@ impl Refusal {
             Self::UserName => "auth_user_name",
             Self::Ports => "auth_ports",
             Self::Gnupg => "auth_gnupg",
+            Self::Memory => "auth_memory",
+            Self::DoorSource => "not_from_src",
+            Self::Hours => "not_in_hours",
+            Self::OpenRate => "open_rate",
+            Self::GrantsFull => "grants_full",
+            Self::CommandsFull => "commands_full",
+            Self::Line => "one_time_line",
+            Self::NoDoor => "no_such_door",
+            Self::Closing => "closing_door",
+            Self::NoHost => "no_host",
+            Self::Firewall => "not_in_firewall",
         }
     }
 }
@@ -131,6 +175,17 @@ impl fmt::Display for Refusal {
             Self::Gnupg => {
                 "it seems to be encrypted with GnuPG, which is not supported: use a key and an HMAC key"
             }
+            Self::Memory => "the time of the newest packet cannot be kept beside the control socket",
+            Self::DoorSource => "the door's src does not allow this address",
+            Self::Hours => "the door may not be opened at this hour",
+            Self::OpenRate => "too many doors were opened just now",
+            Self::GrantsFull => "too many addresses are let in already",
+            Self::CommandsFull => "too many commands are waiting",
+            Self::Line => "the line of the one-time sequence could not be marked as used",
+            Self::NoDoor => "there is no such door",
+            Self::Closing => "the door opens nothing: its knock shuts other doors",
+            Self::NoHost => "this is no host's address",
+            Self::Firewall => "the firewall does not have it",
         })
     }
 }

@@ -39,6 +39,7 @@ pub(super) struct Current<C> {
     failures: u8,
     state: State<C>,
     time_limit: Option<Duration>,
+    rules_failed: bool,
 }
 
 #[derive(Debug)]
@@ -56,7 +57,7 @@ enum State<C> {
 impl<C: Running> Current<C> {
     /// A job with these commands, none of which has been started. None may run for longer than `time_limit`.
     pub(super) fn new(job: Job, commands: VecDeque<Command>, time_limit: Option<Duration>) -> Self {
-        Self { job, commands, failures: 0, state: State::Ready, time_limit }
+        Self { job, commands, failures: 0, state: State::Ready, time_limit, rules_failed: false }
     }
 
     /// Goes on until there is something to wait for (false) or nothing left to do (true).
@@ -87,6 +88,7 @@ impl<C: Running> Current<C> {
                             && now >= deadline
                         {
                             child.kill();
+                            self.rules_failed |= command.is_rule;
                             reports.push(self.job.report(Event::Killed(limit)));
                             let before = std::mem::replace(&mut self.state, State::Ready);
                             if let State::Running { child, .. } = before {
@@ -137,8 +139,13 @@ impl<C: Running> Current<C> {
 
     /// Is done with the command at work.
     fn next(&mut self, event: Option<Event>, reports: &mut Vec<Report>) {
+        let failed = event.is_some();
         reports.extend(event.map(|event| self.job.report(event)));
-        self.commands.pop_front();
+        let was_rule = self.commands.pop_front().is_some_and(|command| command.is_rule);
+        self.rules_failed |= was_rule && failed;
+        if was_rule && !self.commands.front().is_some_and(|command| command.is_rule) {
+            reports.push(self.job.report(Event::Ruled(!self.rules_failed)));
+        }
         self.failures = 0;
         self.state = State::Ready;
     }

@@ -55,6 +55,8 @@ pub struct Report {
 /// What can happen to a command.
 #[derive(Debug)]
 pub enum Event {
+    /// The last of its iptables commands has ended: whether all of them did well.
+    Ruled(bool),
     /// It is being started: this is what a shell would be given.
     Running(String),
     /// It ended, and not well.
@@ -70,7 +72,7 @@ pub enum Event {
 impl Event {
     /// Whether something went wrong.
     pub fn is_fault(&self) -> bool {
-        !matches!(self, Self::Running(_))
+        !matches!(self, Self::Running(_) | Self::Ruled(_))
     }
 }
 
@@ -123,6 +125,8 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.door.name)?;
         match &self.event {
+            Event::Ruled(true) => f.write_str("the rules are in place"),
+            Event::Ruled(false) => f.write_str("the rules are not all in place"),
             Event::Running(command) => write!(f, "running command: {command}"),
             Event::Failed(exit) => exit.fmt(f),
             Event::Killed(limit) => write!(

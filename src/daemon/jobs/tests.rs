@@ -74,7 +74,8 @@ impl Bench {
             self.endings.push(Rc::clone(&self.ending));
             Ok(Fake(Rc::clone(&self.ending), Rc::clone(&self.killed)))
         });
-        reports.iter().map(ToString::to_string).collect()
+        let is_told = |report: &&Report| !matches!(report.event, Event::Ruled(_));
+        reports.iter().filter(is_told).map(ToString::to_string).collect()
     }
 
     /// Ends the program that was started last.

@@ -81,7 +81,11 @@ return baseclass.extend({
 		case 'timed_out':      return _('Refused: the next knock did not come in time');
 		case 'open_rate':      return _('Refused: too many doors were opened just then');
 		case 'grants_full':    return _('Refused: too many addresses were in');
-		case 'not_allowed':    return _('Refused: not from there, or not at this hour');
+		case 'not_from_src':   return _('Refused: not from there');
+		case 'not_in_hours':   return _('Refused: not at this hour');
+		case 'not_in_firewall': return _('Not open yet: the firewall does not have it');
+		case 'one_time_line':  return _('Refused: the line of the one-time sequence could not be used up');
+		case 'auth_memory':    return _('Refused: the time of the packet could not be kept');
 		case 'commands_full':  return _('Refused: too many commands were waiting');
 		case 'auth_form':      return _('Refused: neither ketuk’s packet nor fwknop’s');
 		case 'auth_unknown':   return _('Refused: made with no user’s key');

@@ -6,17 +6,13 @@ use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use log::{debug, error, info, warn};
+use log::{error, info, warn};
 
-use super::gate::{Attempt, Gate};
-use super::slots::Slots;
-use crate::config::{Close, Door, PortRange};
-use crate::core::counters::Counters;
-use crate::core::door::DoorId;
+use crate::config::{Door, PortRange};
 use crate::core::flow::Flow;
-use crate::core::grants::MAX_GRANTS;
-use crate::core::session::Session;
+use crate::core::grants::{Grant, Grants};
 use crate::core::time::Instant;
+use crate::daemon::slots::Slots;
 use crate::firewall::cut;
 use crate::firewall::error::NftError;
 use crate::firewall::flows::{self, Announcements, Source};
@@ -39,12 +35,10 @@ const LOAD_TIME: Duration = Duration::from_secs(5);
 
 /// What is known of connections beside what each grant knows.
 #[derive(Debug, Default)]
-pub(super) struct Sessions {
+pub(in crate::daemon) struct Connections {
     /// Of the addresses in `watched`, while there are any.
     announcements: Option<Announcements>,
     watched: Vec<IpAddr>,
-    /// Some doors are open for networks, whose addresses are too many to be listened for one by one.
-    networks: bool,
     /// A connection has ended: count again at this moment.
     recount: Option<Instant>,
     counted: Instant,
@@ -54,141 +48,75 @@ pub(super) struct Sessions {
     complained: bool,
 }
 
-impl Sessions {
+impl Connections {
     /// When to count again.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         self.recount
     }
-}
 
-impl Gate {
     /// What becomes readable when a connection ends.
-    pub fn announcements(&self) -> Option<BorrowedFd<'_>> {
-        self.sessions.announcements.as_ref().map(AsFd::as_fd)
+    pub(in crate::daemon) fn announcements(&self) -> Option<BorrowedFd<'_>> {
+        self.announcements.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Whether the kernel announces the end of connections.
+    pub(in crate::daemon) const fn is_announced(&self) -> bool {
+        self.announcements.is_some()
     }
 
     /// Reads what has been announced.
-    pub fn on_announcements(&mut self, now: Instant) {
-        let Sessions { announcements: Some(announcements), recount, counted, .. } = &mut self.sessions else {
-            return;
-        };
-        if announcements.drain() {
-            recount.get_or_insert(counted.after(COUNT_SPACING).max(now));
+    pub(in crate::daemon) fn on_announcements(&mut self, now: Instant) {
+        if self.announcements.as_ref().is_some_and(Announcements::drain) {
+            self.recount.get_or_insert(self.counted.after(COUNT_SPACING).max(now));
         }
     }
 
-    /// How many connections go through each open door, in the order of [`Self::grants`].
-    ///
-    /// # Errors
-    /// The kernel does not track connections, or will not tell.
-    pub fn connections(&self, slots: &Slots) -> io::Result<Vec<u32>> {
-        if self.grants.is_empty() {
-            return Ok(Vec::new());
-        }
-        let doors = self.grants.iter().map(|grant| Some((&**slots.get(grant.door)?, grant.address)));
-        count(&doors.collect::<Vec<_>>())
+    /// Whether a connection has ended since they were counted.
+    pub(in crate::daemon) fn is_recount_due(&self, now: Instant) -> bool {
+        self.recount.is_some_and(|recount| recount <= now)
     }
 
-    /// Before a door opens or its time begins anew.
-    pub(super) fn begin_session(
-        &mut self,
-        now: Instant,
-        door: &Door,
-        id: DoorId,
-        address: IpAddr,
-        time: Option<Duration>,
-    ) {
-        self.uncut(door, address);
-        let Some(grant) = self.grants.get_mut(&self.keyed, id, address) else { return };
-        let (Close::Session { max }, Some(time)) = (door.close, time) else {
-            grant.session = None;
-            return;
-        };
-        self.sessions.networks |= door.grant_prefix.of(address).is_some();
-        let new = Session::new(now, time, max);
-        grant.session = Some(match grant.session {
-            // Renewing never shortens.
-            Some(old) => Session { open_until: new.open_until.max(old.open_until), limit: new.limit, ..old },
-            None => new,
-        });
-        self.watch_sessions(now);
-    }
-
-    /// After a door opened anew: if nothing goes through it yet, whatever will is announced when it ends.
-    pub(super) fn begun_session(&mut self, door: &Door, id: DoorId, address: IpAddr) {
-        let is_announced = self.sessions.announcements.is_some();
-        let Some(grant) = self.grants.get_mut(&self.keyed, id, address) else { return };
-        if let Some(session) = &mut grant.session {
-            session.announced =
-                is_announced && count(&[Some((door, address))]).is_ok_and(|counts| counts == [0]);
-        }
-    }
-
-    /// Counts when it is due, and decides which doors stay open.
-    pub(super) fn tend_sessions(&mut self, now: Instant, counters: &mut Counters, slots: &Slots) {
-        let due = |until: Option<Instant>| until.is_some_and(|until| until <= now);
-        let over = self.grants.iter().any(|grant| grant.session.is_some() && due(grant.until));
-        if !over && !due(self.sessions.recount) {
-            return;
-        }
-        self.sessions.recount = None;
-        self.sessions.counted = now;
-        let counts = self.connections(slots);
-        if let Err(error) = &counts
-            && !std::mem::replace(&mut self.sessions.complained, true)
-        {
-            warn!("cannot see connections, so doors with close 'session' shut after open_time: {error}");
-        }
-        // Without counts nothing is known to go through.
-        let counts = counts.unwrap_or_else(|_| vec![0; self.grants.len()]);
-        let mut leases = heapless::Vec::<(DoorId, IpAddr), MAX_GRANTS>::new();
-        for (grant, count) in self.grants.iter_mut().zip(counts) {
-            let Some(session) = &mut grant.session else { continue };
-            session.live = count;
-            let hold = session.hold(now);
-            debug!(
-                "{}: {count} connections, {}",
-                grant.address,
-                if hold.is_some() { "stays open" } else { "is over" }
-            );
-            // What is over ends like any grant whose time is over.
-            grant.until = Some(hold.unwrap_or(now));
-            if hold.is_some() && session.needs_lease(now) {
-                leases.push((grant.door, grant.address)).expect("as many as grants");
+    /// Counts the connections of each grant, in the order of `grants`. Where they cannot be counted, none is known.
+    pub(in crate::daemon) fn count(&mut self, now: Instant, grants: &Grants, slots: &Slots) -> Vec<u32> {
+        self.recount = None;
+        self.counted = now;
+        connections(grants, slots).unwrap_or_else(|error| {
+            if !std::mem::replace(&mut self.complained, true) {
+                warn!("cannot see connections, so doors with close 'session' shut after open_time: {error}");
             }
-        }
-        for (id, address) in leases {
-            if let Some(door) = slots.get(id).cloned() {
-                self.admit(now, counters, &door, id, address, Attempt::First);
-            }
-        }
+            vec![0; grants.len()]
+        })
     }
 
     /// Listens for the ends of connections while, and only while, there is a session to end.
-    pub(super) fn watch_sessions(&mut self, now: Instant) {
-        let sessions = self.grants.iter().filter(|grant| grant.session.is_some());
-        let mut addresses: Vec<IpAddr> = sessions.map(|grant| grant.address).collect();
+    pub(in crate::daemon) fn watch(&mut self, now: Instant, grants: &Grants, slots: &Slots) {
+        let sessions = || grants.iter().filter(|grant| grant.session().is_some());
+        let mut addresses: Vec<IpAddr> = sessions().map(Grant::address).collect();
         addresses.sort_unstable();
         addresses.dedup();
-        let Sessions { announcements, watched, networks, recount, .. } = &mut self.sessions;
-        if *watched == addresses {
+        if self.watched == addresses {
             return;
         }
+        // The addresses of a network are too many to be listened for one by one.
+        let is_network = |grant: &Grant| {
+            slots.get(grant.door()).is_some_and(|door| door.grant_prefix.of(grant.address()).is_some())
+        };
         if addresses.is_empty() {
-            *announcements = None;
+            self.announcements = None;
         } else {
+            let only = if sessions().any(is_network) { None } else { Some(&addresses[..]) };
             // The old one hears until the new one does.
-            *announcements = Announcements::open(if *networks { None } else { Some(&addresses) }).ok();
-            if !watched.is_empty() {
-                recount.get_or_insert(now.after(COUNT_SPACING));
+            self.announcements = Announcements::open(only).ok();
+            if !self.watched.is_empty() {
+                self.recount.get_or_insert(now.after(COUNT_SPACING));
             }
         }
-        *watched = addresses;
+        self.watched = addresses;
     }
 
     /// Cuts the connections of `address` through a door that has just shut.
     pub(super) fn cut(&mut self, door: &Door, address: IpAddr) {
-        let (Some(cuts), true) = (&mut self.sessions.cuts, door.kill) else { return };
+        let (Some(cuts), true) = (&mut self.cuts, door.kill) else { return };
         // First the refusal, so that nothing can bring a forgotten connection back.
         if let Err(error) = cuts.open(door, address, Some(CUT_TIME), true) {
             error!("{address}: {}: connections live on: {error}", door.name);
@@ -215,8 +143,8 @@ impl Gate {
     }
 
     /// Takes back what [`Self::cut`] did.
-    fn uncut(&mut self, door: &Door, address: IpAddr) {
-        let (Some(cuts), true) = (&mut self.sessions.cuts, door.kill) else { return };
+    pub(in crate::daemon) fn uncut(&mut self, door: &Door, address: IpAddr) {
+        let (Some(cuts), true) = (&mut self.cuts, door.kill) else { return };
         match cuts.shut(door, address) {
             Ok(()) | Err(NftError::MissingSet { .. } | NftError::MissingTable { .. }) => {}
             Err(error) => error!("{address}: {}: still refused: {error}", door.name),
@@ -224,10 +152,10 @@ impl Gate {
     }
 
     /// Makes the table that cuts, if a door needs it; `anew` also when it is there.
-    pub fn load_cuts(&mut self, slots: &Slots, anew: bool) {
+    pub(in crate::daemon) fn load_cuts(&mut self, slots: &Slots, anew: bool) {
         let doors = || slots.iter().filter(|(_, door)| door.kill);
         if doors().next().is_none() {
-            self.sessions.cuts = None;
+            self.cuts = None;
             if anew
                 && Sets::connect(cut::table())
                     .is_ok_and(|mut sets| sets.table_exists().is_ok_and(|there| there))
@@ -236,13 +164,13 @@ impl Gate {
             }
             return;
         }
-        if self.sessions.cuts.is_none() {
+        if self.cuts.is_none() {
             match Sets::connect(cut::table()) {
-                Ok(sets) => self.sessions.cuts = Some(Box::new(sets)),
+                Ok(sets) => self.cuts = Some(Box::new(sets)),
                 Err(error) => return warn!("kill: cannot reach the kernel's firewall: {error}"),
             }
         }
-        let Some(cuts) = &mut self.sessions.cuts else { return };
+        let Some(cuts) = &mut self.cuts else { return };
         let there = doors().all(|(_, door)| cuts.missing(&**door).is_ok_and(|missing| missing.is_empty()));
         if there && !anew {
             return;
@@ -262,6 +190,23 @@ fn nft(text: String) -> bool {
     };
     warn!("kill: connections may live on, since nft says no: {what}");
     false
+}
+
+/// How many connections go through each open door, in the order of `grants`.
+///
+/// # Errors
+/// The kernel does not track connections, or will not tell.
+pub(in crate::daemon) fn connections(grants: &Grants, slots: &Slots) -> io::Result<Vec<u32>> {
+    if grants.is_empty() {
+        return Ok(Vec::new());
+    }
+    let doors = grants.iter().map(|grant| Some((&**slots.get(grant.door())?, grant.address())));
+    count(&doors.collect::<Vec<_>>())
+}
+
+/// Whether nothing goes through a door yet for `address`: then the end of whatever will is announced.
+pub(in crate::daemon) fn are_none(door: &Door, address: IpAddr) -> bool {
+    count(&[Some((door, address))]).is_ok_and(|counts| counts == [0])
 }
 
 /// How many connections each of these addresses has through its door.

@@ -1,0 +1,120 @@
+//! How much of the tables each opener may use, so that nobody can use up what others need.
+//!
+//! Whoever has overheard a plain sequence can repeat it from as many addresses as he can forge. He fills the quota
+//! of that door; other doors, users and the operator have their own.
+
+use core::net::IpAddr;
+
+use crate::auth::Refusal;
+use crate::door::{DoorId, MAX_DOORS};
+use crate::grants::{Grant, Grants, MAX_GRANTS, Opener};
+use crate::limit::{Bucket, Rate};
+use crate::time::Instant;
+use crate::user::MAX_USERS;
+
+/// Most addresses that plain knocks hold one door open for: more than a household has.
+pub const DOOR_KNOCK_GRANTS: usize = 48;
+/// Most addresses that plain knocks hold all doors open for: one door that is being filled leaves as much again.
+pub const ALL_KNOCK_GRANTS: usize = 96;
+/// Most grants of one user: eight doors over both families.
+pub const USER_GRANTS: usize = 16;
+/// Most grants of all users.
+pub const ALL_USER_GRANTS: usize = 128;
+// What is left is the operator's, who has no quota.
+const _: () = assert!(ALL_KNOCK_GRANTS + ALL_USER_GRANTS + 32 <= MAX_GRANTS);
+
+/// How often plain knocks open one door for new addresses. People do not come faster.
+const DOOR_KNOCK_OPENS: Rate = Rate { per_second: 20, burst: 50 };
+/// How often plain knocks open all doors.
+const ALL_KNOCK_OPENS: Rate = Rate { per_second: 40, burst: 100 };
+/// How often one user opens doors for new addresses.
+const USER_OPENS: Rate = Rate { per_second: 10, burst: 20 };
+
+/// Most commands that wait for one door because of plain knocks: as many as it can be open for.
+pub const DOOR_KNOCK_COMMANDS: usize = DOOR_KNOCK_GRANTS;
+/// Places in the queue of commands that plain knocks leave to users and to the operator.
+pub const COMMANDS_FOR_USERS: usize = 64;
+
+/// What waits of a door's commands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CommandLoad {
+    /// Whether the door's start command for this address has still to run.
+    pub is_starting: bool,
+    /// Commands of this door that wait.
+    pub waiting_at_door: usize,
+    /// Places that are free in the queue, once everybody who is in has one for leaving.
+    pub free: usize,
+}
+
+/// What each opener has used. All zero is nothing.
+#[derive(Debug)]
+pub(super) struct Quotas {
+    doors: [Bucket; MAX_DOORS],
+    knocks: Bucket,
+    users: [Bucket; MAX_USERS],
+}
+
+impl Quotas {
+    pub(super) const fn new() -> Self {
+        Self { doors: [Bucket::new(); MAX_DOORS], knocks: Bucket::new(), users: [Bucket::new(); MAX_USERS] }
+    }
+
+    /// Takes the place of a new grant in the opener's quota, and one of the openings of this second.
+    pub(super) fn take(
+        &mut self,
+        now: Instant,
+        grants: &Grants,
+        opener: Opener,
+        door: DoorId,
+    ) -> Result<(), Refusal> {
+        match opener {
+            Opener::Knock => {
+                let by_knock = || grants.iter().filter(|grant| is_of_knock(grant));
+                if by_knock().filter(|grant| grant.door() == door).count() >= DOOR_KNOCK_GRANTS
+                    || by_knock().count() >= ALL_KNOCK_GRANTS
+                {
+                    return Err(Refusal::GrantsFull);
+                }
+                let of_door = &mut self.doors[door.index()];
+                if !of_door.has(DOOR_KNOCK_OPENS, now) || !self.knocks.take(ALL_KNOCK_OPENS, now) {
+                    return Err(Refusal::OpenRate);
+                }
+                of_door.take(DOOR_KNOCK_OPENS, now);
+            }
+            Opener::User(user) => {
+                let of_users = || grants.iter().filter_map(Grant::user);
+                if of_users().filter(|other| *other == user).count() >= USER_GRANTS
+                    || of_users().count() >= ALL_USER_GRANTS
+                {
+                    return Err(Refusal::GrantsFull);
+                }
+                if !self.users[user.index()].take(USER_OPENS, now) {
+                    return Err(Refusal::OpenRate);
+                }
+            }
+            Opener::Hand => {}
+        }
+        if grants.len() < MAX_GRANTS { Ok(()) } else { Err(Refusal::GrantsFull) }
+    }
+}
+
+/// Whether there is room for the commands of a new grant: its start, and its stop later.
+pub(super) fn has_room_for_commands(opener: Opener, load: CommandLoad) -> bool {
+    let left_free = match opener {
+        Opener::Knock if load.waiting_at_door >= DOOR_KNOCK_COMMANDS => return false,
+        Opener::Knock => COMMANDS_FOR_USERS,
+        Opener::User(_) | Opener::Hand => 0,
+    };
+    load.free >= left_free + 2
+}
+
+/// Whether only plain knocks have opened it.
+fn is_of_knock(grant: &Grant) -> bool {
+    grant.user().is_none() && !grant.was_by_hand()
+}
+
+/// Whether an address can be a host's.
+pub fn is_host(address: IpAddr) -> bool {
+    let broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
+    !(address.is_unspecified() || address.is_multicast() || address.is_loopback() || broadcast)
+}

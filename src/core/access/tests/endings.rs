@@ -1,0 +1,109 @@
+//! Endings: who may not be in any more, and what the operator opened.
+
+use super::*;
+
+/// Opens, in this order, one second after the other; then the user is gone. What is left, and until which second.
+fn after_deletion(openers: &[(Opener, u64)]) -> Option<(Opener, u64)> {
+    let mut left = None;
+    empty(|access| {
+        let house = House::new();
+        for (second, (opener, time)) in (0..).zip(openers) {
+            let time = AskedTime::For(Duration::from_secs(*time));
+            open(access, &at(second), &house, &OpenRequest { time, ..asks(*opener, CLIENT) });
+        }
+        let gone = House { users: [None, house.users[1]], ..house };
+        let now = at(10);
+        let end = access.end_due(&now, &gone);
+        left = access
+            .grant(SSH, ip(CLIENT))
+            .map(|grant| (grant.opener(now.now), grant.until().unwrap().as_millis() / 1000));
+        match end {
+            Some(End::Operators { .. }) => assert!(left.is_some()),
+            Some(End::Shut { cause, .. }) => assert_eq!((cause, left), (Cause::User, None)),
+            None => {}
+        }
+        assert_eq!(access.end_due(&now, &gone), None, "one ending each");
+    });
+    left
+}
+
+#[test]
+fn a_users_end_takes_what_he_opened_and_leaves_the_operators() {
+    let (knock, alice, bob, hand) = (Opener::Knock, Opener::User(ALICE), Opener::User(BOB), Opener::Hand);
+    assert_eq!(after_deletion(&[(alice, 100)]), None);
+    assert_eq!(
+        after_deletion(&[(alice, 100), (knock, 300)]),
+        None,
+        "a plain knock takes nothing of that away"
+    );
+    assert_eq!(after_deletion(&[(knock, 300), (alice, 100)]), None);
+    assert_eq!(after_deletion(&[(alice, 100), (hand, 3000)]), Some((hand, 3001)));
+    assert_eq!(after_deletion(&[(hand, 3000), (alice, 100)]), Some((hand, 3000)));
+    assert_eq!(after_deletion(&[(alice, 100), (hand, 60)]), Some((hand, 61)), "the operator's own time");
+    assert_eq!(after_deletion(&[(hand, 5), (alice, 100)]), None, "the operator's time is over");
+    assert_eq!(after_deletion(&[(alice, 100), (bob, 50)]), Some((bob, 100)));
+    assert_eq!(after_deletion(&[(knock, 100)]), Some((knock, 100)));
+}
+
+#[test]
+fn a_user_who_expires_is_shut_out_then_and_the_daemon_wakes_for_it() {
+    let house = House::with_user(|user| user.expires = Some(WALL_S + 20));
+    empty(|access| {
+        open(access, &at(0), &house, &asks(Opener::User(ALICE), CLIENT));
+        // Somebody else's plain knock from his address gives it more time.
+        open(access, &at(10), &house, &asks(Opener::Knock, CLIENT));
+        assert_eq!(access.next_deadline(&at(10), &house), Some(at(20).now));
+        assert_eq!(access.end_due(&at(19), &house), None);
+        assert!(matches!(access.end_due(&at(20), &house), Some(End::Shut { cause: Cause::User, .. })));
+    });
+}
+
+#[test]
+fn each_ends_when_its_time_is_over_and_not_before() {
+    let house = House::new();
+    empty(|access| {
+        open(access, &at(0), &house, &asks(Opener::Knock, CLIENT));
+        open(access, &at(5), &house, &asks(Opener::Knock, STRANGER));
+        assert_eq!(access.next_deadline(&at(5), &house), Some(at(30).now));
+        assert_eq!(access.end_due(&at(29), &house), None);
+        let Some(End::Shut { grant, cause }) = access.end_due(&at(30), &house) else { panic!("it is over") };
+        assert_eq!((grant.address(), cause), (ip(CLIENT), Cause::TimeOver));
+        assert_eq!(access.end_due(&at(30), &house), None);
+        assert!(matches!(access.end(SSH, None, Cause::Stop), Some(End::Shut { cause: Cause::Stop, .. })));
+        assert_eq!(access.end(SSH, None, Cause::Stop), None);
+    });
+}
+
+#[test]
+fn what_an_earlier_daemon_let_in_keeps_its_time_and_its_name() {
+    let house = House::new();
+    for (opener, left) in [(Opener::Knock, Some(20)), (Opener::User(ALICE), Some(20)), (Opener::Hand, None)] {
+        empty(|access| {
+            let left = left.map(Duration::from_secs);
+            assert!(access.adopt(at(5).now, &house, (SSH, ip(CLIENT)), left, opener));
+            assert!(!access.adopt(at(5).now, &house, (SSH, ip(CLIENT)), left, opener), "once");
+            let grant = access.grant(SSH, ip(CLIENT)).unwrap();
+            assert_eq!((grant.opener(at(6).now), grant.left(at(5).now)), (opener, left));
+            assert!(grant.is_in_firewall() && grant.is_told());
+            let gone = House { users: [None; 2], ..House::new() };
+            let ends = access.end_due(&at(6), &gone).is_some();
+            assert_eq!(ends, opener == Opener::User(ALICE));
+        });
+    }
+}
+
+#[test]
+fn a_session_goes_on_while_connections_are_counted() {
+    let house = House::with(|door| door.session = true);
+    empty(|access| {
+        open(access, &at(0), &house, &asks(Opener::Knock, CLIENT));
+        assert!(!access.is_count_due(at(29).now) && access.is_count_due(at(30).now));
+        access.count_connections(at(30).now, [1].into_iter());
+        assert_eq!(access.end_due(&at(30), &house), None);
+        assert_eq!(access.lease_due(at(30).now), Some((SSH, ip(CLIENT))));
+        access.lease(at(30).now, SSH, ip(CLIENT));
+        assert_eq!(access.lease_due(at(30).now), None, "the kernel has its time");
+        access.count_connections(at(40).now, [0].into_iter());
+        assert!(matches!(access.end_due(&at(40), &house), Some(End::Shut { cause: Cause::TimeOver, .. })));
+    });
+}

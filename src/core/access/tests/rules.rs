@@ -1,0 +1,367 @@
+//! Each rule alone, each pair of rules, and the quotas.
+
+use super::*;
+
+/// A rule that refuses, by what it is called, how it is broken, and what it answers.
+struct Rule {
+    name: &'static str,
+    breaks: fn(&mut House, &mut OpenRequest),
+    refusal: Refusal,
+    /// Whether it binds the operator too.
+    binds_hand: bool,
+    /// Whether it is one of users only.
+    of_users: bool,
+}
+
+static ELSEWHERE: [Network; 1] = [Network::of(IpAddr::V4(core::net::Ipv4Addr::new(10, 0, 0, 0)), 8).unwrap()];
+
+/// In the order in which they are asked: of two that are broken, the first is named.
+const RULES: [Rule; 10] = [
+    Rule {
+        name: "no such door",
+        breaks: |house, _| house.doors[0] = None,
+        refusal: Refusal::NoDoor,
+        binds_hand: true,
+        of_users: false,
+    },
+    Rule {
+        name: "no host",
+        breaks: |house, request| {
+            request.address = ip("255.255.255.255");
+            if let Some(user) = &mut house.users[0] {
+                user.other_address = true;
+            }
+        },
+        refusal: Refusal::NoHost,
+        binds_hand: true,
+        of_users: false,
+    },
+    Rule {
+        name: "expired",
+        breaks: |house, _| {
+            if let Some(user) = &mut house.users[0] {
+                user.expires = Some(WALL_S);
+            }
+        },
+        refusal: Refusal::Expired,
+        binds_hand: false,
+        of_users: true,
+    },
+    Rule {
+        name: "not his door",
+        breaks: |house, _| {
+            if let Some(user) = &mut house.users[0] {
+                user.doors = DoorSet(0b10);
+            }
+        },
+        refusal: Refusal::Door,
+        binds_hand: false,
+        of_users: true,
+    },
+    Rule {
+        name: "the user's src",
+        breaks: |house, _| {
+            if let Some(user) = &mut house.users[0] {
+                user.src = &ELSEWHERE;
+            }
+        },
+        refusal: Refusal::Source,
+        binds_hand: false,
+        of_users: true,
+    },
+    Rule {
+        name: "another address",
+        breaks: |_, request| request.sender = Some(ip(STRANGER)),
+        refusal: Refusal::Address,
+        binds_hand: false,
+        of_users: true,
+    },
+    Rule {
+        name: "src",
+        breaks: |house, _| change(house, |door| door.src = vec![Network::of(ip("10.0.0.0"), 8).unwrap()]),
+        refusal: Refusal::DoorSource,
+        binds_hand: false,
+        of_users: false,
+    },
+    Rule {
+        name: "hours",
+        breaks: |house, _| {
+            change(house, |door| door.hours = Some(Hours { start: 0, stop: 3600, ..Hours::ALWAYS }));
+        },
+        refusal: Refusal::Hours,
+        binds_hand: false,
+        of_users: false,
+    },
+    Rule {
+        name: "a door that shuts others, by hand",
+        breaks: |house, _| change(house, |door| door.closes = Some(DoorSet(0b10))),
+        refusal: Refusal::Closing,
+        binds_hand: true,
+        of_users: false,
+    },
+    Rule {
+        name: "commands",
+        breaks: |_, _| {},
+        refusal: Refusal::CommandsFull,
+        binds_hand: true,
+        of_users: false,
+    },
+];
+
+fn change(house: &mut House, change: impl FnOnce(&mut Door)) {
+    if let Some(door) = &mut house.doors[0] {
+        change(door);
+    }
+}
+
+/// What is decided when these rules are broken.
+fn decided(opener: Opener, broken: &[&Rule]) -> Decision {
+    let (mut house, mut request) = (House::new(), asks(opener, CLIENT));
+    for rule in broken {
+        (rule.breaks)(&mut house, &mut request);
+    }
+    let full = broken.iter().any(|rule| rule.refusal == Refusal::CommandsFull);
+    let load = CommandLoad { free: if full { 1 } else { 100 }, ..CommandLoad::default() };
+    let mut decision = Decision::Unchanged;
+    empty(|access| decision = access.decide(&at(0), &house, &request, Some(load)));
+    decision
+}
+
+/// Whether the rule refuses this opener. A closing door refuses only the operator: a knock there shuts others.
+fn binds(rule: &Rule, opener: Opener) -> bool {
+    match opener {
+        Opener::Knock => !rule.of_users && rule.refusal != Refusal::Closing,
+        Opener::User(_) => rule.refusal != Refusal::Closing,
+        Opener::Hand => rule.binds_hand,
+    }
+}
+
+#[test]
+fn each_rule_and_each_pair_of_rules() {
+    for opener in [Opener::Knock, Opener::User(ALICE), Opener::Hand] {
+        assert!(matches!(decided(opener, &[]), Decision::Open(_)), "{opener:?}");
+        for (number, first) in RULES.iter().enumerate() {
+            for second in &RULES[number..] {
+                let decision = decided(opener, &[first, second]);
+                let label = format!("{opener:?}: {} and {}: {decision:?}", first.name, second.name);
+                let refusal = [first, second].into_iter().find(|rule| binds(rule, opener));
+                let shuts = [first, second].iter().any(|rule| rule.refusal == Refusal::Closing);
+                match refusal.map(|rule| rule.refusal) {
+                    // A door that shuts others needs no room for commands.
+                    Some(Refusal::CommandsFull) | None if shuts && opener != Opener::Hand => {
+                        assert!(matches!(decision, Decision::Shut { .. }), "{label}");
+                    }
+                    Some(refusal) => assert_eq!(decision, Decision::Refused(refusal), "{label}"),
+                    None => assert!(matches!(decision, Decision::Open(_)), "{label}"),
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn src_binds_the_sender_and_the_address_that_he_names() {
+    let mut house = House::with(|door| door.src = vec![Network::of(ip("198.51.100.0"), 24).unwrap()]);
+    house.users[0].as_mut().unwrap().other_address = true;
+    for (sender, address, allowed) in [
+        (CLIENT, CLIENT, true),
+        (CLIENT, "198.51.100.77", true),
+        (CLIENT, STRANGER, false),
+        (STRANGER, CLIENT, false),
+    ] {
+        let request = OpenRequest { sender: Some(ip(sender)), ..asks(Opener::User(ALICE), address) };
+        empty(|access| {
+            let decision = access.decide(&at(0), &house, &request, None);
+            assert_eq!(
+                matches!(decision, Decision::Open(_)),
+                allowed,
+                "{sender} for {address}: {decision:?}"
+            );
+            assert!(allowed || decision == Decision::Refused(Refusal::DoorSource));
+        });
+    }
+}
+
+/// How long a door opens for: what a user asks for is bounded by `max_time` and by his own end.
+#[test]
+fn how_long_a_door_opens() {
+    let s = |s| Some(Duration::from_secs(s));
+    let long = AskedTime::For(Duration::from_secs(5000));
+    let bounded = || House::with(|door| door.max_time = s(60));
+    let expiring = || House::with_user(|user| user.expires = Some(WALL_S + 20));
+    let endless = || House::with(|door| door.until_shut = true);
+    let user = Opener::User(ALICE);
+    for (opener, house, time, expected) in [
+        (Opener::Knock, House::new(), AskedTime::OpenTime, s(30)),
+        (Opener::Knock, endless(), AskedTime::OpenTime, None),
+        (user, House::new(), long, s(5000)),
+        (user, bounded(), long, s(60)),
+        (user, bounded(), AskedTime::OpenTime, s(30)),
+        (user, expiring(), long, s(20)),
+        (user, House { doors: endless().doors, ..expiring() }, AskedTime::OpenTime, s(20)),
+        (Opener::Hand, bounded(), long, s(5000)),
+        (Opener::Hand, bounded(), AskedTime::UntilShut, None),
+    ] {
+        let request = OpenRequest { time, ..asks(opener, CLIENT) };
+        empty(|access| match access.decide(&at(0), &house, &request, None) {
+            Decision::Open(opening) => assert_eq!(opening.time, expected, "{opener:?} {time:?}"),
+            other => panic!("{opener:?} {time:?}: {other:?}"),
+        });
+    }
+}
+
+#[test]
+fn a_one_time_line_is_asked_for_by_plain_knocks_that_are_let_in_and_by_nothing_else() {
+    let house = House::with(|door| door.one_time = true);
+    let uses = |opener, house: &House| {
+        let mut uses = None;
+        empty(|access| {
+            uses = match access.decide(&at(0), house, &asks(opener, CLIENT), None) {
+                Decision::Open(opening) => Some(opening.uses_line),
+                _ => None,
+            };
+        });
+        uses
+    };
+    assert_eq!(uses(Opener::Knock, &house), Some(true));
+    assert_eq!(uses(Opener::User(ALICE), &house), Some(false));
+    assert_eq!(uses(Opener::Hand, &house), Some(false));
+    let elsewhere = House::with(|door| {
+        door.one_time = true;
+        door.src = vec![Network::of(ip("10.0.0.0"), 8).unwrap()];
+    });
+    assert_eq!(uses(Opener::Knock, &elsewhere), None, "no line is used up");
+}
+
+#[test]
+fn networks_are_let_in_together_and_a_momentary_door_is_never_open() {
+    let house = House::with(|door| door.prefix.v4 = Some(24));
+    empty(|access| {
+        open(access, &at(0), &house, &asks(Opener::Knock, CLIENT));
+        let again = open(access, &at(1), &house, &asks(Opener::Knock, "198.51.100.200"));
+        assert!(matches!(again, Decision::Open(Opening { is_new: false, .. })), "{again:?}");
+        assert_eq!(access.grants().iter().map(Grant::address).collect::<Vec<_>>(), [ip("198.51.100.0")]);
+    });
+    let house = House::with(|door| door.momentary = true);
+    empty(|access| {
+        assert!(matches!(open(access, &at(0), &house, &asks(Opener::Knock, CLIENT)), Decision::Open(_)));
+        assert!(access.grants().is_empty());
+    });
+}
+
+fn host(n: u32) -> String {
+    core::net::Ipv4Addr::from_bits(0x0a00_0000 + n).to_string()
+}
+
+/// Whoever has overheard one door's sequence fills that door's quota, and nobody else's.
+#[test]
+fn a_listener_at_a_plain_door_keeps_nobody_out_but_its_knockers() {
+    let house = House::new();
+    empty(|access| {
+        let mut refusals = [0, 0];
+        for n in 0..1000 {
+            let moment = at(u64::from(n) / 44);
+            match open(access, &moment, &house, &asks(Opener::Knock, &host(n))) {
+                Decision::Refused(Refusal::GrantsFull) => refusals[0] += 1,
+                Decision::Refused(Refusal::OpenRate) => refusals[1] += 1,
+                _ => {}
+            }
+        }
+        let now = at(22);
+        assert_eq!(access.grants().len(), DOOR_KNOCK_GRANTS);
+        assert_eq!(refusals, [1000 - DOOR_KNOCK_GRANTS, 0]);
+        let other = OpenRequest { door: NAS, ..asks(Opener::Knock, CLIENT) };
+        assert!(matches!(open(access, &now, &house, &other), Decision::Open(_)), "another door");
+        for opener in [Opener::User(ALICE), Opener::Hand] {
+            for n in 0..18 {
+                let request = asks(opener, &host(50_000 + n));
+                assert!(matches!(open(access, &now, &house, &request), Decision::Open(_)), "{n} {opener:?}");
+                assert!(access.end(SSH, Some(request.address), Cause::Hand).is_some());
+            }
+        }
+    });
+}
+
+#[test]
+fn one_user_cannot_use_up_what_others_need_and_the_operator_has_no_quota() {
+    let house = House::new();
+    empty(|access| {
+        let (mut opened, mut most) = (0, 0);
+        for n in 0..100 {
+            let decision = open(access, &at(u64::from(n)), &house, &asks(Opener::User(ALICE), &host(n)));
+            opened += usize::from(matches!(decision, Decision::Open(_)));
+            most = most.max(access.grants().len());
+            while access.end_due(&at(u64::from(n)), &house).is_some() {}
+        }
+        assert_eq!(most, USER_GRANTS);
+        assert!(opened > USER_GRANTS, "those whose time is over make room");
+        assert!(matches!(open(access, &at(99), &house, &asks(Opener::User(BOB), CLIENT)), Decision::Open(_)));
+        let room = crate::grants::MAX_GRANTS - access.grants().len();
+        for n in 0..=u32::try_from(room).unwrap() {
+            let decision = open(access, &at(99), &house, &asks(Opener::Hand, &host(90_000 + n)));
+            let expected = usize::try_from(n).unwrap() < room;
+            assert_eq!(matches!(decision, Decision::Open(_)), expected, "{n}: {decision:?}");
+        }
+    });
+}
+
+#[test]
+fn commands_of_one_door_leave_room_for_users_and_a_start_that_waits_is_not_started_twice() {
+    let house = House::new();
+    for (opener, load, expected) in [
+        (
+            Opener::Knock,
+            CommandLoad { is_starting: true, waiting_at_door: 0, free: 100 },
+            Some(Decision::Unchanged),
+        ),
+        (
+            Opener::Knock,
+            CommandLoad { is_starting: false, waiting_at_door: DOOR_KNOCK_COMMANDS, free: 500 },
+            Some(Decision::Refused(Refusal::CommandsFull)),
+        ),
+        (
+            Opener::Knock,
+            CommandLoad { is_starting: false, waiting_at_door: 0, free: COMMANDS_FOR_USERS + 1 },
+            Some(Decision::Refused(Refusal::CommandsFull)),
+        ),
+        (
+            Opener::Knock,
+            CommandLoad { is_starting: false, waiting_at_door: 0, free: COMMANDS_FOR_USERS + 2 },
+            None,
+        ),
+        (Opener::User(ALICE), CommandLoad { is_starting: false, waiting_at_door: 400, free: 2 }, None),
+        (
+            Opener::User(ALICE),
+            CommandLoad { is_starting: false, waiting_at_door: 0, free: 1 },
+            Some(Decision::Refused(Refusal::CommandsFull)),
+        ),
+    ] {
+        empty(|access| {
+            let decision = access.decide(&at(0), &house, &asks(opener, CLIENT), Some(load));
+            match expected {
+                Some(expected) => assert_eq!(decision, expected, "{opener:?} {load:?}"),
+                None => assert!(matches!(decision, Decision::Open(_)), "{opener:?} {load:?} {decision:?}"),
+            }
+        });
+    }
+}
+
+#[test]
+fn a_door_that_the_firewall_would_not_take_is_told_once_it_has_it() {
+    let house = House::new();
+    empty(|access| {
+        let Decision::Open(opening) = access.decide(&at(0), &house, &asks(Opener::Knock, CLIENT), None)
+        else {
+            panic!("nothing is against it");
+        };
+        access.commit(&at(0), &house, &opening);
+        access.reject(SSH, opening.address);
+        assert_eq!(
+            access.lease(at(5).now, SSH, opening.address).unwrap().time,
+            Some(Duration::from_secs(25))
+        );
+        let told = access.confirm(SSH, opening.address).map(|grant| grant.address());
+        assert_eq!(told, Some(opening.address));
+        assert!(access.confirm(SSH, opening.address).is_none(), "once");
+    });
+}

@@ -1,0 +1,257 @@
+//! Whether the wall clock can be believed, and since when: users' knocks carry a time.
+//!
+//! What was taken before this start is not remembered, but for one number: the newest time that was taken. It lies
+//! beside the control socket, in memory on a router; a flash is not written to.
+
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use log::{info, warn};
+
+use crate::core::moment::Moment;
+use crate::core::time::Instant;
+use crate::linux::clock;
+
+/// Time between two looks whether the clock can be believed: a look is some system calls, and strangers cause it.
+const LOOK_SPACING: Duration = Duration::from_secs(1);
+
+/// Time between two complaints that the time is not known: strangers cause them.
+const COMPLAINTS: Duration = Duration::from_secs(60);
+
+/// Longest number in the file, in bytes.
+const MAX_NUMBER: u64 = 32;
+
+/// Why the clock is believed, the better reason behind the weaker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Trust {
+    /// It is not.
+    None,
+    /// The kernel took it from a clock chip, or the configuration vouches for it.
+    Given,
+    /// The kernel says that it is synchronised.
+    Synchronised,
+}
+
+/// The trust in the wall clock, and the memory of a start before this one.
+#[derive(Debug)]
+pub(super) struct ClockTrust {
+    started: Instant,
+    /// The configuration vouches for it.
+    vouched: bool,
+    trust: Trust,
+    looked: Option<Instant>,
+    complained: Option<Instant>,
+    file: PathBuf,
+    /// What the file says, as far as this daemon has written it, in seconds since 1970.
+    newest_s: u64,
+}
+
+/// The newest time cannot be kept.
+#[derive(Debug)]
+pub(super) struct MemoryError {
+    file: PathBuf,
+    error: io::Error,
+}
+
+impl fmt::Display for MemoryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: cannot keep the time of the newest packet: {}", self.file.display(), self.error)
+    }
+}
+
+impl ClockTrust {
+    /// The clock of a daemon that starts now. `socket`: the control socket.
+    pub(super) fn new(started: Instant, socket: &Path) -> Self {
+        let mut file = socket.as_os_str().to_owned();
+        file.push(".newest");
+        Self {
+            started,
+            vouched: false,
+            trust: Trust::None,
+            looked: None,
+            complained: None,
+            file: file.into(),
+            newest_s: 0,
+        }
+    }
+
+    /// Whether the clock is right whatever the kernel says. Trust that is there once stays.
+    pub(super) fn vouch(&mut self, vouched: bool) {
+        if vouched != self.vouched {
+            self.vouched = vouched;
+            // A new reason to believe it is looked at now.
+            self.looked = None;
+        }
+    }
+
+    /// If there is more reason to believe the clock than before, the time at or before which nothing may be taken, in
+    /// seconds since 1970.
+    ///
+    /// That happens twice at most, and never again: a chip may be wrong by hours, and then the first
+    /// synchronisation puts it right. After that no change of the clock moves the floor.
+    pub(super) fn look(&mut self, moment: &Moment, max_age_s: u64) -> Option<u64> {
+        let now = moment.now;
+        let just_now = self.looked.is_some_and(|looked| now < looked.after(LOOK_SPACING));
+        if self.trust == Trust::Synchronised || just_now {
+            return None;
+        }
+        self.looked = Some(now);
+        let trust = match (clock::is_synchronised(), self.vouched || clock::has_clock_chip()) {
+            (true, _) => Trust::Synchronised,
+            (false, true) => Trust::Given,
+            (false, false) => Trust::None,
+        };
+        if trust <= self.trust {
+            return None;
+        }
+        self.trust = trust;
+        let floor = self.floor(moment, max_age_s);
+        let wait = floor.saturating_sub(moment.wall_s);
+        if wait > 0 {
+            info!("users' knocks are taken in {wait} s: what was used before the start may come again");
+        } else if self.complained.is_some() {
+            info!("the time is known: users' knocks are taken");
+        }
+        Some(floor)
+    }
+
+    /// Says once a minute that the time is not known, while it is not.
+    pub(super) fn complain(&mut self, moment: &Moment, trusted: bool) {
+        if !trusted && self.complained.is_none_or(|last| moment.now >= last.after(COMPLAINTS)) {
+            self.complained = Some(moment.now);
+            warn!(
+                "the time is not known, for the clock was not set since this host started: users' knocks are refused until it is synchronised; plain sequences work"
+            );
+        }
+    }
+
+    /// Since this start nothing is forgotten. Before it, the newest time is in the file; or it was before the
+    /// machine's own start.
+    fn floor(&self, moment: &Moment, max_age_s: u64) -> u64 {
+        let start = moment.wall_s.saturating_sub(moment.now.since(self.started).as_secs());
+        let boot = moment.wall_s.saturating_sub(clock::uptime_s()) + max_age_s;
+        start.max(boot).max(self.newest().unwrap_or(0))
+    }
+
+    fn newest(&self) -> Option<u64> {
+        // Never through a link that somebody else has put there.
+        let file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(&self.file).ok()?;
+        let mut text = String::new();
+        file.take(MAX_NUMBER).read_to_string(&mut text).ok()?;
+        text.trim_end().parse().ok()
+    }
+
+    /// Remembers beyond this run that a packet with this time is to be taken, in seconds since 1970.
+    ///
+    /// # Errors
+    /// It cannot be written, and the packet must not be taken: a later start would take it again.
+    pub(super) fn remember(&mut self, time_s: u64) -> Result<(), MemoryError> {
+        if self.newest_s >= time_s {
+            return Ok(());
+        }
+        if self.newest().is_none_or(|newest| newest < time_s) {
+            self.write(time_s).map_err(|error| MemoryError { file: self.file.clone(), error })?;
+        }
+        self.newest_s = time_s;
+        Ok(())
+    }
+
+    /// Writes a new file, and puts it in the place of the old: neither step follows a link.
+    fn write(&self, time_s: u64) -> io::Result<()> {
+        let mut new = self.file.clone().into_os_string();
+        new.push(".new");
+        let create = || OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new);
+        let mut file: File = match create() {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                // An earlier daemon died between the two steps.
+                fs::remove_file(&new)?;
+                create()?
+            }
+            created => created?,
+        };
+        writeln!(file, "{time_s}")?;
+        fs::rename(&new, &self.file)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::hours::WallTime;
+
+    fn moment(now: Instant) -> Moment {
+        Moment { now, wall_s: clock::wall_s(), local: WallTime { weekday: 0, second: 0 } }
+    }
+
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("ketuk-clock-{name}-{}", std::process::id()));
+            fs::create_dir_all(&path).unwrap();
+            Self(path)
+        }
+
+        fn clock(&self, now: Instant) -> ClockTrust {
+            let mut clock = ClockTrust::new(now, &self.0.join("sock"));
+            clock.vouch(true);
+            clock
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn trust_comes_once_and_is_not_asked_for_too_often() {
+        let (folder, now) = (Folder::new("trust"), clock::now());
+        let mut looked = folder.clock(now);
+        let spaced = now.after(LOOK_SPACING);
+        let floors =
+            [now, now, spaced, spaced.after(LOOK_SPACING)].map(|now| looked.look(&moment(now), 0).is_some());
+        assert_eq!(floors, [true, false, false, false]);
+    }
+
+    #[test]
+    fn the_newest_time_is_remembered_by_the_next_start_also_when_the_clock_went_back() {
+        let (folder, now) = (Folder::new("newest"), clock::now());
+        let moment = moment(now);
+        let floor = |wall_s| folder.clock(now).look(&Moment { wall_s, ..moment }, 0).unwrap();
+        let time = moment.wall_s;
+        assert!((time - 1..=time + 1).contains(&floor(time)), "nothing from before the start");
+        folder.clock(now).remember(time - 5).unwrap();
+        assert_eq!(floor(time - 600), time - 5, "the clock went back, and what was taken stays taken");
+        for (ahead, expected) in [(90, 90), (60, 90), (95, 95)] {
+            folder.clock(now).remember(time + ahead).unwrap();
+            assert_eq!(floor(time), time + expected);
+        }
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_the_file_is_not_followed() {
+        let (folder, now) = (Folder::new("link"), clock::now());
+        let victim = folder.0.join("victim");
+        fs::write(&victim, "99999999999").unwrap();
+        for name in ["sock.newest", "sock.newest.new"] {
+            std::os::unix::fs::symlink(&victim, folder.0.join(name)).unwrap();
+        }
+        let mut clock = folder.clock(now);
+        assert!(clock.look(&moment(now), 0).unwrap() < 99_999_999_999, "nothing is read through it");
+        clock.remember(7).unwrap();
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "99999999999", "nothing is written through it");
+        assert_eq!(clock.newest(), Some(7));
+    }
+
+    #[test]
+    fn what_cannot_be_remembered_is_not_taken() {
+        let mut nowhere = ClockTrust::new(clock::now(), Path::new("/nowhere/at/all"));
+        nowhere.remember(clock::wall_s()).unwrap_err();
+    }
+}

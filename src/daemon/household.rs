@@ -1,0 +1,103 @@
+//! The configuration as the core asks for it: the doors and the users, by their numbers.
+
+use crate::config::{self, Config, Door, Opening, User};
+use crate::core::access::{DoorRules, OpeningRules, Policy, UserRules};
+use crate::core::door::DoorId;
+use crate::core::engine::Listening;
+use crate::core::ports::DoorSet;
+use crate::core::user::UserId;
+
+use super::slots::Slots;
+use super::users::Users;
+
+/// The enabled doors and users.
+#[derive(Clone, Debug, Default)]
+pub struct Household {
+    /// The doors.
+    pub slots: Slots,
+    /// The users.
+    pub users: Users,
+}
+
+impl Household {
+    /// What `config` wants, with the doors and users that are there already in their places.
+    #[must_use]
+    pub fn with(&self, config: &Config) -> Self {
+        Self { slots: self.slots.with(config), users: self.users.with(config) }
+    }
+
+    /// Where users' knocks are listened for.
+    pub fn listening(&self, config: &Config) -> Listening {
+        let config::Auth { spa_port, totp_ports, .. } = config.globals.auth;
+        let users = || self.users.iter().map(|(user, _)| user);
+        let changing = users().any(|user| !user.totp.is_empty());
+        Listening {
+            packets: users().any(User::sends_packets).then_some(spa_port),
+            changing: changing.then(|| totp_ports.range()),
+        }
+    }
+
+    /// The doors of these names. Of a configuration's own names some may be disabled.
+    fn set(&self, names: &[String]) -> DoorSet {
+        let mut set = DoorSet::default();
+        names.iter().filter_map(|name| self.slots.find(name)).for_each(|id| set.add(id));
+        set
+    }
+
+    fn rules<'a>(&self, door: &'a Door) -> DoorRules<'a> {
+        DoorRules {
+            src: &door.src,
+            hours: door.hours,
+            closes: (!door.closes.is_empty()).then(|| self.set(&door.closes)),
+            prefix: door.grant_prefix,
+            open_time: door.open_time,
+            max_time: door.max_time,
+            close: door.close,
+            is_momentary: is_momentary(door),
+            is_one_time: door.one_time.is_some(),
+            opening: door.opening.as_ref().map(opening),
+            #[cfg(feature = "fwknop")]
+            fwknop_port: door.fwknop_port,
+            #[cfg(not(feature = "fwknop"))]
+            fwknop_port: None,
+        }
+    }
+}
+
+impl Policy for Household {
+    fn door(&self, id: DoorId) -> Option<DoorRules<'_>> {
+        self.slots.get(id).map(|door| self.rules(door))
+    }
+
+    fn name(&self, id: DoorId) -> Option<&str> {
+        self.slots.get(id).map(|door| door.name.as_str())
+    }
+
+    fn find(&self, name: &str) -> Option<DoorId> {
+        self.slots.find(name)
+    }
+
+    fn user(&self, id: UserId) -> Option<UserRules<'_>> {
+        let User { doors, src, require_address, other_address, expires, .. } = &**self.users.get(id)?;
+        Some(UserRules {
+            doors: self.set(doors),
+            src,
+            require_address: *require_address,
+            other_address: *other_address,
+            expires: *expires,
+        })
+    }
+}
+
+/// A door that only starts a command, and has nothing to undo: each knock runs it, as with knockd.
+fn is_momentary(door: &Door) -> bool {
+    door.opening.is_none() && door.commands.stop.is_none() && door.commands.stop_6.is_none()
+}
+
+fn opening(opening: &Opening) -> OpeningRules<'_> {
+    OpeningRules {
+        protocols: &opening.protocols,
+        dest_port: &opening.dest_port,
+        forward: opening.forward.as_ref().map(|forward| (&forward.src_dport[..], &forward.dest_ip[..])),
+    }
+}
