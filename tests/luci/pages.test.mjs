@@ -177,6 +177,40 @@ test('status: a clock that nobody has set', async () => {
 	}
 });
 
+test('every page: a file that cannot be read is shown with its place', async () => {
+	router.write(DOOR.replace('config door', 'config dor'));
+	/* What rpcd's UCI answers then. */
+	router.fail['uci.get'] = 9;
+	for (const name of [ 'status', 'doors', 'users' ]) {
+		await person.goto(`ketuk/${name}`);
+		assert.match((await person.texts('#view .alert-message')).join(), /The configuration has an error[^]*unknown section type 'dor'/, name);
+	}
+	assert.match(await person.page.locator('#view').innerText(), /nothing to change here/);
+	assert.equal(await person.page.locator('.cbi-page-actions button').count(), 0);
+});
+
+test('status: a service that is off is switched on', async () => {
+	router.write(DOOR.replace("enabled '1'", "enabled '0'"));
+	router.daemon(null);
+	await person.goto('ketuk/status');
+	assert.ok(await person.page.locator('#ketuk-open-button').isDisabled());
+	await person.page.locator('#view .alert-message button').click();
+	await person.until(() => router.saved.includes("option enabled '1'"), 'switched on');
+	router.readonly = true;
+	router.write(DOOR.replace("enabled '1'", "enabled '0'"));
+	await person.goto('ketuk/status');
+	assert.equal(await person.page.locator('#view .alert-message button').count(), 0);
+});
+
+test('doors: networks that the account may not see are not lost', async () => {
+	router.networks = [];
+	await person.goto('ketuk/doors');
+	await person.check('globals', 'trust_clock', true);
+	await person.saveAndApply();
+	assert.match(await checked(), /list network 'wan'/);
+	assert.deepEqual(await person.items('globals', 'network'), [ 'wan', 'wan6' ]);
+});
+
 test('status: a page that is not shown does not ask', async () => {
 	await person.goto('ketuk/status');
 	const asked = () => router.calls.filter(call => call == 'ketuk.status').length;
@@ -234,7 +268,6 @@ test('doors: from nothing to a door, without a shell', async () => {
 	assert.notDeepEqual(steps, first);
 	assert.match(await person.saveDialog(), /Name the ports to open/);
 	await person.fill('ssh', 'dest_port', '22');
-	await person.select('ssh', 'proto', 'tcp');
 	await person.fill('ssh', 'open_time', '60');
 	assert.equal(await person.saveDialog(), null);
 	const row = await person.page.locator('tr[data-sid="ssh"]').innerText();

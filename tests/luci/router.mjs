@@ -71,6 +71,7 @@ export class Router {
 		this.requests = [];
 		this.fail = {};
 		this.readonly = false;
+		this.networks = [ 'lan', 'wan', 'wan6' ];
 		this.pollinterval = 1;
 	}
 
@@ -172,7 +173,7 @@ export class Router {
 				'02:00:00:00:00:11': { ipaddrs: [ '192.168.1.11' ] }
 			} : {} ];
 		case 'network.interface':
-			return [ 0, { interface: [ 'lan', 'wan', 'wan6' ].map(name => ({ interface: name, up: true, device: `eth-${name}`, l3_device: `eth-${name}`, proto: 'dhcp', data: {}, 'ipv4-address': [], 'ipv6-address': [] })) } ];
+			return [ 0, { interface: this.networks.map(name => ({ interface: name, up: true, device: `eth-${name}`, l3_device: `eth-${name}`, proto: 'dhcp', data: {}, 'ipv4-address': [], 'ipv6-address': [] })) } ];
 		default:
 			return [ 0, {} ];
 		}
@@ -192,7 +193,7 @@ export class Router {
 				<script>L = new LuCI(${JSON.stringify(env)});
 				${view == 'overview' ? 'window.widget("view.status.include.75_ketuk")' : `L.require('ui').then(ui => ui.instantiateView('${view.replace('/', '.')}'))`};
 				L.require('menu-bootstrap');</script>`
-			: `${standin}<script>Object.assign(L.env, ${JSON.stringify({ readonly: this.readonly, pollinterval: this.pollinterval })});
+			: `${standin}<script>Object.assign(L.env, ${JSON.stringify({ readonly: this.readonly, networks: this.networks, pollinterval: this.pollinterval })});
 				${widget ? 'window.widget("view.status.include.75_ketuk")' : `L.require('view.${view.replace('/', '.')}').then(view => view.show())`};</script>`;
 
 		return `<!DOCTYPE html><html lang="en" data-darkmode="${!!dark}"><head><meta charset="utf-8"><title>ketuk</title>

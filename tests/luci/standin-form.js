@@ -161,7 +161,7 @@
 
 	class NetworkSelect extends MultiValue {
 		widget(sid) {
-			this.choices = [ 'lan', 'wan', 'wan6' ].map(name => [ name, name ]);
+			this.choices = L.env.networks.map(name => [ name, name ]);
 			return super.widget(sid);
 		}
 	}
@@ -341,4 +341,6 @@
 
 	builtin.form = { Map: FormMap, NamedSection, GridSection, Value, Flag, ListValue, DynamicList, MultiValue, Button, DummyValue };
 	builtin['tools.widgets'] = { NetworkSelect };
+	/* What LuCI finds of the networks is what the account may see of them. */
+	builtin.network = { getNetworks: async () => L.env.networks.map(name => ({ getName: () => name })) };
 })();

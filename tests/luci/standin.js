@@ -129,6 +129,7 @@
 		async load(config) {
 			configs[config] ??= (await call.get({ config })).values;
 		},
+		apply: () => call.apply({ timeout: 90, rollback: false }),
 		unload: config => { delete configs[config]; },
 		sections: (config, type) => Object.values(configs[config] ?? {}).filter(section => !type || section['.type'] == type)
 			.sort((a, b) => a['.index'] - b['.index'])

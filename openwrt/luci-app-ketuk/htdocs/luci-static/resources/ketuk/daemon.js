@@ -103,7 +103,10 @@ return baseclass.extend({
 		}
 	},
 
-	/* What stands in the way of knocking, the worst first: [ whether it is an error, the text, the daemon's words ]. */
+	/*
+	 * What stands in the way of knocking, the worst first: [ whether it is an error, the text, the daemon's words,
+	 * whether switching the service on helps ].
+	 */
 	troubles(status) {
 		const missing = (status.doors ?? []).filter(door => door.firewall == 'missing');
 		const waiting = (status.devices ?? []).filter(device => device.state == 'waiting');
@@ -115,7 +118,7 @@ return baseclass.extend({
 		if (!status.running && status.enabled)
 			troubles.push([ true, _('The service is not running: no knock is heard.'), status.error ]);
 		else if (!status.running && status.config_error == null)
-			troubles.push([ true, _('The service is switched off: no knock is heard. Switch it on under Doors.') ]);
+			troubles.push([ true, _('The service is switched off: no knock is heard. Switch it on once there is a door.'), null, true ]);
 
 		if (status.config_error != null)
 			troubles.push([ true, status.running

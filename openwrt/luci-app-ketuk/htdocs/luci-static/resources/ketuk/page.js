@@ -24,7 +24,47 @@ function complain(node, error) {
 	box.scrollIntoView({ block: 'nearest' });
 }
 
+/* The name of the section of the service's own options. */
+function globals() {
+	return uci.sections('ketuk', 'globals')[0]?.['.name'] ?? uci.add('ketuk', 'globals', 'globals');
+}
+
+/* Starts the service, now and with the router: OpenWrt's triggers do so when the configuration is applied. */
+function switchOn() {
+	return uci.load('ketuk').then(() => {
+		uci.set('ketuk', globals(), 'enabled', '1');
+
+		return uci.save();
+	}).then(() => uci.apply()).catch(error => ui.addNotification(null, [ E('p', {}, [ error.message ]) ], 'danger'));
+}
+
 return baseclass.extend({
+	globals,
+
+	/* The banners that stand above every page. */
+	banners: status => daemon.troubles(status).map(([ error, text, words, off ]) =>
+		E('div', { 'class': 'alert-message ' + (error ? 'danger' : 'warning') }, [
+			E('p', {}, [ text ]),
+			words != null ? E('pre', {}, [ words ]) : '',
+			off && L.hasViewPermission() ? E('button', { 'class': 'btn cbi-button cbi-button-apply', 'click': ui.createHandlerFn(this, switchOn) }, [ _('Switch it on') ]) : ''
+		])),
+
+	/* Loads the configuration: whether LuCI can read it. It names no place where it cannot; the daemon's banner does. */
+	load: () => uci.load('ketuk').then(() => true, () => false),
+
+	/* The page of a form, below what stands in the way of knocking; without the form where there is nothing to fill in. */
+	whole(view, title, status, readable, render) {
+		const banners = E('div', { 'id': 'ketuk-banners' }, this.banners(status));
+
+		if (readable)
+			return render().then(parts => E('div', {}, [ banners, ...L.toArray(parts) ]));
+
+		view.handleSave = view.handleSaveApply = view.handleReset = null;
+
+		return E('div', {}, [ E('h2', {}, [ title ]), banners,
+			E('p', {}, [ _('The configuration cannot be read, so there is nothing to change here. Correct the file on the router: /etc/config/ketuk.') ]) ]);
+	},
+
 	/*
 	 * Gives a field its rule: problem(section_id, value) is null or a sentence. LuCI judges a field when it
 	 * changes; one whose rule looks at other fields has to be judged again when the form is saved. A list

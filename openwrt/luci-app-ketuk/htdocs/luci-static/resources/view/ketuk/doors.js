@@ -1,6 +1,7 @@
 'use strict';
 'require view';
 'require form';
+'require network';
 'require rpc';
 'require uci';
 'require tools.widgets as widgets';
@@ -49,13 +50,17 @@ return view.extend({
 	load() {
 		return Promise.all([
 			L.resolveDefault(callHostHints(), {}),
-			uci.load('ketuk')
+			L.resolveDefault(network.getNetworks(), []),
+			daemon.status(),
+			page.load()
 		]);
 	},
 
-	renderGlobals(map) {
-		const globals = uci.sections('ketuk', 'globals')[0]?.['.name'] ?? uci.add('ketuk', 'globals', 'globals');
+	renderGlobals(map, networks) {
+		const globals = page.globals();
 		const s = map.section(form.NamedSection, globals, 'globals', _('Service'));
+		/* LuCI's own list leaves out, and so would lose, what this account may not see. */
+		const seen = L.toArray(uci.get('ketuk', globals, 'network')).every(name => networks.some(known => known.getName() == name));
 		let o;
 
 		s.tab('service', _('General'));
@@ -64,7 +69,7 @@ return view.extend({
 		o = s.taboption('service', form.Flag, 'enabled', _('Enabled'), _('Start the service with the router. Without it no door opens.'));
 		o.rmempty = false;
 
-		o = s.taboption('service', widgets.NetworkSelect, 'network', _('Networks'), _('Where knocks come from: as a rule the networks to the Internet.'));
+		o = s.taboption('service', networks.length && seen ? widgets.NetworkSelect : form.DynamicList, 'network', _('Networks'), _('Where knocks come from: as a rule the networks to the Internet.'));
 		o.multiple = true;
 		o.nocreate = true;
 
@@ -119,7 +124,7 @@ return view.extend({
 	},
 
 	renderDoors(map, hosts) {
-		const s = map.section(form.GridSection, 'door');
+		const s = map.section(form.GridSection, 'door', _('Doors'));
 		let o;
 
 		s.addremove = true;
@@ -223,15 +228,22 @@ return view.extend({
 		o.modalonly = true;
 
 		o = s.taboption('opening', form.ListValue, 'proto', _('Protocol'));
-		o.value('', _('TCP and UDP'));
 		o.value('tcp', 'TCP');
 		o.value('udp', 'UDP');
+		o.value('tcpudp', _('TCP and UDP'));
 		o.depends('_where', 'router');
 		o.depends('_where', 'host');
 		o.modalonly = true;
+		/* What most services are, for a new door. */
+		o.default = 'tcp';
+		o.rmempty = false;
 		o.load = section_id => {
 			const words = rules.words(uci.get('ketuk', section_id, 'proto')).map(word => word.toLowerCase());
-			return words.length && words.every(word => word == words[0]) && words[0] != 'tcpudp' ? words[0] : '';
+
+			if (!words.length && !uci.get('ketuk', section_id, 'dest_port') && !uci.get('ketuk', section_id, 'src_dport'))
+				return null;
+
+			return words.length && words.every(word => word == words[0]) ? words[0] : 'tcpudp';
 		};
 
 		o = page.line(page.rule(s.taboption('opening', form.Value, 'src_dport', _('Ports on the router'), _('Blanks between several, a range as 8000-8010.')),
@@ -369,17 +381,20 @@ return view.extend({
 		}
 	},
 
-	render([ hints ]) {
-		const map = new form.Map('ketuk', _('Doors'), _('A door is shut to everybody. It opens for the address from which somebody has knocked at the right ports in the right order, for that address alone, for a while.'));
+	render([ hints, networks, status, readable ]) {
+		return page.whole(this, _('Doors'), status, readable, () => this.renderForm(hints, networks));
+	},
 
+	renderForm(hints, networks) {
 		/* Apart, so that a door's dialog does not undo what is not yet saved here. */
-		const service = new form.Map('ketuk');
+		const service = new form.Map('ketuk', _('Doors'), _('A door is shut to everybody. It opens for the address from which somebody has knocked at the right ports in the right order, for that address alone, for a while.'));
+		const map = new form.Map('ketuk');
 
 		this.maps = [ service, map ];
-		this.renderGlobals(service);
+		this.renderGlobals(service, networks);
 		this.renderDoors(map, knownHosts(hints));
 
-		return Promise.all(this.maps.map(part => part.render())).then(parts => E([], parts));
+		return Promise.all(this.maps.map(part => part.render()));
 	},
 
 	handleSave() {

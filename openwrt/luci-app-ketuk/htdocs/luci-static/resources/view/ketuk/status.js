@@ -5,6 +5,7 @@
 'require request';
 'require ui';
 'require ketuk.daemon as daemon';
+'require ketuk.page as page';
 
 /* Counters that a router's owner asks about; the rest are for `ketukd status`. */
 const COUNTERS = {
@@ -50,11 +51,8 @@ return view.extend({
 	update(status) {
 		this.status = status;
 		this.asked = Date.now();
-		dom.content(this.banner, daemon.troubles(status).map(([ error, text, words ]) =>
-			E('div', { 'class': 'alert-message ' + (error ? 'danger' : 'warning') }, [
-				E('p', {}, [ text ]),
-				words != null ? E('pre', {}, [ words ]) : ''
-			])));
+		dom.content(this.banner, page.banners(status));
+		this.form.querySelector('#ketuk-open-button').disabled = !status.running || !L.hasViewPermission();
 		dom.content(this.open, this.renderGrants(status.grants ?? []));
 		dom.content(this.recent, this.renderRecents(status.recents ?? []));
 		dom.content(this.counters, this.renderCounters(status));
@@ -154,7 +152,6 @@ return view.extend({
 
 	render([ status, address ]) {
 		const [ banner, open, recent, counters ] = [ 0, 1, 2, 3 ].map(() => E('div', {}, []));
-		const readonly = L.hasViewPermission() ? null : 'disabled';
 		const row = (id, title, field) => E('div', { 'class': 'cbi-value' }, [
 			E('label', { 'class': 'cbi-value-title', 'for': id }, [ title ]),
 			E('div', { 'class': 'cbi-value-field' }, field)
@@ -170,7 +167,7 @@ return view.extend({
 				E('input', { 'class': 'cbi-input-text', 'id': 'ketuk-seconds', 'type': 'text', 'inputmode': 'numeric', 'placeholder': _('as the door says') })
 			]),
 			E('div', { 'class': 'right' }, [
-				E('button', { 'class': 'btn cbi-button cbi-button-action', 'id': 'ketuk-open-button', 'disabled': readonly,
+				E('button', { 'class': 'btn cbi-button cbi-button-action', 'id': 'ketuk-open-button',
 					'click': ui.createHandlerFn(this, 'handleOpen') }, [ _('Open') ])
 			])
 		]);

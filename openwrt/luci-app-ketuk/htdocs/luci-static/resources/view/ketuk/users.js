@@ -24,7 +24,7 @@ return view.extend({
 	load() {
 		return Promise.all([
 			daemon.status(),
-			uci.load('ketuk')
+			page.load()
 		]);
 	},
 
@@ -96,7 +96,11 @@ return view.extend({
 		});
 	},
 
-	render([ status ]) {
+	render([ status, readable ]) {
+		return page.whole(this, _('Users'), status, readable, () => this.renderForm(status));
+	},
+
+	renderForm(status) {
 		const seen = {};
 		const map = new form.Map('ketuk', _('Users'), _('A user opens doors with a secret of his own, in a knock that nobody can repeat. To revoke it, delete the user.'));
 		const s = map.section(form.GridSection, 'user');
@@ -142,6 +146,7 @@ return view.extend({
 		o = page.rule(s.option(form.Value, 'expires', _('Expires'), _('The last day, for example 2027-01-31; empty for never.')),
 			(section_id, value) => rules.date(value));
 		o.placeholder = _('never');
+		o.textvalue = section_id => E('span', {}, [ uci.get('ketuk', section_id, 'expires') || _('never') ]);
 
 		o = s.option(form.DummyValue, '_seen', _('Last seen'));
 		o.modalonly = false;
