@@ -39,10 +39,9 @@ if [ -n "$nightly" ] && [ -d "$nightly/lib/rustlib/src/rust/library/std" ]; then
 	RUSTC=$nightly/bin/rustc CARGO=$nightly/bin/cargo
 else
 	if ! [ -d /usr/lib/rustlib/src/rust/library/std ] || ! [ -x /usr/bin/cargo ]; then
-		command -v apt-get >/dev/null ||
-			fail "the source of std is needed: rustup toolchain install nightly -c rust-src"
-		apt-get install -y -qq --no-install-recommends rustc-web cargo-web rust-web-src >&2 ||
-			fail "cannot install rustc-web, cargo-web and rust-web-src: try apt-get update"
+		# Old lists may have a compiler that is too old.
+		{ scripts/need.sh -u && scripts/need.sh -i rustc-web cargo-web rust-web-src; } ||
+			fail "the source of std is needed: Debian's rust-web-src, or rustup toolchain install nightly -c rust-src"
 	fi
 	RUSTC=/usr/bin/rustc CARGO=/usr/bin/cargo
 	# The unstable options below are wanted from a stable compiler.
