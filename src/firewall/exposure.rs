@@ -122,7 +122,9 @@ pub fn look(doors: &[&Door], devices: &[String], opens: Opens) -> io::Result<Vec
         for device in eyes.devices(devices) {
             for family in AddressFamily::ALL {
                 for (protocol, port) in ports(opening) {
-                    for finding in eyes.at(door, opening, &device, family, protocol, port, opens) {
+                    for finding in
+                        eyes.at(door, opening, Entrance { device: &device, family, protocol, port }, opens)
+                    {
                         let same = |other: &Finding| {
                             std::mem::discriminant(&other.fault) == std::mem::discriminant(&finding.fault)
                         };
@@ -143,6 +145,15 @@ struct Eyes {
     rules: Rules,
     listeners: Listeners,
     addresses: Vec<DeviceAddress>,
+}
+
+/// Where a packet for a door comes in.
+#[derive(Clone, Copy, Debug)]
+struct Entrance<'a> {
+    device: &'a str,
+    family: AddressFamily,
+    protocol: Protocol,
+    port: u16,
 }
 
 impl Eyes {
@@ -173,17 +184,9 @@ impl Eyes {
             .find(|address| AddressFamily::of(*address) == family && !is_local(*address))
     }
 
-    #[expect(clippy::too_many_arguments, reason = "a packet has that many properties")]
-    fn at(
-        &mut self,
-        door: &Door,
-        opening: &Opening,
-        device: &str,
-        family: AddressFamily,
-        protocol: Protocol,
-        port: u16,
-        opens: Opens,
-    ) -> Vec<Finding> {
+    /// What is wrong with a door at one entrance.
+    fn at(&mut self, door: &Door, opening: &Opening, entrance: Entrance<'_>, opens: Opens) -> Vec<Finding> {
+        let Entrance { device, family, protocol, port } = entrance;
         // For IPv6 the host behind is called by its own address and port.
         let behind = opening
             .forward

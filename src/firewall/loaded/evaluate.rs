@@ -1,7 +1,7 @@
 //! What a rule does with a packet: each of its expressions in turn, on registers, as the kernel has it.
 
 use super::effect::{Effect, Tri};
-use super::lookup::{Found, Registers};
+use super::lookup::{Found, Registers, SetPath};
 use super::packet::Packet;
 use super::{Family, Rules, number, text, xt};
 use crate::firewall::own::expression::protocol_number;
@@ -108,8 +108,8 @@ impl Rules {
         let set = text(&expression.data, 1).unwrap_or_default();
         let inverted = expression.get(5).is_some_and(|flags| flags & 1 != 0);
         let to = expression.get(3);
-        let element = match self.find(family, table, &set, expression.get(2).unwrap_or(0), registers, packet)
-        {
+        let path = SetPath { family, table, set: &set };
+        let element = match self.find(path, expression.get(2).unwrap_or(0), registers, packet) {
             Found::Unknown if to == Some(VERDICT) => return Step::Does(Effect::Unknown),
             Found::Unknown => {
                 registers.set(to.unwrap_or(0), None, 16);

@@ -40,17 +40,24 @@ impl Registers {
     }
 }
 
+/// The place of a set.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SetPath<'a> {
+    pub(super) family: Family,
+    pub(super) table: &'a str,
+    pub(super) set: &'a str,
+}
+
 impl Rules {
     /// Looks for what the registers hold among the elements of a set.
     pub(super) fn find(
         &mut self,
-        family: Family,
-        table: &str,
-        set: &str,
+        path: SetPath<'_>,
         register: u32,
         registers: &Registers,
         packet: &Packet<'_>,
     ) -> Found {
+        let SetPath { family, table, set } = path;
         if set.starts_with(DOOR_SETS) {
             return if packet.arrival.sets.contains(&set) { Found::Yes(None) } else { Found::No };
         }
