@@ -134,6 +134,9 @@ fn the_daemon_is_found_wherever_a_package_puts_its_socket() {
 #[test]
 fn check_warns_of_what_is_probably_not_meant() {
     use std::os::unix::fs::PermissionsExt as _;
+    const DOOR: &str = "config globals\n\toption backend 'none'\n\
+        config door 'a'\n\tlist sequence '7000'\n\tlist sequence '22:udp'\n\toption proto 'tcp'\n\toption dest_port '22'\n";
+    const NONE: &str = "warning: door 'a' opens no port with backend 'none': only commands are run\n";
     let file = env::temp_dir().join(format!("ketuk-cli-none-{}.uci", std::process::id()));
     let path = file.to_str().expect("a plain path");
     let check = |text: &str, mode: u32| {
@@ -143,20 +146,17 @@ fn check_warns_of_what_is_probably_not_meant() {
         assert!(output.status.success());
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
-    const DOOR: &str = "config globals\n\toption backend 'none'\n\
-        config door 'a'\n\tlist sequence '7000'\n\tlist sequence '22:udp'\n\toption proto 'tcp'\n\toption dest_port '22'\n";
-    const NONE: &str = "warning: door 'a' opens no port with backend 'none': only commands are run\n";
-    let fine = format!("{path}: fine: 1 door, 0 of them disabled\n");
-    assert_eq!(check(DOOR, 0o600), format!("{NONE}{fine}"));
+    let expected_end = format!("{path}: fine: 1 door, 0 of them disabled\n");
+    assert_eq!(check(DOOR, 0o600), format!("{NONE}{expected_end}"));
     assert_eq!(
         check(DOOR, 0o644),
-        format!("warning: {path} holds sequences and others may read it: chmod 600 {path}\n{NONE}{fine}")
+        format!("warning: {path} holds sequences and others may read it: chmod 600 {path}\n{NONE}{expected_end}")
     );
     assert_eq!(
         check(&DOOR.replace("22:udp", "22"), 0o600),
         format!(
             "warning: door 'a' opens port 22, at which it is knocked: choose another port for the sequence\n\
-             {NONE}{fine}"
+             {NONE}{expected_end}"
         )
     );
     assert_eq!(
