@@ -150,7 +150,9 @@ fn check_warns_of_what_is_probably_not_meant() {
     assert_eq!(check(DOOR, 0o600), format!("{NONE}{expected_end}"));
     assert_eq!(
         check(DOOR, 0o644),
-        format!("warning: {path} holds sequences and others may read it: chmod 600 {path}\n{NONE}{expected_end}")
+        format!(
+            "warning: {path} holds sequences and others may read it: chmod 600 {path}\n{NONE}{expected_end}"
+        )
     );
     assert_eq!(
         check(&DOOR.replace("22:udp", "22"), 0o600),

@@ -1,4 +1,4 @@
-//! What is remembered of a source that is knocking.
+//! The memory of a source that is knocking.
 
 use core::hash::BuildHasher;
 use core::net::IpAddr;
@@ -11,7 +11,7 @@ use super::packet::Transport;
 use super::sequence::{MAX_STEPS, Protocol};
 use super::time::Instant;
 
-/// A moment in 32 bits, for tables where every byte counts thousands of times.
+/// A moment in 32 bits, for tables with thousands of entries.
 ///
 /// Milliseconds, wrapping after 49 days. Comparing is right as long as the two moments are less than
 /// 24 days apart; deadlines are at most [`super::door::MAX_SEQ_TIMEOUT_S`] ahead, and the table that holds one is swept
@@ -33,7 +33,7 @@ impl Deadline {
         Self(self.0.wrapping_sub(span.as_millis() as u32))
     }
 
-    /// Whether it has come.
+    /// Whether it is over.
     pub fn is_past(self, now: Instant) -> bool {
         self.left(now).is_none()
     }
@@ -56,7 +56,7 @@ impl Deadline {
 pub struct ShortDeadline([u8; 3]);
 
 impl ShortDeadline {
-    /// What of a deadline is kept.
+    /// The part of a deadline that is kept.
     pub const fn of(deadline: Deadline) -> Self {
         let [_, low @ ..] = deadline.0.to_be_bytes();
         Self(low)
@@ -73,8 +73,8 @@ impl ShortDeadline {
     }
 }
 
-/// A deadline in 32 bits for tables that nobody sweeps, where an entry may lie for months after its time: in
-/// seconds since the clock's start, rounded up, which wrap after 136 years.
+/// A deadline in 32 bits for tables that are not swept, where an entry can stay for months after its time. It counts seconds
+/// since the clock's start, rounded up, which wrap after 136 years.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CoarseDeadline(u32);
 
@@ -90,11 +90,11 @@ impl CoarseDeadline {
     }
 }
 
-/// What tells one knock from another at the same port: a keyed hash in 16 bits.
+/// Distinguishes knocks at the same port: a keyed hash in 16 bits.
 ///
 /// TCP: of source port and sequence number; the kernel of the knocker keeps both when it sends a SYN again. UDP: of
-/// source port and [frame](Transport::Udp). Two knocks look alike once in 65,536 times, and then the
-/// later one is taken for a retransmission: the knock fails, nothing opens that should not.
+/// source port and [frame](Transport::Udp). Two knocks have the same mark once in 65,536 times. The
+/// later one is then taken for a retransmission: the attempt fails, and nothing opens by mistake.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Mark(u16);
 
@@ -111,8 +111,8 @@ impl Mark {
     }
 }
 
-/// A trap that an attempt has touched, by a keyed hash in 8 bits. Two traps look alike once in 255 times, and then the
-/// second is forgiven too.
+/// A trap that an attempt has touched, as a keyed hash in 8 bits. Two traps have the same hash once in 255 times; the second is
+/// then forgiven too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TouchedTrap(NonZeroU8);
 
@@ -132,7 +132,7 @@ pub fn key(door: DoorId, source: IpAddr, keyed: &impl BuildHasher) -> u64 {
     }
 }
 
-/// A source at a door, with the hash that finds it in every table: computed once a knock.
+/// A source at a door, with the hash that finds it in every table. The hash is computed once for each knock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Knocker {
     /// The source.
@@ -157,9 +157,9 @@ pub struct Attempt {
     pub source: IpAddr,
     /// The door.
     pub door: DoorId,
-    /// Until when the rest must come; for a completed attempt, until when its knocks are remembered.
+    /// When the time for the other steps ends. For a completed attempt: when its knocks are forgotten.
     pub deadline: Deadline,
-    /// When the last step was taken. Of an attempt that has taken one, its table holds this in `deadline`.
+    /// When the last step was taken. The table of first knocks stores this as part of `deadline`.
     pub last: Option<Deadline>,
     /// Steps taken, 1 to [`MAX_STEPS`].
     pub taken: u8,

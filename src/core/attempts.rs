@@ -1,12 +1,12 @@
-//! Every attempt in progress: fixed tables, and what is forgotten when they are full.
+//! The attempts in progress, in fixed tables that drop their oldest entries when they are full.
 //!
 //! There is one table for attempts with one step taken, one for those with two, one for those further on, and one for
-//! completed ones. Each table forgets its own oldest entry and never another table's. So:
+//! completed ones. Each table drops only entries of its own. So:
 //!
-//! - A flood of forged first knocks costs first knocks only. A first knock lives for as long as the
-//!   flood needs to fill the table: 123 ms at 100,000 packets a second, 1.2 s at 10,000.
+//! - A flood of forged first knocks displaces first knocks only. A first knock lives until the flood has filled the
+//!   table: 123 ms at 100,000 packets a second, 1.2 s at 10,000.
 //! - An attempt with two steps taken can be displaced only by sources that know two steps, and so on.
-//! - What a packet costs does not depend on how many entries there are.
+//! - The cost of a packet does not depend on how many entries there are.
 
 use core::hash::BuildHasher;
 use core::net::IpAddr;
@@ -18,43 +18,43 @@ use super::fifo_table::FifoTable;
 use super::first_knocks::FirstKnocks;
 use super::time::Instant;
 
-/// Attempts with two steps taken. A flood of these must know the first two ports.
+/// Attempts with two steps taken. Only a sender who knows the first two ports can fill this table.
 pub const SECOND_KNOCKS: usize = 1_024;
-/// Attempts further on.
+/// Attempts with more steps taken.
 pub const LATER_KNOCKS: usize = 512;
-/// Completed attempts, remembered until their `seq_timeout` so that a late retransmission does not
-/// knock again.
+/// Completed attempts. They are remembered until their `seq_timeout`, so that a late retransmission is not taken for a new
+/// knock.
 pub const COMPLETED: usize = 256;
 
-/// Least time between two sweeps for timeouts: with thousands of attempts running out, ten sweeps a
-/// second instead of thousands. A timeout is announced at most this late; it takes effect on time.
+/// Least time between two sweeps for timeouts, so that thousands of timeouts cause ten sweeps a second and not thousands. A
+/// timeout takes effect on time, and is reported at most this late.
 pub const SWEEP_SPACING: Duration = Duration::from_millis(100);
 
-/// Every attempt in progress. All zero bytes when new, so that it takes no memory until it is used.
+/// The attempts in progress. All zero bytes when new, so that they take no memory until they are used.
 #[derive(Debug)]
 pub struct Attempts {
     first: FirstKnocks,
     second: FifoTable<Attempt, SECOND_KNOCKS>,
     later: FifoTable<Attempt, LATER_KNOCKS>,
     completed: FifoTable<Attempt, COMPLETED>,
-    /// No attempt ends before this moment, done or not; it may be too early, never too late. `None`: no attempt.
+    /// No attempt ends before this moment. It may be too early, but not too late. `None` if there is no attempt.
     earliest: Option<Instant>,
     swept: Instant,
 }
 
-/// An attempt that ran out of time.
+/// An attempt whose time is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimedOut {
-    /// Whose; `None` of an IPv6 source that only knocked once, if too many did since then.
+    /// The source; `None` for an IPv6 source that knocked once and whose address was dropped since.
     pub source: Option<IpAddr>,
-    /// At which door.
+    /// The door.
     pub door: DoorId,
     /// Steps taken.
     pub stage: u8,
 }
 
 impl Attempts {
-    /// Nobody.
+    /// Empty tables.
     pub const fn new() -> Self {
         Self {
             first: FirstKnocks::new(),
@@ -66,7 +66,7 @@ impl Attempts {
         }
     }
 
-    /// How far a source is at a door, if it has begun and its time is not over.
+    /// The attempt of a source at a door, if there is one and its time is not over.
     pub fn current(&self, now: Instant, knocker: Knocker) -> Option<Attempt> {
         find(&self.later, now, knocker)
             .or_else(|| find(&self.second, now, knocker))
@@ -79,7 +79,7 @@ impl Attempts {
         find(&self.completed, now, knocker).map(|(_, attempt)| attempt)
     }
 
-    /// Remembers an attempt in place of what was known of it; whether another had to be forgotten.
+    /// Stores an attempt in the place of its earlier state. Returns whether another attempt was dropped for it.
     pub fn store(
         &mut self,
         keyed: &impl BuildHasher,
@@ -88,7 +88,7 @@ impl Attempts {
         attempt: Attempt,
     ) -> bool {
         self.sweep_by(now, attempt.deadline);
-        // One that stays in its table keeps its place there: it does not get younger.
+        // If it stays in its table, it keeps its place and its age there.
         match attempt.taken {
             1 if self.first.update(now, knocker, &attempt) => return false,
             2 if replace(&mut self.second, now, knocker, attempt) => return false,
@@ -103,17 +103,17 @@ impl Attempts {
         }
     }
 
-    /// Remembers that an attempt is done, so that its knocks can be told when they come again.
+    /// Stores a completed attempt, so that its knocks are recognised when they are sent again.
     pub fn complete(&mut self, keyed: &impl BuildHasher, now: Instant, knocker: Knocker, attempt: Attempt) {
         self.sweep_by(now, attempt.deadline);
         self.forget(now, knocker);
         if !replace(&mut self.completed, now, knocker, attempt) {
-            // The attempt that is forgotten for it loses nothing but protection from retransmissions.
+            // The attempt that is dropped for it loses only the protection from retransmissions.
             let _ = self.completed.insert(keyed, knocker.hash, attempt);
         }
     }
 
-    /// Forgets how far a source is at a door.
+    /// Removes the attempt of a source at a door.
     pub fn forget(&mut self, now: Instant, knocker: Knocker) {
         if let Some((slot, _)) = find(&self.later, now, knocker) {
             self.later.remove(knocker.hash, slot);
@@ -124,7 +124,7 @@ impl Attempts {
         }
     }
 
-    /// Forgets everybody at a door.
+    /// Removes all attempts at a door.
     pub fn clear_door(&mut self, keyed: &impl BuildHasher, door: DoorId) {
         self.first.retain(keyed, |entry, _| entry.door != door);
         self.second.retain(keyed, |entry| entry.door != door);
@@ -137,14 +137,14 @@ impl Attempts {
         self.earliest.map(|earliest| earliest.max(self.swept.after(SWEEP_SPACING)))
     }
 
-    /// Has what ends at `deadline` swept then.
+    /// Makes a sweep due at `deadline`.
     fn sweep_by(&mut self, now: Instant, deadline: Deadline) {
         if let Some(due) = deadline.due(now) {
             self.earliest = Some(self.earliest.map_or(due, |earliest| earliest.min(due)));
         }
     }
 
-    /// Forgets every attempt whose time is over, and names it if it was not done.
+    /// Removes every attempt whose time is over, and reports those that were not completed.
     pub fn expire(&mut self, keyed: &impl BuildHasher, now: Instant, mut each: impl FnMut(TimedOut)) {
         if self.next_deadline().is_none_or(|deadline| now < deadline) {
             return;
@@ -176,12 +176,12 @@ impl Attempts {
         self.earliest = earliest;
     }
 
-    /// How many are knocking.
+    /// Number of attempts.
     pub fn len(&self) -> usize {
         self.first.len() + self.second.len() + self.later.len()
     }
 
-    /// Whether nobody is.
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -203,7 +203,7 @@ fn find<const N: usize>(
     })
 }
 
-/// Puts an attempt in the place of what the table knows of it; whether it knew it.
+/// Replaces an attempt in a table. Returns whether it was there.
 fn replace<const N: usize>(
     table: &mut FifoTable<Attempt, N>,
     now: Instant,

@@ -1,4 +1,4 @@
-//! What the core knows of a door: how it is knocked at.
+//! A door as the engine knows it: the knock that opens it.
 
 use core::net::IpAddr;
 use core::time::Duration;
@@ -9,11 +9,11 @@ use super::sequence::{FlagMatch, Sequence};
 /// this many look-ups whatever the tables hold.
 pub const MAX_DOORS: usize = 64;
 
-/// Longest `seq_timeout`, in seconds: an hour is more than anyone needs between first and last
-/// knock, and keeps deadlines far from the wrap of the tables' 32-bit clocks.
+/// Longest `seq_timeout`, in seconds. Nobody needs more than an hour between first and last knock, and it keeps deadlines far
+/// from the wrap of the tables' 32-bit clocks.
 pub const MAX_SEQ_TIMEOUT_S: u32 = 3600;
 
-/// Which door: its slot, 0 to [`MAX_DOORS`] - 1. A door keeps its slot through a reload.
+/// The number of a door: its slot, 0 to [`MAX_DOORS`] - 1. A door keeps its slot through a reload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DoorId(pub u8);
 
@@ -24,14 +24,14 @@ impl DoorId {
     }
 }
 
-/// How a door is knocked at.
+/// The knock that opens a door.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Door {
-    /// The knocks, in order. Empty: no sequence opens this door.
+    /// The steps, in order. If it is empty, no sequence opens this door.
     pub sequence: Sequence,
     /// Time allowed from the first knock to the last, never refreshed (knockd: 25 s).
     pub seq_timeout: Duration,
-    /// Which TCP segments count.
+    /// The TCP segments that count as knocks.
     pub tcp_flags: FlagMatch,
     /// The destination that knocks must have, instead of the router's own addresses.
     pub target: Option<IpAddr>,

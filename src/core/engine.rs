@@ -23,8 +23,8 @@ use super::ports::{DoorSet, NeverTrap, PortMap, PortRange, TooManyPorts};
 use super::time::Instant;
 use super::totp_knocks;
 
-/// The large, fixed tables. Kept apart from the engine so that they can be a `static` that costs
-/// nothing until it is touched.
+/// The large, fixed tables. They are separate from the engine so that they can be a `static`, which takes no memory until it
+/// is used.
 #[derive(Debug)]
 pub struct Tables {
     attempts: Attempts,
@@ -34,7 +34,7 @@ pub struct Tables {
     listening: Listening,
 }
 
-/// Where knocks that prove who sent them are listened for: at the router's own addresses, and these ports.
+/// The ports for users' knocks, at the router's own addresses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Listening {
     /// UDP port of packets.
@@ -43,17 +43,17 @@ pub struct Listening {
     pub changing: Option<PortRange>,
 }
 
-/// How a probe could prove who sent it.
+/// The kind of a user's knock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proof {
-    /// By what it carries.
+    /// A packet with a proof in it.
     Packet,
-    /// By being one of a changing sequence.
+    /// A knock that may belong to a changing sequence.
     Totp,
 }
 
 impl Tables {
-    /// No doors, no addresses, nobody knocking.
+    /// No doors, no addresses, no attempts.
     pub const fn new() -> Self {
         Self {
             attempts: Attempts::new(),
@@ -71,29 +71,29 @@ impl Default for Tables {
     }
 }
 
-/// What a probe did at one door.
+/// The result of a probe at one door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verdict {
     /// The door.
     pub door: DoorId,
-    /// Where the source stands now: steps taken; the sequence's length when it is complete; 0 if it has to begin.
+    /// Steps that the source has taken now: the length of the sequence if it is complete, 0 if it must begin.
     pub stage: u8,
-    /// Why.
+    /// The reason.
     pub judged: Judged,
-    /// Whether another's attempt had to be forgotten to remember this one.
+    /// Whether the attempt of another source was dropped to store this one.
     pub displaced: bool,
 }
 
-/// Every door that a probe concerned, or why it concerned none.
+/// The result of a probe at each door that it is for, or the reason why it is for none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Judgement {
-    /// One verdict for each door concerned.
+    /// One verdict for each of these doors.
     pub verdicts: heapless::Vec<Verdict, MAX_DOORS>,
-    /// What to count the packet as: the best that it did at any door.
+    /// The counter for the packet: its best result at any door.
     pub judged: Judged,
 }
 
-/// Who has knocked what, and what that means.
+/// Judges probes, and holds the attempts of all sources.
 #[derive(Debug)]
 pub struct Engine<'t, S> {
     tables: &'t mut Tables,
@@ -107,7 +107,7 @@ impl<'t, S: BuildHasher> Engine<'t, S> {
         Self { tables, keyed }
     }
 
-    /// Puts these doors in the place of those before. A door that did not change keeps its progress.
+    /// Replaces the doors. A door that did not change keeps its attempts.
     ///
     /// # Errors
     /// As [`PortMap::draw`].
@@ -148,22 +148,22 @@ impl<'t, S: BuildHasher> Engine<'t, S> {
         doors_of(&self.tables.doors)
     }
 
-    /// What each port means.
+    /// The meaning of each port.
     pub fn ports(&self) -> &PortMap {
         &self.tables.ports
     }
 
-    /// Sets where knocks that prove who sent them are listened for.
+    /// Sets the ports for users' knocks.
     pub fn set_listening(&mut self, listening: Listening) {
         self.tables.listening = listening;
     }
 
-    /// Where they are listened for.
+    /// The ports for users' knocks.
     pub fn listening(&self) -> Listening {
         self.tables.listening
     }
 
-    /// How this probe could prove who sent it, if it could.
+    /// The kind of user's knock that this probe may be, if any.
     pub fn proof(&self, probe: &Probe) -> Option<Proof> {
         self.tables.place.is_own(probe.destination).then_some(())?;
         let Listening { packets, changing } = self.tables.listening;
@@ -192,7 +192,7 @@ impl<'t, S: BuildHasher> Engine<'t, S> {
         self.is_plausible(probe, via) && (self.is_step(probe) || self.proof(probe).is_some())
     }
 
-    /// Judges a probe at every door that it concerns.
+    /// Judges a probe at every door that it is for.
     pub fn judge(&mut self, now: Instant, probe: &Probe) -> Judgement {
         let (named, trapped) = match self.concerned(probe) {
             Ok(doors) => doors,
@@ -218,7 +218,7 @@ impl<'t, S: BuildHasher> Engine<'t, S> {
         self.tables.attempts.next_deadline()
     }
 
-    /// Ends the attempts whose `seq_timeout` is over, and names them.
+    /// Ends the attempts whose `seq_timeout` is over, and reports them.
     pub fn expire(&mut self, now: Instant, each: impl FnMut(TimedOut)) {
         self.tables.attempts.expire(&self.keyed, now, each);
     }
@@ -286,7 +286,7 @@ impl<'t, S: BuildHasher> Engine<'t, S> {
             Some(attempt) if is_at(taken) => attempt.advanced(now, mark),
             Some(mut attempt) if (0..taken).any(is_at) => {
                 if is_at(0) {
-                    // The source begins again, and has the whole time again.
+                    // The source begins again and gets the whole time.
                     attempt.deadline = Deadline::new(now, door.seq_timeout);
                     attempts.store(keyed, now, knocker, attempt);
                 }

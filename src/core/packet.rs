@@ -29,11 +29,11 @@ const UDP_HEADER: usize = 8;
 /// One packet that could be a knock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Probe {
-    /// Who knocks.
+    /// The source address.
     pub source: IpAddr,
-    /// At which address.
+    /// The destination address.
     pub destination: IpAddr,
-    /// With what, and at which port.
+    /// The transport header.
     pub transport: Transport,
 }
 
@@ -88,7 +88,7 @@ pub enum Malformed {
     Version,
     /// It ends before its headers do, by its own length field or in fact.
     Truncated,
-    /// A fragment: the kernel would have to reassemble it before anyone could say what it is.
+    /// A fragment. Only the kernel could reassemble it.
     Fragment,
     /// A header contradicts itself (RFC 791 IHL, RFC 9293 data offset, RFC 768 length).
     Header,
@@ -138,7 +138,7 @@ pub fn parse(bytes: &[u8]) -> Result<Probe, Malformed> {
     Ok(Probe { source: headers.source, destination: headers.destination, transport: transport(&headers)? })
 }
 
-/// What a datagram carries that [`parse`] has read; empty if it is none, or was cut short.
+/// The payload of a UDP datagram that [`parse`] has read; empty for TCP, and for a packet that was cut short.
 pub fn udp_payload(bytes: &[u8]) -> &[u8] {
     headers(bytes).map_or(&[], |Headers { protocol, packet, at, .. }| {
         let datagram = packet.get(at..).filter(|_| protocol == 17).unwrap_or(&[]);
@@ -147,7 +147,7 @@ pub fn udp_payload(bytes: &[u8]) -> &[u8] {
     })
 }
 
-/// What the IP headers say.
+/// The content of the IP headers.
 struct Headers<'b> {
     source: IpAddr,
     destination: IpAddr,
@@ -176,7 +176,7 @@ fn parse_v4(bytes: &[u8]) -> Result<Headers<'_>, Malformed> {
     if header_len < IPV4_HEADER {
         return Err(Malformed::Header);
     }
-    // More Fragments, or any offset. Don't Fragment is no concern of ours.
+    // More Fragments, or any offset. Don't Fragment is ignored.
     if be16(header, 6) & 0x3fff != 0 {
         return Err(Malformed::Fragment);
     }
@@ -266,7 +266,7 @@ fn transport(headers: &Headers<'_>) -> Result<Transport, Malformed> {
     }
 }
 
-/// The packet without what follows it on the wire (Ethernet pads short frames).
+/// The packet without the padding of short Ethernet frames.
 fn clip(bytes: &[u8], len: usize) -> &[u8] {
     bytes.get(..len).unwrap_or(bytes)
 }

@@ -1,4 +1,4 @@
-//! The secret itself: which ports, in which order, by which segments.
+//! A sequence: ports in an order, and the TCP segments that count.
 
 use core::fmt;
 
@@ -10,7 +10,7 @@ pub const MAX_STEPS: usize = 32;
 /// One knock of a sequence: a port that is never 0, and its protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Step {
-    /// What to knock with.
+    /// The protocol.
     pub protocol: Protocol,
     /// Destination port, 1 to 65535.
     pub port: core::num::NonZeroU16,
@@ -46,7 +46,7 @@ pub mod flag {
 pub struct FlagMatch {
     /// The flags that matter.
     pub mask: u8,
-    /// What those flags must be; no bit outside `mask`.
+    /// The values of those flags; no bit outside `mask`.
     pub value: u8,
 }
 
@@ -54,7 +54,7 @@ impl FlagMatch {
     /// The first segment of a connection, as firewalls define it: SYN, and none of FIN, RST, ACK.
     pub const SYN: Self = Self { mask: flag::FIN | flag::SYN | flag::RST | flag::ACK, value: flag::SYN };
 
-    /// What both ask for: it matches at least the segments that either of them matches.
+    /// A match for both: it accepts at least the segments that either of them accepts.
     #[must_use]
     pub const fn common(self, other: Self) -> Self {
         let mask = self.mask & other.mask & !(self.value ^ other.value);

@@ -1,4 +1,4 @@
-//! What opens doors on this host, found at start.
+//! The way to open doors on this host, found at the start.
 
 use std::fmt;
 use std::io;
@@ -19,12 +19,12 @@ pub enum Backend {
         name: &'static str,
         /// The sets.
         sets: Box<Sets>,
-        /// The news that tables and sets changed.
+        /// The notices that tables and sets changed.
         events: Events,
     },
     /// Rules by `iptables` and `ip6tables`.
     Iptables(Iptables),
-    /// Nothing but the doors' own commands.
+    /// Only the doors' own commands.
     None,
 }
 
@@ -56,9 +56,9 @@ pub fn resolve(config: &Config) -> config::Backend {
     if config.globals.backend != config::Backend::Auto {
         return config.globals.backend;
     }
-    // An older router may have no nf_tables at all, nor the netlink family to ask it by.
+    // An older router may have neither nf_tables nor its netlink family.
     let has_fw4 = Sets::connect(fw4()).map(|mut sets| sets.table_exists());
-    // Where fw4 is installed its table will come, if it is not there yet.
+    // Where fw4 is installed, it will make its table if that is missing now.
     if matches!(has_fw4, Ok(Ok(true))) || find_program("fw4").is_some() {
         config::Backend::Fw4
     } else if config.globals.nft_table.is_some() {
@@ -123,7 +123,7 @@ impl Backend {
         }
     }
 
-    /// The news of the firewall, for nftables.
+    /// The notices of the firewall, for nftables.
     pub fn events(&self) -> Option<&Events> {
         match self {
             Self::Nft { events, .. } => Some(events),

@@ -1,18 +1,18 @@
-//! The user's own commands, as knockd runs them: `%IP%` replaced, then `sh -c`.
+//! The user's own commands. As in knockd, `%IP%` is replaced, then `sh -c` runs the command.
 
 use std::net::IpAddr;
 
 use crate::config::Commands;
 
-/// The only token there is, as in knockd.
+/// The only token, as in knockd.
 const ADDRESS: &str = "%IP%";
 
-/// What runs when the door opens to `address`, or `None` if nothing does.
+/// The command for a door that opens to `address`, or `None` if there is none.
 pub fn start(commands: &Commands, address: IpAddr) -> Option<Vec<String>> {
     argv(commands.start.as_ref(), commands.start_6.as_ref(), address)
 }
 
-/// What runs when the door shuts to `address`, or `None` if nothing does.
+/// The command for a door that shuts to `address`, or `None` if there is none.
 pub fn stop(commands: &Commands, address: IpAddr) -> Option<Vec<String>> {
     argv(commands.stop.as_ref(), commands.stop_6.as_ref(), address)
 }
@@ -22,7 +22,7 @@ fn argv(v4: Option<&String>, v6: Option<&String>, address: IpAddr) -> Option<Vec
     if command.trim().is_empty() {
         return None;
     }
-    // An address prints as digits, hex digits, dots and colons: nothing that means anything to a shell.
+    // An address is printed as hexadecimal digits, dots and colons, none of which is special in a shell.
     let command = command.replace(ADDRESS, &address.to_string());
     Some(vec!["/bin/sh".to_owned(), "-c".to_owned(), command])
 }

@@ -1,5 +1,5 @@
-//! What is said to connection tracking (`ctnetlink`), and what it answers; and the same as text, from
-//! `/proc/net/nf_conntrack`, where a kernel has no `ctnetlink`.
+//! Messages to and from connection tracking (`ctnetlink`), and the text form in `/proc/net/nf_conntrack` for kernels without
+//! `ctnetlink`.
 //!
 //! Numbers are from `linux/netfilter/nfnetlink_conntrack.h`. Addresses and ports are big-endian.
 
@@ -48,12 +48,12 @@ const PROTOINFO_TCP_STATE: u16 = 1;
 /// Length of `struct nfgenmsg`, in bytes.
 pub(super) const FAMILY_HEADER: usize = 4;
 
-/// Asks for every connection.
+/// A request for all connections.
 pub fn dump(request: &mut Request, sequence: u32) {
     request.message(GET, REQUEST | DUMP, sequence, |r| r.raw(&[0; FAMILY_HEADER]));
 }
 
-/// Has a connection forgotten.
+/// A request to forget a connection.
 pub fn delete(request: &mut Request, flow: &Flow, sequence: u32) {
     request.message(DELETE, REQUEST | ACK, sequence, |r| {
         // AF_INET, AF_INET6

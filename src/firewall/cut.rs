@@ -1,10 +1,9 @@
 //! The daemon's own table, `inet ketuk`: it cuts connections when a door with `kill 'on'` shuts.
 //!
-//! To delete a connection from the kernel's tracking is not enough: with `nf_conntrack_tcp_loose`, which is the
-//! default, the server's next packet is taken for a connection of its own and brings it back. So whoever is to be cut
-//! off is put into a set of his door, and chains that come before every firewall's refuse what he and the server say to
-//! each other by that door, until he is let in again. A table of one's own can deny what another accepts, never the
-//! reverse, so this works beside fw4, any nftables ruleset, and iptables.
+//! Deleting a connection from the kernel's tracking is not enough: with `nf_conntrack_tcp_loose`, the default, the next packet
+//! of the server makes a connection again. So the address is put into a set of the door, and chains that run before those of
+//! every firewall refuse the packets between it and the server through that door, until it is let in again. A table can deny
+//! packets that another table accepts, but not the reverse, so this works beside fw4, any nftables ruleset, and iptables.
 
 use std::fmt::{self, Write};
 use std::net::IpAddr;

@@ -1,8 +1,8 @@
-//! Word from the kernel that somebody loaded, changed or flushed the firewall.
+//! Notices from the kernel that the firewall was loaded, changed or flushed.
 //!
-//! Doors that are open must come back when their table does. Other programs add set elements all the time
-//! (ours do too), and each such change would wake the daemon; so a filter on the socket lets through only
-//! what can make a table, a set or a rule appear or go.
+//! When a table is loaded again, the open doors must be put back. But programs, ketukd among them, add set elements all the
+//! time, and each change would wake the daemon. So a filter on the socket passes only notices about tables, chains, rules
+//! and sets.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -30,7 +30,7 @@ const WATCHED: [u8; 8] = [
     kind::DEL_SET,
 ];
 
-/// Most notifications thrown away at once. The rest makes the descriptor readable again.
+/// Most notifications that are read at once. If there are more, the descriptor stays readable.
 const DRAIN: usize = 4096;
 
 /// A socket that becomes readable when the firewall's tables, sets or rules change.
@@ -48,8 +48,8 @@ impl Events {
         Ok(Self { socket: Socket::open(libc::NETLINK_NETFILTER, &[GROUP], &filter())? })
     }
 
-    /// Throws away what has come. True when there was anything, or when the kernel lost something for want of
-    /// room: then the sets must be looked at.
+    /// Empties the socket. Returns true if there was a notice, or if the kernel dropped one because the buffer was full. The
+    /// caller must then check the sets.
     pub fn drain(&mut self) -> bool {
         let mut any = false;
         for _ in 0..DRAIN {

@@ -13,10 +13,10 @@ use crate::linux::netlink::{Dialogue, Received, Socket};
 
 use super::conntrack::{self, FAMILY_HEADER, TUPLE_IP, TUPLE_ORIGINAL, V4_SOURCE, V6_SOURCE};
 
-/// What the kernel tells everybody who may read it, where there is no `ctnetlink`.
+/// The kernel's list of connections, for kernels without `ctnetlink`.
 const PROC: &str = "/proc/net/nf_conntrack";
 
-/// Whether the kernel announces anything: 0 is no.
+/// Whether the kernel announces connections; 0 means no.
 const PROC_EVENTS: &str = "/proc/sys/net/netfilter/nf_conntrack_events";
 
 /// `NFNLGRP_CONNTRACK_UPDATE` and `NFNLGRP_CONNTRACK_DESTROY`.
@@ -25,13 +25,13 @@ const GROUPS: [u32; 2] = [2, 3];
 /// Longest line of [`PROC`], in bytes. They have some 250.
 const MAX_LINE: u64 = 1024;
 
-/// Most announcements read at once. The rest makes the descriptor readable again.
+/// Most announcements that are read at once. If there are more, the descriptor stays readable.
 const ANNOUNCEMENTS: usize = 256;
 
-/// Most addresses that the announcements are filtered for in the kernel; for more, all come.
+/// Most addresses in the kernel's filter of announcements. With more addresses, all announcements are read.
 const MAX_WATCHED: usize = 64;
 
-/// Where connections are read.
+/// The source of the list of connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     /// `ctnetlink`.
@@ -40,10 +40,10 @@ pub enum Source {
     Proc,
 }
 
-/// Hands `each` every TCP and UDP connection that the kernel tracks.
+/// Calls `each` with every TCP and UDP connection that the kernel tracks.
 ///
 /// # Errors
-/// The kernel tracks none, or will not tell.
+/// The kernel tracks no connections, or does not list them.
 pub fn each(mut each: impl FnMut(&Flow)) -> io::Result<Source> {
     match each_from(Source::Netlink, &mut each) {
         Ok(()) => Ok(Source::Netlink),
@@ -82,7 +82,7 @@ pub fn each_from(source: Source, mut each: impl FnMut(&Flow)) -> io::Result<()> 
     }
 }
 
-/// Has connections forgotten: how many. One that is not there is as good as forgotten.
+/// Tells the kernel to forget connections. Returns how many it forgot. A connection that is gone already counts as forgotten.
 ///
 /// # Errors
 /// The kernel has no `ctnetlink`.
@@ -105,7 +105,7 @@ impl Announcements {
     /// Listens for the connections that these addresses begin, or for all.
     ///
     /// # Errors
-    /// The kernel announces none: it has no `ctnetlink`, or is told not to.
+    /// The kernel does not announce connections: it has no `ctnetlink`, or announcements are off.
     pub fn open(addresses: Option<&[IpAddr]>) -> io::Result<Self> {
         if std::fs::read_to_string(PROC_EVENTS)?.trim() == "0" {
             return Err(io::ErrorKind::Unsupported.into());
@@ -113,7 +113,7 @@ impl Announcements {
         Ok(Self(Socket::open(libc::NETLINK_NETFILTER, &GROUPS, &addresses.map(filter).unwrap_or_default())?))
     }
 
-    /// Reads what has come: whether a connection has ended, or may have.
+    /// Reads announcements. Returns whether a connection has ended or may have ended.
     pub fn drain(&self) -> bool {
         let mut buffer = [0; 2048];
         let mut ended = false;

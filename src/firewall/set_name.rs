@@ -1,4 +1,4 @@
-//! What a door's sets are called, and which addresses they hold.
+//! The names of the doors' sets, and the addresses that they hold.
 
 use core::fmt;
 
@@ -13,7 +13,7 @@ const MAX_SET_NAME: usize = "ketuk_".len() + MAX_NAME + "_net4".len();
 pub struct DoorSets<'a> {
     /// The door's name.
     pub door: &'a str,
-    /// Whether it lets in networks, and which.
+    /// The prefixes of the networks that it lets in, if it does.
     pub prefix: GrantPrefix,
 }
 
@@ -36,7 +36,7 @@ impl<'a> From<&'a Door> for DoorSets<'a> {
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct SetName {
     name: heapless::String<MAX_SET_NAME>,
-    /// Of a set of networks, how long their prefix is.
+    /// The length of the prefix, for a set of networks.
     prefix: Option<u8>,
 }
 
@@ -64,7 +64,7 @@ impl SetName {
         &self.name
     }
 
-    /// How long the prefix of its networks is; `None`: it holds addresses.
+    /// The length of the prefix of its networks; `None` if it holds addresses.
     pub const fn prefix(&self) -> Option<u8> {
         self.prefix
     }
@@ -74,7 +74,7 @@ impl SetName {
         self.prefix.is_some()
     }
 
-    /// The flags that it is declared with.
+    /// The flags in its declaration.
     pub const fn flags(&self) -> &'static str {
         if self.is_of_networks() { "interval, timeout" } else { "timeout" }
     }

@@ -1,7 +1,7 @@
-//! The doors' sets in the kernel: elements in, elements out.
+//! The doors' sets in the kernel: adds and deletes elements.
 //!
-//! The firewall declares the sets and the rules that look at them; here only elements come and go. Each
-//! has its own timer in the kernel, which runs on when this process is dead.
+//! The firewall declares the sets and the rules that use them; only elements are changed here. Each element has its own
+//! timer in the kernel, which runs on when this process is dead.
 
 mod apply;
 
@@ -21,8 +21,8 @@ use crate::core::network::AddressFamily;
 
 pub use apply::{Access, Change};
 
-/// How often a listing is begun anew because another program changed the firewall meanwhile. A listing takes
-/// milliseconds and changes are rarer than that.
+/// How often a listing is repeated because another program changed the firewall meanwhile. A listing takes milliseconds, and
+/// changes are rarer.
 const LISTINGS: usize = 16;
 
 /// The sets of one table.
@@ -66,8 +66,7 @@ impl Sets {
         self.find(sequence, kind::NEW_TABLE, Operation::FindTable)
     }
 
-    /// Which of a door's sets are not there: both, when the table is not. A table of family ip or ip6 needs
-    /// only one.
+    /// The sets of a door that are missing: both if the table is missing. A table of family ip or ip6 needs only one.
     ///
     /// # Errors
     /// Any but [`NftError::MissingTable`] and [`NftError::MissingSet`].
@@ -85,12 +84,11 @@ impl Sets {
         Ok(missing)
     }
 
-    /// Hands `each` every address that is in, with the time it has left (`None`: until it is shut) and who opened
-    /// the door. When the firewall changes meanwhile the list begins anew, so that an address may come more than
-    /// once.
+    /// Calls `each` with every address that is let in, its remaining time (`None`: until it is shut), and who opened the door.
+    /// If the firewall changes meanwhile, the list begins again, so an address may come more than once.
     ///
     /// # Errors
-    /// The reason why the list is not whole.
+    /// The reason why the list is incomplete.
     pub fn list<'a>(
         &mut self,
         door: impl Into<DoorSets<'a>>,

@@ -1,4 +1,4 @@
-//! What a crash has left: iptables rules know no timeout, so the next start deletes them.
+//! Deletes iptables rules that a crash has left. Such rules have no timeout, so the next start deletes them.
 
 use std::fmt;
 use std::fs;
@@ -14,22 +14,22 @@ pub const SWEEP_TIME_LIMIT: Duration = Duration::from_secs(30);
 /// Longest listing of one chain, in bytes: a blocklist of some ten thousand rules fits.
 const MAX_LISTING: usize = 1024 * 1024;
 
-/// How often a command is tried that says that somebody else holds the lock, having waited for it. Without
-/// privilege iptables says the same, at once and for ever.
+/// How often a command is tried that has waited for the lock in vain. Without privilege iptables fails in the same way, at
+/// once and always.
 const MAX_ATTEMPTS: usize = 3;
 
-/// What a sweep did with one family's chains.
+/// The result of a sweep of one family's chains.
 #[derive(Debug)]
 pub struct Swept {
-    /// The program that was asked.
+    /// The program that was run.
     pub program: String,
     /// The chain that `fault` is about.
     pub chain: String,
-    /// How many rules of ours it deleted.
+    /// Number of our rules that it deleted.
     pub deleted: usize,
-    /// How many it found and could not delete.
+    /// Number of our rules that it could not delete.
     pub left: usize,
-    /// What was in the way.
+    /// What went wrong.
     pub fault: Option<Fault>,
 }
 
@@ -38,14 +38,14 @@ pub struct Swept {
 pub enum Fault {
     /// There is no such program.
     Missing,
-    /// The program said no.
+    /// The program failed.
     Failed(Exit),
     /// The program could not be run, or not to its end.
     Output(OutputError),
 }
 
-/// Deletes every rule of ours, in both families. Blocks, at most for `limit`, so it is for the start of the
-/// daemon, before doors are open. `forwards` says that the doors translate addresses.
+/// Deletes all our rules of both families. It blocks for at most `limit`, so it is for the start of the daemon, before doors
+/// are open. `forwards` says that the doors translate addresses.
 pub fn sweep(iptables: &Iptables, forwards: bool, limit: Duration) -> [Swept; 2] {
     let deadline = Instant::now() + limit;
     let nat = forwards || nat_may_hold_rules();
@@ -55,7 +55,7 @@ pub fn sweep(iptables: &Iptables, forwards: bool, limit: Duration) -> [Swept; 2]
 /// Whether a chain is there, for IPv4.
 pub fn has_chain(iptables: &Iptables, chain: Chain<'_>) -> bool {
     let deadline = Instant::now() + SWEEP_TIME_LIMIT;
-    // What lists too much exists.
+    // A chain whose listing is too long exists.
     !matches!(output(&iptables.list(&iptables.ipv4, chain), deadline), Err(Fault::Failed(_) | Fault::Missing))
 }
 
