@@ -1,4 +1,4 @@
-# make install     programs, unit, examples and documents, below PREFIX (/usr/local) and DESTDIR; BIN is where the programs are
+# make install     programs, unit, examples, documents, and the knock page if it was made, below PREFIX (/usr/local) and DESTDIR; BIN is where the programs are
 # make uninstall   takes them away again; the configuration stays
 # make deb         dist/ketuk_*.deb for this machine
 # make dist        dist/ketuk-VERSION.tar.gz, the source of the last commit
@@ -9,6 +9,7 @@ BIN = target/release
 INSTALLED = $(DESTDIR)$(PREFIX)
 DOC = $(INSTALLED)/share/doc/ketuk
 UNIT = $(INSTALLED)/lib/systemd/system/ketukd.service
+PAGE = $(INSTALLED)/share/ketuk/page
 DIST = dist
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 
@@ -24,14 +25,15 @@ install:
 	chmod 644 $(UNIT)
 	install -m 644 README.md CHANGELOG.md LICENSE LICENSE-MIT LICENSE-APACHE docs/*.md $(DOC)
 	install -m 644 uci/examples/*.uci $(DOC)/examples
+	[ ! -e target/page/knock.html ] || { install -d $(PAGE) && install -m 644 target/page/* $(PAGE); }
 	[ -e $(DESTDIR)$(SYSCONFDIR)/config/ketuk ] || install -D -m 600 packaging/ketuk.host $(DESTDIR)$(SYSCONFDIR)/config/ketuk
 
 uninstall:
 	rm -f $(INSTALLED)/sbin/ketukd $(INSTALLED)/sbin/ketuk-import $(INSTALLED)/bin/ketuk $(UNIT)
-	rm -rf $(DOC)
+	rm -rf $(DOC) $(PAGE)
 	@[ ! -e $(DESTDIR)$(SYSCONFDIR)/config/ketuk ] || echo "$(DESTDIR)$(SYSCONFDIR)/config/ketuk stays"
 
-deb:
+deb: page
 	@scripts/need.sh cc=gcc python3=python3 dpkg-deb=dpkg
 	@$(CARGO) --version
 	@[ -x target/release/ketuk-import ] || echo "building ketukd and ketuk: about 2 minutes the first time"

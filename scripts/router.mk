@@ -16,11 +16,11 @@ test-cross:
 	@scripts/need.sh qemu-mipsel-static=qemu-user-static readelf=binutils
 	tests/cross.sh
 
-packages: cross
+packages: cross page
 	@scripts/need.sh python3=python3 dpkg-deb=dpkg
 	packaging/pack.py
 
-test-packages:
+test-packages: page
 	@scripts/need.sh python3=python3 bsdtar=libarchive-tools dpkg-deb=dpkg busybox=busybox-static unshare=util-linux nft=nftables ip=iproute2 ss=iproute2 iptables=iptables ip6tables=iptables ipset=ipset sysctl=procps strace=strace systemd-analyze=systemd objdump=binutils
 	scripts/root.sh python3 -m unittest discover -s tests/router -v
 

@@ -30,9 +30,14 @@ async function bundle(name) {
 }
 
 const [ script, style ] = await Promise.all([ bundle('main.js'), bundle('style.css') ]);
+/* The libraries that are in it want their notices kept. */
+const licences = [ '@noble/hashes', '@scure/base' ].map(name => `${name}\n${read(`node_modules/${name}/LICENSE`).toString().trim()}`).join('\n\n');
+if (licences.includes('--'))
+	throw new Error('a licence would end its comment');
+
 const values = {
 	SCRIPT: script, SCRIPT_HASH: hash(script), STYLE: style, STYLE_HASH: hash(style),
-	ICON: encodeURIComponent(read('icon.svg').toString().trim()), PNG: read('knock-192.png').toString('base64')
+	LICENCES: licences, ICON: encodeURIComponent(read('icon.svg').toString().trim()), PNG: read('knock-192.png').toString('base64')
 };
 const fill = (text, known) => text.replace(/@([A-Z_]+)@/g, (_, name) => known[name]);
 const page = fill(read('knock.html.in').toString(), values);

@@ -1,4 +1,5 @@
-# make page          the knock page: target/page/knock.html, and what an installed page needs beside it
+# make page          the knock page: target/page/knock.html, what an installed page needs beside it, and a copy for the
+#                    LuCI package, which puts it to /ketuk/ of the router
 # make test-page     the page in Debian's Chromium and Firefox, against ketukd in network namespaces
 # make test-page-all the same, with every firewall and family 20 times, and over a bad line
 # make lint-page     ESLint
@@ -11,6 +12,7 @@ page: target/page/knock.html
 
 target/page/knock.html: web/node_modules/.package-lock.json $(wildcard web/src/*) $(wildcard web/knock*) web/build.mjs web/icon.svg
 	node web/build.mjs target/page
+	install -D -m 644 $@ openwrt/luci-app-ketuk/htdocs/ketuk/index.html
 
 web/node_modules/.package-lock.json: web/package-lock.json
 	@scripts/need.sh node=nodejs npm=npm

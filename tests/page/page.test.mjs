@@ -41,7 +41,7 @@ after(() => {
 	world?.stop();
 });
 
-for (const name of Object.keys(BROWSERS))
+for (const name of (process.env.KETUK_BROWSER ?? Object.keys(BROWSERS).join()).split(','))
 	describe(name, () => {
 		let browser;
 
@@ -103,6 +103,7 @@ for (const name of Object.keys(BROWSERS))
 					let opened = 0;
 					for (let round = 0; round < ROUNDS; round++)
 						opened += await opens(family) ? 1 : 0;
+					console.log(`# ${name}: ${firewall}, ${family}: ${opened} of ${ROUNDS}`);
 					assert.equal(opened, ROUNDS, world.log);
 				});
 

@@ -46,6 +46,10 @@ def run(*command, **options):
     return subprocess.run(command, check=True, capture_output=True, **options).stdout
 
 
+# What `make page` builds.
+PAGE = ["knock-192.png", "knock-512.png", "knock-worker.js", "knock.html", "knock.webmanifest"]
+
+
 class Packages(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -180,6 +184,7 @@ class Packages(unittest.TestCase):
                 ("-rw-r--r--", "./usr/share/luci/menu.d/luci-app-ketuk.json"),
                 ("-rw-r--r--", "./usr/share/rpcd/acl.d/luci-app-ketuk.json"),
                 ("-rw-r--r--", "./usr/share/ucode/luci/controller/ketuk.uc"),
+                ("-rw-r--r--", "./www/ketuk/index.html"),
                 ("-rw-r--r--", "./www/luci-static/resources/ketuk/daemon.js"),
                 ("-rw-r--r--", "./www/luci-static/resources/ketuk/page.js"),
                 ("-rw-r--r--", "./www/luci-static/resources/ketuk/rules.js"),
@@ -303,6 +308,7 @@ class Packages(unittest.TestCase):
                 "./usr/bin/ketuk": "-rwxr-xr-x",
                 "./usr/lib/systemd/system/ketukd.service": "-rw-r--r--",
                 "./usr/sbin/ketukd": "-rwxr-xr-x",
+                **{f"./usr/share/ketuk/page/{name}": "-rw-r--r--" for name in PAGE},
             },
         )
         self.assertEqual(set(texts.values()), {"-rw-r--r--"})
