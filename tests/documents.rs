@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ketuk::control::{message, server};
-use ketuk::core::{attempts, failures, first_knocks, grants, recent, replay, totp_knocks, user};
+use ketuk::core::{access, attempts, failures, first_knocks, grants, recent, replay, totp_knocks, user};
 use ketuk::{daemon, linux};
 
 fn root() -> &'static Path {
@@ -90,14 +90,33 @@ fn the_numbers_of_the_tables_are_those_of_the_code() {
     says("last judgements", &[n(recent::ENTRIES), n(recent::ENTRIES)]);
 }
 
+/// The rows on what each opener may use, which two documents have.
+fn quotas(says: &dyn Fn(&str, &[u64])) {
+    let n = |number: usize| u64::try_from(number).expect("a small number");
+    let rate = |name| constant("src/core/access/quota.rs", name);
+    says(
+        "addresses that plain knocks hold open",
+        &[n(access::DOOR_KNOCK_GRANTS), n(access::ALL_KNOCK_GRANTS)],
+    );
+    says("grants of users", &[n(access::USER_GRANTS), n(access::ALL_USER_GRANTS)]);
+    says("doors opened by plain knocks", &[rate("DOOR_KNOCK_OPENS"), rate("ALL_KNOCK_OPENS")].concat());
+    says("doors opened by one user", &rate("USER_OPENS"));
+}
+
 #[test]
 fn the_limits_are_those_of_the_code() {
     let document = read("docs/architecture.md");
     let n = |number: usize| u64::try_from(number).expect("a small number");
     let says = |begin: &str, numbers: &[u64]| says(&document, begin, numbers);
+    let audience = |name| constant("src/daemon/audience.rs", name);
+    says("log lines about what strangers send", &audience("STRANGERS_LINES"));
+    says("log lines about one door", &audience("DOOR_LINES"));
+    says("log lines about one user", &audience("USER_LINES"));
+    quotas(&says);
+    says("commands that wait because", &[n(access::DOOR_KNOCK_COMMANDS), n(access::COMMANDS_FOR_USERS)]);
     let renewals = u64::try_from(grants::RENEWAL_SPACING.as_millis()).expect("short");
     says("renewals of one grant", &[renewals]);
-    let time = seconds(daemon::jobs::COMMAND_TIME_LIMIT);
+    let time = seconds(daemon::jobs::RULE_TIME_LIMIT);
     says("processes", &[time]);
     assert_eq!(constant("src/daemon/hotplug.rs", "TIME_LIMIT"), [time]);
     let buffer = u64::try_from(linux::capture::RECEIVE_BUFFER).expect("some megabytes") >> 20;
@@ -118,6 +137,9 @@ fn the_limits_of_the_threat_model_are_those_of_the_code() {
     let document = read("docs/threat-model.md");
     let n = |number: usize| u64::try_from(number).expect("a small number");
     let says = |begin: &str, numbers: &[u64]| says(&document, begin, numbers);
+    quotas(&says);
+    let strangers = constant("src/daemon/audience.rs", "STRANGERS_LINES");
+    says("log lines about what strangers send", &strangers);
     says("users |", &[n(user::MAX_USERS), n(user::MAX_SECRETS)]);
     let (first, later) = (n(totp_knocks::FIRST_KNOCKS), n(totp_knocks::LATER_KNOCKS));
     says("sources in the middle of a changing sequence", &[first, later]);
