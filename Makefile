@@ -68,6 +68,7 @@ lint:
 
 include scripts/install.mk
 include scripts/router.mk
+include scripts/client.mk
 include web/page.mk
 include openwrt/luci.mk
 include benches/bench.mk

@@ -65,7 +65,6 @@ usage: ketuk add LINE|-|FILE [NAME]
 
 Keeps a profile: a line that begins with ketuk://, a link to the knock page, or a file that holds such a line.
 - reads the line from standard input, so that no shell remembers it. Without a name it is called after its host.
-A file of fwknop's client (.fwknoprc) is read too: NAME is the stanza, which may be left out if there is only one.
 ",
     ),
     ("list", "usage: ketuk list\n\nNames the profiles. It shows no secret.\n"),
