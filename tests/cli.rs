@@ -135,7 +135,7 @@ fn the_daemon_is_found_wherever_a_package_puts_its_socket() {
 fn check_warns_of_what_is_probably_not_meant() {
     use std::os::unix::fs::PermissionsExt as _;
     const DOOR: &str = "config globals\n\toption backend 'none'\n\
-        config door 'a'\n\tlist sequence '7000'\n\tlist sequence '22:udp'\n\toption proto 'tcp'\n\toption dest_port '22'\n";
+        config door 'a'\n\toption sequence '17311 22:udp 39433'\n\toption proto 'tcp'\n\toption dest_port '22'\n";
     const NONE: &str = "warning: door 'a' opens no port with backend 'none': only commands are run\n";
     let file = env::temp_dir().join(format!("ketuk-cli-none-{}.uci", std::process::id()));
     let path = file.to_str().expect("a plain path");

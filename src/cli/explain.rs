@@ -10,7 +10,7 @@ use std::sync::PoisonError;
 use super::arguments::Arguments;
 use super::capture::{Capture, Packet};
 use super::{Failure, Outcome, control};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::core::access::{self, Access, Decision, OpenRequest, Policy as _};
 use crate::core::auth::Auth;
 use crate::core::counters::Judged;
@@ -20,6 +20,7 @@ use crate::core::engine::Engine;
 use crate::core::moment::Moment;
 use crate::core::packet;
 use crate::core::place::{OwnAddress, Via};
+use crate::core::ports::NeverTrap;
 use crate::core::time::Instant;
 use crate::daemon::household::Household;
 use crate::daemon::one_time;
@@ -50,14 +51,15 @@ pub(super) fn print(arguments: &Arguments) -> Outcome {
     let keyed = RandomState::new();
     let mut explainer = Explainer {
         keeper: Doorkeeper {
-            engine: Engine::new(&mut tables, keyed.clone()),
+            engine: Engine::new(&mut tables, keyed.clone()).without_scattered_traps(),
             auth: Auth::new(&mut auth_tables, keyed.clone(), auth_rules(&config)),
             access: Access::new(&mut access_tables, keyed),
         },
         household: Household::default().with(&config),
         counts: Vec::new(),
     };
-    explainer.set_up(&config, addresses(arguments, &capture)?)?;
+    let never = never_traps(&config, config::exposed_ports(arguments.config_path(), &config));
+    explainer.set_up(&config, &never, addresses(arguments, &capture)?)?;
     let (mut clock, mut begin) = (0, None);
     for Packet { at_ms, bytes } in capture.packets() {
         // The core's clock never goes back, even if the times in the file do.
@@ -82,7 +84,12 @@ struct Explainer<'t> {
 
 impl Explainer<'_> {
     /// Gives the core the configuration. Nothing was taken before the capture, whose clock is right.
-    fn set_up(&mut self, config: &Config, addresses: Vec<IpAddr>) -> Result<(), Failure> {
+    fn set_up(
+        &mut self,
+        config: &Config,
+        never: &[NeverTrap],
+        addresses: Vec<IpAddr>,
+    ) -> Result<(), Failure> {
         let Self { keeper, household, .. } = self;
         let mut knocks = household.slots.knocks();
         for (id, door) in household.slots.iter() {
@@ -95,7 +102,7 @@ impl Explainer<'_> {
         }
         keeper
             .engine
-            .set_doors(&knocks, &never_traps(config))
+            .set_doors(&knocks, never)
             .map_err(|_| Failure::Failed("the doors name too many different ports".to_owned()))?;
         let own: Vec<_> = addresses.into_iter().map(OwnAddress::from).collect();
         keeper.engine.set_addresses(&own);

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::arguments::Arguments;
 use super::{Failure, Outcome};
-use crate::config::MAX_FILE;
+use crate::config::{self, MAX_FILE};
 use crate::import;
 
 /// The operand that stands for standard input.
@@ -22,6 +22,11 @@ pub(super) fn print(arguments: &Arguments) -> Outcome {
         .map_err(|refused| Failure::Config(format!("{name}: {refused}")))?;
     for import::Warning { file, line, message } in &imported.warnings {
         eprintln!("{file}:{line}: {message}");
+    }
+    if let Ok(config) = config::parse(name, imported.uci.as_bytes()) {
+        for warning in config::sequence_warnings(&config) {
+            eprintln!("{name}: {warning}");
+        }
     }
     super::print(&imported.uci)
 }

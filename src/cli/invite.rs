@@ -1,4 +1,4 @@
-//! `ketukd invite` and `ketukd keygen`.
+//! `ketukd invite`.
 
 use std::io::{self, IsTerminal as _};
 use std::net::IpAddr;
@@ -12,11 +12,6 @@ use crate::config::{self, Config, Door, User};
 use crate::core::sequence::Protocol;
 use crate::linux::links::own_addresses;
 use crate::profile::{self, Profile};
-
-/// Prints new secrets.
-pub(super) fn keygen() -> Outcome {
-    print(&profile::new_secrets().map_err(|error| Failure::Failed(error.to_string()))?)
-}
 
 /// Prints a user's invitation, and on a terminal a QR code of it.
 pub(super) fn invite(arguments: &Arguments) -> Outcome {

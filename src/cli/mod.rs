@@ -12,6 +12,7 @@ mod foreign;
 mod import;
 mod importer;
 mod invite;
+mod keygen;
 mod rpcd;
 mod ruleset;
 
@@ -45,7 +46,7 @@ usage:
                                   a user's profile for 'ketuk add', and as a QR code; as a link to the
                                   knock page, as fwknop's keys, or as a knockd.conf
   ketukd unload                   take the daemon's own table away: the ports are open again
-  ketukd keygen                   a new key and a new secret for a user
+  ketukd keygen                   a new key and a new secret for a user, and a sequence for a door
   ketukd status [--json]          doors, who is in, counters
   ketukd open DOOR ADDRESS [SECONDS]
                                   open a door by hand; 0 seconds: until it is closed
@@ -170,7 +171,7 @@ fn command(name: Option<String>, rest: &[String]) -> Outcome {
             1..=1,
         )?),
         "unload" => parse(&[], 0..=0).and_then(|_| unload()),
-        "keygen" => parse(&[], 0..=0).and_then(|_| invite::keygen()),
+        "keygen" => parse(&[], 0..=0).and_then(|_| keygen::print_new()),
         "status" => control::status(&parse(&["--socket", "--json"], 0..=0)?),
         "open" => control::open(&parse(&["--socket"], 2..=3)?),
         "close" => control::close(&parse(&["--socket"], 1..=2)?),

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use super::uci::{self, Section, Value};
 use super::{Config, Door, MAX_FILE, PortRange};
+use crate::core::ports::NeverTrap;
 use crate::core::sequence::Protocol;
 
 /// Options that limit a rule. Such a rule may be right beside a door.
@@ -33,13 +34,14 @@ const CONDITIONS: &[&str] = &[
     "extra",
 ];
 
-/// Warnings about the doors of `config`, which was read from `path`. The firewall's file lies in the same folder.
+/// Widest range of ports that may be no traps because the firewall lets everybody in: a rule for all ports would leave
+/// none.
+const WIDEST_EXPOSED: u16 = 16_384;
+
+/// What to say about the doors of `config`, which was read from `path`: the firewall's file lies beside it.
 pub(super) fn warnings(path: &Path, config: &Config) -> Vec<String> {
     let path = path.with_file_name("firewall");
-    let small = fs::metadata(&path).is_ok_and(|data| data.len() <= MAX_FILE as u64);
-    let text = if small { fs::read(&path).unwrap_or_default() } else { Vec::new() };
-    // fw4 reports errors in its file itself.
-    let sections = uci::parse(&text).unwrap_or_default();
+    let sections = sections(&path);
     let zone = zone(&sections, &config.globals.networks);
     let doors = config.doors.iter().filter(|door| door.enabled && door.opening.is_some());
     doors
@@ -50,7 +52,38 @@ pub(super) fn warnings(path: &Path, config: &Config) -> Vec<String> {
         .collect()
 }
 
-/// The zone that contains the networks; `wan` if no zone does.
+/// The ports that the firewall's file beside `path` accepts or forwards for everybody: somebody may use them while he
+/// knocks.
+pub fn exposed_ports(path: &Path, config: &Config) -> Vec<NeverTrap> {
+    let sections = sections(&path.with_file_name("firewall"));
+    let zone = zone(&sections, &config.globals.networks);
+    sections.iter().flat_map(|section| exposed_by(section, &zone)).collect()
+}
+
+/// The sections of the firewall's file; none if it cannot be read. A file that fw4 refuses is no concern of the
+/// daemon's.
+fn sections(path: &Path) -> Vec<Section> {
+    let small = fs::metadata(path).is_ok_and(|data| data.len() <= MAX_FILE as u64);
+    let text = if small { fs::read(path).unwrap_or_default() } else { Vec::new() };
+    uci::parse(&text).unwrap_or_default()
+}
+
+/// The ports that a rule or a redirect names and lets everybody through to.
+fn exposed_by(section: &Section, zone: &str) -> Vec<NeverTrap> {
+    let (kind, option) = if is(section, "rule") { ("rule", "dest_port") } else { ("redirect", "src_dport") };
+    if !lets_everybody(section, kind, zone) {
+        return Vec::new();
+    }
+    let (protocols, ports) = (words(section, "proto"), words(section, option));
+    let ranges = ports
+        .iter()
+        .filter_map(|word| range(word).filter(|range| range.last() - range.first() < WIDEST_EXPOSED));
+    let both =
+        [Protocol::Tcp, Protocol::Udp].into_iter().filter(|protocol| has_protocol(&protocols, *protocol));
+    both.flat_map(|protocol| ranges.clone().map(move |ports| NeverTrap { protocol, ports })).collect()
+}
+
+/// The zone that the networks belong to; `wan` if none says so.
 fn zone(sections: &[Section], networks: &[String]) -> String {
     let zones = sections.iter().filter(|section| is(section, "zone"));
     let mut names = zones.filter_map(|section| {
@@ -75,20 +108,26 @@ fn opened_by(section: &Section, zone: &str, door: &Door) -> Option<String> {
         None => ("rule", "dest_port", &opening.dest_port),
         Some(forward) => ("redirect", "src_dport", &forward.src_dport),
     };
+    let open = lets_everybody(section, kind, zone)
+        && opening.protocols.iter().any(|protocol| has_protocol(&words(section, "proto"), *protocol))
+        && wanted.iter().any(|range| has_port(&words(section, ports), *range));
+    open.then(|| format!("{kind} '{}'", name()))
+}
+
+/// Whether a section of this kind lets in whoever comes from the zone.
+fn lets_everybody(section: &Section, kind: &str, zone: &str) -> bool {
+    let first = |name| words(section, name).into_iter().next();
     let from_zone = first("src").is_some_and(|src| src == zone || src == "*");
     let off =
         first("enabled").is_some_and(|value| matches!(&value[..], "0" | "no" | "off" | "false" | "disabled"));
     // The dest_ip of a redirect is its target. A rule with dest is about forwarded packets.
     let leads = |option: &&&str| kind == "redirect" && **option == "dest_ip";
     let conditions = CONDITIONS.iter().filter(|option| !leads(option));
-    let open = is(section, kind)
+    is(section, kind)
         && !off
         && from_zone
         && (kind == "redirect" || accepts(first("target")) && first("dest").is_none())
         && conditions.copied().all(|option| words(section, option).is_empty())
-        && opening.protocols.iter().any(|protocol| has_protocol(&words(section, "proto"), *protocol))
-        && wanted.iter().any(|range| has_port(&words(section, ports), *range));
-    open.then(|| format!("{kind} '{}'", name()))
 }
 
 fn is(section: &Section, kind: &str) -> bool {
@@ -108,12 +147,13 @@ fn has_protocol(words: &[String], protocol: Protocol) -> bool {
 
 /// A rule without a port is for all ports.
 fn has_port(words: &[String], wanted: PortRange) -> bool {
-    words.is_empty()
-        || words.iter().any(|word| {
-            let (first, last) = word.split_once(['-', ':']).unwrap_or((word, word));
-            let (Ok(first), Ok(last)) = (first.parse(), last.parse()) else { return false };
-            PortRange::new(first, last).is_some_and(|range| range.overlaps(wanted))
-        })
+    words.is_empty() || words.iter().filter_map(|word| range(word)).any(|range| range.overlaps(wanted))
+}
+
+/// `22`, `20-25` or `20:25`.
+fn range(word: &str) -> Option<PortRange> {
+    let (first, last) = word.split_once(['-', ':']).unwrap_or((word, word));
+    PortRange::new(first.parse().ok()?, last.parse().ok()?)
 }
 
 /// The words of an option or a list.
@@ -191,6 +231,35 @@ mod tests {
             " option src 'isp'\n option proto 'icmp'\n option target 'ACCEPT'\n",
         ] {
             assert_eq!(said("rule", options), none, "{options}");
+        }
+    }
+
+    #[test]
+    fn ports_that_everybody_uses_are_no_traps() {
+        let exposed = |kind: &str, options: &str| -> Vec<String> {
+            let text = format!("{ZONE}config {kind}\n{options}");
+            let sections = uci::parse(text.as_bytes()).expect("right UCI");
+            let exposed = sections.iter().flat_map(|section| exposed_by(section, "isp"));
+            exposed.map(|never| format!("{}:{}", never.ports, never.protocol)).collect()
+        };
+        let rule = " option src 'isp'\n option target 'ACCEPT'\n";
+        assert_eq!(
+            exposed("rule", &format!("{rule} option proto 'tcp'\n option dest_port '8080'\n")),
+            ["8080:tcp"]
+        );
+        assert_eq!(
+            exposed("rule", &format!("{rule} list dest_port '80'\n list dest_port '5000:5010'\n")),
+            ["80:tcp", "5000-5010:tcp", "80:udp", "5000-5010:udp"]
+        );
+        let forward = " option src 'isp'\n option proto 'udp'\n option src_dport '9000'\n option dest_ip '192.168.1.9'\n";
+        assert_eq!(exposed("redirect", forward), ["9000:udp"]);
+        for options in [
+            format!("{rule} option proto 'icmp'\n option dest_port '8080'\n"),
+            format!("{rule} option src_ip '192.0.2.1'\n option dest_port '8080'\n"),
+            format!("{rule} option dest_port '1-65535'\n"),
+            rule.replace("ACCEPT", "DROP") + " option dest_port '8080'\n",
+        ] {
+            assert_eq!(exposed("rule", &options), [""; 0], "{options}");
         }
     }
 

@@ -11,9 +11,10 @@ pub mod uci;
 mod user;
 
 pub use error::{Diagnostic, Error};
+pub use exposed::exposed_ports;
 pub(crate) use load::is_page;
 pub use load::{load, nearest, parse};
-pub use user::{Auth, User, warnings};
+pub use user::{Auth, User, sequence_warnings, warnings};
 
 pub use crate::protocol::{MAX_NAME, PortRange};
 

@@ -7,9 +7,11 @@ use std::time::Duration;
 use super::Config;
 use crate::core::network::Network;
 use crate::core::ports::DoorSet;
+use crate::core::sequence::flag;
 use crate::core::user;
 #[cfg(feature = "fwknop")]
 use crate::core::user::UserName;
+use crate::core::weakness::weakness;
 #[cfg(feature = "fwknop")]
 use crate::protocol::fwknop;
 use crate::protocol::secret::Secret;
@@ -154,6 +156,7 @@ pub fn warnings(path: &Path, config: &Config) -> Vec<String> {
             warnings.push(format!("door '{door}' has no sequences: {}: {error}", file.display()));
         }
     }
+    warnings.extend(sequence_warnings(config));
     let without_backend = config.globals.backend == super::Backend::None;
     for door in config.doors.iter().filter(|door| door.enabled && without_backend) {
         if door.opening.is_some() {
@@ -176,6 +179,26 @@ pub fn warnings(path: &Path, config: &Config) -> Vec<String> {
     warnings
 }
 
+/// What is probably not meant about the sequences of the doors.
+pub fn sequence_warnings(config: &Config) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for door in config.doors.iter().filter(|door| door.enabled) {
+        // One that shuts others may be hit by a scan.
+        let weakness = weakness(&door.knock.sequence).filter(|_| door.closes.is_empty());
+        warnings.extend(weakness.map(|weakness| {
+            format!("door '{}' {weakness}: 'ketukd keygen' prints a random sequence", door.name)
+        }));
+        let both = flag::SYN | flag::ACK;
+        if door.knock.tcp_flags.value & both == both {
+            warnings.push(format!(
+                "door '{}' asks for SYN and ACK, which no client's first segment has both: leave tcpflags out",
+                door.name
+            ));
+        }
+    }
+    warnings
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
@@ -189,6 +212,8 @@ mod tests {
         let key = "A".repeat(43);
         let text = format!(
             "config door a\no dest_port 1\nconfig door b\no dest_port 1\no one_time_sequences /nowhere/at/all\n\
+             config door f\no sequence '7000 8000 9000'\no dest_port 1\nconfig door g\no enabled 0\no sequence 7\no dest_port 1\n\
+             config door h\no sequence '7 9'\no action close\nl door f\nconfig door i\no sequence '71 92 23'\no tcpflags 'syn,ack'\no dest_port 1\n\
              config user c\no key {key}\nconfig user d\nl door b\nconfig user e\no enabled 0\n"
         );
         std::fs::write(&path, text).unwrap();
@@ -199,6 +224,8 @@ mod tests {
         let expected = [
             "door 'a' has no sequence, and no user may open it",
             "door 'b' has no sequences: /nowhere/at/all: No such file or directory (os error 2)",
+            "door 'f' has the same distance between its ports: a scan with this stride opens it: 'ketukd keygen' prints a random sequence",
+            "door 'i' asks for SYN and ACK, which no client's first segment has both: leave tcpflags out",
             "user 'c' may open no door: add list door",
             "user 'd' has no secret: give him a key, see 'ketukd keygen'",
         ];

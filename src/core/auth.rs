@@ -3,7 +3,7 @@
 //! ```text
 //!   datagram of 100 bytes --> tag: one look-up --> seal holds --.
 //!   datagram like fwknop's --> limits --> HMAC of each key -----+--> age --> new? --> a user's request
-//!   SYN in the range --> the source's last four: one look-up --'
+//!   SYN in the range --> the source's last knocks: one look-up -'
 //! ```
 //! Whether the user may have what he asks for is the daemon's to say, who knows what doors open.
 
@@ -333,11 +333,10 @@ impl<'t, S: BuildHasher> Auth<'t, S> {
     ) -> Knocked {
         let Self { tables: Tables { users, sequences, knocks, used, .. }, keyed, rules, .. } = self;
         let mark = Mark::of(&probe.transport, keyed);
-        let ports = match knocks.hear(keyed, now, probe.source, probe.transport.port(), mark) {
+        let (ports, has_opened) = match knocks.hear(keyed, now, probe.source, probe.transport.port(), mark) {
             Heard::Again => return Knocked::Again,
             Heard::Noted(displaced) => return Knocked::Noted(displaced),
-            Heard::Limited => return Knocked::Refused((Refusal::Limited, None)),
-            Heard::Sequence(ports) => ports,
+            Heard::Knocks { ports, has_opened } => (ports, has_opened),
         };
         let Some(floor) = self.floor else { return Knocked::Refused((Refusal::NoClock, None)) };
         sequences.follow(keyed, users, name, rules.range, wall_s);
@@ -345,14 +344,16 @@ impl<'t, S: BuildHasher> Auth<'t, S> {
         for current in sequences.find(keyed, ports) {
             let (user, time) = (current.user, current.time());
             let newest = &mut used[user.index()][current.door.index()];
-            let refusal = if time <= floor || time <= *newest {
+            let refusal = if has_opened && time == *newest {
+                return Knocked::Again;
+            } else if time <= floor || time <= *newest {
                 Refusal::Replay
             } else if users[user.index()].as_ref().is_none_or(|user| user.is_expired(wall_s)) {
                 Refusal::Expired
             } else {
                 *newest = time;
                 self.newest = self.newest.max(time);
-                knocks.welcome(keyed, probe.source);
+                knocks.has_opened(keyed, probe.source, mark);
                 let wanted = Wanted::Door(current.door);
                 return Knocked::Request(Request { user, time, address: None, seconds: None, wanted });
             };

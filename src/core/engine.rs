@@ -19,7 +19,8 @@ use super::counters::Judged;
 use super::door::{Door, DoorId, MAX_DOORS};
 use super::packet::{Probe, Transport};
 use super::place::{OwnAddress, Place, Via};
-use super::ports::{DoorSet, NeverTrap, PortMap, PortRange, TooManyPorts};
+use super::ports::{DoorSet, NeverTrap, PortMap, PortRange, Scattered, TooManyPorts};
+use super::sequence::Protocol;
 use super::time::Instant;
 use super::totp_knocks;
 
@@ -99,12 +100,20 @@ pub struct Engine<'t, S> {
     tables: &'t mut Tables,
     /// Hashes under a key that is random for each start.
     keyed: S,
+    /// Whether there are scattered traps.
+    scatters: bool,
 }
 
 impl<'t, S: BuildHasher> Engine<'t, S> {
     /// An engine on these tables.
     pub const fn new(tables: &'t mut Tables, keyed: S) -> Self {
-        Self { tables, keyed }
+        Self { tables, keyed, scatters: true }
+    }
+
+    /// The same without scattered traps, which differ with each start: for what is judged after the fact.
+    #[must_use]
+    pub fn without_scattered_traps(self) -> Self {
+        Self { scatters: false, ..self }
     }
 
     /// Replaces the doors. A door that did not change keeps its attempts.
@@ -129,7 +138,9 @@ impl<'t, S: BuildHasher> Engine<'t, S> {
             }
         }
         let Tables { ports, doors, .. } = &mut *self.tables;
-        ports.draw(doors_of(doors), never_trap)
+        let [a, b, c, d, ..] = self.keyed.hash_one("scattered traps").to_le_bytes();
+        let scattered = self.scatters.then(|| Scattered::new(u32::from_le_bytes([a, b, c, d])));
+        ports.draw(doors_of(doors), never_trap, scattered)
     }
 
     /// Sets the addresses of this host; how many of them or of their networks there was no room for.
@@ -249,6 +260,9 @@ impl<'t, S: BuildHasher> Engine<'t, S> {
             Ok((named, DoorSet(0)))
         } else if self.tables.ports.is_trap(protocol, port) {
             Ok((DoorSet(0), DoorSet(doors)))
+        } else if protocol == Protocol::Tcp && self.tables.ports.is_scattered(port) {
+            let trapped = DoorSet(doors & self.select(|door| door.tcp_flags.is_first_segment()).0);
+            if trapped.0 == 0 { Err(Judged::NoDoor) } else { Ok((DoorSet(0), trapped)) }
         } else {
             Err(Judged::NoDoor)
         }
@@ -260,7 +274,7 @@ impl<'t, S: BuildHasher> Engine<'t, S> {
 
     /// A knock at a port that the door's sequence names.
     fn knock(&mut self, now: Instant, id: DoorId, probe: &Probe, mark: Mark) -> Verdict {
-        let Self { tables: Tables { attempts, doors, .. }, keyed } = self;
+        let Self { tables: Tables { attempts, doors, .. }, keyed, .. } = self;
         let door = doors[id.index()].as_ref().expect("only doors that are there are concerned");
         let is_at = |step: u8| {
             door.sequence.get(usize::from(step)).is_some_and(|step| {
@@ -308,7 +322,7 @@ impl<'t, S: BuildHasher> Engine<'t, S> {
     /// A knock at a port that only a scan would touch. The first is a coincidence: something else behind the same address
     /// may have sent it.
     fn trap(&mut self, now: Instant, door: DoorId, probe: &Probe, trap: TouchedTrap) -> Option<Verdict> {
-        let Self { tables: Tables { attempts, .. }, keyed } = self;
+        let Self { tables: Tables { attempts, .. }, keyed, .. } = self;
         let knocker = Knocker::new(door, probe.source, keyed);
         let mut attempt = attempts.current(now, knocker)?;
         let verdict = |stage, judged| Some(Verdict { door, stage, judged, displaced: false });

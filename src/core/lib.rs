@@ -44,3 +44,4 @@ pub(crate) mod testing;
 pub mod time;
 pub mod totp_knocks;
 pub mod user;
+pub mod weakness;

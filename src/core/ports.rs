@@ -5,10 +5,10 @@ pub use ketuk_protocol::PortRange;
 use super::door::{Door, DoorId};
 use super::sequence::{Protocol, Step};
 
-/// Number of traps that an ordinary configuration gets, roughly.
+/// Number of traps near steps that an ordinary configuration gets, roughly.
 ///
-/// A scan in random order passes T traps between three right ports with probability 1/((T+2)(T+3)):
-/// one in 260,000 for this many.
+/// A scan in random order passes T traps between three right ports, one of them forgiven, with a probability of about
+/// 3/T^2. With those that are [`Scattered`] T is about 1,000: one in 350,000.
 pub const TRAP_PORTS: usize = 512;
 
 /// Fewest and most traps on either side of a step. The minimum stops an ascending or descending scan even where many doors
@@ -22,6 +22,32 @@ pub const MAX_PORTS: usize = 512;
 /// Most ranges of traps for one protocol: two beside each named port, and as many again for exceptions that split ranges.
 /// Ranges beyond that are no traps.
 pub const MAX_TRAP_RANGES: usize = 4 * MAX_PORTS;
+
+/// Traps all over the range, by a hash of the port under a factor that is random for each start: nobody can know which
+/// ports to leave out. They are TCP's alone, and only at doors that are knocked at with the first segment of a
+/// connection: other segments and datagrams also come in answer to what this host asked, at any port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scattered {
+    /// The hash of a port is its product with this, in 32 bits.
+    pub factor: u32,
+}
+
+impl Scattered {
+    /// Ports with at least this hash are traps: one in 128. The kernel filter wakes the daemon for each, so that a
+    /// flood of 100,000 SYNs at random ports wakes it for 780 packets a second.
+    pub const THRESHOLD: u32 = u32::MAX - u32::MAX / 128;
+
+    /// Those that a random number chooses.
+    pub const fn new(random: u32) -> Self {
+        // Odd, so that the hashes of all ports differ.
+        Self { factor: random | 1 }
+    }
+
+    /// Whether this port is one of them.
+    pub fn contains(self, port: u16) -> bool {
+        u32::from(port).wrapping_mul(self.factor) >= Self::THRESHOLD
+    }
+}
 
 /// A set of doors. Bit n stands for the door in slot n.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -75,12 +101,21 @@ pub struct PortMap {
     /// Sorted and disjoint.
     tcp_traps: heapless::Vec<PortRange, MAX_TRAP_RANGES>,
     udp_traps: heapless::Vec<PortRange, MAX_TRAP_RANGES>,
+    scattered: Option<Scattered>,
+    /// TCP ports that are no traps wherever they lie, sorted and disjoint.
+    tcp_exempt: heapless::Vec<PortRange, MAX_TRAP_RANGES>,
 }
 
 impl PortMap {
     /// An empty map.
     pub const fn new() -> Self {
-        Self { named: heapless::Vec::new(), tcp_traps: heapless::Vec::new(), udp_traps: heapless::Vec::new() }
+        Self {
+            named: heapless::Vec::new(),
+            tcp_traps: heapless::Vec::new(),
+            udp_traps: heapless::Vec::new(),
+            scattered: None,
+            tcp_exempt: heapless::Vec::new(),
+        }
     }
 
     /// Makes the map for these doors.
@@ -92,6 +127,7 @@ impl PortMap {
         &mut self,
         doors: impl Iterator<Item = (DoorId, &'a Door)>,
         never: &[NeverTrap],
+        scattered: Option<Scattered>,
     ) -> Result<(), TooManyPorts> {
         let mut drawn = Ok(());
         self.named.clear();
@@ -110,6 +146,10 @@ impl PortMap {
         let beside = beside.clamp(*TRAPS_BESIDE.start(), *TRAPS_BESIDE.end());
         draw_traps(&mut self.tcp_traps, Protocol::Tcp, &self.named, never, beside);
         draw_traps(&mut self.udp_traps, Protocol::Udp, &self.named, never, beside);
+        let has_tcp = self.named.iter().any(|(step, _)| step.protocol == Protocol::Tcp);
+        // Without room for what must be no trap there are none.
+        self.scattered =
+            scattered.filter(|_| has_tcp && draw_exempt(&mut self.tcp_exempt, &self.named, never));
         drawn
     }
 
@@ -120,11 +160,19 @@ impl PortMap {
             .map_or(DoorSet::default(), |at| self.named[at].1)
     }
 
-    /// Whether this port is a trap.
+    /// Whether this port is a trap near a step.
     pub fn is_trap(&self, protocol: Protocol, port: u16) -> bool {
-        let traps = self.traps(protocol);
-        let after = traps.partition_point(|range| range.first() <= port);
-        after.checked_sub(1).is_some_and(|at| port <= traps[at].last())
+        holds(self.traps(protocol), port)
+    }
+
+    /// Whether this TCP port is one of the scattered traps.
+    pub fn is_scattered(&self, port: u16) -> bool {
+        self.scattered.is_some_and(|scattered| scattered.contains(port)) && !holds(&self.tcp_exempt, port)
+    }
+
+    /// The scattered traps, and the ports that are none of them, sorted and disjoint.
+    pub fn scattered(&self) -> Option<(Scattered, &[PortRange])> {
+        Some((self.scattered?, &self.tcp_exempt))
     }
 
     /// The traps of a protocol, sorted and disjoint.
@@ -140,6 +188,12 @@ impl Default for PortMap {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// Whether one of these sorted, disjoint ranges has the port.
+fn holds(ranges: &[PortRange], port: u16) -> bool {
+    let after = ranges.partition_point(|range| range.first() <= port);
+    after.checked_sub(1).is_some_and(|at| port <= ranges[at].last())
 }
 
 /// One bit for each port there is.
@@ -159,6 +213,27 @@ impl PortBits {
 
     fn get(&self, port: u16) -> bool {
         self.0[usize::from(port / 64)] & 1 << (port % 64) != 0
+    }
+
+    /// Writes the ports as ranges, lowest first; whether there was room for all.
+    fn ranges(&self, ranges: &mut heapless::Vec<PortRange, MAX_TRAP_RANGES>) -> bool {
+        ranges.clear();
+        let mut begun = None;
+        let mut push =
+            |first, last| PortRange::new(first, last).is_none_or(|range| ranges.push(range).is_ok());
+        for port in 1..=u16::MAX {
+            match (self.get(port), begun) {
+                (true, None) => begun = Some(port),
+                (false, Some(first)) => {
+                    begun = None;
+                    if !push(first, port - 1) {
+                        return false;
+                    }
+                }
+                _ => {}
+            }
+        }
+        begun.is_none_or(|first| push(first, u16::MAX))
     }
 }
 
@@ -188,24 +263,24 @@ fn draw_traps(
     for except in never.iter().filter(|except| except.protocol == protocol) {
         bits.set(except.ports, false);
     }
-    ranges.clear();
-    let mut first = None;
-    for port in 1..=u16::MAX {
-        match (bits.get(port), first) {
-            (true, None) => first = Some(port),
-            (false, Some(start)) => {
-                first = None;
-                if ranges.extend_from_slice(PortRange::new(start, port - 1).as_slice()).is_err() {
-                    return;
-                }
-            }
-            _ => {}
-        }
+    // Those that do not fit are no traps.
+    let _ = bits.ranges(ranges);
+}
+
+/// The TCP ports that sequences name or that must not be traps; whether there was room for all.
+fn draw_exempt(
+    ranges: &mut heapless::Vec<PortRange, MAX_TRAP_RANGES>,
+    named: &[(Step, DoorSet)],
+    never: &[NeverTrap],
+) -> bool {
+    let mut bits = PortBits([0; 1024]);
+    for (step, _) in named.iter().filter(|(step, _)| step.protocol == Protocol::Tcp) {
+        bits.set(PortRange::one(step.port), true);
     }
-    if let Some(start) = first {
-        // If the list is full, this range is no trap.
-        let _ = ranges.extend_from_slice(PortRange::new(start, u16::MAX).as_slice());
+    for except in never.iter().filter(|except| except.protocol == Protocol::Tcp) {
+        bits.set(except.ports, true);
     }
+    bits.ranges(ranges)
 }
 
 #[cfg(test)]
@@ -217,8 +292,12 @@ mod tests {
     fn map(sequences: &[&[&str]], never: &[NeverTrap]) -> PortMap {
         let doors: Vec<_> = sequences.iter().map(|steps| door(steps)).collect();
         let mut map = PortMap::new();
-        map.draw(doors.iter().enumerate().map(|(at, door)| (DoorId(u8::try_from(at).unwrap()), door)), never)
-            .unwrap();
+        map.draw(
+            doors.iter().enumerate().map(|(at, door)| (DoorId(u8::try_from(at).unwrap()), door)),
+            never,
+            None,
+        )
+        .unwrap();
         map
     }
 
@@ -264,6 +343,26 @@ mod tests {
     }
 
     #[test]
+    fn scattered_traps_lie_everywhere_but_where_they_must_not() {
+        let doors = [door(&["7000", "8000:udp"])];
+        let never = [NeverTrap { protocol: Protocol::Tcp, ports: PortRange::new(20_000, 40_000).unwrap() }];
+        let mut total = 0;
+        for random in 0..200_u32 {
+            let scattered = Scattered::new(random.wrapping_mul(2_654_435_761));
+            let mut map = PortMap::new();
+            map.draw((0..).map(DoorId).zip(&doors), &never, Some(scattered)).unwrap();
+            assert!((20_000..=40_000).chain([7000]).all(|port| !map.is_scattered(port)));
+            let count = (1..=u16::MAX).filter(|port| map.is_scattered(*port)).count();
+            total += count;
+            let udp_only = [door(&["8000:udp"])];
+            map.draw((0..).map(DoorId).zip(&udp_only), &[], Some(scattered)).unwrap();
+            assert!(map.scattered().is_none());
+        }
+        // 45,000 ports, of which one in 128: 355.
+        assert!((300..400).contains(&(total / 200)), "{total}");
+    }
+
+    #[test]
     fn the_ends_of_the_port_range() {
         let map = map(&[&["1", "65535"]], &[]);
         assert!(!map.is_trap(Protocol::Tcp, 0) && !map.is_trap(Protocol::Tcp, 1));
@@ -294,7 +393,7 @@ mod tests {
             .collect();
         let doors: Vec<_> =
             steps.iter().map(|steps| door(&steps.iter().map(String::as_str).collect::<Vec<_>>())).collect();
-        let draw = |doors: &[Door]| PortMap::new().draw((0..).map(DoorId).zip(doors), &[]);
+        let draw = |doors: &[Door]| PortMap::new().draw((0..).map(DoorId).zip(doors), &[], None);
         assert_eq!(draw(&doors[..MAX_PORTS / 32]), Ok(()));
         assert_eq!(draw(&doors), Err(TooManyPorts));
     }

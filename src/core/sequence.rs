@@ -54,6 +54,11 @@ impl FlagMatch {
     /// The first segment of a connection, as firewalls define it: SYN, and none of FIN, RST, ACK.
     pub const SYN: Self = Self { mask: flag::FIN | flag::SYN | flag::RST | flag::ACK, value: flag::SYN };
 
+    /// Whether only the first segment of a connection matches: SYN, and not ACK.
+    pub const fn is_first_segment(self) -> bool {
+        self.mask & self.value & flag::SYN != 0 && self.mask & !self.value & flag::ACK != 0
+    }
+
     /// A match for both: it accepts at least the segments that either of them accepts.
     #[must_use]
     pub const fn common(self, other: Self) -> Self {

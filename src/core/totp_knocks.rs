@@ -1,7 +1,12 @@
-//! Changing sequences: the ports of all users' current windows, and the last knocks of each source.
+//! Changing sequences: the ports of every user's current windows, and the knocks of each source in their range.
 //!
-//! Any port of the range may be the next step of some user's sequence. So the last knocks of each source in the range are
-//! remembered, and one look-up tells whether they are a sequence.
+//! They are no doors' sequences: any port of the range may be the next step of somebody's. So the last knocks of each
+//! source in the range are remembered, and each knock is one look-up: which sequences end with its port.
+//!
+//! There is no limit on the knocks of a source: somebody else could send them in its name. Guessing is hopeless without
+//! one. With R ports and n sequences that are good, a knock is right once in R (R-1) (R-2) (R-3) / (4 n) times: with
+//! 10,000 ports and one user's door (3 windows) 100,000 guesses a second open it once in 260 years, with 100 users of two doors
+//! one of them once in 1.3 years.
 
 use core::hash::BuildHasher;
 use core::net::IpAddr;
@@ -13,7 +18,7 @@ use super::fifo_table::{Entry, FifoTable};
 use super::hash_index::HashIndex;
 use super::time::Instant;
 use super::user::{User, UserId, users_of};
-use ketuk_protocol::totp::{STEPS, TRIES_PER_MINUTE, TotpPorts, WINDOW_S, sequence, window};
+use ketuk_protocol::totp::{STEPS, TotpPorts, WINDOW_S, sequence, window};
 
 /// Most pairs of a secret and a door that it opens. Each pair costs a MAC and 16 bytes for each of three windows.
 pub const MAX_PAIRS: usize = 1024;
@@ -25,11 +30,13 @@ pub const FIRST_KNOCKS: usize = 12_288;
 /// 10,000 a second that takes 0.8 s, four times as long as the second, third and fourth knock of a client.
 pub const LATER_KNOCKS: usize = 4_096;
 
-/// How long the knocks of a source are remembered, from the first one.
+/// How long the knocks of a source are remembered, from the last one.
 pub const MEMORY: Duration = Duration::from_secs(60);
-/// Knocks of one source that count within that time. A client makes no more; for a guesser they are 61 guesses at 10^16
-/// sequences.
-pub const MAX_KNOCKS: usize = TRIES_PER_MINUTE * STEPS;
+/// Knocks of a source that are remembered: those of a sequence, a foreign one, and some that are sent again.
+pub const REMEMBERED: usize = 8;
+
+/// The last knocks of a source, the newest at the end; 0 if there were fewer.
+pub type LastPorts = [u16; REMEMBERED];
 
 /// A sequence that opens a door now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,19 +55,42 @@ impl Current {
     pub const fn time(&self) -> u64 {
         self.window * WINDOW_S
     }
+
+    /// Whether these knocks end with the sequence. One of its ports that is heard again counts at the place that is right
+    /// for it. One foreign port between its ports is a coincidence, as at doors.
+    fn is_end_of(&self, knocks: &LastPorts) -> bool {
+        let (mut left, mut foreign) = (&self.ports[..], None);
+        for port in knocks.iter().rev().take_while(|port| **port != 0) {
+            match left {
+                [rest @ .., last] if last == port => left = rest,
+                // The sequence's last port is the newest knock, or the knock completes nothing.
+                [_, _, _, _] => return false,
+                _ if self.ports.contains(port) => {}
+                _ if *foreign.get_or_insert(port) == port => {}
+                _ => return false,
+            }
+            if left.is_empty() {
+                return true;
+            }
+        }
+        false
+    }
 }
 
 /// The result of a knock in the range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Heard {
-    /// One that was heard before, or the port just knocked at once more: nothing changed.
+    /// The port just knocked at once more: nothing changed.
     Again,
-    /// One more knock; `true` if another source was removed for it.
+    /// One more, and too few for a sequence; `true` if another source had to be forgotten.
     Noted(bool),
-    /// One more knock. These are the last ports of the source.
-    Sequence([u16; STEPS]),
-    /// More knocks than [`MAX_KNOCKS`] in this minute.
-    Limited,
+    /// One more.
+    Knocks {
+        /// With those before it.
+        ports: LastPorts,
+        /// Whether it is the knock that has opened a door for this source, sent again.
+        has_opened: bool,
+    },
 }
 
 /// The sequences that are valid now.
@@ -107,7 +137,7 @@ impl Sequences {
                         let slot = self.all.len();
                         // A configuration has at most MAX_PAIRS.
                         if self.all.push(Current { ports, user, door, window }).is_ok() {
-                            self.index.link(keyed.hash_one(ports), slot);
+                            self.index.link(keyed.hash_one(ports[STEPS - 1]), slot);
                         }
                     }
                 }
@@ -115,10 +145,10 @@ impl Sequences {
         }
     }
 
-    /// The sequence with these ports, if there is one.
-    pub fn find(&self, keyed: &impl BuildHasher, ports: [u16; STEPS]) -> impl Iterator<Item = Current> + '_ {
-        let found = self.index.slots(keyed.hash_one(ports)).map(|slot| self.all[slot]);
-        found.filter(move |current| current.ports == ports)
+    /// The sequences that these knocks end with: none, or one.
+    pub fn find(&self, keyed: &impl BuildHasher, knocks: LastPorts) -> impl Iterator<Item = Current> + '_ {
+        let found = self.index.slots(keyed.hash_one(knocks[REMEMBERED - 1])).map(|slot| self.all[slot]);
+        found.filter(move |current| current.is_end_of(&knocks))
     }
 }
 
@@ -128,7 +158,6 @@ struct First {
     source: u64,
     deadline: CoarseDeadline,
     port: u16,
-    mark: Mark,
 }
 
 /// A source that has knocked several times.
@@ -136,10 +165,11 @@ struct First {
 struct Later {
     source: u64,
     deadline: CoarseDeadline,
-    /// The last ports, the newest at the end; 0 if there were fewer.
-    ports: [u16; STEPS],
-    marks: [Mark; STEPS],
-    knocks: u8,
+    ports: LastPorts,
+    /// The port of the knock that opened a door for this source; 0 if none did.
+    opened: u16,
+    /// That knock.
+    opening: Mark,
 }
 
 impl Entry for First {
@@ -155,28 +185,10 @@ impl Entry for Later {
 }
 
 impl Later {
-    fn begin(first: First) -> Self {
-        let mut later = Self {
-            source: first.source,
-            deadline: first.deadline,
-            ports: [0; STEPS],
-            marks: [Mark::default(); STEPS],
-            knocks: 0,
-        };
-        later.note(first.port, first.mark);
-        later
-    }
-
-    fn note(&mut self, port: u16, mark: Mark) {
+    fn note(&mut self, now: Instant, port: u16) {
         self.ports.rotate_left(1);
-        self.marks.rotate_left(1);
-        (self.ports[STEPS - 1], self.marks[STEPS - 1]) = (port, mark);
-        self.knocks = self.knocks.saturating_add(1);
-    }
-
-    fn was_heard(&self, port: u16, mark: Mark) -> bool {
-        self.ports[STEPS - 1] == port
-            || self.ports.into_iter().zip(self.marks).any(|known| known == (port, mark))
+        self.ports[REMEMBERED - 1] = port;
+        self.deadline = CoarseDeadline::new(now, MEMORY);
     }
 }
 
@@ -193,8 +205,7 @@ impl LastKnocks {
         Self { first: FifoTable::new(), later: FifoTable::new() }
     }
 
-    /// Adds a knock in the range. A wrong knock spoils the sequence that it falls into, as a trap does; the next four
-    /// right knocks open.
+    /// Notes a knock in the range.
     pub fn hear(
         &mut self,
         keyed: &impl BuildHasher,
@@ -208,15 +219,15 @@ impl LastKnocks {
         if let Some((slot, later)) = self.later.find(source, |entry| entry.source == source) {
             if !later.deadline.is_past(now) {
                 let later = self.later.entry_mut(slot);
-                if later.was_heard(port, mark) {
+                if later.ports[REMEMBERED - 1] == port {
                     return Heard::Again;
                 }
-                later.note(port, mark);
-                return match (usize::from(later.knocks) > MAX_KNOCKS, later.ports[0]) {
-                    (true, _) => Heard::Limited,
-                    (false, 0) => Heard::Noted(false),
-                    (false, _) => Heard::Sequence(later.ports),
-                };
+                later.note(now, port);
+                if later.ports[REMEMBERED - STEPS] == 0 {
+                    return Heard::Noted(false);
+                }
+                let has_opened = (later.opened, later.opening) == (port, mark);
+                return Heard::Knocks { ports: later.ports, has_opened };
             }
             self.later.remove(source, slot);
         }
@@ -226,25 +237,33 @@ impl LastKnocks {
                     return Heard::Again;
                 }
                 self.first.remove(source, slot);
-                let mut later = Later::begin(first);
-                later.note(port, mark);
+                let mut later = Later {
+                    source,
+                    deadline: first.deadline,
+                    ports: [0; REMEMBERED],
+                    opened: 0,
+                    opening: Mark::default(),
+                };
+                later.note(now, first.port);
+                later.note(now, port);
                 Heard::Noted(self.later.insert(keyed, source, later).is_some())
             }
             past => {
                 if let Some((slot, _)) = past {
                     self.first.remove(source, slot);
                 }
-                let first = First { source, deadline: CoarseDeadline::new(now, MEMORY), port, mark };
+                let first = First { source, deadline: CoarseDeadline::new(now, MEMORY), port };
                 Heard::Noted(self.first.insert(keyed, source, first).is_some())
             }
         }
     }
 
-    /// Counts the knocks of a source anew, since it has opened a door and does not guess.
-    pub fn welcome(&mut self, keyed: &impl BuildHasher, source: IpAddr) {
+    /// The last knock of a source has opened a door. When that is sent again, it is no second try.
+    pub fn has_opened(&mut self, keyed: &impl BuildHasher, source: IpAddr, mark: Mark) {
         let source = key(DoorId(u8::MAX), source, keyed);
-        if let Some((slot, _)) = self.later.find(source, |entry| entry.source == source) {
-            self.later.entry_mut(slot).knocks = 0;
+        if let Some((slot, later)) = self.later.find(source, |entry| entry.source == source) {
+            let known = self.later.entry_mut(slot);
+            (known.opened, known.opening) = (later.ports[REMEMBERED - 1], mark);
         }
     }
 }
@@ -270,29 +289,61 @@ mod tests {
     use std::hash::DefaultHasher;
 
     use super::*;
-    use crate::packet::Transport;
+
+    #[test]
+    fn entries_are_small() {
+        assert_eq!((size_of::<First>(), size_of::<Later>()), (16, 32));
+    }
 
     #[test]
     fn knocks_are_forgotten_for_good() {
         let keyed = BuildHasherDefault::<DefaultHasher>::default();
-        for knocks in [1, 2, u16::try_from(MAX_KNOCKS).unwrap() + 1] {
+        for knocks in [1, 2, 65] {
             for day in [0, 1, 30, 400] {
                 let mut heard = Box::new(LastKnocks::new());
-                let mut hear = |now, port| {
-                    let mark = Mark::of(&Transport::Udp { source_port: port, port, frame: 0 }, &keyed);
-                    heard.hear(&keyed, now, "192.0.2.1".parse().unwrap(), port, mark)
-                };
+                let mut hear =
+                    |now, port| heard.hear(&keyed, now, "192.0.2.1".parse().unwrap(), port, Mark::default());
                 (1..=knocks).for_each(|port| {
                     hear(Instant::from_millis(0), port);
                 });
-                // The first port again: new to whoever has forgotten.
-                let again = hear(Instant::from_millis(day * 24 * 3_600_000), 1);
+                // The last port again: new to a table that has forgotten.
+                let again = hear(Instant::from_millis(day * 24 * 3_600_000), knocks);
                 assert_eq!(
                     again == Heard::Noted(false),
                     day > 0,
                     "{knocks} knocks, {day} days ago: {again:?}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn the_ports_in_order_with_at_most_one_foreign_one() {
+        let current = Current { ports: [1, 2, 3, 4], user: UserId(0), door: DoorId(0), window: 0 };
+        for (knocks, right) in [
+            (&[1, 2, 3, 4][..], true),
+            // A port that is heard again.
+            (&[1, 1, 2, 2, 3, 3, 4], true),
+            (&[1, 2, 1, 3, 2, 4], true),
+            // A packet was lost, and all were sent again.
+            (&[1, 3, 4, 1, 2, 3, 4], true),
+            (&[2, 3, 4, 1, 2, 3, 4], true),
+            (&[1, 2, 3, 1, 2, 3, 4], true),
+            // Something else of the same source.
+            (&[1, 2, 9, 3, 4], true),
+            (&[1, 9, 2, 9, 3, 9, 4], true),
+            (&[9, 8, 7, 1, 2, 3, 4], true),
+            (&[1, 9, 2, 8, 3, 4], false),
+            (&[1, 2, 3, 9, 8, 4], false),
+            (&[1, 2, 3, 4, 9], false),
+            (&[2, 3, 4], false),
+            (&[1, 3, 2, 4], false),
+            (&[4, 3, 2, 1], false),
+            (&[1, 2, 3, 4, 3], false),
+        ] {
+            let mut last = [0; REMEMBERED];
+            last[REMEMBERED - knocks.len()..].copy_from_slice(knocks);
+            assert_eq!(current.is_end_of(&last), right, "{knocks:?}");
         }
     }
 }

@@ -58,7 +58,8 @@ impl Daemon<'_> {
         household.slots = household.slots.with(&self.config);
         let mut knocks = household.slots.knocks();
         lines.read(&household.slots, &mut knocks);
-        if keeper.engine.set_doors(&knocks, &never_traps(&self.config)).is_err() {
+        let exposed = config::exposed_ports(&self.options.config, &self.config);
+        if keeper.engine.set_doors(&knocks, &never_traps(&self.config, exposed)).is_err() {
             error!("the doors name too many different ports: some cannot be knocked");
         }
     }

@@ -53,15 +53,16 @@ impl Slots {
     }
 }
 
-/// The ports that must not be traps: what the doors open, where users' packets
-/// come, and what the configuration excepts.
-pub fn never_traps(config: &Config) -> Vec<NeverTrap> {
-    let mut never: Vec<_> = config
+/// The ports that must not be traps: what the doors open, where users' packets come, what the configuration excepts,
+/// and what the firewall lets everybody use, `exposed`.
+pub fn never_traps(config: &Config, exposed: Vec<NeverTrap>) -> Vec<NeverTrap> {
+    let mut never = exposed;
+    let excepted = config
         .globals
         .trap_except
         .iter()
-        .map(|step| NeverTrap { protocol: step.protocol, ports: PortRange::one(step.port) })
-        .collect();
+        .map(|step| NeverTrap { protocol: step.protocol, ports: PortRange::one(step.port) });
+    never.extend(excepted);
     never.push(NeverTrap { protocol: Protocol::Udp, ports: PortRange::one(config.globals.auth.spa_port) });
     for opening in config.doors.iter().filter(|door| door.enabled).filter_map(|door| door.opening.as_ref()) {
         let outer = opening.forward.as_ref().map_or(&opening.dest_port, |forward| &forward.src_dport);
@@ -98,7 +99,7 @@ mod tests {
 
     #[test]
     fn what_a_door_opens_is_no_trap() {
-        let never = never_traps(&config(&["a"]));
+        let never = never_traps(&config(&["a"]), Vec::new());
         assert!(never.iter().any(|never| never.ports == PortRange::new(22, 22).unwrap()));
     }
 }

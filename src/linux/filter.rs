@@ -11,7 +11,7 @@ use core::net::IpAddr;
 
 use libc::{
     BPF_A, BPF_ABS, BPF_ADD, BPF_ALU, BPF_AND, BPF_B, BPF_H, BPF_IMM, BPF_IND, BPF_K, BPF_LD, BPF_LDX,
-    BPF_LSH, BPF_MEM, BPF_MISC, BPF_MSH, BPF_RET, BPF_ST, BPF_SUB, BPF_TAX, BPF_TXA, BPF_W, BPF_X,
+    BPF_LSH, BPF_MEM, BPF_MISC, BPF_MSH, BPF_MUL, BPF_RET, BPF_ST, BPF_SUB, BPF_TAX, BPF_TXA, BPF_W, BPF_X,
     sock_filter,
 };
 
@@ -28,7 +28,7 @@ use crate::core::engine::Engine;
 use crate::core::network::AddressFamily;
 use crate::core::packet::{MAX_EXTENSIONS, MAX_HEADERS, MAX_PACKET};
 use crate::core::place::{self, Via};
-use crate::core::ports::PortRange;
+use crate::core::ports::{PortRange, Scattered};
 use crate::core::sequence::{FlagMatch, Protocol};
 use crate::core::totp_knocks;
 
@@ -116,11 +116,21 @@ pub fn nothing() -> Vec<sock_filter> {
 #[derive(Debug, Default, PartialEq)]
 struct Addressee {
     addresses: Vec<IpAddr>,
-    /// For each kind of segment that is a knock, the ports.
-    tcp: Vec<(FlagMatch, Vec<PortRange>)>,
+    /// The kinds of segments that are knocks.
+    tcp: Vec<Segments>,
     udp: Vec<PortRange>,
     /// UDP ports whose packets are read whole.
     whole: Vec<PortRange>,
+}
+
+/// Segments with these flags.
+#[derive(Debug, PartialEq)]
+struct Segments {
+    flags: FlagMatch,
+    /// The ports that matter.
+    ports: Vec<PortRange>,
+    /// Others that matter, by their hash, but for these.
+    scattered: Option<(Scattered, Vec<PortRange>)>,
 }
 
 /// Everybody that packets of a family may be sent to. With any but the exact form it is one.
@@ -170,19 +180,24 @@ fn addressee<S: BuildHasher>(engine: &Engine<'_, S>, doors: &[&Door], own: bool)
         let steps = steps.filter(|step| step.protocol == protocol).map(|step| PortRange::one(step.port));
         merge(steps.chain(engine.ports().traps(protocol).iter().copied()).collect())
     };
+    let scattered = engine.ports().scattered().map(|(scattered, exempt)| (scattered, exempt.to_vec()));
     let mut flags: Vec<FlagMatch> = doors.iter().map(|door| door.tcp_flags).collect();
     flags.sort_unstable();
     flags.dedup();
     let mut tcp: Vec<_> = flags
         .into_iter()
-        .map(|flags| (flags, ports(&|door| door.tcp_flags == flags, Protocol::Tcp)))
+        .map(|flags| Segments {
+            flags,
+            ports: ports(&|door| door.tcp_flags == flags, Protocol::Tcp),
+            scattered: scattered.clone().filter(|_| flags.is_first_segment()),
+        })
         .collect();
     let udp = if doors.is_empty() { Vec::new() } else { ports(&|_| true, Protocol::Udp) };
     let listening = engine.listening();
     if let Some(range) = listening.changing.filter(|_| own) {
-        match tcp.iter_mut().find(|(flags, _)| *flags == totp_knocks::FLAGS) {
-            Some((_, ports)) => *ports = merge(ports.iter().copied().chain([range]).collect()),
-            None => tcp.push((totp_knocks::FLAGS, vec![range])),
+        match tcp.iter_mut().find(|segments| segments.flags == totp_knocks::FLAGS) {
+            Some(Segments { ports, .. }) => *ports = merge(ports.iter().copied().chain([range]).collect()),
+            None => tcp.push(Segments { flags: totp_knocks::FLAGS, ports: vec![range], scattered: None }),
         }
     }
     let whole = listening.packets.filter(|_| own).map(PortRange::one).into_iter().collect();
@@ -191,10 +206,14 @@ fn addressee<S: BuildHasher>(engine: &Engine<'_, S>, doors: &[&Door], own: bool)
 
 /// The same with at most so many ranges for each protocol, and one kind of segment.
 fn coarse(mut addressee: Addressee, ranges: usize) -> Addressee {
-    let all = addressee.tcp.iter().flat_map(|(_, ports)| ports).copied().collect();
+    let all = addressee.tcp.iter().flat_map(|segments| &segments.ports).copied().collect();
     // The flags that all of them ask for.
-    let flags = addressee.tcp.iter().map(|(flags, _)| *flags).reduce(FlagMatch::common);
-    addressee.tcp = flags.map(|flags| (flags, join(merge(all), ranges))).into_iter().collect();
+    let flags = addressee.tcp.iter().map(|segments| segments.flags).reduce(FlagMatch::common);
+    let scattered = addressee.tcp.iter().find_map(|segments| segments.scattered.as_ref());
+    // What is excepted passes too, if its hash says so.
+    let scattered = scattered.map(|(scattered, _)| (*scattered, Vec::new()));
+    let segments = flags.map(|flags| Segments { flags, ports: join(merge(all), ranges), scattered });
+    addressee.tcp = segments.into_iter().collect();
     addressee.udp = join(addressee.udp, ranges);
     addressee
 }
@@ -211,6 +230,24 @@ fn merge(mut ports: Vec<PortRange>) -> Vec<PortRange> {
         }
     }
     merged
+}
+
+/// The ports of `all` that are in none of `others`; both are sorted and disjoint.
+fn less(all: &[PortRange], others: &[PortRange]) -> Vec<PortRange> {
+    let mut left = Vec::new();
+    for range in all {
+        let mut first = range.first();
+        for other in others.iter().filter(|other| other.overlaps(*range)) {
+            left.extend(other.first().checked_sub(1).and_then(|last| PortRange::new(first, last)));
+            first = other.last().saturating_add(1);
+            if other.last() >= range.last() {
+                break;
+            }
+        }
+        let covered = others.iter().any(|other| other.contains(range.last()));
+        left.extend(PortRange::new(first, range.last()).filter(|_| !covered));
+    }
+    left
 }
 
 /// At most so many ranges: those with the narrowest gaps between them become one.
@@ -451,12 +488,23 @@ fn judge(p: &mut Program, labels: Labels, addressee: &Addressee, knock: Label, w
     let udp = p.label();
     p.op(BPF_LD | BPF_MEM, FLAGS);
     p.when(Equal, K(IS_UDP), udp);
-    for (flags, ports) in &addressee.tcp {
+    for Segments { flags, ports, scattered } in &addressee.tcp {
         let other = p.label();
         p.op(BPF_LD | BPF_MEM, FLAGS);
         p.op(BPF_ALU | BPF_AND | BPF_K, flags.mask.into());
         p.unless(Equal, K(flags.value.into()), other);
-        search(p, &[Word::Memory(PORT)], &intervals(ports, knock), other);
+        let by_hash = p.label();
+        let exempt = scattered.as_ref().map_or(&[][..], |(_, exempt)| exempt);
+        let mut known = intervals(ports, knock);
+        known.extend(intervals(&less(exempt, ports), other));
+        known.sort_unstable_by_key(|interval| interval.first);
+        search(p, &[Word::Memory(PORT)], &known, if scattered.is_some() { by_hash } else { other });
+        p.place(by_hash);
+        if let Some((Scattered { factor }, _)) = scattered {
+            p.op(BPF_LD | BPF_MEM, PORT);
+            p.op(BPF_ALU | BPF_MUL | BPF_K, *factor);
+            p.branch(AtLeast, K(Scattered::THRESHOLD), knock, other);
+        }
         p.place(other);
     }
     p.jump(labels.drop);

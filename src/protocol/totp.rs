@@ -11,11 +11,7 @@ pub const STEPS: usize = 4;
 /// Length of a window, in seconds (RFC 6238: X).
 pub const WINDOW_S: u64 = 30;
 
-/// Most tries of a client in a minute: one every four seconds. It may have to try for a whole window, because each window opens
-/// the door only once; some tries are for lost packets.
-pub const TRIES_PER_MINUTE: usize = 16;
-
-/// Fewest ports in the range: 2^12, so that a guess at a sequence is right about once in 2^48 times.
+/// Fewest ports in the range: 2^12, so that a guess at a sequence is right once in 2^48 times.
 pub const MIN_PORTS: u16 = 4096;
 
 /// Shortest secret, in bytes (RFC 4226, R6: 128 bits).

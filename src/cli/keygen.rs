@@ -1,0 +1,55 @@
+//! `ketukd keygen`: secrets and a sequence that nobody had before.
+
+use std::fmt::Write as _;
+
+use super::{Failure, Outcome, print};
+use crate::profile;
+
+/// Steps of a sequence that is proposed: 2^47 sequences.
+const STEPS: usize = 3;
+
+/// Its ports are above those that browsers refuse to connect to, the highest of which is 10,080.
+const FIRST_PORT: u16 = 10_081;
+
+/// Prints secrets as the options of a user, and a sequence as a comment, so that all of it may stand in a user's section.
+pub(super) fn print_new() -> Outcome {
+    let failed = |error: getrandom::Error| Failure::Failed(error.to_string());
+    print(&profile::new_secrets().map_err(failed)?)?;
+    print(&format!("\t# for a door: option sequence '{}'\n", sequence().map_err(failed)?))
+}
+
+/// A random sequence, as `option sequence` takes it.
+pub(super) fn sequence() -> Result<String, getrandom::Error> {
+    let mut ports: Vec<u16> = Vec::new();
+    while ports.len() < STEPS {
+        let mut random = [0; 2];
+        getrandom::fill(&mut random)?;
+        let port = u16::from_le_bytes(random);
+        if port >= FIRST_PORT && !ports.contains(&port) {
+            ports.push(port);
+        }
+    }
+    let mut text = String::new();
+    for port in ports {
+        let _ = write!(text, "{}{port}", if text.is_empty() { "" } else { " " });
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sequence_has_different_ports_that_browsers_take() {
+        for _ in 0..100 {
+            let text = sequence().unwrap();
+            let mut ports: Vec<u16> = text.split(' ').map(|port| port.parse().unwrap()).collect();
+            assert!(ports.iter().all(|port| *port > 10_080), "{text}");
+            ports.sort_unstable();
+            ports.dedup();
+            assert_eq!(ports.len(), STEPS, "{text}");
+        }
+        assert_ne!(sequence().unwrap(), sequence().unwrap());
+    }
+}

@@ -1,0 +1,200 @@
+//! How often a scan opens a door: the engine against each kind of scan, with random sequences of three steps.
+//!
+//! What is simulated is the order in which the packets come. All come within `seq_timeout`, which a real scan of every
+//! port needs a line of 5,000 packets a second for. `SCANS=100000 cargo test --test scans -- --nocapture` estimates the
+//! chances that docs/threat-model.md states.
+#![expect(clippy::unwrap_used, reason = "a test says what it expected by panicking")]
+
+use std::collections::BTreeSet;
+use std::hash::{BuildHasher, DefaultHasher, Hasher as _};
+use std::net::{IpAddr, Ipv4Addr};
+use std::num::NonZeroU16;
+use std::process::Command;
+
+use ketuk::core::counters::Judged;
+use ketuk::core::door::Door;
+use ketuk::core::engine::{Engine, Tables};
+use ketuk::core::packet::{Probe, Transport};
+use ketuk::core::sequence::{Protocol, Step, flag};
+use ketuk::core::time::Instant;
+
+const ROUTER: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1));
+const SCANNER: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 7));
+
+/// Random numbers that are the same in every run (splitmix64).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ z >> 31
+    }
+
+    /// A port that is not 0.
+    fn port(&mut self) -> u16 {
+        u16::try_from(self.next() % 65_535).unwrap() + 1
+    }
+
+    fn shuffle<T>(&mut self, all: &mut [T]) {
+        for at in (1..all.len()).rev() {
+            all.swap(at, usize::try_from(self.next() % (at as u64 + 1)).unwrap());
+        }
+    }
+}
+
+/// The hash key of one start of the daemon.
+#[derive(Clone)]
+struct Start(u64);
+
+impl BuildHasher for Start {
+    type Hasher = DefaultHasher;
+
+    fn build_hasher(&self) -> DefaultHasher {
+        let mut hasher = DefaultHasher::new();
+        hasher.write_u64(self.0);
+        hasher
+    }
+}
+
+/// How many of `scans` doors, each with a sequence and a start of its own, a scan opens.
+fn opened(scans: usize, mut scan: impl FnMut(&mut Random) -> Vec<u16> + Send) -> usize {
+    // The tables are large; a test thread's stack need not be.
+    std::thread::scope(|scope| {
+        let run = move || {
+            let (mut tables, mut random) = (Box::new(Tables::new()), Random(7));
+            (0..scans)
+                .filter(|_| {
+                    let mut ports = [(); 3].map(|()| random.port());
+                    while ports[0] == ports[1] || ports[1] == ports[2] || ports[0] == ports[2] {
+                        ports = ports.map(|_| random.port());
+                    }
+                    let start = Start(random.next());
+                    opens(&mut tables, start, &ports, &scan(&mut random))
+                })
+                .count()
+        };
+        std::thread::Builder::new().stack_size(16 << 20).spawn_scoped(scope, run).unwrap().join().unwrap()
+    })
+}
+
+/// Whether a scan opens the door with this sequence.
+fn opens(tables: &mut Tables, start: Start, sequence: &[u16], scan: &[u16]) -> bool {
+    let mut engine = Engine::new(tables, start);
+    let step = |port: &u16| Step { protocol: Protocol::Tcp, port: NonZeroU16::new(*port).unwrap() };
+    let door = Door { sequence: sequence.iter().map(step).collect(), ..Door::default() };
+    engine.set_doors(&[Some(door)], &[]).unwrap();
+    engine.set_addresses(&[ROUTER.into()]);
+    let ports = engine.ports();
+    // Of all others the kernel filter drops the packets.
+    let mut matters: Vec<bool> = (0..=u16::MAX).map(|port| ports.is_scattered(port)).collect();
+    for port in ports
+        .traps(Protocol::Tcp)
+        .iter()
+        .flat_map(|range| range.first()..=range.last())
+        .chain(sequence.iter().copied())
+    {
+        matters[usize::from(port)] = true;
+    }
+    let that_matter: Vec<u16> = scan.iter().copied().filter(|port| matters[usize::from(*port)]).collect();
+    let opened = (0..).zip(that_matter).any(|(n, port)| {
+        let transport = Transport::Tcp { source_port: 4444, port, sequence_number: n, flags: flag::SYN };
+        let probe = Probe { source: SCANNER, destination: ROUTER, transport };
+        engine.judge(Instant::from_millis(0), &probe).judged == Judged::Opened
+    });
+    // Forgets everything while it can be found: the next start has another key.
+    engine.set_doors(&[None], &[]).unwrap();
+    opened
+}
+
+/// How many scans of each kind.
+fn scans() -> usize {
+    std::env::var("SCANS").map_or(1000, |scans| scans.parse().expect("SCANS is a number"))
+}
+
+fn all() -> Vec<u16> {
+    (1..=u16::MAX).collect()
+}
+
+/// Every port, by a stride: first every n-th, then those after them, and so on.
+fn interleaved(stride: u16) -> Vec<u16> {
+    (0..stride).flat_map(|offset| (1..=u16::MAX).skip(offset.into()).step_by(stride.into())).collect()
+}
+
+fn assert_none(kind: &str, scan: impl FnMut(&mut Random) -> Vec<u16> + Send) {
+    let (scans, opened) = (scans(), opened(scans(), scan));
+    println!("{kind}: {opened} of {scans} opened");
+    // A longer run is an estimate.
+    assert!(opened == 0 || scans > 1000, "{kind}: {opened} of {scans} opened");
+}
+
+#[test]
+fn every_port_up_down_and_in_random_order() {
+    let (up, down) = (all(), all().into_iter().rev().collect::<Vec<_>>());
+    assert_none("ascending", |_| up.clone());
+    assert_none("descending", |_| down.clone());
+    let mut ports = all();
+    assert_none("random order", |random| {
+        random.shuffle(&mut ports);
+        ports.clone()
+    });
+}
+
+#[test]
+fn random_ports() {
+    assert_none("65,535 random ports", |random| (0..65_535).map(|_| random.port()).collect());
+}
+
+#[test]
+fn every_nth_port_and_all_ports_by_a_stride() {
+    for stride in [2, 10, 50, 100, 256, 1000] {
+        let up = interleaved(stride);
+        assert_none(&format!("all ports by a stride of {stride}"), |_| up.clone());
+        assert_none(&format!("every {stride}th port"), |random| {
+            let offset = usize::try_from(random.next() % u64::from(stride)).unwrap();
+            (1..=u16::MAX).skip(offset).step_by(stride.into()).collect()
+        });
+    }
+}
+
+/// The ports that nmap scans when it is not told which.
+#[test]
+fn nmaps_own_thousand_ports() {
+    let said = Command::new("nmap").args(["-oG", "-", "-v", "--top-ports", "1000"]).output().expect("nmap");
+    let said = String::from_utf8_lossy(&said.stdout);
+    let (_, list) = said.split_once("TCP(1000;").expect("nmap says which ports it scans");
+    let (list, _) = list.split_once(')').expect("the list ends");
+    let ports: BTreeSet<u16> = list
+        .split(',')
+        .flat_map(|part| {
+            let (first, last) = part.split_once('-').unwrap_or((part, part));
+            first.parse::<u16>().unwrap()..=last.parse().unwrap()
+        })
+        .collect();
+    assert_eq!(ports.len(), 1000);
+    let mut ports: Vec<u16> = ports.into_iter().collect();
+    assert_none("nmap's 1,000 ports in random order", |random| {
+        random.shuffle(&mut ports);
+        ports.clone()
+    });
+}
+
+/// Why `ketukd check` warns of regular sequences.
+#[test]
+fn a_stride_opens_a_regular_sequence() {
+    let scan: Vec<u16> = (1000..=u16::MAX).step_by(1000).collect();
+    let regular = std::thread::Builder::new()
+        .stack_size(16 << 20)
+        .spawn(move || {
+            let mut tables = Box::new(Tables::new());
+            let mut count = |sequence: [u16; 3]| {
+                (0..100).filter(|start| opens(&mut tables, Start(*start), &sequence, &scan)).count()
+            };
+            (count([7000, 8000, 9000]), count([17_311, 28_122, 39_433]))
+        })
+        .unwrap();
+    let (regular, random) = regular.join().unwrap();
+    assert!(regular > 50 && random == 0, "{regular} {random}");
+}
