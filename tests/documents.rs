@@ -124,7 +124,6 @@ fn the_limits_are_those_of_the_code() {
     says("HMACs", &constant("src/core/auth.rs", "HMACS_PER_SECOND"));
     #[cfg(feature = "fwknop")]
     says("failing fwknop packets", &[failures::MAX_FAILURES.into(), seconds(failures::MEMORY)]);
-    says("knocks of one source at changing", &[n(totp_knocks::MAX_KNOCKS), seconds(totp_knocks::MEMORY)]);
     says("lines to those who watch", &[server::WATCH_LINES_PER_SECOND.into()]);
     says("connections to the control socket", &[n(server::MAX_CLIENTS), seconds(server::REQUEST_TIME)]);
     assert!(document.contains(&format!("a line of JSON of at most {} bytes", message::MAX_REQUEST)));
@@ -146,9 +145,7 @@ fn the_limits_of_the_threat_model_are_those_of_the_code() {
     #[cfg(feature = "fwknop")]
     says("sources that fail", &[n(failures::SOURCES)]);
     says("packets remembered", &[n(replay::REMEMBERED)]);
-    assert!(
-        document.contains(&format!("at most {} knocks of one source in a minute", totp_knocks::MAX_KNOCKS))
-    );
+    assert!(document.contains(&format!("keeps the last {} knocks of each source", totp_knocks::REMEMBERED)));
     assert!(document.contains(&format!("remembers the last {} packets", replay::REMEMBERED)));
     let hmacs = written(constant("src/core/auth.rs", "HMACS_PER_SECOND")[0]);
     assert_eq!(document.matches(&format!("{hmacs} HMACs a second")).count(), 2);

@@ -24,7 +24,9 @@ pub const MIN_STEPS: usize = 3;
 pub const ROUND: u16 = 50;
 
 /// Irregular sequences that guides print. The others that they print have even distances.
-const WELL_KNOWN: [&[u16]; 3] = [&[8881, 7777, 9991], &[571, 290, 911], &[12345, 54321, 24680, 13579]];
+/// The last is that of this project's examples.
+const WELL_KNOWN: [&[u16]; 4] =
+    [&[8881, 7777, 9991], &[571, 290, 911], &[12345, 54321, 24680, 13579], &[24817, 51203, 38466]];
 
 /// The gravest weakness of a sequence, if it has one. An empty sequence opens nothing and has none.
 pub fn weakness(sequence: &[Step]) -> Option<Weakness> {
