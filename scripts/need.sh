@@ -37,7 +37,7 @@ esac
 [ -n "$update$packages" ] || exit 0
 
 fail() {
-	echo "missing: install with apt-get update && apt-get install$packages (Debian and Ubuntu)" >&2
+	[ -z "$packages" ] || echo "missing: install with apt-get update && apt-get install$packages (Debian and Ubuntu)" >&2
 	exit 1
 }
 

@@ -140,29 +140,6 @@ for left in /etc/config /etc/systemd/system/multi-user.target.wants/ketukd.servi
 	check "$left is gone" fails on ls -d $left
 done
 
-# --- with a table of its own, which a removal takes away as well
-
-on dpkg -i /ketuk.deb >/dev/null
-configure <<<"
-config globals 'globals'
-	option backend 'own'
-	list device 'wan0'
-	option on_stop 'keep'
-
-config door 'ssh'
-	list sequence '7000'
-	list sequence '8000'
-	list sequence '9000'
-	option proto 'tcp'
-	option dest_port '22'
-"
-check "it starts with a table of its own" on systemctl start ketukd
-check "its table is there" on nft list table inet ketuk
-on ip netns exec outside ketuk 192.0.2.1 7000 8000 9000 || true
-check "a knock opens" until_true 10 says 192.0.2.2 on nft list table inet ketuk
-check "it is removed" on dpkg -P ketuk
-check "nothing is left in the kernel" diff <(echo "$before") <(ruleset)
-
 [ "$failed" = 0 ] || journal | tail -40
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]
