@@ -33,7 +33,11 @@ uninstall:
 	rm -rf $(DOC) $(PAGE)
 	@[ ! -e $(DESTDIR)$(SYSCONFDIR)/config/ketuk ] || echo "$(DESTDIR)$(SYSCONFDIR)/config/ketuk stays"
 
-deb: page
+# The knock page comes with it where npm is installed, which can make it.
+NPM = $(shell command -v npm)
+
+deb: $(if $(NPM),page)
+	@[ -n "$(NPM)" ] || echo "without the knock page: npm, which makes it, is not installed"
 	@scripts/need.sh cc=gcc python3=python3 dpkg-deb=dpkg
 	@$(CARGO) --version
 	@[ -x target/release/ketuk-import ] || echo "building ketukd and ketuk: about 2 minutes the first time"
