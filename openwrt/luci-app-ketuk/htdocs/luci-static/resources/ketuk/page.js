@@ -53,13 +53,13 @@ return baseclass.extend({
 	load: () => uci.load('ketuk').then(() => true, () => false),
 
 	/* The page of a form, below what stands in the way of knocking; without the form where there is nothing to fill in. */
-	whole(view, title, status, readable, render) {
+	whole(shown, title, status, readable, render) {
 		const banners = E('div', { 'id': 'ketuk-banners' }, this.banners(status));
 
 		if (readable)
 			return render().then(parts => E('div', {}, [ banners, ...L.toArray(parts) ]));
 
-		view.handleSave = view.handleSaveApply = view.handleReset = null;
+		shown.handleSave = shown.handleSaveApply = shown.handleReset = null;
 
 		return E('div', {}, [ E('h2', {}, [ title ]), banners,
 			E('p', {}, [ _('The configuration cannot be read, so there is nothing to change here. Correct the file on the router: /etc/config/ketuk.') ]) ]);
