@@ -18,6 +18,7 @@ pub use user::{Auth, User, sequence_warnings, warnings};
 
 pub use crate::protocol::{MAX_NAME, PortRange};
 
+use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -255,6 +256,24 @@ pub struct Opening {
     pub dest_port: Vec<PortRange>,
     /// Set for a port forward.
     pub forward: Option<Forward>,
+}
+
+impl fmt::Display for Opening {
+    /// What strangers see of it: `tcp port 22`, `tcp and udp ports 53, 8000-8010`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ports = self.forward.as_ref().map_or(&self.dest_port, |forward| &forward.src_dport);
+        for (index, protocol) in self.protocols.iter().enumerate() {
+            write!(f, "{}{protocol}", if index == 0 { "" } else { " and " })?;
+        }
+        f.write_str(if matches!(ports[..], [one] if one.is_one()) { " port" } else { " ports" })?;
+        for (index, range) in ports.iter().enumerate() {
+            write!(f, "{} {}", if index == 0 { "" } else { "," }, range.first())?;
+            if !range.is_one() {
+                write!(f, "-{}", range.last())?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The outside of a port forward.

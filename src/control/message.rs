@@ -101,6 +101,8 @@ pub struct Door<'a> {
     pub open: usize,
     /// `ready`, `missing` (its sets are not in the firewall), or `none` for a door without a firewall part.
     pub firewall: &'a str,
+    /// That the door is open to everybody, or that another firewall keeps out whoever knocked; in words.
+    pub warning: Option<&'a str>,
 }
 
 /// `user`: somebody with a secret of his own.

@@ -33,6 +33,7 @@ struct Fields<'a> {
     open_time: Option<u64>,
     open: u64,
     firewall: &'a str,
+    warning: Option<&'a str>,
     door: Option<&'a str>,
     address: &'a str,
     seconds_left: Option<u64>,
@@ -132,6 +133,9 @@ impl Status {
                 "{}",
                 if door.firewall == "missing" { ", its firewall sets are MISSING" } else { "" }
             )?;
+            if let Some(warning) = door.warning {
+                writeln!(out, "  WARNING: {warning}")?;
+            }
         }
         for user in self.users.iter().map(|json| fields(json)) {
             match user.seen_seconds_ago {

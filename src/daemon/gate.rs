@@ -5,6 +5,7 @@
 
 pub(super) mod connections;
 mod leaving;
+mod own_table;
 
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -14,6 +15,7 @@ use log::{error, info, trace};
 
 use self::connections::Connections;
 use self::leaving::Leaving;
+use self::own_table::OwnTable;
 use super::jobs::{self, Job, JobKind, Jobs, Report};
 use crate::config::Door;
 use crate::core::access::{CommandLoad, Lease};
@@ -42,6 +44,7 @@ pub(super) struct Gate {
     jobs: Jobs,
     leaving: Leaving,
     pub(super) connections: Connections,
+    pub(super) own: OwnTable,
     complaints: Limit,
     retry: Option<Instant>,
 }
@@ -89,6 +92,7 @@ impl Gate {
             backend,
             leaving: Leaving::default(),
             connections: Connections::default(),
+            own: OwnTable::default(),
             complaints: Limit::new(COMPLAINTS.0, COMPLAINTS.1),
             retry: None,
         }
@@ -189,7 +193,7 @@ impl Gate {
         }
         let refused = refused.len();
         for Leaver { door, address, .. } in leavers {
-            self.connections.cut(door, *address);
+            self.own.cut(door, *address);
             if self.needs_jobs(door) {
                 let (door, address) = (Rc::clone(door), *address);
                 self.push(Job { door, address, kind: JobKind::Stop, lease: None });

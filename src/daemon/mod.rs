@@ -24,3 +24,4 @@ mod status;
 mod systemd;
 pub mod users;
 mod wait;
+mod watch;

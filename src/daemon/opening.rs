@@ -94,7 +94,7 @@ impl Porter<'_> {
             self.audience.tell(moment.now, &self.household, &DoorEvent::opened(opening, true));
             return Outcome::Open;
         }
-        self.gate.connections.uncut(door, address);
+        self.gate.own.uncut(door, address);
         self.keeper.access.commit(moment, &self.household, opening);
         self.watch_connections(moment);
         match self.put(moment, door, id, address, Attempt::First) {

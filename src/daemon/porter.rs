@@ -8,6 +8,7 @@ use super::clock_trust::ClockTrust;
 use super::gate::Gate;
 use super::household::Household;
 use super::one_time::Lines;
+use super::watch::Watch;
 use crate::control::server::Client;
 use crate::core::door::DoorId;
 use crate::core::doorkeeper::Doorkeeper;
@@ -30,6 +31,8 @@ pub(super) struct Porter<'t> {
     pub(super) clock: ClockTrust,
     pub(super) lines: Lines,
     pub(super) audience: Audience,
+    /// What the firewall makes of the doors.
+    pub(super) watch: Watch,
     /// Clients whose door a program is opening.
     pub(super) waiting: Vec<Waiting>,
 }
@@ -44,6 +47,7 @@ impl<'t> Porter<'t> {
             clock,
             lines: Lines::default(),
             audience: Audience::new(),
+            watch: Watch::default(),
             waiting: Vec::new(),
         }
     }

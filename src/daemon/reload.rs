@@ -4,7 +4,7 @@ use std::path::Path;
 
 use log::{error, info, warn};
 
-use super::devices::Devices;
+use super::devices::{self, Devices};
 use super::household::Household;
 use super::names;
 use super::porter::Porter;
@@ -42,9 +42,10 @@ impl Daemon<'_> {
         }
         self.config = config;
         self.set_doors();
+        self.load_own_table(moment);
         self.set_users(moment);
         self.warn();
-        self.porter.check_sets();
+        self.look_at_firewall(moment);
         self.porter.restore_rules(moment.now);
         self.porter.tend_gate(moment);
         self.follow_links();
@@ -62,6 +63,34 @@ impl Daemon<'_> {
         if keeper.engine.set_doors(&knocks, &never_traps(&self.config, exposed)).is_err() {
             error!("the doors name too many different ports: some cannot be knocked");
         }
+    }
+
+    /// Makes the daemon's own table what the configuration wants.
+    pub(super) fn load_own_table(&mut self, moment: &Moment) {
+        let Porter { gate, household, .. } = &mut self.porter;
+        let shut = gate.backend().is_own().then_some(&self.device_names[..]);
+        gate.own.load(moment.now, &household.slots, shut);
+        // That was this daemon's own doing.
+        gate.backend_mut().changed();
+    }
+
+    /// Says which ports the daemon's own table shuts.
+    pub(super) fn say_what_is_shut(&self) {
+        if !self.porter.gate.backend().is_own() {
+            return;
+        }
+        let any = self.device_names.is_empty() || self.device_names.iter().any(|name| name == devices::ANY);
+        let on = if any { "every device but lo".to_owned() } else { self.device_names.join(", ") };
+        for (_, door) in self.porter.household.slots.iter() {
+            if let Some(opening) = &door.opening {
+                info!("door '{}': {opening} is shut on {on} for everybody who has not knocked", door.name);
+            }
+        }
+    }
+
+    /// Looks what the firewall makes of the doors, and says what is new.
+    pub(super) fn look_at_firewall(&mut self, moment: &Moment) {
+        self.porter.look_at_firewall(moment.now, &self.config, &self.device_names);
     }
 
     /// Gives the core the users of the configuration, once it has the doors.
@@ -88,7 +117,6 @@ impl Porter<'_> {
             }
         }
         self.household.slots = new;
-        self.gate.connections.load_cuts(&self.household.slots, true);
     }
 
     /// Puts new users in the place of the old. What a user opened who may not any more is shut.

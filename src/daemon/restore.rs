@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use log::{Level, debug, info, log, warn};
+use log::{debug, info};
 
 use super::gate::{Attempt, Leaver};
 use super::household::Household;
@@ -24,7 +24,11 @@ impl Porter<'_> {
     /// called when its tables changed.
     pub(super) fn restore(&mut self, moment: &Moment) {
         let Self { keeper, household, gate, .. } = self;
-        gate.connections.load_cuts(&household.slots, false);
+        self.watch.on_change(moment.now);
+        if gate.own.mend(moment.now, &household.slots) {
+            // That was this daemon's own doing.
+            gate.backend_mut().changed();
+        }
         let Some(sets) = gate.backend_mut().sets() else { return };
         keeper.access.forget_firewall();
         for (id, door) in household.slots.iter().filter(|(_, door)| door.opening.is_some()) {
@@ -104,26 +108,6 @@ impl Porter<'_> {
             gate.shut(moment.now, &strays);
         }
         self.watch_connections(moment);
-    }
-
-    /// Says which doors cannot open yet because the firewall lacks their sets.
-    pub(super) fn check_sets(&mut self) {
-        let Self { household, gate, .. } = self;
-        for (_, door) in household.slots.iter().filter(|(_, door)| door.opening.is_some()) {
-            match gate.missing(door) {
-                Ok(None) => {}
-                Ok(Some(what)) => {
-                    // On OpenWrt the init script has asked for the reload already.
-                    let level = if gate.backend().name() == "fw4" { Level::Info } else { Level::Warn };
-                    log!(
-                        level,
-                        "{}: {what} is not there: reload the firewall, or load what 'ketukd ruleset' prints; the door opens as soon as it is",
-                        door.name
-                    );
-                }
-                Err(error) => warn!("{}: {error}", door.name),
-            }
-        }
     }
 }
 

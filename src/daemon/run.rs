@@ -85,10 +85,11 @@ pub fn run(options: Options) -> Result<(), StartError> {
     let moment = daemon.clocks.read();
     daemon.set_users(&moment);
     daemon.warn();
-    daemon.porter.gate.connections.load_cuts(&daemon.porter.household.slots, true);
+    daemon.load_own_table(&moment);
+    daemon.say_what_is_shut();
     let moment = daemon.clocks.read();
     daemon.porter.adopt(&moment);
-    daemon.porter.check_sets();
+    daemon.look_at_firewall(&moment);
     daemon.follow_links();
     // Only now: whoever finds the socket may knock.
     let server = Server::open(&daemon.options.socket).map_err(StartError::Control)?;
@@ -115,11 +116,13 @@ impl Daemon<'_> {
             if ready.links || self.devices.next_deadline().is_some_and(|deadline| deadline <= moment.now) {
                 self.follow_links();
             }
-            let Self { porter, devices, batch, .. } = self;
+            let porter = &mut self.porter;
             if ready.firewall && porter.gate.backend_mut().changed() {
                 debug!("the firewall's tables changed, looking after open doors");
                 porter.restore(&moment);
             }
+            self.tend_firewall(&moment);
+            let Self { porter, devices, batch, .. } = self;
             if ready.connections {
                 porter.gate.connections.on_announcements(moment.now);
             }
@@ -142,8 +145,20 @@ impl Daemon<'_> {
 
     fn next_deadline(&self, moment: &Moment) -> Option<Instant> {
         let server = self.porter.audience.server().and_then(Server::next_deadline);
+        let Porter { gate, watch, .. } = &self.porter;
+        let firewall = [gate.own.next_deadline(), watch.next_deadline()];
         let deadlines = [self.porter.next_deadline(moment), server, self.devices.next_deadline()];
-        deadlines.into_iter().flatten().min()
+        let deadlines = deadlines.into_iter().chain(firewall);
+        deadlines.flatten().min()
+    }
+
+    /// Does what is due of the firewall as a whole.
+    fn tend_firewall(&mut self, moment: &Moment) {
+        let Porter { gate, household, watch, .. } = &mut self.porter;
+        gate.own.tend(moment.now, &household.slots);
+        if watch.is_due(moment.now) {
+            self.look_at_firewall(moment);
+        }
     }
 
     /// Whether to go on.
@@ -219,6 +234,7 @@ impl Daemon<'_> {
             self.porter.tend_gate(&moment);
             self.porter.audience.hotplug.tend(moment.now);
         }
+        self.porter.gate.own.stop();
         if self.porter.gate.is_busy() {
             warn!("stop commands were still running, and are left behind");
         }

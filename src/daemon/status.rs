@@ -38,7 +38,11 @@ impl Daemon<'_> {
             let state = hearing.name();
             client.send("device", &message::Device { name, state })?;
         }
+        if !self.porter.watch.is_fresh(now) {
+            self.look_at_firewall(moment);
+        }
         for (id, door) in self.porter.household.slots.iter() {
+            let warning = self.porter.watch.of_door(&door.name).map(ToString::to_string).next();
             let firewall = match (door.opening.is_some(), self.porter.gate.missing(door)) {
                 (false, _) => "none",
                 (true, Ok(None)) => "ready",
@@ -60,6 +64,7 @@ impl Daemon<'_> {
                         .filter(|grant| grant.door() == id)
                         .count(),
                     firewall,
+                    warning: warning.as_deref(),
                 },
             )?;
         }

@@ -99,6 +99,17 @@ impl Backend {
         }
     }
 
+    /// Which it is.
+    pub fn kind(&self) -> config::Backend {
+        match self {
+            Self::Nft { name: "own", .. } => config::Backend::Own,
+            Self::Nft { name: "fw4", .. } => config::Backend::Fw4,
+            Self::Nft { .. } => config::Backend::Nft,
+            Self::Iptables(_) => config::Backend::Iptables,
+            Self::None => config::Backend::None,
+        }
+    }
+
     /// Whether the daemon's own table shuts the doors' ports.
     pub fn is_own(&self) -> bool {
         self.name() == "own"

@@ -4,7 +4,6 @@
 pub mod backend;
 pub mod commands;
 pub mod conntrack;
-pub mod cut;
 pub mod error;
 pub mod events;
 pub mod exposure;
