@@ -361,3 +361,63 @@ fn kill_is_for_the_one_address() {
     assert!(alive(&stream));
     assert!(world.stranger.greeted_by(ROUTER, 22).is_some());
 }
+
+/// Somebody who forges a host's address opens a door in its name, again and again. When the door shuts, the host is
+/// refused nothing that it may without the door.
+#[test]
+fn kill_refuses_nobody_anything_new() {
+    let world = World::with_firewall();
+    let daemon = start(&world, KILL);
+    let (router, lan) = ("192.168.1.1", support::LAN);
+    daemon.ask(&["open", "ssh", lan, "0"]);
+    let (stream, _) = world.lan.connect(router, 22).expect("the LAN may without a door");
+    daemon.ask(&["close", "ssh", lan]);
+    daemon.wait_for_log("1 connections cut");
+    assert!(is_reset(&stream), "what went through the door is cut");
+    assert!(world.lan.greeted_by(router, 22).is_some(), "but a new connection is not refused");
+    // Not even from the port of the one that was cut.
+    let port = stream.local_addr().expect("an address").port();
+    drop(stream);
+    let again = format!("nc -w 2 -p {port} {router} 22 </dev/null");
+    wait_until("the same port again", || {
+        let output = world.lan.run("bash", &["-c", &again]);
+        String::from_utf8_lossy(&output.stdout).contains("router")
+    });
+    // A clean stop leaves nothing behind.
+    daemon.end(Signal::SIGTERM);
+    assert!(!world.router.nft_list("tables").contains("inet ketuk"));
+}
+
+/// A connection that only passes through the router is no door's, though it goes to the port of one.
+#[test]
+fn what_passes_through_the_router_neither_holds_a_door_nor_is_cut() {
+    let world = World::with_firewall();
+    world.isp.serve(22);
+    let daemon = start(&world, &format!("{SESSION}\n\t{KILL}"));
+    let (stream, _) = world.lan.connect("203.0.113.254", 22).expect("the LAN may go out");
+    daemon.ask(&["open", "ssh", support::LAN]);
+    let opened = Instant::now();
+    daemon.wait("the door is shut", |_| is_shut(&world, "ssh"));
+    assert!(opened.elapsed() < Duration::from_secs(2) + SHUT_WITHIN, "{:?}", opened.elapsed());
+    daemon.wait_for_log("ssh: command timeout");
+    assert!(alive(&stream), "and is not cut at its end");
+}
+
+/// Whoever forges an address sends a SYN and never hears the answer.
+#[test]
+fn half_a_handshake_holds_no_door() {
+    let world = World::with_firewall();
+    let daemon = start(&world, SESSION);
+    world.client.nft(
+        "table inet deaf {\nchain input {\ntype filter hook input priority 0; tcp flags & (syn|ack) == syn|ack drop\n}\n}",
+    );
+    daemon.ask(&["open", "ssh", CLIENT]);
+    let opened = Instant::now();
+    assert_eq!(world.client.greeted_by(ROUTER, 22), None);
+    assert!(
+        world.router.stdout("conntrack", &["-L", "-p", "tcp", "--src", CLIENT]).contains("SYN_RECV"),
+        "the router has answered"
+    );
+    daemon.wait("the door is shut", |_| is_shut(&world, "ssh"));
+    assert!(opened.elapsed() < Duration::from_secs(2) + SHUT_WITHIN, "{:?}", opened.elapsed());
+}

@@ -1,32 +1,53 @@
 //! `ketukd ruleset`.
 
+use std::io;
+use std::os::fd::AsFd;
+
+use nix::sys::stat::{SFlag, fstat};
+
 use super::arguments::Arguments;
 use super::{Failure, Outcome};
-use crate::config::{Table, TableFamily};
-use crate::firewall::fw4;
+use crate::config::{Backend, Table, TableFamily};
 use crate::firewall::ruleset::{self, Zone};
+use crate::firewall::{fw4, loaded};
+
+/// The name of OpenWrt's table.
+const FW4: &str = "fw4";
 
 /// Prints the sets and rules that the firewall must contain.
 pub(super) fn print(arguments: &Arguments) -> Outcome {
     let config = arguments.config()?;
+    if config.globals.backend == Backend::Own && arguments.table.is_none() {
+        return super::print(
+            "# Backend 'own': the daemon makes its table by itself, and nothing has to be loaded.\n",
+        );
+    }
     let table = match &arguments.table {
         Some(text) => table(text)?,
         None => config
             .globals
             .nft_table
             .clone()
-            .unwrap_or_else(|| Table { family: TableFamily::Inet, name: "fw4".to_owned() }),
+            .unwrap_or_else(|| Table { family: TableFamily::Inet, name: FW4.to_owned() }),
     };
-    let zone = arguments.zone.as_deref().unwrap_or("wan");
+    // Only fw4's chains are named after zones.
+    let zone = arguments.zone.as_deref().unwrap_or(if table.name == FW4 { "wan" } else { "none" });
     let zone = Zone::new(zone).ok_or_else(|| Failure::Usage(format!("'{zone}' is no zone name")))?;
     let mut text = String::new();
     if arguments.fw4 {
         fw4::write(&mut text, &config, zone)
     } else {
-        ruleset::write(&mut text, &config, &table, zone)
+        // What is kept in a file is loaded into a table that is new. Otherwise the rules of last time are there.
+        let loaded = if is_file(&io::stdout()) { Vec::new() } else { loaded::rules_of_doors(&table) };
+        ruleset::write_in_place_of(&mut text, &config, &table, zone, &loaded)
     }
     .expect("a String takes everything");
     super::print(&text)
+}
+
+/// Whether it ends in a file rather than in a program or before somebody's eyes.
+fn is_file(out: &impl AsFd) -> bool {
+    fstat(out).is_ok_and(|stat| SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFREG)
 }
 
 /// `FAMILY NAME`, or a name alone for family inet.

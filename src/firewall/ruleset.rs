@@ -1,7 +1,7 @@
 //! What the firewall must contain, as `nft -f` reads it: `ketukd ruleset` prints it.
 //!
 //! On OpenWrt fw4 makes the same of the service's data. Anywhere else the administrator loads this text
-//! after his own table, once each time that table is made anew.
+//! after his own table. Loaded once more it takes the place of what was loaded before.
 
 use core::fmt::{self, Write};
 use core::net::IpAddr;
@@ -37,13 +37,41 @@ impl<'a> Zone<'a> {
 #[derive(Clone, Copy)]
 struct Chain<'a>(&'a str, Zone<'a>);
 
+/// A rule that is loaded: its chain, and the kernel's number for it.
+pub type LoadedRule = (String, u64);
+
 /// Writes the sets of every enabled door that opens something, and the rules that let in who is in them.
 ///
 /// # Errors
 /// Only `out`'s own.
 pub fn write(out: &mut impl Write, config: &Config, table: &Table, zone: Zone<'_>) -> fmt::Result {
+    write_in_place_of(out, config, table, zone, &[])
+}
+
+/// The same, in the place of rules that are loaded. The text is one transaction.
+///
+/// # Errors
+/// Only `out`'s own.
+pub fn write_in_place_of(
+    out: &mut impl Write,
+    config: &Config,
+    table: &Table,
+    zone: Zone<'_>,
+    loaded: &[LoadedRule],
+) -> fmt::Result {
     let name = format_args!("{} {}", table.family.name(), table.name);
-    writeln!(out, "# ketuk: the sets and rules of the doors. Load with nft -f after table {name}, once.")?;
+    writeln!(out, "# ketuk: the sets and rules of the doors. Load with nft -f after table {name}.")?;
+    for (chain, handle) in loaded {
+        writeln!(out, "delete rule {name} {chain} handle {handle}")?;
+    }
+    let forwards = |(_, opening): (&Door, &Opening)| opening.forward.is_some();
+    if zone == Zone::NONE && table.family != TableFamily::Ip6 && openings(config).any(forwards) {
+        // Few tables have one.
+        writeln!(
+            out,
+            "add chain {name} dstnat {{ type nat hook prerouting priority dstnat; policy accept; }}"
+        )?;
+    }
     for (door, _) in openings(config) {
         writeln!(out)?;
         for family in families(table) {

@@ -17,6 +17,7 @@ use std::io;
 use nix::errno::Errno;
 
 use super::nft::{Answer, kind, message_type};
+use super::ruleset::LoadedRule;
 use crate::linux::netlink::Dialogue;
 use crate::linux::netlink::message::Attributes;
 
@@ -198,6 +199,33 @@ impl Rules {
             .ok()?;
         (errno == 0).then_some(elements)
     }
+}
+
+/// The rules of doors in a table, which somebody loaded with `ketukd ruleset`: known by their comment. None where they
+/// cannot be read.
+pub fn rules_of_doors(table: &crate::config::Table) -> Vec<LoadedRule> {
+    /// What the comments begin with, as nft keeps them: a number, a length, the text.
+    const COMMENT: &[u8] = b"ketuk: ";
+    let mut found = Vec::new();
+    let Ok(mut dialogue) = Dialogue::open(libc::NETLINK_NETFILTER) else { return found };
+    let (request, sequence) = dialogue.begin(1);
+    super::nft::get(request, kind::GET_RULE, table, sequence);
+    let _ = dialogue.ask(sequence, &mut |message| {
+        let Answer::Object { attributes: rule, .. } = Answer::of(message) else { return };
+        // NFTA_RULE_TABLE, NFTA_RULE_CHAIN, NFTA_RULE_HANDLE, NFTA_RULE_USERDATA
+        let is_ours = text(&rule, 1).is_some_and(|name| name == table.name)
+            && rule
+                .clone()
+                .find(7)
+                .and_then(|data| data.get(2..))
+                .is_some_and(|data| data.starts_with(COMMENT));
+        let handle =
+            rule.clone().find(3).and_then(<[u8]>::first_chunk).map(|handle| u64::from_be_bytes(*handle));
+        if let (true, Some(chain), Some(handle)) = (is_ours, text(&rule, 2), handle) {
+            found.push((chain, handle));
+        }
+    });
+    found
 }
 
 /// A string attribute.
