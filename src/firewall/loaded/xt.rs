@@ -83,6 +83,15 @@ fn known(name: &str, revision: u32, info: &[u8], packet: &Packet<'_>) -> Option<
                 |mask: u16, kind: u16, invert: u32| mask == 0 || (mask & kind != 0) != (flags & invert != 0);
             Some(is(source, UNICAST, 1) && is(destination, kind, 2))
         }
+        // Extension headers, which a first packet has not.
+        "rt" | "frag" | "hbh" | "dst" | "ah" | "esp" => Some(false),
+        // struct xt_recent_mtinfo: seconds, hits, what to do (XT_RECENT_SET), inverted. The first packet was not there
+        // before.
+        "recent" => match (*info.get(8)? & 2 != 0, u32_at(4)?) {
+            (true, _) => Some(true),
+            (false, 2..) => Some(*info.get(9)? != 0),
+            _ => None,
+        },
         // struct xt_mark_mtinfo1
         "mark" => Some((packet.mark? & u32_at(4)? == u32_at(0)?) != (*info.get(8)? != 0)),
         _ => None,
