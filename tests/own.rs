@@ -261,3 +261,43 @@ fn a_door_that_is_open_to_everybody_is_said_to_be() {
     world.router.nft("flush chain inet fw4 input_wan\ndelete set inet fw4 ketuk_ssh_4");
     daemon.wait_for_log("ssh: set ketuk_ssh_4 in table inet fw4 is not there");
 }
+
+/// What the log recommends works on Debian's own table, as often as one likes; and so do README's lines.
+#[test]
+fn the_recommended_line_can_be_run_again_and_again() {
+    let world = World::new();
+    world.router.serve(22);
+    let shell = |line: &str| {
+        let path = ketukd().parent().expect("a folder").display();
+        world.router.shell(&format!(
+            "set -e; cd {}; export PATH={path}:$PATH; {line}",
+            world.scratch.path(".").display()
+        ))
+    };
+    world.router.nft(
+        "table inet filter {\nchain input {\ntype filter hook input priority 0; policy drop\nicmpv6 type != echo-request accept\n}
+        chain forward {\ntype filter hook forward priority 0; policy drop\n}\n}",
+    );
+    let doors = DOORS.replace("backend 'own'", "backend 'nft'\n\toption nft_table 'inet filter'");
+    world.scratch.write("ketuk.conf", &doors);
+    let readme = include_str!("../README.md");
+    let line = readme
+        .lines()
+        .find(|line| line.starts_with("ketukd ruleset --config ketuk.conf"))
+        .expect("README's line");
+    assert!(readme.contains("\nketukd check --config ketuk.conf\n"));
+    shell("ketukd check --config ketuk.conf");
+    shell(line);
+    let rules = |listed: &str| listed.matches("comment \"ketuk: ").count();
+    let once = world.router.nft_list("table inet filter");
+    assert_eq!(rules(&once), 2 + 2 + 4, "{once}");
+    for _ in 0..2 {
+        shell("ketukd ruleset --replace --config ketuk.conf | nft -f -");
+        assert_eq!(rules(&world.router.nft_list("table inet filter")), rules(&once));
+    }
+    let daemon = start(&world, &doors);
+    assert!(!daemon.log().contains("is not there"), "{}", daemon.log());
+    knock(&world, ROUTER, 7000);
+    wait_until("it opens", || world.client.greeted_by(ROUTER, 22).is_some());
+    assert_eq!(world.stranger.greeted_by(ROUTER, 22), None);
+}

@@ -33,6 +33,7 @@ pub(super) struct Arguments {
     pub(super) device_file: Option<PathBuf>,
     pub(super) json: bool,
     pub(super) fw4: bool,
+    pub(super) replace: bool,
     pub(super) operands: Vec<String>,
 }
 
@@ -66,11 +67,12 @@ impl Arguments {
             match option {
                 "--json" => parsed.json = true,
                 "--fw4" => parsed.fw4 = true,
+                "--replace" => parsed.replace = true,
                 "--fwknop" => parsed.set_app(App::Fwknop)?,
                 "--knockd" => parsed.set_app(App::Knockd)?,
                 _ => {}
             }
-            if matches!(option, "--json" | "--fw4" | "--fwknop" | "--knockd") {
+            if matches!(option, "--json" | "--fw4" | "--replace" | "--fwknop" | "--knockd") {
                 if attached.is_some() {
                     return Err(Failure::Usage(format!("option '{option}' takes no value")));
                 }

@@ -36,6 +36,7 @@ usage:
   ketukd check [--config FILE]    read the configuration, say what is wrong with it
   ketukd ruleset [--config FILE] [--table 'FAMILY NAME'] [--zone ZONE]
                                   the sets and rules that the firewall must contain, for nft -f
+  ketukd ruleset --replace ...    the same in the place of the rules that are loaded: it can be loaded again
   ketukd ruleset --fw4 [--config FILE] [--zone ZONE]
                                   the same as objects for fw4, one option a line
   ketukd explain CAPTURE [--config FILE] [--address ADDRESS]...
@@ -162,7 +163,7 @@ fn command(name: Option<String>, rest: &[String]) -> Outcome {
     match name.as_str() {
         "run" => run(&parse(&["--config", "--device", "--device-file", "--socket"], 0..=0)?),
         "check" => check(&parse(&["--config"], 0..=0)?),
-        "ruleset" => ruleset::print(&parse(&["--config", "--table", "--zone", "--fw4"], 0..=0)?),
+        "ruleset" => ruleset::print(&parse(&["--config", "--table", "--zone", "--fw4", "--replace"], 0..=0)?),
         #[cfg(feature = "explain")]
         "explain" => explain::print(&parse(&["--config", "--address"], 1..=1)?),
         "import" => parse(&[], 1..=1).and_then(|arguments| importer::run(&arguments)),

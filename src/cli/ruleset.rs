@@ -1,10 +1,5 @@
 //! `ketukd ruleset`.
 
-use std::io;
-use std::os::fd::AsFd;
-
-use nix::sys::stat::{SFlag, fstat};
-
 use super::arguments::Arguments;
 use super::{Failure, Outcome};
 use crate::config::{Backend, Table, TableFamily};
@@ -37,17 +32,11 @@ pub(super) fn print(arguments: &Arguments) -> Outcome {
     if arguments.fw4 {
         fw4::write(&mut text, &config, zone)
     } else {
-        // What is kept in a file is loaded into a table that is new. Otherwise the rules of last time are there.
-        let loaded = if is_file(&io::stdout()) { Vec::new() } else { loaded::rules_of_doors(&table) };
+        let loaded = if arguments.replace { loaded::rules_of_doors(&table) } else { Vec::new() };
         ruleset::write_in_place_of(&mut text, &config, &table, zone, &loaded)
     }
     .expect("a String takes everything");
     super::print(&text)
-}
-
-/// Whether it ends in a file rather than in a program or before somebody's eyes.
-fn is_file(out: &impl AsFd) -> bool {
-    fstat(out).is_ok_and(|stat| SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFREG)
 }
 
 /// `FAMILY NAME`, or a name alone for family inet.

@@ -87,7 +87,7 @@ impl Porter<'_> {
             .filter_map(|(_, door)| match gate.missing(door) {
                 Ok(None) => None,
                 Ok(Some(what)) => Some(format!(
-                    "{}: {what} is not there: reload the firewall, or run 'ketukd ruleset | nft -f -'; the door opens \
+                    "{}: {what} is not there: reload the firewall, or run 'ketukd ruleset --replace | nft -f -'; the door opens \
                      as soon as it is",
                     door.name
                 )),

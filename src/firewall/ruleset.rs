@@ -1,7 +1,7 @@
 //! What the firewall must contain, as `nft -f` reads it: `ketukd ruleset` prints it.
 //!
 //! On OpenWrt fw4 makes the same of the service's data. Anywhere else the administrator loads this text
-//! after his own table. Loaded once more it takes the place of what was loaded before.
+//! after his own table, once each time that table is made anew, or with `--replace` as often as he likes.
 
 use core::fmt::{self, Write};
 use core::net::IpAddr;
