@@ -11,7 +11,8 @@ CARGO = scripts/cargo.sh
 # The real programs that the tests run.
 TEST_NEEDS = cc=gcc ip=iproute2 nft=nftables iptables=iptables ip6tables=iptables ipset=ipset conntrack=conntrack \
 	knock=knockd nmap=nmap nc=netcat-openbsd telnet=telnet socat=socat tcpreplay=tcpreplay \
-	fwknop=fwknop-client editcap=wireshark-common ss=iproute2 newuidmap=uidmap unshare=util-linux setpriv=util-linux \
+	fwknop=fwknop-client fwknopd=fwknop-server knockd=knockd fail2ban-server=fail2ban \
+	editcap=wireshark-common ss=iproute2 newuidmap=uidmap unshare=util-linux setpriv=util-linux \
 	python3=python3 ufw=ufw firewalld=firewalld dbus-daemon=dbus-daemon
 
 # A build from scratch is the usual one here and in CI: without what an incremental one needs, target is half as large.

@@ -26,6 +26,8 @@ install:
 	install -m 644 README.md CHANGELOG.md LICENSE LICENSE-MIT LICENSE-APACHE docs/*.md $(DOC)
 	install -m 644 uci/examples/*.uci $(DOC)/examples
 	[ ! -e target/page/knock.html ] || { install -d $(PAGE) && install -m 644 target/page/* $(PAGE); }
+	install -d $(DOC)/examples/fail2ban
+	install -m 644 packaging/fail2ban/*.conf $(DOC)/examples/fail2ban
 	[ -e $(DESTDIR)$(SYSCONFDIR)/config/ketuk ] || install -D -m 600 packaging/ketuk.host $(DESTDIR)$(SYSCONFDIR)/config/ketuk
 
 uninstall:

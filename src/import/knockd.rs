@@ -22,6 +22,12 @@ pub(super) fn import(
     range: std::ops::Range<usize>,
 ) -> Result<Imported, ImportError> {
     let mut notes = Vec::new();
+    if lines.has_mark() {
+        notes.push(Note::new(
+            1,
+            "it begins with a byte order mark, for which knockd refuses the file: passed over",
+        ));
+    }
     let parts = parts(lines.get(range), &mut notes);
     if parts.is_empty() {
         return Err(ImportError::Unknown);

@@ -11,6 +11,8 @@ pub(super) const MAX_FILES: usize = 64;
 pub(super) struct Lines {
     all: Vec<Line>,
     files: Vec<String>,
+    /// The first file begins with a byte order mark.
+    has_mark: bool,
     /// Bytes read so far, of all files together.
     size: usize,
 }
@@ -41,7 +43,9 @@ impl Lines {
         if text.starts_with(&[0xff, 0xfe]) || text.starts_with(&[0xfe, 0xff]) {
             return Err(ImportError::Utf16);
         }
-        let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+        let marked = text.strip_prefix(b"\xef\xbb\xbf");
+        self.has_mark |= marked.is_some() && self.files.is_empty();
+        let text = marked.unwrap_or(text);
         let from = self.all.len();
         let file_number = self.files.len();
         self.files.push(file.to_owned());
@@ -55,6 +59,11 @@ impl Lines {
             self.all.push(Line { number, text, is_text, file: file_number, in_file });
         }
         Ok(from..self.all.len())
+    }
+
+    /// Whether the first file begins with a byte order mark.
+    pub(super) fn has_mark(&self) -> bool {
+        self.has_mark
     }
 
     /// The lines in a range of indices.

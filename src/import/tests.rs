@@ -120,7 +120,12 @@ fn values_as_knockd_reads_them() {
     has(
         &imported,
         &lines,
-        &["1: [a]: Cmd_Timeout is not given: 10 s", "5: it goes on", "10: interface is left out: line 9"],
+        &[
+            "1: it begins with a byte order mark",
+            "1: [a]: Cmd_Timeout is not given: 10 s",
+            "5: it goes on",
+            "10: interface is left out: line 9",
+        ],
     );
     has_not(&imported, "eth2");
     has_not(&imported, "backend");
