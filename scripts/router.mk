@@ -1,16 +1,32 @@
-# make cross         ketukd and ketuk for routers: static, against musl, small; and their sizes held against the table
+# make cross         ketukd, ketuk and ketuk-import for routers: static, against musl, small; their sizes held against the table
+# make sizes         the same and mipsel's small build, and the table written anew
+# make feed          dist/feed: what goes into OpenWrt's packages and luci feeds, with the hash of make dist's tarball
 # make test-cross    every target's binaries under qemu's user emulation; with CROSS_TESTS=TARGET its unit tests too
 # make packages      dist/*.ipk, *.deb, and *.apk where apk-tools 3 is installed, of what make cross builds
 # make test-packages the packages read back, and the service's script
 # make test-qemu     knocks at booted MIPS and ARM kernels; make test-qemu-be: at a big-endian MIPS one, built once
 
-.PHONY: cross test-cross packages test-packages test-qemu test-qemu-be
+.PHONY: cross sizes feed test-cross packages test-packages test-qemu test-qemu-be
 
 cross:
 	@$(CARGO) --version
 	@scripts/need.sh python3=python3 '/usr/lib/python3*/ensurepip=python3-venv'
 	scripts/cross.sh
 	scripts/sizes.py
+
+sizes:
+	@scripts/need.sh python3=python3 '/usr/lib/python3*/ensurepip=python3-venv'
+	scripts/cross.sh -m mipsel-unknown-linux-musl
+	scripts/cross.sh
+	scripts/sizes.py --record
+
+feed: dist
+	rm -rf dist/feed
+	mkdir -p dist/feed/packages/net dist/feed/luci/applications
+	cp -a openwrt/ketuk dist/feed/packages/net/
+	rm dist/feed/packages/net/ketuk/files/postinst dist/feed/packages/net/ketuk/files/postrm
+	cp -a openwrt/luci-app-ketuk dist/feed/luci/applications/
+	sed -i "s/^PKG_HASH:=.*/PKG_HASH:=$$(sha256sum dist/ketuk-$(VERSION).tar.gz | cut -d' ' -f1)/" dist/feed/packages/net/ketuk/Makefile
 
 test-cross:
 	@scripts/need.sh qemu-mipsel-static=qemu-user-static readelf=binutils
