@@ -41,10 +41,15 @@ config user 'alice'
 	list door 'ssh'
 END
 chmod 600 "$dir/ketuk"
-{
-	echo 'table inet filter { chain input { type filter hook input priority filter; policy drop; ct state established accept; } }'
-	"$ketukd" ruleset --config "$dir/ketuk" --table 'inet filter' --zone none
-} >"$dir/ruleset"
+inside nft -f - <<END
+table inet filter {
+	chain input {
+		type filter hook input priority filter; policy drop;
+		ct state established accept
+	}
+}
+END
+"$ketukd" ruleset --config "$dir/ketuk" --table 'inet filter' --zone none >"$dir/ruleset"
 inside nft -f "$dir/ruleset"
 inside "$ketukd" run --config "$dir/ketuk" --socket "$dir/socket" --device wan0 2>"$dir/log" &
 inside python3 -c '
@@ -71,9 +76,19 @@ until_status '"grants"'
 sleep 2
 
 export WINEPREFIX="$dir/wine" WINEDEBUG=-all KETUK_PROFILES="$(printf 'Z:%s' "$dir/profiles" | tr / '\\')"
+# A stand-in for a library of Windows 10 that wine before 9 lacks: random numbers, by way of the older function.
+cat >"$dir/prng.c" <<END
+#include <windows.h>
+#include <ntsecapi.h>
+__declspec(dllexport) BOOL WINAPI ProcessPrng(PBYTE data, SIZE_T len) { return RtlGenRandom(data, len); }
+END
+x86_64-w64-mingw32-gcc -shared -o "$dir/bcryptprimitives.dll" "$dir/prng.c" -ladvapi32
+cp "$client" "$dir/ketuk.exe"
+client=$dir/ketuk.exe
+
 ketuk() { wine "$client" "$@" </dev/null; }
 
-ketuk --version | grep -q '^ketuk [0-9]'
+ketuk --version | grep '^ketuk [0-9]'
 ketuk -v 198.51.100.1 7000,8000:udp 9000 | tr -d '\r' >"$dir/said"
 printf 'hitting tcp 198.51.100.1:7000\nhitting udp 198.51.100.1:8000\nhitting tcp 198.51.100.1:9000\n' | diff - "$dir/said"
 until_status '"door":"plain","address":"198.51.100.10"'

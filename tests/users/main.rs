@@ -16,11 +16,14 @@ use std::thread;
 
 use ketuk::linux::clock;
 use ketuk::protocol::packet::{DoorName, KEY, Keys, NONCE, Request};
+use ketuk::protocol::totp;
 use nix::sys::signal::Signal;
 use recording::Recording;
 use support::daemon::{Daemon, Start};
 use support::host::Host;
-use support::{CLIENT, ROUTER, ROUTER_6, STRANGER, STRANGER_6, World, ketuk, succeeded, wait_until};
+use support::{
+    CLIENT, CLIENT_6, ROUTER, ROUTER_6, STRANGER, STRANGER_6, World, ketuk, succeeded, wait_until,
+};
 
 /// `AAAA...`
 const KEY_TEXT: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
@@ -159,6 +162,54 @@ fn a_packet_opens_for_its_sender_and_its_recording_for_nobody() {
     send(&world.client, ROUTER, &[&recorded[0][..], b"x"].concat());
     wait_for_counter(&daemon, "auth_form", before + 2);
     assert_eq!(grants(&daemon), []);
+}
+
+/// A packet for each family; a changing sequence of the half minute before for one, and the present one for the other.
+#[test]
+fn a_name_with_both_families_opens_for_both() {
+    let world = World::with_firewall();
+    world.router.serve(22);
+    let daemon = Daemon::start(&world.router, &world.scratch, CONFIG);
+    a_second_later();
+    let hosts =
+        world.scratch.write("hosts", &format!("{ROUTER_6} home.example.org\n{ROUTER} home.example.org\n"));
+    let open = |user: &str| {
+        let line = world.router.stdout(
+            support::ketukd().to_str().expect("a plain path"),
+            &[
+                "invite",
+                user,
+                "--host",
+                "home.example.org",
+                "--config",
+                daemon.config().to_str().expect("a plain path"),
+            ],
+        );
+        let script = format!(
+            "mount --bind {} /etc/hosts && export KETUK_PROFILES={} && {{ {} add '{}' {user} || true; }} 2>&1 && exec {} open {user}",
+            hosts.display(),
+            world.scratch.path("profiles").display(),
+            ketuk(),
+            line.trim(),
+            ketuk(),
+        );
+        let arguments = ["--mount", "sh", "-c", &script];
+        succeeded("ketuk", &["open", user], &world.client.run("unshare", &arguments));
+    };
+    let both = |user: &str| {
+        let opened = grants(&daemon);
+        [CLIENT, CLIENT_6].iter().all(|address| opened.contains(&grant("ssh", address, user)))
+    };
+    open("alice");
+    daemon.wait("a packet opens for both", |_| both("alice"));
+    daemon.ask(&["close", "ssh"]);
+    // No window counts that began before the daemon: the present one and the next do not for the other family.
+    let good = (now() / totp::WINDOW_S + 2) * totp::WINDOW_S;
+    while now() < good {
+        thread::sleep(std::time::Duration::from_millis(200));
+    }
+    open("tom");
+    daemon.wait("a changing sequence opens for both", |_| both("tom"));
 }
 
 #[test]
