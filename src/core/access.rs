@@ -12,8 +12,10 @@
 //! moment; what it answers are values, which the daemon carries out in order. `ketukd explain` asks the same code.
 
 mod ending;
+mod granting;
 mod policy;
 mod quota;
+mod sessions;
 mod wanted;
 
 use core::hash::BuildHasher;
@@ -21,6 +23,7 @@ use core::net::IpAddr;
 use core::time::Duration;
 
 pub use self::ending::{Cause, End};
+pub use self::granting::{Adopted, Lease};
 pub use self::policy::{Close, DoorRules, GrantPrefix, OpeningRules, Policy, Shown, UserRules};
 pub use self::quota::{
     ALL_KNOCK_GRANTS, ALL_USER_GRANTS, COMMANDS_FOR_USERS, CommandLoad, DOOR_KNOCK_COMMANDS,
@@ -33,8 +36,6 @@ use super::grants::{Grant, Grants, Opener};
 use super::moment::Moment;
 use super::network::Network;
 use super::ports::DoorSet;
-use super::session::{MARGIN, Session};
-use super::time::Instant;
 use quota::Quotas;
 
 /// The fixed tables, apart from what uses them, as [`super::engine::Tables`] are.
@@ -122,18 +123,7 @@ pub struct Opening {
     pub is_momentary: bool,
 }
 
-/// What the firewall is to give a grant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lease {
-    /// The kernel's timer; `None`: no end.
-    pub time: Option<Duration>,
-    /// Whether the firewall is believed to have the grant already.
-    pub is_there: bool,
-    /// Who opened it: a restarted daemon reads this from the firewall.
-    pub opener: Opener,
-}
-
-/// Who is in, and what each opener has used.
+/// The grants that exist, and what each opener has used.
 #[derive(Debug)]
 pub struct Access<'t, S> {
     tables: &'t mut Tables,
@@ -208,116 +198,7 @@ impl<'t, S: BuildHasher> Access<'t, S> {
         }
     }
 
-    /// Takes an opening into the table, just before the firewall is asked.
-    pub fn commit(&mut self, moment: &Moment, policy: &impl Policy, opening: &Opening) {
-        let Opening { opener, door, address, time, is_new, is_momentary, .. } = *opening;
-        if is_momentary {
-            return;
-        }
-        let now = moment.now;
-        let until = time.map(|time| now.after(time));
-        let Tables { grants, .. } = &mut *self.tables;
-        if is_new {
-            // Decided with a place free, and nothing was let in since.
-            let _ = grants.insert(&self.keyed, Grant::new(now, door, address, until));
-        }
-        let Some(grant) = grants.get_mut(&self.keyed, door, address) else { return };
-        grant.claim(now, opener, until);
-        let close = policy.door(door).map_or(Close::Timeout, |rules| rules.close);
-        grant.set_session(session_of(now, close, time, grant.session()));
-    }
-
-    /// What the firewall is to give this grant now.
-    pub fn lease(&mut self, now: Instant, door: DoorId, address: IpAddr) -> Option<Lease> {
-        let grant = self.tables.grants.get_mut(&self.keyed, door, address)?;
-        let lease =
-            Lease { time: grant.lease(now), is_there: grant.is_in_firewall(), opener: grant.opener(now) };
-        if let (Some(session), Some(time)) = (grant.session_mut(), lease.time) {
-            session.leased = now.after(time);
-        }
-        Some(lease)
-    }
-
-    /// The firewall has the grant. The first time this gives it back: only now is the door open, and may be told.
-    pub fn confirm(&mut self, door: DoorId, address: IpAddr) -> Option<Grant> {
-        let grant = self.tables.grants.get_mut(&self.keyed, door, address)?;
-        grant.set_in_firewall(true);
-        if grant.tell() { None } else { Some(*grant) }
-    }
-
-    /// The firewall does not have the grant, which is to be tried again.
-    pub fn reject(&mut self, door: DoorId, address: IpAddr) {
-        if let Some(grant) = self.tables.grants.get_mut(&self.keyed, door, address) {
-            grant.set_in_firewall(false);
-        }
-    }
-
-    /// Takes over what an earlier daemon let in: the firewall has it, with this time left. Of a session only the
-    /// kernel's timer is known, not when it was opened.
-    pub fn adopt(
-        &mut self,
-        now: Instant,
-        policy: &impl Policy,
-        grant: (DoorId, IpAddr),
-        left: Option<Duration>,
-        opener: Opener,
-    ) -> bool {
-        let (door, address) = grant;
-        let Some(rules) = policy.door(door) else { return false };
-        let until = left.map(|left| now.after(left));
-        let mut grant = Grant::new(now, door, address, until);
-        grant.claim(now, opener, until);
-        grant.set_in_firewall(true);
-        grant.tell();
-        if let (Close::Session { max }, Some(left), Some(until)) = (rules.close, left, until) {
-            let time = left.saturating_sub(MARGIN);
-            grant.set_session(Some(Session { leased: until, ..Session::new(now, time, max) }));
-            grant.set_until(Some(now.after(time)));
-        }
-        let Tables { grants, .. } = &mut *self.tables;
-        grants.get(&self.keyed, door, address).is_none() && grants.insert(&self.keyed, grant).is_ok()
-    }
-
-    /// Whether the connections of sessions must be counted before anything ends.
-    pub fn is_count_due(&self, now: Instant) -> bool {
-        let due = |until: Option<Instant>| until.is_some_and(|until| until <= now);
-        self.grants().iter().any(|grant| grant.session().is_some() && due(grant.until()))
-    }
-
-    /// Takes the number of connections of each grant, in the order of [`Self::grants`], and decides which sessions go
-    /// on; one that is over ends like any grant whose time is over.
-    pub fn count_connections(&mut self, now: Instant, counts: impl Iterator<Item = u32>) {
-        for (grant, count) in self.tables.grants.iter_mut().zip(counts) {
-            let Some(session) = grant.session_mut() else { continue };
-            session.live = count;
-            let hold = session.hold(now);
-            grant.set_until(Some(hold.unwrap_or(now)));
-        }
-    }
-
-    /// A session whose timer in the kernel must be set anew; call [`Self::lease`] for it, until there is none.
-    pub fn lease_due(&self, now: Instant) -> Option<(DoorId, IpAddr)> {
-        let due = self.grants().iter().find(|grant| {
-            let goes_on = grant.until().is_none_or(|until| until > now);
-            goes_on && grant.session().is_some_and(|session| session.needs_lease(now))
-        });
-        due.map(|grant| (grant.door(), grant.address()))
-    }
-
-    /// Whether the kernel announces the end of every connection of this session.
-    pub fn set_announced(&mut self, door: DoorId, address: IpAddr, announced: bool) {
-        let grant = self.tables.grants.get_mut(&self.keyed, door, address);
-        if let Some(session) = grant.and_then(Grant::session_mut) {
-            session.announced = announced;
-        }
-    }
-
-    /// The firewall was loaded anew: it has only what [`Self::confirm`] names from now on.
-    pub fn forget_firewall(&mut self) {
-        self.tables.grants.iter_mut().for_each(|grant| grant.set_in_firewall(false));
-    }
-
-    /// Everybody who is in.
+    /// All grants.
     pub fn grants(&self) -> &Grants {
         &self.tables.grants
     }
@@ -336,7 +217,7 @@ fn may_open(
     request: &OpenRequest,
 ) -> Result<(), Refusal> {
     match request.opener {
-        // Whoever may use the control socket may do as he likes.
+        // The operator may do as he likes.
         Opener::Hand => return Ok(()),
         Opener::User(user) => {
             let user = policy.user(user).ok_or(Refusal::Door)?;
@@ -389,16 +270,6 @@ fn time_for(
     let left = policy.user(user).and_then(|user| user.expires);
     let left = left.map(|expires| Duration::from_secs(expires.saturating_sub(moment.wall_s)));
     [time, max, left].into_iter().flatten().min()
-}
-
-/// The session of a grant that opens at `now` for `time`. Renewing never shortens.
-fn session_of(now: Instant, close: Close, time: Option<Duration>, old: Option<&Session>) -> Option<Session> {
-    let (Close::Session { max }, Some(time)) = (close, time) else { return None };
-    let new = Session::new(now, time, max);
-    Some(match old {
-        Some(old) => Session { open_until: new.open_until.max(old.open_until), limit: new.limit, ..*old },
-        None => new,
-    })
 }
 
 #[cfg(test)]

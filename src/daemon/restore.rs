@@ -8,7 +8,7 @@ use log::{debug, info};
 use super::gate::{Attempt, Leaver};
 use super::household::Household;
 use super::porter::Porter;
-use crate::core::access::Policy as _;
+use crate::core::access::{Adopted, Policy as _};
 use crate::core::grants::{Grant, Opener};
 use crate::core::moment::Moment;
 use crate::core::network::AddressFamily;
@@ -95,7 +95,11 @@ impl Porter<'_> {
                     info!("{address}: {}: shut: its user may not open it any more", door.name);
                     strays.push(Leaver { door: Rc::clone(door), address, is_timed_out: false });
                 } else if let Some(opener) = opener
-                    && keeper.access.adopt(moment.now, household, (id, address), left, opener)
+                    && keeper.access.adopt(
+                        moment.now,
+                        household,
+                        &Adopted { door: id, address, left, opener },
+                    )
                 {
                     adopted += 1;
                 }

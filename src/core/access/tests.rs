@@ -10,6 +10,7 @@ use std::hash::DefaultHasher;
 use super::*;
 use crate::hours::{DAY_S, Hours, WallTime};
 use crate::network::Network;
+use crate::time::Instant;
 use crate::user::UserId;
 
 type Keyed = BuildHasherDefault<DefaultHasher>;

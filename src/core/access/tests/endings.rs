@@ -80,8 +80,9 @@ fn what_an_earlier_daemon_let_in_keeps_its_time_and_its_name() {
     for (opener, left) in [(Opener::Knock, Some(20)), (Opener::User(ALICE), Some(20)), (Opener::Hand, None)] {
         empty(|access| {
             let left = left.map(Duration::from_secs);
-            assert!(access.adopt(at(5).now, &house, (SSH, ip(CLIENT)), left, opener));
-            assert!(!access.adopt(at(5).now, &house, (SSH, ip(CLIENT)), left, opener), "once");
+            let adopted = Adopted { door: SSH, address: ip(CLIENT), left, opener };
+            assert!(access.adopt(at(5).now, &house, &adopted));
+            assert!(!access.adopt(at(5).now, &house, &adopted), "once");
             let grant = access.grant(SSH, ip(CLIENT)).unwrap();
             assert_eq!((grant.opener(at(6).now), grant.left(at(5).now)), (opener, left));
             assert!(grant.is_in_firewall() && grant.is_told());

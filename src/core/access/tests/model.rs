@@ -179,7 +179,8 @@ proptest! {
             world.model.retain(|n, _| world.firewall.contains_key(n));
             for (n, (until, opener)) in world.firewall.clone() {
                 let left = Some(Duration::from_secs(until - second));
-                prop_assert!(access.adopt(at(second).now, &world.house, (SSH, address(n)), left, opener));
+                let adopted = Adopted { door: SSH, address: address(n), left, opener };
+                prop_assert!(access.adopt(at(second).now, &world.house, &adopted));
                 let user = match opener { Opener::User(user) => Some(user), _ => None };
                 let hand = if opener == Opener::Hand { until } else { 0 };
                 world.model.insert(n, Claims { until, user, hand });
