@@ -25,8 +25,12 @@ until_true() { # until_true SECONDS COMMAND...
 	return 1
 }
 init=
-is_up() {
-	init=$(pgrep -P $keeper) && [ -S "/proc/$init/root/run/systemd/private" ] && on systemctl is-system-running
+is_up() { # a unit that wants the kernel's modules may have failed, which is no matter here
+	init=$(pgrep -P $keeper) && [ -S "/proc/$init/root/run/systemd/private" ] || return 1
+	case $(on systemctl is-system-running) in
+	running | degraded) ;;
+	*) return 1 ;;
+	esac
 }
 on() { # on COMMAND...: runs a command on the machine
 	nsenter -t "$init" --all env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin TERM=dumb "$@"
