@@ -43,13 +43,12 @@ fn the_start_command_and_after_its_time_the_stop_command() {
     daemon.wait("started", |_| ran(&world) == format!("start {CLIENT}\n"));
     daemon.wait("stopped", |_| ran(&world) == format!("start {CLIENT}\nstop {CLIENT}\n"));
     assert!(before.elapsed() >= Duration::from_secs(2), "not before its time");
-    let log = daemon.log();
     for line in [
         "run: running command: echo start 198.51.100.10 >>",
         "run: command timeout",
         "run: running command: echo stop",
     ] {
-        assert!(log.contains(line), "{log}");
+        daemon.wait_for_log(line);
     }
     world.client.stdout("knock", &["-6", "-d", "20", ROUTER_6, "7000", "8000", "9000"]);
     daemon.wait("started for IPv6", |_| ran(&world).ends_with(&format!("six {CLIENT_6}\n")));
