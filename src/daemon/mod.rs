@@ -3,12 +3,12 @@
 mod audience;
 mod clock_trust;
 mod clocks;
+mod device_names;
 pub mod devices;
 mod gate;
 pub mod hotplug;
 pub mod household;
 pub mod jobs;
-mod names;
 pub mod one_time;
 mod opening;
 mod packets;

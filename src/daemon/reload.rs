@@ -4,9 +4,9 @@ use std::path::Path;
 
 use log::{error, info, warn};
 
+use super::device_names;
 use super::devices::{self, Devices};
 use super::household::Household;
-use super::names;
 use super::porter::Porter;
 use super::slots::never_traps;
 use super::start::StartError;
@@ -25,7 +25,7 @@ impl Daemon<'_> {
     pub(super) fn reload(&mut self, moment: &Moment) -> Result<(), StartError> {
         info!("re-reading config file: {}", self.options.config.display());
         let config = config::load(&self.options.config).map_err(StartError::Config)?;
-        let names = names::wanted(&self.options, &config);
+        let names = device_names::wanted(&self.options, &config);
         let devices = if names == self.device_names { None } else { Some(open_devices(&names)?) };
 
         // From here on nothing can fail.
@@ -36,7 +36,7 @@ impl Daemon<'_> {
         }
         self.porter.change_doors(moment, &config);
         if let Some(devices) = devices {
-            info!("listening on {} from now on", names::shown(&names));
+            info!("listening on {} from now on", device_names::shown(&names));
             self.devices = devices;
             self.device_names = names;
         }

@@ -11,8 +11,8 @@ use nix::sys::signal::Signal;
 
 use super::clock_trust::ClockTrust;
 use super::clocks::Clocks;
+use super::device_names;
 use super::gate::Gate;
-use super::names;
 use super::porter::Porter;
 use super::reload::{auth_rules, open_devices, set_log, start_log};
 use super::start::{Options, StartError};
@@ -59,7 +59,7 @@ pub fn run(options: Options) -> Result<(), StartError> {
     let mut access_tables = ACCESS_TABLES.lock().unwrap_or_else(PoisonError::into_inner);
     let mut batch = BATCH.lock().unwrap_or_else(PoisonError::into_inner);
     let started = now();
-    let device_names = names::wanted(&options, &config);
+    let device_names = device_names::wanted(&options, &config);
     let mut daemon = Daemon {
         started,
         clocks: Clocks::new(),
@@ -94,7 +94,7 @@ pub fn run(options: Options) -> Result<(), StartError> {
     // Only now: whoever finds the socket may knock.
     let server = Server::open(&daemon.options.socket).map_err(StartError::Control)?;
     daemon.porter.audience.open(server);
-    info!("starting up, listening on {}", names::shown(&daemon.device_names));
+    info!("starting up, listening on {}", device_names::shown(&daemon.device_names));
     systemd::tell();
     daemon.serve();
     daemon.stop();
