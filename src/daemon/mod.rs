@@ -9,6 +9,7 @@ mod gate;
 pub mod hotplug;
 pub mod household;
 pub mod jobs;
+mod look;
 pub mod one_time;
 mod opening;
 mod packets;

@@ -5,10 +5,8 @@ use std::time::Duration;
 
 use log::{debug, info, warn};
 
-use super::porter::Porter;
-use crate::config::Config;
 use crate::core::time::Instant;
-use crate::firewall::exposure::{self, Finding};
+use crate::firewall::exposure::Finding;
 
 /// How soon after a change of the firewall it is looked at: who loads it anew does so in several steps.
 const SOON: Duration = Duration::from_millis(500);
@@ -51,48 +49,32 @@ impl Watch {
     pub(super) fn of_door(&self, door: &str) -> impl Iterator<Item = &Finding> {
         self.findings.iter().filter(move |finding| finding.door == door)
     }
-}
 
-impl Porter<'_> {
-    /// Looks, and says what is new.
-    pub(super) fn look_at_firewall(&mut self, now: Instant, config: &Config, devices: &[String]) {
-        self.watch.due = None;
-        self.watch.looked = Some(now);
-        let missing = self.missing_sets();
-        for text in missing.iter().filter(|text| !self.watch.missing.contains(text)) {
+    /// Takes the result of a look, and logs what is new in it.
+    pub(super) fn looked(
+        &mut self,
+        now: Instant,
+        missing: Vec<String>,
+        findings: Result<Vec<Finding>, String>,
+    ) {
+        self.due = None;
+        self.looked = Some(now);
+        for text in missing.iter().filter(|text| !self.missing.contains(text)) {
             warn!("{text}");
         }
-        self.watch.missing = missing;
-        let backend = self.gate.backend().kind();
-        match exposure::look_at(config, backend, devices) {
+        self.missing = missing;
+        match findings {
             Ok(findings) => {
-                for finding in findings.iter().filter(|finding| !self.watch.findings.contains(finding)) {
+                for finding in findings.iter().filter(|finding| !self.findings.contains(finding)) {
                     warn!("{finding}");
                 }
                 let gone = |finding: &&Finding| !findings.contains(finding);
-                for Finding { door, protocol, port, .. } in self.watch.findings.iter().filter(gone) {
+                for Finding { door, protocol, port, .. } in self.findings.iter().filter(gone) {
                     info!("door '{door}': {protocol} port {port} is right again");
                 }
-                self.watch.findings = findings;
+                self.findings = findings;
             }
             Err(error) => debug!("the rules that are loaded cannot be read: {error}"),
         }
-    }
-
-    /// The doors that cannot open because the firewall lacks their sets.
-    fn missing_sets(&mut self) -> Vec<String> {
-        let Self { household, gate, .. } = self;
-        let doors = household.slots.iter().filter(|(_, door)| door.opening.is_some());
-        doors
-            .filter_map(|(_, door)| match gate.missing(door) {
-                Ok(None) => None,
-                Ok(Some(what)) => Some(format!(
-                    "{}: {what} is not there: reload the firewall, or run 'ketukd ruleset --replace | nft -f -'; the door opens \
-                     as soon as it is",
-                    door.name
-                )),
-                Err(error) => Some(format!("{}: {error}", door.name)),
-            })
-            .collect()
     }
 }

@@ -53,7 +53,6 @@ fn known(name: &str, revision: u32, info: &[u8], packet: &Packet<'_>) -> Option<
             let inverted = *info.get(8)?;
             Some(between(0, port(0)?)? != (inverted & 1 != 0) && between(4, port(2)?)? != (inverted & 2 != 0))
         }
-        "tcp" | "udp" => Some(false),
         // struct xt_multiport_v1
         "multiport" => {
             let (kind, count) = (*info.first()?, usize::from(*info.get(1)?));
@@ -83,8 +82,8 @@ fn known(name: &str, revision: u32, info: &[u8], packet: &Packet<'_>) -> Option<
                 |mask: u16, kind: u16, invert: u32| mask == 0 || (mask & kind != 0) != (flags & invert != 0);
             Some(is(source, UNICAST, 1) && is(destination, kind, 2))
         }
-        // Extension headers, which a first packet has not.
-        "rt" | "frag" | "hbh" | "dst" | "ah" | "esp" => Some(false),
+        // The other protocol, and extension headers, which a first packet has not.
+        "tcp" | "udp" | "rt" | "frag" | "hbh" | "dst" | "ah" | "esp" => Some(false),
         // struct xt_recent_mtinfo: seconds, hits, what to do (XT_RECENT_SET), inverted. The first packet was not there
         // before.
         "recent" => match (*info.get(8)? & 2 != 0, u32_at(4)?) {

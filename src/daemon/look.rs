@@ -1,0 +1,33 @@
+//! Looks at the loaded firewall, for [`super::watch`].
+
+use super::porter::Porter;
+use crate::config::Config;
+use crate::core::time::Instant;
+use crate::firewall::exposure;
+
+impl Porter<'_> {
+    /// Looks at the loaded rules and sets, and logs what is new.
+    pub(super) fn look_at_firewall(&mut self, now: Instant, config: &Config, devices: &[String]) {
+        let missing = self.missing_sets();
+        let backend = self.gate.backend().kind();
+        let findings = exposure::look_at(config, backend, devices).map_err(|error| error.to_string());
+        self.watch.looked(now, missing, findings);
+    }
+
+    /// The doors that cannot open because the firewall lacks their sets.
+    fn missing_sets(&mut self) -> Vec<String> {
+        let Self { household, gate, .. } = self;
+        let doors = household.slots.iter().filter(|(_, door)| door.opening.is_some());
+        doors
+            .filter_map(|(_, door)| match gate.missing(door) {
+                Ok(None) => None,
+                Ok(Some(what)) => Some(format!(
+                    "{}: {what} is not there: reload the firewall, or run 'ketukd ruleset --replace | nft -f -'; the door opens \
+                     as soon as it is",
+                    door.name
+                )),
+                Err(error) => Some(format!("{}: {error}", door.name)),
+            })
+            .collect()
+    }
+}
