@@ -169,8 +169,8 @@ fn nmaps_own_thousand_ports() {
     let ports: BTreeSet<u16> = list
         .split(',')
         .flat_map(|part| {
-            let (first, last) = part.split_once('-').unwrap_or((part, part));
-            first.parse::<u16>().unwrap()..=last.parse().unwrap()
+            let (begin, end) = part.split_once('-').unwrap_or((part, part));
+            begin.parse::<u16>().unwrap()..=end.parse().unwrap()
         })
         .collect();
     assert_eq!(ports.len(), 1000);
