@@ -100,9 +100,14 @@ fn a_port_of_the_host_is_shut_and_opened_for_the_knocker_alone() {
     }
     // A connection from before goes on, though nobody had tracked it.
     stream.write_all(b"still there").expect("alive");
-    let mut buffer = [0; 64];
-    let len = stream.read(&mut buffer).expect("alive");
-    assert_eq!(&buffer[..len], b"still there");
+    let mut heard = Vec::new();
+    // The end of the greeting may come first.
+    while !heard.ends_with(b"still there") {
+        let mut buffer = [0; 64];
+        let len = stream.read(&mut buffer).expect("alive");
+        assert!(len > 0, "ended");
+        heard.extend_from_slice(&buffer[..len]);
+    }
     // From the LAN nothing is shut.
     assert!(world.lan.greeted_by("192.168.1.1", 22).is_some());
     // A UDP port the same.
@@ -256,7 +261,7 @@ fn a_door_that_is_open_to_everybody_is_said_to_be() {
         checked.contains("warning: door 'ssh': tcp port 22 can be reached without a knock on wan0"),
         "{checked}"
     );
-    assert!(!checked.contains("'dns'") && !checked.contains("'nas'"), "{checked}");
+    assert_eq!(checked.matches("without a knock").count(), 1, "{checked}");
     // Sets that vanish are noticed.
     world.router.nft("flush chain inet fw4 input_wan\ndelete set inet fw4 ketuk_ssh_4");
     daemon.wait_for_log("ssh: set ketuk_ssh_4 in table inet fw4 is not there");
