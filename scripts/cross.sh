@@ -3,11 +3,12 @@
 #
 # usage: scripts/cross.sh [-t | -m] [TARGET...]     default: every target below
 #   -t   build the library's unit tests instead (with debug assertions, not small)
-#   -m   leave out what Cargo's features may leave out, for the smallest flash
+#   -m   leave out what Cargo's features may leave out, for the smallest flash; the programs go to TARGET/small
 #
 # Half of these targets come without a compiled standard library, so that its source is needed: Debian's
 # rustc-web, cargo-web and rust-web-src, or a rustup nightly with rust-src. zig links and brings musl.
-# What is missing is installed where that is possible (apt-get and pip), else named.
+# For MIPS, where flash is smallest, LLVM's own linker links, from version 21 on: it orders functions so that they compress
+# well. That is Debian's lld-22, or the nightly's. What is missing is installed where that is possible (apt-get and pip), else named.
 #
 # KETUK_CACHE    where zig is kept (default ${XDG_CACHE_HOME:-~/.cache}/ketuk)
 # CROSS_TARGET   cargo's target directory (default target/cross)
@@ -59,6 +60,42 @@ fi
 PATH=$zig/bin:$PATH
 echo "cross.sh: $($RUSTC --version), $($CARGO --version), zig $ZIG, cargo-zigbuild $ZIGBUILD" >&2
 
+# own_linker: puts LLVM's linker into $lld.
+own_linker() {
+	host=$($RUSTC -vV | sed -n 's/^host: //p')
+	lld=$cache/ld.lld
+	if [ -x "$sysroot/lib/rustlib/$host/bin/rust-lld" ]; then
+		ln -sfn "$sysroot/lib/rustlib/$host/bin/rust-lld" "$lld"
+	else
+		command -v ld.lld-22 >/dev/null || apt-get install -y -qq --no-install-recommends lld-22 >&2 ||
+			fail "cannot install lld-22: try apt-get update"
+		ln -sfn "$(command -v ld.lld-22)" "$lld"
+	fi
+	"$lld" --help | grep -q bp-compression-sort || fail "LLVM's linker is too old, 21 is needed: $("$lld" --version)"
+	echo "cross.sh: $("$lld" --version)" >&2
+}
+
+# musl TARGET: puts musl's start file and libraries into $musl.
+musl() {
+	musl=$cache/musl-$ZIG/$1
+	[ ! -e "$musl/complete" ] || return 0
+	mkdir -p "$musl"
+	echo 'int main(void) { return 0; }' >"$musl/main.c"
+	# zig makes the libraries for a link, and says where they are.
+	said=$(cd "$musl" && ZIG_VERBOSE_LINK=1 "$zig/bin/python3" -m ziglang cc -target "${1%%-*}-linux-musleabi" -Oz -s -fno-sanitize=all main.c -o main -lunwind 2>&1) ||
+		fail "zig cannot link for $1: $said"
+	for file in $(echo "$said" | grep '^ld.lld' | tail -1); do
+		case $file in
+		*/crt1.o | */lib*.a) cp "$file" "$musl/" ;;
+		esac
+	done
+	[ -e "$musl/crt1.o" ] || fail "$1: zig's link has no crt1.o"
+	# Some of what C programs expect of libc is zig's own, or its compiler's.
+	(cd "$musl" && mv libc.a libmusl.a && printf '%s\n' 'create libc.a' 'addlib libmusl.a' 'addlib libzigc.a' \
+		'addlib libcompiler_rt.a' save end | "$zig/bin/python3" -m ziglang ar -M) || fail "$1: cannot join musl's libraries"
+	touch "$musl/complete"
+}
+
 # One time stamp, and no path of this machine.
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null || echo 0)
 export SOURCE_DATE_EPOCH
@@ -70,34 +107,54 @@ common="-C link-self-contained=no $(echo $remap)"
 common="$common --cfg sha2_backend_soft=\"compact\" --cfg aes_backend_soft=\"compact\""
 
 for target; do
-	flags=
+	flags= cargo=$zig/bin/cargo-zigbuild
 	if [ -n "$tests" ]; then
 		what="test --no-run --lib -Z build-std=std,panic_unwind,test"
 		case $target in
 		mips*) flags="-C relocation-model=static" ;;
 		esac
 	else
-		what="zigbuild --bins $features --profile router -Z build-std=std,panic_abort -Z build-std-features=optimize_for_size"
-		what="$what -Z panic-immediate-abort"
+		build=zigbuild
 		export CARGO_PROFILE_ROUTER_PANIC=immediate-abort
 		# Nothing unwinds. The ciphers' small forms, not those for the processor's special instructions: one packet
 		# at a time is read.
 		flags='-C force-unwind-tables=no --cfg sha2_backend="soft" --cfg sha2_backend_soft="compact"
 			--cfg aes_backend="soft" --cfg aes_backend_soft="compact" --cfg chacha20_backend="soft" --cfg poly1305_backend="soft"'
-		# Code for any address costs a quarter more on MIPS, where flash is smallest: every function and
-		# every call go through a table.
-		# LLVM leaves half of its delay slots empty unless it is told to look further.
 		case $target in
 		mips*)
-			flags="$flags -C relocation-model=static -C link-arg=-Wl,-z,max-page-size=16384
-				-C llvm-args=-disable-mips-df-forward-search=false
-				-C llvm-args=-disable-mips-df-succbb-search=false -C llvm-args=-mips-tail-calls=1"
+			own_linker
+			musl "$target"
+			build=build cargo=$CARGO
+			# Code for any address costs a quarter more on MIPS: every function and every call go through a table.
+			flags="$flags -C linker=$lld -C linker-flavor=ld.lld -C target-feature=+crt-static -L native=$musl
+				-C link-arg=$musl/crt1.o -C link-arg=--entry=__start -C link-arg=-zmax-page-size=16384 -C relocation-model=static"
+			# Functions with the same code are one, and those that resemble each other lie side by side, where compression
+			# finds it. No relro: only a dynamic linker would protect those pages, and there is none.
+			flags="$flags -C link-arg=-O2 -C link-arg=--icf=all -C link-arg=--bp-compression-sort=function
+				-C link-arg=--no-rosegment -C relro-level=off"
+			# LLVM leaves half of its delay slots empty unless it is told to look further. The rest has it make code that
+			# repeats itself more, which compresses better.
+			for option in -disable-mips-df-forward-search=false -disable-mips-df-succbb-search=false -mips-tail-calls=1 \
+				-pre-RA-sched=source -disable-lsr -disable-machine-licm -regalloc=basic -disable-machine-cse -disable-block-placement; do
+				flags="$flags -C llvm-args=$option"
+			done
 			;;
 		# Thumb-2, which every ARMv7 has: a quarter smaller.
 		armv7*) flags="$flags -C target-feature=+thumb-mode" ;;
 		esac
+		what="$build --bins $features --profile router -Z build-std=std,panic_abort -Z build-std-features=optimize_for_size"
+		what="$what -Z panic-immediate-abort"
 	fi
-	RUSTFLAGS="$common $(echo $flags)" "$zig/bin/cargo-zigbuild" $what --locked --target-dir "$dir" --target "$target" ||
+	RUSTFLAGS="$common $(echo $flags)" "$cargo" $what --locked --target-dir "$dir" --target "$target" ||
 		fail "$target: the build failed"
-	[ -n "$tests" ] || python3 scripts/sstrip.py "$dir/$target/router/ketukd" "$dir/$target/router/ketuk"
+	[ -z "$tests" ] || continue
+	built=$dir/$target/router
+	if [ -n "$features" ]; then
+		mkdir -p "$dir/$target/small"
+		mv "$built/ketukd" "$built/ketuk" "$dir/$target/small/"
+		built=$dir/$target/small
+	fi
+	for program in ketukd ketuk ketuk-import; do
+		[ ! -f "$built/$program" ] || python3 scripts/sstrip.py "$built/$program"
+	done
 done
