@@ -14,6 +14,7 @@ use crate::core::user::UserName;
 use crate::core::weakness::weakness;
 #[cfg(feature = "fwknop")]
 use crate::protocol::fwknop;
+use crate::protocol::mac::hmac_sha256;
 use crate::protocol::secret::Secret;
 use crate::protocol::{SPA_PORT, packet, totp};
 
@@ -83,6 +84,24 @@ impl User {
             return true;
         }
         !self.keys.is_empty()
+    }
+
+    /// A number that changes with the secrets that he has, and does not tell them. Never 0.
+    pub fn secrets_id(&self) -> u32 {
+        let of = |secret: &[u8]| {
+            let mac = hmac_sha256(secret, &[b"ketuk: which secrets a user has"]);
+            u32::from_be_bytes([mac[0], mac[1], mac[2], mac[3]])
+        };
+        let own = self.keys.iter().map(|key| of(key.bytes()));
+        let totp = self.totp.iter().map(|secret| of(secret.bytes()));
+        let id = own.chain(totp).fold(0, |id, one| id ^ one);
+        #[cfg(feature = "fwknop")]
+        let id = self
+            .fwknop
+            .iter()
+            .map(|keys| of(keys.hmac_key.bytes()) ^ of(keys.key.bytes()).rotate_left(1))
+            .fold(id, |id, one| id ^ one);
+        id.max(1)
     }
 
     /// Whether `other` has every secret that he has: none of them was taken away.
@@ -205,6 +224,19 @@ mod tests {
 
     use super::*;
     use crate::config::load;
+
+    #[test]
+    fn the_number_of_a_users_secrets_changes_with_them() {
+        let id = |secrets: &str| {
+            let text = format!("config user a\n{secrets}");
+            crate::config::parse("test", text.as_bytes()).unwrap().users[0].secrets_id()
+        };
+        let key = |letter: &str| format!("l key {}\n", letter.repeat(43));
+        let [a, both, other] = [key("A"), key("A") + &key("E"), key("I")].map(|secrets| id(&secrets));
+        assert!(a != both && a != other && both != other && a != 0, "{a} {both} {other}");
+        assert_eq!(id(&(key("E") + &key("A"))), both, "the order does not matter");
+        assert_eq!(id(""), 1);
+    }
 
     #[test]
     fn what_is_probably_not_meant() {

@@ -346,7 +346,10 @@ const fn is_timed_out(grant: &Grant, cause: Cause) -> bool {
 fn opened_by(household: &Household, opener: Opener) -> OpenedBy<'_> {
     match opener {
         Opener::Knock => OpenedBy::Knock,
-        Opener::User(user) => household.users.name(user).map_or(OpenedBy::Knock, OpenedBy::User),
+        Opener::User(user) => match household.users.name(user) {
+            Some(name) => OpenedBy::User(name, household.users.secrets(user)),
+            None => OpenedBy::Knock,
+        },
         Opener::Hand => OpenedBy::Hand,
     }
 }

@@ -13,7 +13,7 @@ use crate::core::grants::{Grant, Opener};
 use crate::core::moment::Moment;
 use crate::core::network::AddressFamily;
 use crate::core::time::Instant;
-use crate::firewall::nft::OpenedBy;
+use crate::firewall::nft::{OpenedBy, SecretsId};
 use crate::firewall::sweep;
 
 /// How long to look for lost rules of iptables, at most: packets wait meanwhile.
@@ -115,11 +115,15 @@ impl Porter<'_> {
     }
 }
 
-/// Who opened a door; none for a user who is not there any more.
+/// Who opened a door; none for a user who is not there any more, or has other secrets now.
 fn opener(household: &Household, by: OpenedBy<'_>) -> Option<Opener> {
     match by {
         OpenedBy::Knock => Some(Opener::Knock),
-        OpenedBy::User(name) => household.users.find(name).map(Opener::User),
+        OpenedBy::User(name, secrets) => {
+            let user = household.users.find(name)?;
+            let has_them = secrets == SecretsId::default() || secrets == household.users.secrets(user);
+            has_them.then_some(Opener::User(user))
+        }
         OpenedBy::Hand => Some(Opener::Hand),
     }
 }

@@ -7,6 +7,7 @@ use crate::config::{self, Config};
 use crate::core::ports::DoorSet;
 use crate::core::time::Instant;
 use crate::core::user::{self, UserId};
+use crate::firewall::nft::SecretsId;
 
 /// The enabled users. A user keeps his slot through a reload, found by his name, and with it what the core
 /// remembers of him.
@@ -58,6 +59,11 @@ impl Users {
         if let Some(Some(slot)) = self.0.get_mut(id.index()) {
             slot.seen = Some(now);
         }
+    }
+
+    /// Which secrets he has, for the firewall to keep.
+    pub fn secrets(&self, id: UserId) -> SecretsId {
+        self.get(id).map(|user| user.secrets_id()).map(SecretsId).unwrap_or_default()
     }
 
     /// His name.

@@ -85,6 +85,8 @@ const INTERVAL_END: u32 = 1;
 
 /// `NFTNL_UDATA_SET_ELEM_COMMENT`: where nft keeps an element's comment in its user data.
 const ELEMENT_COMMENT: u8 = 0;
+/// Ours, beside nft's: nft and libnftnl pass over types that they do not know.
+const ELEMENT_SECRETS: u8 = b'k';
 
 /// What the comments say.
 const USER: &str = "user ";
@@ -99,13 +101,18 @@ pub const MIN_TIMEOUT: Duration = Duration::from_millis(20);
 /// Longest timeout of an element, a hundred years: the kernel refuses some 584 years and more.
 pub const MAX_TIMEOUT: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
+/// Which secrets a user has, as a number that tells nothing of them; 0 where it is not known. A later start compares it: what
+/// was opened with a secret that is gone is shut.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SecretsId(pub u32);
+
 /// Who opened a door, as the comment of an element says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpenedBy<'a> {
     /// Somebody who knocked the sequence: there is no comment.
     Knock,
-    /// A user, by name: the comment is `user NAME`.
-    User(&'a str),
+    /// A user, by name: the comment is `user NAME`. Beside it stands which secrets he had.
+    User(&'a str, SecretsId),
     /// The operator: the comment is `hand`.
     Hand,
 }
@@ -113,13 +120,13 @@ pub enum OpenedBy<'a> {
 impl<'a> OpenedBy<'a> {
     /// From an element's user data. A comment that is none of ours counts as none.
     fn read(user_data: &'a [u8]) -> Self {
-        let Some((_, text)) = UserData(user_data).find(|(kind, _)| *kind == ELEMENT_COMMENT) else {
-            return Self::Knock;
-        };
+        let find = |wanted| UserData(user_data).find(|(kind, _)| *kind == wanted).map(|(_, payload)| payload);
+        let Some(text) = find(ELEMENT_COMMENT) else { return Self::Knock };
+        let secrets = find(ELEMENT_SECRETS).and_then(|bytes| bytes.try_into().ok()).map(u32::from_be_bytes);
         match core::str::from_utf8(text.strip_suffix(b"\0").unwrap_or(text)) {
             Ok(HAND) => Self::Hand,
             Ok(text) => match text.strip_prefix(USER) {
-                Some(name) if !name.is_empty() => Self::User(name),
+                Some(name) if !name.is_empty() => Self::User(name, SecretsId(secrets.unwrap_or(0))),
                 _ => Self::Knock,
             },
             Err(_) => Self::Knock,
@@ -128,18 +135,26 @@ impl<'a> OpenedBy<'a> {
 
     /// As the attribute of an element, in the form that nft prints as its comment.
     fn write(self, request: &mut Request) {
-        let parts = match self {
+        let (parts, secrets) = match self {
             Self::Knock => return,
-            Self::User(name) => [USER, name],
-            Self::Hand => [HAND, ""],
+            Self::User(name, secrets) => ([USER, name], Some(secrets)),
+            Self::Hand => ([HAND, ""], None),
         };
-        let mut text = heapless::Vec::<u8, { 2 + USER.len() + MAX_NAME + 1 }>::new();
+        let mut data = heapless::Vec::<u8, { 2 + USER.len() + MAX_NAME + 1 + 2 + 4 }>::new();
         let len = parts[0].len() + parts[1].len() + 1;
         let header = [ELEMENT_COMMENT, u8::try_from(len).unwrap_or(u8::MAX)];
-        let written = [&header, parts[0].as_bytes(), parts[1].as_bytes(), b"\0"];
+        let comment = [&header, parts[0].as_bytes(), parts[1].as_bytes(), b"\0"];
+        let id = secrets.map(|SecretsId(id)| {
+            let [a, b, c, d] = id.to_be_bytes();
+            [ELEMENT_SECRETS, 4, a, b, c, d]
+        });
         // A longer name than any user has is not written.
-        if written.into_iter().all(|part| text.extend_from_slice(part).is_ok()) {
-            request.attribute(ELEMENT_USER_DATA, &text);
+        if comment
+            .into_iter()
+            .chain(id.iter().map(|id| &id[..]))
+            .all(|part| data.extend_from_slice(part).is_ok())
+        {
+            request.attribute(ELEMENT_USER_DATA, &data);
         }
     }
 }

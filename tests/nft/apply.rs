@@ -22,7 +22,7 @@ fn apply(sets: &mut Sets, changes: &[Change<'_>]) -> Vec<(usize, NftError)> {
 fn nft_shows_who_opened_a_door_and_a_listing_tells() {
     in_namespace(|| {
         let mut sets = fw4();
-        let by = [OpenedBy::User("alice"), OpenedBy::Hand, OpenedBy::Knock];
+        let by = [OpenedBy::User("alice", SecretsId(7)), OpenedBy::Hand, OpenedBy::Knock];
         let addresses = ["192.0.2.1", "192.0.2.2", "2001:db8::3"];
         let changes: Vec<_> =
             addresses.iter().zip(by).map(|(address, by)| open(address, by, false)).collect();
@@ -36,7 +36,7 @@ fn nft_shows_who_opened_a_door_and_a_listing_tells() {
         let mut found = Vec::new();
         for family in [V4, V6] {
             sets.list("ssh", family, &mut |element| match element.by {
-                OpenedBy::User(name) => found.push((element.address, name.to_owned())),
+                OpenedBy::User(name, _) => found.push((element.address, name.to_owned())),
                 OpenedBy::Hand => found.push((element.address, "hand".to_owned())),
                 OpenedBy::Knock => found.push((element.address, String::new())),
             })
@@ -48,7 +48,8 @@ fn nft_shows_who_opened_a_door_and_a_listing_tells() {
         // A comment that nft wrote is read as well.
         nft("add element inet fw4 ketuk_ssh_4 { 192.0.2.9 timeout 1h comment \"user bob\" }");
         let mut bob = false;
-        sets.list("ssh", V4, &mut |element| bob |= element.by == OpenedBy::User("bob")).expect("list");
+        sets.list("ssh", V4, &mut |element| bob |= element.by == OpenedBy::User("bob", SecretsId(7)))
+            .expect("list");
         assert!(bob);
     });
 }
@@ -90,7 +91,7 @@ fn hundreds_of_changes() {
     in_namespace(|| {
         let mut sets = fw4();
         let all: Vec<IpAddr> = (0..300_u32).map(|n| Ipv4Addr::from(0x0a00_0000 + n).into()).collect();
-        let to = Access::Open { time: HOUR, by: OpenedBy::User("alice"), held: true };
+        let to = Access::Open { time: HOUR, by: OpenedBy::User("alice", SecretsId(7)), held: true };
         let changes: Vec<_> = all.iter().map(|&address| Change { door: "ssh".into(), address, to }).collect();
         // Every one of them is refused at first.
         assert_eq!(apply(&mut sets, &changes), []);

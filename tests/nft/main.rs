@@ -20,7 +20,7 @@ use ketuk::config::{Table, TableFamily};
 use ketuk::core::network::AddressFamily::{V4, V6};
 use ketuk::firewall::error::NftError;
 use ketuk::firewall::events::Events;
-use ketuk::firewall::nft::OpenedBy;
+use ketuk::firewall::nft::{OpenedBy, SecretsId};
 use ketuk::firewall::sets::{Access, Change, Sets};
 use ketuk::linux::netlink::{Received, Socket};
 use nix::errno::Errno;

@@ -7,6 +7,7 @@ mod support;
 
 mod fwknop;
 mod recording;
+mod revoked;
 mod sequences;
 
 use std::fmt::Write as _;

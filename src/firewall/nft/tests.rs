@@ -64,8 +64,9 @@ fn a_network_has_two_ends() {
         assert!(set.is_of_networks() && set.as_str().starts_with("ketuk_ssh_net"), "{set}");
         let first: IpAddr = first.parse().expect("address");
         let time = Some(Duration::from_secs(30));
-        let request =
-            transaction(1, |batch| add_element(batch, &fw4(), &set, first, time, OpenedBy::User("alice")));
+        let request = transaction(1, |batch| {
+            add_element(batch, &fw4(), &set, first, time, OpenedBy::User("alice", SecretsId(7)))
+        });
         let message = Messages::new(&request).nth(1).expect("the change");
         let list = Attributes::new(&message.body[FAMILY_HEADER..]);
         let all = Attributes::new(list.clone().find(LIST_ELEMENTS).expect("elements"));
@@ -73,7 +74,12 @@ fn a_network_has_two_ends() {
         // Only the first has a timer, and is an element when it is read.
         assert_eq!(
             read,
-            [Element { address: first, timeout: time, left: None, by: OpenedBy::User("alice") }]
+            [Element {
+                address: first,
+                timeout: time,
+                left: None,
+                by: OpenedBy::User("alice", SecretsId(7))
+            }]
         );
         let key = |(_, payload)| {
             let attributes = Attributes::new(payload);
@@ -140,7 +146,7 @@ fn the_longest_renewal_fits_into_the_room_that_is_there_from_the_start() {
     let request = transaction(u32::MAX, |batch| {
         delete_element(batch, &table, &set, address);
         let user = "u".repeat(MAX_NAME);
-        add_element(batch, &table, &set, address, Some(Duration::MAX), OpenedBy::User(&user));
+        add_element(batch, &table, &set, address, Some(Duration::MAX), OpenedBy::User(&user, SecretsId(7)));
     });
     assert!(request.len() <= USUAL_REQUEST, "{}", request.len());
     let sequences: Vec<u32> = Messages::new(&request).map(|m| m.sequence).collect();
@@ -152,7 +158,7 @@ fn the_longest_renewal_fits_into_the_room_that_is_there_from_the_start() {
 fn comments_of_others_are_none() {
     for (data, by) in [
         (&b"\x00\x05hand\0"[..], OpenedBy::Hand),
-        (b"\x01\x02??\x00\x0buser alice\0", OpenedBy::User("alice")),
+        (b"\x01\x02??\x00\x0buser alice\0", OpenedBy::User("alice", SecretsId(0))),
         (b"\x00\x06user \0", OpenedBy::Knock),
         (b"\x00\x06guest\0", OpenedBy::Knock),
         (b"\x00\x05\xff\xfe\xfd\xfc\0", OpenedBy::Knock),

@@ -45,7 +45,7 @@ fn text(family: TableFamily, name: &str, zone: Zone<'_>) -> String {
 
 #[test]
 fn golden_inet() {
-    let expected = r#"# ketuk: the sets and rules of the doors. Load with nft -f after table inet fw4, once.
+    let expected = r#"# ketuk: the sets and rules of the doors. Load with nft -f after table inet fw4.
 
 add set inet fw4 ketuk_ssh_4 { type ipv4_addr; flags timeout; }
 add set inet fw4 ketuk_ssh_6 { type ipv6_addr; flags timeout; }
