@@ -48,7 +48,7 @@ fn nft_shows_who_opened_a_door_and_a_listing_tells() {
         // A comment that nft wrote is read as well.
         nft("add element inet fw4 ketuk_ssh_4 { 192.0.2.9 timeout 1h comment \"user bob\" }");
         let mut bob = false;
-        sets.list("ssh", V4, &mut |element| bob |= element.by == OpenedBy::User("bob", SecretsId(7)))
+        sets.list("ssh", V4, &mut |element| bob |= element.by == OpenedBy::User("bob", SecretsId(0)))
             .expect("list");
         assert!(bob);
     });
