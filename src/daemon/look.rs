@@ -2,6 +2,7 @@
 
 use super::porter::Porter;
 use crate::config::Config;
+use crate::core::counters::{Counter, Event};
 use crate::core::time::Instant;
 use crate::firewall::exposure;
 
@@ -11,7 +12,8 @@ impl Porter<'_> {
         let missing = self.missing_sets();
         let backend = self.gate.backend().kind();
         let findings = exposure::look_at(config, backend, devices).map_err(|error| error.to_string());
-        self.watch.looked(now, missing, findings);
+        let lasting = self.watch.looked(now, missing, findings);
+        self.audience.counters.add(Counter::Event(Event::FirewallError), lasting);
     }
 
     /// The doors that cannot open because the firewall lacks their sets.

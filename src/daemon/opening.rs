@@ -19,6 +19,7 @@ use crate::core::event::DoorEvent;
 use crate::core::grants::{Grant, Opener};
 use crate::core::moment::Moment;
 use crate::core::ports::DoorSet;
+use crate::firewall::error::NftError;
 use crate::firewall::nft::OpenedBy;
 
 /// What became of a request to open a door.
@@ -127,7 +128,11 @@ impl Porter<'_> {
             Ok(answer) => Some(answer),
             Err(error) => {
                 self.keeper.access.reject(id, address);
-                self.audience.counters.count(Counter::Event(Event::FirewallError));
+                // A firewall that is loaded anew refuses for a moment. What lasts is counted when it is said.
+                let missing = matches!(error, NftError::MissingSet { .. } | NftError::MissingTable { .. });
+                if attempt == Attempt::First || !missing {
+                    self.audience.counters.count(Counter::Event(Event::FirewallError));
+                }
                 if attempt == Attempt::Retry {
                     trace!("{address}: {}: {error}", door.name);
                 } else {

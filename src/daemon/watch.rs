@@ -14,11 +14,23 @@ const SOON: Duration = Duration::from_millis(500);
 /// Least time between two looks, each of which reads all rules.
 const SPACING: Duration = Duration::from_secs(2);
 
+/// How long a set may be missing before it is said: at a start, for a new door, and when the firewall is restarted, it
+/// comes a moment later.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Something that the firewall lacks.
+#[derive(Clone, Debug)]
+struct Missing {
+    text: String,
+    since: Instant,
+    is_said: bool,
+}
+
 /// The last look.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
     findings: Vec<Finding>,
-    missing: Vec<String>,
+    missing: Vec<Missing>,
     looked: Option<Instant>,
     due: Option<Instant>,
 }
@@ -50,19 +62,16 @@ impl Watch {
         self.findings.iter().filter(move |finding| finding.door == door)
     }
 
-    /// Takes the result of a look, and logs what is new in it.
+    /// Takes the result of a look, and logs what is new in it. Returns how many of the missing sets were said to be.
     pub(super) fn looked(
         &mut self,
         now: Instant,
         missing: Vec<String>,
         findings: Result<Vec<Finding>, String>,
-    ) {
+    ) -> u64 {
         self.due = None;
         self.looked = Some(now);
-        for text in missing.iter().filter(|text| !self.missing.contains(text)) {
-            warn!("{text}");
-        }
-        self.missing = missing;
+        let said = self.note_missing(now, missing);
         match findings {
             Ok(findings) => {
                 for finding in findings.iter().filter(|finding| !self.findings.contains(finding)) {
@@ -76,5 +85,49 @@ impl Watch {
             }
             Err(error) => debug!("the rules that are loaded cannot be read: {error}"),
         }
+        said
+    }
+
+    /// Says what has been missing for [`PATIENCE`], and looks again when that is over for the rest.
+    fn note_missing(&mut self, now: Instant, missing: Vec<String>) -> u64 {
+        let before = std::mem::take(&mut self.missing);
+        let mut said = 0;
+        for text in missing {
+            let known = before.iter().find(|known| known.text == text).cloned();
+            let mut missing = known.unwrap_or(Missing { text, since: now, is_said: false });
+            let due = missing.since.after(PATIENCE);
+            if !missing.is_said && due <= now {
+                warn!("{}", missing.text);
+                missing.is_said = true;
+                said += 1;
+            } else if !missing.is_said {
+                self.due = Some(self.due.map_or(due, |other| other.min(due)));
+            }
+            self.missing.push(missing);
+        }
+        said
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_for_a_moment_is_not_said() {
+        let at = |ms: u64| Instant::from_millis(1_000_000 + ms);
+        let mut watch = Watch::default();
+        let mut look = |ms, missing: &[&str]| {
+            let missing = missing.iter().map(|&text| text.to_owned()).collect();
+            let said = watch.looked(at(ms), missing, Ok(Vec::new()));
+            (said, watch.next_deadline())
+        };
+        assert_eq!(look(0, &["ssh"]), (0, Some(at(5000))), "the firewall has some seconds");
+        assert_eq!(look(2000, &[]), (0, None), "it came");
+        assert_eq!(look(3000, &["ssh"]), (0, Some(at(8000))), "another time");
+        assert_eq!(look(4000, &["ssh", "nas"]), (0, Some(at(8000))));
+        assert_eq!(look(8000, &["ssh", "nas"]), (1, Some(at(9000))), "what lasts");
+        assert_eq!(look(9000, &["ssh", "nas"]), (1, None));
+        assert_eq!(look(60_000, &["ssh", "nas"]), (0, None), "once");
     }
 }
