@@ -65,7 +65,7 @@ fn a_network_has_two_ends() {
         let first: IpAddr = first.parse().expect("address");
         let time = Some(Duration::from_secs(30));
         let request = transaction(1, |batch| {
-            add_element(batch, &fw4(), &set, first, time, OpenedBy::User("alice", SecretsId(7)))
+            add_element(batch, &fw4(), &set, first, time, OpenedBy::User("alice", SecretsId(7)));
         });
         let message = Messages::new(&request).nth(1).expect("the change");
         let list = Attributes::new(&message.body[FAMILY_HEADER..]);
