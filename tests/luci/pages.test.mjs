@@ -525,7 +525,7 @@ test('doors: one that shuts others', async () => {
 	await person.fill('ssh_out', 'dest_port', '80');
 	assert.equal(await person.saveDialog(), null);
 	await person.saveAndApply();
-	assert.match(await checked(), /config door 'ssh_out'\n\tlist sequence '9000'\n\toption dest_port '80'\n$/);
+	assert.match(await checked(), /config door 'ssh_out'\n\tlist sequence '9000'\n\toption proto 'tcp'\n\toption dest_port '80'\n$/);
 });
 
 /* Whether this ketukd knows users at all. */
