@@ -7,6 +7,7 @@
 # who may use sudo. Of this machine nothing is there but the configuration of packages and crates: apt's mirrors and
 # proxies, Cargo's configuration, name servers, certificates.
 #
+# DEBIAN_MIRROR, DEBIAN_SECURITY_MIRROR   Debian's archives, where this machine is no Debian with its own
 # FRESH_DIR   where the machines are made (default /var/tmp); each needs 3 GB for a while
 # FRESH_KEEP  leaves them there
 set -euo pipefail
@@ -26,8 +27,7 @@ mirror() { # mirror SUITE-PATTERN DEFAULT
 }
 # shellcheck source=/dev/null
 . /etc/os-release
-archive=http://deb.debian.org/debian
-security=http://deb.debian.org/debian-security
+archive=${DEBIAN_MIRROR:-} security=${DEBIAN_SECURITY_MIRROR:-}
 if [ "$ID" = debian ]; then
 	archive=$(mirror '' "$archive")
 	security=$(mirror '-security' "$security")
