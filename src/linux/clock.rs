@@ -47,7 +47,7 @@ pub fn has_clock_chip() -> bool {
 
 /// Local date and time in the format of knockd's log file: `2026-11-22 12:34`.
 pub fn local_minute() -> String {
-    let fields = local(libc::time_t::try_from(wall_s()).unwrap_or(libc::time_t::MAX));
+    let fields = local(wall_s());
     format!(
         "{:04}-{:02}-{:02} {:02}:{:02}",
         fields.tm_year + 1900,
@@ -60,7 +60,7 @@ pub fn local_minute() -> String {
 
 /// Local weekday and time of day at a moment, in seconds since 1970.
 pub fn local_time(wall_s: u64) -> WallTime {
-    let fields = local(libc::time_t::try_from(wall_s).unwrap_or(libc::time_t::MAX));
+    let fields = local(wall_s);
     let [weekday, hour, minute, second] = [fields.tm_wday, fields.tm_hour, fields.tm_min, fields.tm_sec]
         .map(|field| u32::try_from(field).expect("localtime_r's fields are not negative"));
     // A leap second belongs to the minute before it.
@@ -94,8 +94,10 @@ fn follow_zone() {
     unsafe { env::set_var("TZ", zone) };
 }
 
-fn local(seconds: libc::time_t) -> libc::tm {
+fn local(wall_s: u64) -> libc::tm {
     follow_zone();
+    // Of the type that `localtime_r` takes, which has 32 bits on some processors: a time beyond it is 1970.
+    let seconds = wall_s.try_into().unwrap_or(0);
     let mut fields = MaybeUninit::<libc::tm>::zeroed();
     // SAFETY: both pointers are to live values. All zero is a value of `tm`, so it is one even if the call
     // fails and writes nothing.
