@@ -8,6 +8,7 @@
 # proxies, Cargo's configuration, name servers, certificates.
 #
 # DEBIAN_MIRROR, DEBIAN_SECURITY_MIRROR   Debian's archives, where this machine is no Debian with its own
+# FRESH_STEPS   which of demo, test and deb (default all)
 # FRESH_DIR   where the machines are made (default /var/tmp); each needs 3 GB for a while
 # FRESH_KEEP  leaves them there
 set -euo pipefail
@@ -102,9 +103,12 @@ for machine; do
 	rm "$made.log"
 	configure "$made" "$suite" "$user"
 	before=$(du -sxm "$made" | cut -f1)
-	step 'make demo' as_user make demo
-	step 'make test' as_user make test
-	step 'the .deb' package
+	for name in ${FRESH_STEPS:-demo test deb}; do
+		case $name in
+		deb) step 'the .deb' package ;;
+		*) step "make $name" as_user make "$name" ;;
+		esac
+	done
 	clean
 	made=
 done
