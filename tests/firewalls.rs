@@ -6,7 +6,7 @@ mod support;
 use std::path::Path;
 
 use support::daemon::{Daemon, Start};
-use support::{ROUTER, ROUTER_6, World, wait_until};
+use support::{ROUTER, ROUTER_6, World, is_root_of_the_machine, wait_until};
 
 const DOORS: &str = "
 config globals
@@ -68,23 +68,6 @@ fn a_door_beside(world: &World, daemon: &Daemon<'_>, advice: &str, heed: &dyn Fn
     }
 }
 
-/// Whether this user may read the configuration of another firewall. An ordinary user may not: then the test says so, and
-/// is worth nothing. For root it is an error.
-fn is_readable(file: &str) -> bool {
-    let readable = std::fs::read_dir(file).is_ok_and(|mut files| {
-        files.all(|file| {
-            file.is_ok_and(|file| file.path().is_dir() || std::fs::File::open(file.path()).is_ok())
-        })
-    });
-    let is_root =
-        std::fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| map.trim().starts_with("0          0"));
-    assert!(readable || !is_root, "{file} cannot be read");
-    if !readable {
-        eprintln!("NOT TESTED: only root may read {file}");
-    }
-    readable
-}
-
 /// A folder of the configuration, copied, so that the host's own stays as it is.
 fn copy(world: &World, from: &str, name: &str) -> String {
     let to = world.scratch.path(name);
@@ -96,7 +79,7 @@ fn copy(world: &World, from: &str, name: &str) -> String {
 
 #[test]
 fn ufw() {
-    if !is_readable("/etc/ufw") {
+    if !is_root_of_the_machine("ufw, whose configuration only root may read") {
         return;
     }
     let world = world();
@@ -127,7 +110,7 @@ fn ufw() {
 
 #[test]
 fn firewalld() {
-    if !is_readable("/etc/firewalld") {
+    if !is_root_of_the_machine("firewalld, whose configuration only root may read") {
         return;
     }
     let world = world();

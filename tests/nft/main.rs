@@ -1,6 +1,9 @@
 //! The nftables side against the real kernel and the real `nft`, each test in a network namespace of its own.
 #![cfg(target_os = "linux")]
 
+#[path = "../support/mod.rs"]
+mod support;
+
 mod apply;
 mod events;
 mod own;

@@ -5,6 +5,7 @@ use ketuk::core::flow::Flow;
 use ketuk::core::sequence::Protocol;
 use ketuk::firewall::own::{self, Own, Plan};
 
+use super::support::is_root_of_the_machine;
 use super::*;
 
 const DOORS: &str = "
@@ -200,6 +201,9 @@ fn what_was_cut_can_be_taken_back() {
 /// The longest configuration still is one transaction.
 #[test]
 fn sixty_four_doors_with_many_ports() {
+    if !is_root_of_the_machine("64 doors, whose rules need a larger socket buffer than others may have") {
+        return;
+    }
     in_namespace(|| {
         let ports: Vec<String> = (0..16).map(|n| format!("{}-{}", 1000 + 4 * n, 1001 + 4 * n)).collect();
         let mut text = String::new();

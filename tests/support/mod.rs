@@ -203,3 +203,13 @@ pub fn ketukd() -> &'static Path {
 pub fn ketuk() -> &'static str {
     env!("CARGO_BIN_EXE_ketuk")
 }
+
+/// Whether this is root of the machine, and not of a user namespace only. Where it is not, the test says what it leaves out.
+pub fn is_root_of_the_machine(left_out: &str) -> bool {
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let is_root = map.split_whitespace().eq(["0", "0", "4294967295"]);
+    if !is_root {
+        eprintln!("NOT TESTED without root of the machine: {left_out}");
+    }
+    is_root
+}
