@@ -307,6 +307,7 @@ class Packages(unittest.TestCase):
                 "./etc/config/ketuk": "-rw-------",
                 "./usr/bin/ketuk": "-rwxr-xr-x",
                 "./usr/lib/systemd/system/ketukd.service": "-rw-r--r--",
+                "./usr/sbin/ketuk-import": "-rwxr-xr-x",
                 "./usr/sbin/ketukd": "-rwxr-xr-x",
                 **{f"./usr/share/ketuk/page/{name}": "-rw-r--r--" for name in PAGE},
             },
@@ -399,7 +400,7 @@ class Packages(unittest.TestCase):
         run(source / "scripts/cargo.sh", "build", "--locked", "--quiet", "--target-dir", ROOT / "target", cwd=source)
         programs = to / "programs"
         programs.mkdir()
-        for name in ("ketukd", "ketuk"):
+        for name in ("ketukd", "ketuk", "ketuk-import"):
             shutil.copy(ROOT / "target/debug" / name, programs)
         env = {name: value for name, value in os.environ.items() if name != "SOURCE_DATE_EPOCH"}
         run(sys.executable, source / "packaging/pack.py", "--native", programs, "--out", to / "dist", env=env)
