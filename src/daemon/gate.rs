@@ -316,12 +316,15 @@ fn late(sets: &mut Sets, leavers: &[Leaver]) -> Vec<(*const Door, IpAddr)> {
             continue;
         }
         listed.push((door, family));
-        // A set that is not there lets nobody in.
-        let _ = sets.list(&*leaver.door, family, &mut |element| {
+        let listed = sets.list(&*leaver.door, family, &mut |element| {
             if element.left.is_none_or(|left| left > ABOUT_TO_END) {
                 late.push((door, element.address));
             }
         });
+        // What cannot be listed may still be there: it is deleted.
+        if listed.is_err_and(|error| !lets_nobody_in(&error)) {
+            late.extend(timed_out().map(Leaver::key).filter(|(of, _)| *of == door));
+        }
     }
     late
 }
