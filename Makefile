@@ -1,24 +1,31 @@
 # make demo    a client, a stranger, a router and a LAN host in network namespaces: shut, knock, open, shut again
+# make session docs/session.svg, the picture of a part of it
 # make test    every test that runs on this machine
 # make test-fresh   both on new Debians: FRESH="trixie:user bookworm:root" says which, and for whom
+# make attacks the attacks of docs/threat-model.md on a daemon in network namespaces: a table of the results
+# make soak    two routers for SECONDS (600), with faults at random: a table of the losses and their reasons
+# make test-soak two minutes of it, quietly
 # make lint    formatting, clippy, documentation
+# make deny    licences, sources, duplicates and advisories of the crates
 # make fuzz    made-up packets, files and answers of the kernel
 # make bench   ketukd beside knockd and fwknopd, in figures: benches/results.md
-# Each installs what it needs with apt where it may, or says exactly what is missing.
+# Each installs missing packages with apt if it may; otherwise it names them.
 
 CARGO = scripts/cargo.sh
 
 # The real programs that the tests run.
 TEST_NEEDS = cc=gcc ip=iproute2 nft=nftables iptables=iptables ip6tables=iptables ipset=ipset conntrack=conntrack \
 	knock=knockd nmap=nmap nc=netcat-openbsd telnet=telnet socat=socat tcpreplay=tcpreplay \
-	fwknop=fwknop-client fwknopd=fwknop-server knockd=knockd fail2ban-server=fail2ban \
+	fwknop=fwknop-client fwknopd=fwknop-server knockd=knockd fail2ban-server=fail2ban gpg=gnupg gpg-agent=gpg-agent \
 	editcap=wireshark-common ss=iproute2 newuidmap=uidmap unshare=util-linux setpriv=util-linux \
-	python3=python3 ufw=ufw firewalld=firewalld dbus-daemon=dbus-daemon
+	python3=python3 mosquitto=mosquitto mosquitto_pub=mosquitto-clients openssl=openssl busybox=busybox-static \
+	ufw=ufw firewalld=firewalld dbus-daemon=dbus-daemon promtool=prometheus lua5.1=lua5.1 mandoc=mandoc \
+	/usr/share/bash-completion/bash_completion=bash-completion zsh=zsh fish=fish
 
 # A build from scratch is the usual one here and in CI: without what an incremental one needs, target is half as large.
 export CARGO_INCREMENTAL ?= 0
 
-.PHONY: all demo test test-uci test-all test-small test-fresh lint
+.PHONY: all demo session attacks soak test test-soak test-uci test-fko test-all test-small test-fresh lint
 
 all:
 	$(CARGO) build --release
@@ -30,9 +37,42 @@ demo:
 	@$(CARGO) build --release
 	@scripts/root.sh scripts/demo.sh
 
-# Every part runs, whatever becomes of the others.
+# The picture in README.md, of this run.
+session:
+	@scripts/need.sh cc=gcc ip=iproute2 nft=nftables knock=knockd nmap=nmap nc=netcat-openbsd socat=socat unshare=util-linux python3=python3
+	@$(CARGO) build --release
+	scripts/session.py scripts/root.sh scripts/demo.sh >target/session.svg && mv target/session.svg docs/session.svg
+
+ATTACK_NEEDS = cc=gcc ip=iproute2 nft=nftables conntrack=conntrack knock=knockd nmap=nmap tcpreplay=tcpreplay fwknop=fwknop-client \
+	unshare=util-linux
+
+attacks:
+	@scripts/need.sh $(ATTACK_NEEDS)
+	@$(CARGO) --version
+	@ls target/debug/deps/attacks-* >/dev/null 2>&1 || echo "building ketukd and the attacks: about 3 minutes the first time"
+	@$(CARGO) test --quiet --no-run --test attacks
+	@RUST_TEST_THREADS=$${RUST_TEST_THREADS:-2} scripts/root.sh scripts/attacks.sh $(CARGO) test --test attacks
+
+SOAK_NEEDS = cc=gcc ip=iproute2 nft=nftables faketime=faketime prlimit=util-linux unshare=util-linux
+
+soak:
+	@scripts/need.sh $(SOAK_NEEDS)
+	@$(CARGO) --version
+	@ls target/debug/deps/soak-* >/dev/null 2>&1 || echo "building ketukd and the soak: about 3 minutes the first time"
+	@$(CARGO) test --quiet --no-run --test soak
+	@scripts/root.sh $(CARGO) test --quiet --test soak
+
+# Two minutes of the soak, which prints its table only if a promise is broken.
+test-soak:
+	@scripts/need.sh $(SOAK_NEEDS)
+	@$(CARGO) test --quiet --no-run --test soak
+	@log=$$(mktemp) && trap 'rm -f "$$log"' EXIT && \
+		if SECONDS=120 scripts/root.sh $(CARGO) test --quiet --test soak >"$$log" 2>&1; \
+		then echo "soak: two minutes, every promise was kept"; else cat "$$log"; exit 1; fi
+
+# Every part runs, also if others fail.
 test:
-	@scripts/parts.sh test-uci test-all test-small
+	@scripts/parts.sh test-uci test-fko test-all test-small
 
 # The parser against the real libuci, which is built from the source that the crate libuci-sys carries. In the same directory as
 # the rest: what both need is built once.
@@ -42,6 +82,12 @@ test-uci:
 	@[ -d target/debug ] || echo "building the parser and libuci: about 1 minute the first time"
 	$(CARGO) test --manifest-path tests/libuci/Cargo.toml --target-dir target
 
+# fwknop's packets against the real libfko.
+test-fko:
+	@scripts/need.sh cc=gcc /usr/include/fko.h=libfko3-dev
+	@$(CARGO) --version
+	$(CARGO) test --manifest-path tests/libfko/Cargo.toml --target-dir target
+
 # Most tests wait for the network, not for the processor.
 test-all:
 	@scripts/need.sh $(TEST_NEEDS)
@@ -49,12 +95,12 @@ test-all:
 	@ls target/debug/deps/knock-* >/dev/null 2>&1 || echo "building ketuk and its tests: about 3 minutes the first time"
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-6} scripts/root.sh $(CARGO) test --no-fail-fast
 
-# What a build without Cargo's features says of what it lacks.
+# The messages of a build without Cargo's features.
 test-small:
 	@scripts/need.sh cc=gcc
 	$(CARGO) test --no-default-features --lib
 
-# Every make test-fresh makes new machines. Those of a second one for the same Debian know nothing of the first.
+# Every make test-fresh makes new machines. Two runs for the same Debian do not share a machine.
 FRESH ?= bookworm:root trixie:user
 
 test-fresh:
@@ -63,13 +109,20 @@ test-fresh:
 lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --all-targets -- -D warnings
+	$(CARGO) clippy --test soak -- -D warnings
 	$(CARGO) clippy --no-default-features -- -D warnings
 	CUSTOM_LIBFUZZER_PATH=/not/linked/libfuzzer.a $(CARGO) clippy --manifest-path fuzz/Cargo.toml --bins -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --no-deps --document-private-items
 
+# Licences, sources and duplicates of the crates, and advisories about them (which needs the network).
+deny:
+	@command -v cargo-deny >/dev/null || { echo "make deny: cargo-deny is needed: cargo install cargo-deny" >&2; exit 1; }
+	cargo deny check
+
 include scripts/install.mk
 include scripts/router.mk
 include scripts/client.mk
+include scripts/fleet.mk
 include web/page.mk
 include openwrt/luci.mk
 include benches/bench.mk

@@ -6,6 +6,8 @@ import re
 import sys
 
 HEADING = "\n## One packet in the core\n"
+# make soak's table, which stays.
+SOAK = "\n## The soak\n"
 
 
 def main():
@@ -15,8 +17,9 @@ def main():
         sys.exit("criterion measured nothing: scripts/cargo.sh bench --manifest-path benches/Cargo.toml says why")
     rows = "".join(f"| {name} | {ns} ns | {spread} ns |\n" for name, ns, spread in figures)
     path = pathlib.Path(sys.argv[1])
-    before = path.read_text().partition(HEADING)[0] if path.exists() else ""
-    path.write_text(f"{before}{HEADING}\n| what | time | spread |\n| --- | --- | --- |\n{rows}")
+    measured, heading, soak = path.read_text().partition(SOAK) if path.exists() else ("", "", "")
+    before = measured.partition(HEADING)[0]
+    path.write_text(f"{before}{HEADING}\n| what | time | spread |\n| --- | --- | --- |\n{rows}{heading}{soak}")
 
 
 if __name__ == "__main__":

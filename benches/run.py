@@ -25,13 +25,13 @@ ROUTER_DEVICE, SENDER_DEVICE = "r0", "s0"
 ADDRESS, ADDRESS_6 = "10.9.0.1", "fd09::1"
 KNOCKERS = "10.9.1.0"  # and those after it
 SCANNERS = "10.9.200."
-# Behind the router: a cable to a host that takes nothing of what is forwarded.
+# Behind the router: a cable to a host that takes no packet that is forwarded.
 BEYOND, BEYOND_DEVICE = "10.8.0.9", "sink0"
 
 # The doors of both daemons: one with rising ports, one with falling ports, one for UDP.
 DOORS = {"ssh": ("7000", "8000", "9000"), "falling": ("9500", "8500", "7500"), "udp": ("5001:udp", "5002:udp", "5003:udp")}
 STEPS = ",".join(DOORS["ssh"])
-# Neither a step nor near one.
+# A port that is no step, and is not near one.
 FAR_PORT = 40_000
 SEQ_TIMEOUT_S = 15
 OPEN_TIME_S = 60
@@ -87,7 +87,7 @@ def network():
         run("ip", "-n", ROUTER, "link", "set", BEYOND_DEVICE, "up")
         run("ip", "-n", ROUTER, "neighbour", "add", BEYOND, "lladdr", "02:00:00:00:00:09", "dev", BEYOND_DEVICE)
         run(*inside(ROUTER, "sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"))
-        # As on a router: what is for strangers goes to the provider.
+        # As on a router, packets to unknown addresses go to the provider.
         run("ip", "-n", ROUTER, "route", "add", "default", "via", "10.9.0.2")
         yield
     finally:
@@ -100,7 +100,7 @@ def load_rules(policy):
 
 
 def who_is_in():
-    """How many addresses are in each door's set."""
+    """The number of addresses in each door's set."""
     def elements(door):
         shown = json.loads(run(*inside(ROUTER, "nft", "-j", "list", "set", "inet", "bench", f"ketuk_{door}_4")))
         return len(next(item["set"].get("elem", []) for item in shown["nftables"] if "set" in item))
@@ -116,7 +116,7 @@ def arrived():
 
 
 class Daemon:
-    """A running daemon and what the kernel says of it."""
+    """A running daemon, and the kernel's figures for it."""
 
     def __init__(self, name, command, log):
         self.name = name
@@ -145,7 +145,7 @@ class Daemon:
         return threads / 1e9 + (int(stat[13]) + int(stat[14])) / os.sysconf("SC_CLK_TCK")
 
     def wakeups(self):
-        """How often a thread of it slept and woke: voluntary_ctxt_switches."""
+        """The number of times that its threads slept and woke: voluntary_ctxt_switches."""
         return sum(self.field(task / "status", "voluntary_ctxt_switches") for task in self.tasks())
 
     def rss(self):
@@ -168,7 +168,7 @@ class Daemon:
             self.process.wait()
 
 
-# A packet socket whose filter passes nothing: what listening costs at least.
+# A packet socket whose filter passes nothing: the least that listening can cost.
 EMPTY_FILTER = """
 import ctypes, socket, struct, sys, time
 heard = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
@@ -232,7 +232,7 @@ class Bench:
         config.chmod(0o600)
         return ("fwknopd", "-f", "-i", ROUTER_DEVICE, "-c", config, "-a", access)
 
-    # What is sent.
+    # Sending.
 
     def load(self, command, background=False, **values):
         words = [f"{name}={value}" for name, value in values.items()]
@@ -251,7 +251,7 @@ class Bench:
         return json.loads(output)
 
     def flood(self, rate, seconds, **values):
-        """A whole flood; what was sent, at what rate, and how much of it arrived."""
+        """Sends a whole flood; the number of packets, the rate, and how many arrived."""
         before = arrived()
         sent = self.load("flood", rate=rate, count=int(rate * seconds), **{"to": ADDRESS, **values})
         return self.checked(sent, rate, arrived() - before)
@@ -265,7 +265,7 @@ class Bench:
         return self.load("knock", sender=SENDER, device=SENDER_DEVICE, router=ROUTER, first=KNOCKERS, to=ADDRESS,
                          steps=STEPS, count=count, gap_ms=gap_ms, every_ms=every_ms)
 
-    # What is measured.
+    # Measuring.
 
     def idle(self, name):
         with self.daemon(name) as daemon:
@@ -275,7 +275,7 @@ class Bench:
             return {"wakeups": daemon.wakeups() - before, "rss": daemon.rss()}
 
     def opens(self, name):
-        """How long from the last step to the open door, with nothing else on the wire."""
+        """The time from the last step to the open door, with nothing else on the wire."""
         count = 20 if self.quick else 200
         with self.daemon(name) as daemon:
             before = daemon.cpu()
@@ -322,7 +322,7 @@ class Bench:
             return figures
 
     def load_of(self, name, rate, **values):
-        """Processor and wake-ups during a flood."""
+        """Processor time and wake-ups during a flood."""
         seconds = 2 if self.quick else 5
         with self.daemon(name) as daemon:
             cpu, wakeups = daemon.cpu(), daemon.wakeups()
@@ -362,7 +362,7 @@ class Bench:
         return {name: statistics.median(figures) for name, figures in rates.items()}
 
     def scans(self, name):
-        """Which port scans opened a door. Each from its own address, each with a daemon that has one door."""
+        """The port scans that opened a door. Each scan has its own address, and a daemon with one door."""
         nmaps = [f"nmap {number}" for number in range(1, 3 if self.quick else 4)]
         orders = ["up", "down", *nmaps, *range(1, 3 if self.quick else 21)]
         figures = {}
@@ -379,7 +379,7 @@ class Bench:
 
 # The table.
 
-# The last is where the flood of first knocks wins: it fills the table within the pause between two knocks.
+# With the last rate the flood of first knocks wins, because it fills the table within the pause between two knocks.
 RATES = (1_000, 10_000, 50_000, 100_000, 200_000)
 OTHER_FLOODS = (
     ("100,000 SYN/s, random ports", 100_000, {"port": "random"}),
@@ -391,7 +391,7 @@ OTHER_FLOODS = (
 
 
 def measure(bench):
-    """Every row of the table: (what, knockd, fwknopd, ketuk)."""
+    """Every row of the table: (quantity, knockd, fwknopd, ketuk)."""
     names = ("knockd", "fwknopd", "ketuk")
     rows = []
 
@@ -472,7 +472,7 @@ def how_linked(path):
 
 
 def table(bench, rows, took):
-    header = f"""# What was measured
+    header = f"""# Measurements
 
 {datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d}, Linux {platform.release()}, {cpu_model()}.
 knockd {version('knockd')}, fwknopd {version('fwknop-server')} (Debian), ketukd {run(bench.ketukd, '--version').strip()} \
@@ -487,6 +487,8 @@ Load average at the start {LOAD}; the run took {took / 60:.0f} minutes. Made by 
     return header + "".join(lines) + "".join(notes)
 
 
+# make soak's table, which stays.
+SOAK = "\n## The soak\n"
 QUICK = "\nA quick run, to see that everything works: these figures mean nothing."
 LOAD = ", ".join(f"{load:.2f}" for load in os.getloadavg())
 
@@ -511,7 +513,9 @@ def main():
             print(*bench.slow, sep="\n")
             return
         rows = measure(bench)
-        arguments.results.write_text(table(bench, rows, time.monotonic() - start))
+        old = arguments.results.read_text() if arguments.results.exists() else ""
+        _, heading, soak = old.partition(SOAK)
+        arguments.results.write_text(table(bench, rows, time.monotonic() - start) + heading + soak)
     progress(f"written: {arguments.results}")
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What a flood of packets that prove nothing costs, beside fwknopd.
+"""The cost of a flood of packets without a valid proof, beside fwknopd.
 
 usage: benches/users.py [KETUKD [FWKNOPD]]     as root; KETUKD is a release build
 
@@ -75,7 +75,7 @@ def flood(kind):
     child = os.fork()
     if child:
         return child
-    # os.setns is there from Python 3.12 on.
+    # os.setns exists from Python 3.12 on.
     if ctypes.CDLL(None, use_errno=True).setns(os.open(f"/run/netns/{SENDER}", os.O_RDONLY), CLONE_NEWNET):
         os._exit(1)
     wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)

@@ -1,8 +1,9 @@
 # make test-luci     the router's pages in headless Chromium, with the real ketukd behind them, on a stand-in for LuCI;
 #                    LUCI=DIRECTORY takes the modules of a checkout of LuCI instead
+# make pictures-luci LUCI=DIRECTORY   takes the pictures of docs/luci.md
 # make lint-luci     ESLint with LuCI's rules, and the translations
 
-.PHONY: test-luci lint-luci
+.PHONY: test-luci pictures-luci lint-luci
 
 LUCI_TESTS = tests/luci
 
@@ -11,6 +12,10 @@ test-luci: $(LUCI_TESTS)/node_modules/.package-lock.json
 	@scripts/need.sh /usr/bin/chromium=chromium
 	@$(CARGO) build --quiet
 	cd $(LUCI_TESTS) && KETUKD=$(abspath target/debug/ketukd) node --test pages.test.mjs
+
+pictures-luci: $(LUCI_TESTS)/node_modules/.package-lock.json
+	@$(CARGO) build --quiet
+	cd $(LUCI_TESTS) && KETUKD=$(abspath target/debug/ketukd) node pictures.mjs
 
 lint-luci: $(LUCI_TESTS)/node_modules/.package-lock.json
 	$(LUCI_TESTS)/node_modules/.bin/eslint --config $(LUCI_TESTS)/eslint.config.mjs openwrt/luci-app-ketuk/htdocs '$(LUCI_TESTS)/*.js' '$(LUCI_TESTS)/*.mjs'

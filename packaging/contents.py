@@ -1,4 +1,4 @@
-"""What is in the packages."""
+"""The contents of the packages."""
 
 import os
 from pathlib import Path, PurePosixPath
@@ -20,11 +20,11 @@ DAEMON = {
 CLIENT = {"/usr/bin/ketuk": ("BIN/ketuk", 0o755)}
 IMPORT = {"/usr/sbin/ketuk-import": ("BIN/ketuk-import", 0o755)}
 
-# The router's web page: its directories, and where luci.mk puts what is in them.
+# The router's web page: its directories, and the directories to which luci.mk installs their files.
 PAGE = Path("openwrt/luci-app-ketuk")
 PAGE_PATHS = {"htdocs": "/www", "root": "", "ucode": "/usr/share/ucode/luci"}
 LUCI_FEED = "luci/applications/luci-app-ketuk"
-# As luci.mk has it for every page.
+# The same script as luci.mk has for every page.
 PAGE_POSTINST = """[ -n "${IPKG_INSTROOT}" ] || {
 	rm -f /tmp/luci-indexcache.*
 	rm -rf /tmp/luci-modulecache/
@@ -35,19 +35,19 @@ PAGE_POSTINST = """[ -n "${IPKG_INSTROOT}" ] || {
 # Its translations, and their names in LuCI's list of languages.
 LANGUAGES = {"id": "Bahasa Indonesia (Indonesian)"}
 
-DAEMON_TEXT = "Port-knocking daemon: opens a port to whoever knocks right, for a while"
+DAEMON_TEXT = "Port-knocking daemon: opens a port for a while to clients that knock right"
 CLIENT_TEXT = "Client for port knocking: knocks at the ports of a host, in order"
 IMPORT_TEXT = "Import of knockd's and fwknop's configuration into ketukd"
 PAGE_TEXT = "LuCI support for the port-knocking daemon ketuk"
 
 
 class Package:
-    """What a package is, whatever becomes of it. `files` are as above; a file may be given by its bytes instead."""
+    """A package, independent of its format. `files` are as above; a file may be given by its bytes instead."""
 
     def __init__(self, name, files, text, conffiles=(), user=None, depends=(), feed="packages/net/ketuk", scripts=None):
         self.name, self.files, self.text = name, files, text
         self.conffiles, self.user, self.depends = conffiles, user, depends
-        # Its directory among OpenWrt's feeds, and its own scripts without the first line.
+        # The directory in OpenWrt's feeds, and the package's own scripts without the first line.
         self.feed, self.scripts = f"feeds/{feed}", scripts or {}
         self.section = "luci" if feed.startswith("luci/") else "net"
 
@@ -104,7 +104,7 @@ LUCI = Package(
     PAGE_TEXT,
     depends=["luci-base", "luci-lib-uqr", "ketukd", "ketuk-import"],
     feed=LUCI_FEED,
-    # Its plugin is gone, and rpcd is to forget it.
+    # The plugin is gone, so rpcd must reload.
     scripts={"postinst": PAGE_POSTINST, "postrm": PAGE_POSTINST},
 )
 TRANSLATIONS = [translation(language) for language in LANGUAGES]

@@ -1,4 +1,4 @@
-"""The licences of what is in the programs: ketuk's own, and those of the crates, as each crate carries them."""
+"""The licences of the programs' parts: ketuk's own, and those of the crates, from each crate's files."""
 
 import json
 import subprocess
@@ -9,7 +9,7 @@ LINE = "\n\n" + "-" * 78 + "\n\n"
 
 
 def crates():
-    """What Cargo says of every crate that is linked into a program, by name."""
+    """Cargo's data about every crate that is linked into a program, by name."""
     command = [ROOT / "scripts/cargo.sh", "metadata", "--format-version=1", "--locked"]
     command.append("--filter-platform=x86_64-unknown-linux-musl")
     metadata = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, cwd=ROOT).stdout)
@@ -18,11 +18,11 @@ def crates():
     found, todo = set(), list(metadata["workspace_members"])
     while todo:
         here = todo.pop()
-        # A procedural macro stays in the compiler, and so does what it is made of.
+        # A procedural macro stays in the compiler, and so do its dependencies.
         is_macro = any("proc-macro" in target["kind"] for target in packages[here]["targets"])
         if here not in found and not is_macro:
             found.add(here)
-            # Neither what only tests need, nor what only build scripts need.
+            # Crates that only tests or build scripts need are left out.
             todo += [need["pkg"] for need in needs[here] if any(kind["kind"] is None for kind in need["dep_kinds"])]
     others = [packages[crate] for crate in found if packages[crate]["source"]]
     return sorted(others, key=lambda crate: (crate["name"], crate["version"]))
@@ -39,7 +39,7 @@ def texts(crate):
 
 
 def copyright():
-    """What a package's copyright file says."""
+    """The text of a package's copyright file."""
     parts = [(ROOT / name).read_text().strip() for name in ("LICENSE", "LICENSE-MIT", "LICENSE-APACHE")]
     parts.append("The programs contain Rust's standard library (MIT or Apache-2.0) and these crates:")
     for crate in crates():

@@ -30,8 +30,8 @@ from contents import DAEMON_TEXT, KETUK, KETUK_IMPORT, KETUKD, LUCI, ROOT, TRANS
 
 RELEASE = "1"
 
-# OpenWrt's architectures, and what is built for them. One binary serves many: it depends on no library,
-# and mips_24kc is the least that these processors have in common.
+# OpenWrt's architectures, and the target that is built for each. One binary serves several architectures, because it depends
+# on no library, and all of these processors run code for mips_24kc.
 OPENWRT = {
     "mips_24kc": "mips-unknown-linux-musl",
     "mipsel_24kc": "mipsel-unknown-linux-musl",
@@ -46,7 +46,7 @@ DEBIAN = {
     "armhf": "armv7-unknown-linux-musleabihf",
 }
 
-# OpenWrt's own wording of what every package does after it came and before it goes.
+# The scripts that every package of OpenWrt runs after its installation and before its removal.
 POSTINST = """#!/bin/sh
 [ "${IPKG_NO_SCRIPT}" = "1" ] && exit 0
 [ -s ${IPKG_INSTROOT}/lib/functions.sh ] || exit 0
@@ -66,7 +66,7 @@ def version():
 
 
 def commit_time():
-    """When the commit was made, in seconds: every file of a package has this time."""
+    """The time of the commit, in seconds. Every file of a package has this time."""
     if given := os.environ.get("SOURCE_DATE_EPOCH"):
         return int(given)
     if (ROOT / ".git").exists():
@@ -140,7 +140,7 @@ def ipk(package, arch, binaries, out, time):
     scripts.append(("/postinst", POSTINST, 0o755))
     scripts.append(("/prerm", PRERM, 0o755))
     for name, own in package.scripts.items():
-        # What OpenWrt's own scripts call has another name; after a removal they do nothing.
+        # OpenWrt's scripts call the package's own script by another name. After a removal they do nothing.
         scripts.append((f"/{name}" if name == "postrm" else f"/{name}-pkg", f"#!/bin/sh\n{own}", 0o755))
     scripts = tar(tree([(path, text.encode(), mode) for path, text, mode in scripts]), time)
     parts = [
@@ -168,12 +168,12 @@ def apk(package, arch, binaries, out, time):
         if package.conffiles:
             lines = "".join(f"{path}\n" for path in package.conffiles)
             files.append((f"{state}.conffiles", lines.encode(), 0o644))
-            # By these sysupgrade knows what has been edited, and is to be kept.
+            # sysupgrade reads these to find files that were edited and must be kept.
             kept = [(path, hashlib.sha256(text).hexdigest()) for path, text, _ in files if path in package.conffiles]
             lines = "".join(f"{path} {digest}\n" for path, digest in kept)
             files.append((f"{state}.conffiles_static", lines.encode(), 0o644))
         stage(files, staged, time)
-        # Owners go into the package by name. Whoever packs is root there.
+        # The package names the owners of its files. The user who runs this is root in this namespace.
         names, mine = Path(directory, "names/etc"), staged.stat()
         names.mkdir(parents=True)
         (names / "passwd").write_text(f"root:x:{mine.st_uid}:{mine.st_gid}:::\n")
@@ -237,7 +237,7 @@ def deb(arch, binaries, out, time, depends):
 
 
 def native(binaries, out, time):
-    """The deb for this machine, and for those whose C library is no older."""
+    """The deb for this machine, and for machines whose C library is not older."""
     text = b"".join((binaries / name).read_bytes() for name in ("ketukd", "ketuk", "ketuk-import"))
     versions = [tuple(map(int, found.split(b"."))) for found in re.findall(rb"GLIBC_([0-9.]*[0-9])", text)]
     depends = ["adduser"]

@@ -1,6 +1,6 @@
 #!/bin/sh
-# cargo.sh ARGUMENT...: runs a cargo that is new enough for this project, wherever it is. Where there is none, the first
-# package of Debian or Ubuntu that has one is installed.
+# cargo.sh ARGUMENT...: finds a cargo that is new enough for this project, and runs it. If there is none, the script installs the
+# first package of Debian or Ubuntu that has one.
 set -eu
 
 root=$(dirname "$0")/..
@@ -16,14 +16,14 @@ sufficient() {
 	[ "$minor" -ge "$wanted" ]
 }
 
-# Whether this is such a cargo.
+# Whether this cargo is new enough.
 fits() {
 	version=$("$1" --version 2>/dev/null) || return 1
 	version=${version#cargo }
 	sufficient "${version%% *}"
 }
 
-# The shell's own search finds rustup's first. Ubuntu's versions stand beside each other, each with its own rustc.
+# The shell's own search finds rustup's first. Ubuntu installs versions side by side, each with its own rustc.
 find_cargo() {
 	for cargo in "${CARGO:-cargo}" "$HOME/.cargo/bin/cargo" /usr/bin/cargo /usr/bin/cargo-1.*; do
 		if fits "$cargo"; then
@@ -36,7 +36,7 @@ find_cargo() {
 	return 1
 }
 
-# The package that has such a cargo, as far as apt's lists tell. Debian builds its browsers with cargo-web, which is newer
+# The package that has such a cargo, according to apt's lists. Debian builds its browsers with cargo-web, which is newer
 # than cargo; Ubuntu has a package for each version.
 find_package() {
 	for package in cargo cargo-web $(apt-cache pkgnames cargo-1. 2>/dev/null | sort -V); do
@@ -47,7 +47,7 @@ find_package() {
 
 if ! find_cargo; then
 	echo "no cargo 1.$wanted or newer: looking for a package that has one" >&2
-	# A newer version may have come since the lists were read.
+	# There may be a newer version since apt last read its lists.
 	if find_package || { "$root/scripts/need.sh" -u && find_package; }; then
 		"$root/scripts/need.sh" -i "$package" "rustc${package#cargo}" || true
 	fi

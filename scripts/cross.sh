@@ -3,14 +3,15 @@
 #
 # usage: scripts/cross.sh [-t | -m] [TARGET...]     default: every target below
 #   -t   build the library's unit tests instead (with debug assertions, not small)
-#   -m   leave out what Cargo's features may leave out, for the smallest flash; the programs go to TARGET/small
+#   -m   build without Cargo's features, for the smallest flash; the programs go to TARGET/small
 #
-# Half of these targets come without a compiled standard library, so that its source is needed: Debian's
-# rustc-web, cargo-web and rust-web-src, or a rustup nightly with rust-src. zig links and brings musl.
-# For MIPS, where flash is smallest, LLVM's own linker links, from version 21 on: it orders functions so that they compress
-# well. That is Debian's lld-22, or the nightly's. What is missing is installed where that is possible (apt-get and pip), else named.
+# Half of these targets come without a compiled standard library, so its source is needed: Debian's rustc-web, cargo-web and
+# rust-web-src, or a rustup nightly with rust-src. zig links, and contains musl.
+# For MIPS and ARM, whose routers have little flash, LLVM's own linker (from version 21 on) links, because it orders functions so
+# that they compress well: Debian's lld-22, or the nightly's. Missing programs are installed with apt-get and pip if possible;
+# otherwise the script names them.
 #
-# KETUK_CACHE    where zig is kept (default ${XDG_CACHE_HOME:-~/.cache}/ketuk)
+# KETUK_CACHE    the directory for zig (default ${XDG_CACHE_HOME:-~/.cache}/ketuk)
 # CROSS_TARGET   cargo's target directory (default target/cross)
 set -eu
 cd "$(dirname "$0")/.."
@@ -34,7 +35,7 @@ fail() {
 	exit 1
 }
 
-# The compiler: whichever has the source of std.
+# The compiler: one that has the source of std.
 nightly=$(rustup run nightly rustc --print sysroot 2>/dev/null || true)
 if [ -n "$nightly" ] && [ -d "$nightly/lib/rustlib/src/rust/library/std" ]; then
 	RUSTC=$nightly/bin/rustc CARGO=$nightly/bin/cargo
@@ -45,7 +46,7 @@ else
 			fail "the source of std is needed: Debian's rust-web-src, or rustup toolchain install nightly -c rust-src"
 	fi
 	RUSTC=/usr/bin/rustc CARGO=/usr/bin/cargo
-	# The unstable options below are wanted from a stable compiler.
+	# Lets a stable compiler take the unstable options below.
 	export RUSTC_BOOTSTRAP=1
 fi
 export RUSTC CARGO
@@ -77,12 +78,19 @@ own_linker() {
 
 # musl TARGET: puts musl's start file and libraries into $musl.
 musl() {
+	# As cargo-zigbuild names them to zig.
+	case $1 in
+	mips*) machine="${1%%-*}-linux-musleabi" ;;
+	armv7*) machine='arm-linux-musleabihf -mcpu=generic+v7a+vfp3-d32+thumb2-neon' ;;
+	arm-*) machine='arm-linux-musleabi -mcpu=generic+v6+strict_align' ;;
+	*) machine=${1%%-*}-linux-musl ;;
+	esac
 	musl=$cache/musl-$ZIG/$1
 	[ ! -e "$musl/complete" ] || return 0
 	mkdir -p "$musl"
 	echo 'int main(void) { return 0; }' >"$musl/main.c"
-	# zig makes the libraries for a link, and says where they are.
-	said=$(cd "$musl" && ZIG_VERBOSE_LINK=1 "$zig/bin/python3" -m ziglang cc -target "${1%%-*}-linux-musleabi" -Oz -s -fno-sanitize=all main.c -o main -lunwind 2>&1) ||
+	# zig makes the libraries when it links, and prints their paths.
+	said=$(cd "$musl" && ZIG_VERBOSE_LINK=1 "$zig/bin/python3" -m ziglang cc -target $machine -Oz -s -fno-sanitize=all main.c -o main -lunwind 2>&1) ||
 		fail "zig cannot link for $1: $said"
 	for file in $(echo "$said" | grep '^ld.lld' | tail -1); do
 		case $file in
@@ -90,20 +98,43 @@ musl() {
 		esac
 	done
 	[ -e "$musl/crt1.o" ] || fail "$1: zig's link has no crt1.o"
-	# Some of what C programs expect of libc is zig's own, or its compiler's.
+	# Some functions of libc are in zig's own library, or in its compiler's.
 	(cd "$musl" && mv libc.a libmusl.a && printf '%s\n' 'create libc.a' 'addlib libmusl.a' 'addlib libzigc.a' \
 		'addlib libcompiler_rt.a' save end | "$zig/bin/python3" -m ziglang ar -M) || fail "$1: cannot join musl's libraries"
 	touch "$musl/complete"
 }
 
-# One time stamp, and no path of this machine.
+# own_link TARGET: has LLVM's linker make a program that compresses well: sets $flags, $build and $cargo.
+own_link() {
+	own_linker
+	musl "$1"
+	build=build cargo=$CARGO
+	# Position-independent code is a quarter larger on MIPS, because every call goes through a table.
+	flags="$flags -C linker=$lld -C linker-flavor=ld.lld -C target-feature=+crt-static -L native=$musl
+		-C link-arg=$musl/crt1.o -C relocation-model=static"
+	# Equal functions are merged, and similar ones lie side by side, so that they compress well. Without relro, because
+	# only a dynamic linker would protect those pages, and there is none.
+	flags="$flags -C link-arg=-O2 -C link-arg=--icf=all -C link-arg=--bp-compression-sort=function
+		-C link-arg=--no-rosegment -C relro-level=off"
+	# With these options LLVM's code repeats itself more, and compresses better.
+	for option in -pre-RA-sched=source -disable-lsr -disable-machine-licm -regalloc=basic -disable-machine-cse \
+		-disable-block-placement -disable-machine-sink -enable-shrink-wrap=false -min-jump-table-entries=8; do
+		flags="$flags -C llvm-args=$option"
+	done
+	# Equal ends of blocks are merged, also where many blocks jump to one place. LLVM looks at 150 of them otherwise.
+	for option in -enable-tail-merge=1 -tail-merge-threshold=2000; do
+		flags="$flags -C llvm-args=$option"
+	done
+}
+
+# For the same bytes everywhere: one time stamp, and no path of this machine.
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null || echo 0)
 export SOURCE_DATE_EPOCH
 remap="--remap-path-prefix=$PWD=ketuk --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=cargo
 --remap-path-prefix=$sysroot=rust --remap-path-prefix=$(readlink -f "$sysroot/lib/rustlib/src/rust")=rust"
-# zig brings the start files; what rustc brings of its own would be linked beside them.
+# zig has the start files. Without this option rustc would link its own ones too.
 common="-C link-self-contained=no $(echo $remap)"
-# The small forms of SHA-256 and AES: unrolled they are some 15 kB larger, and a knock is a few blocks.
+# The small forms of SHA-256 and AES. The unrolled forms are some 15 kB larger, and a knock has only a few blocks.
 common="$common --cfg sha2_backend_soft=\"compact\" --cfg aes_backend_soft=\"compact\""
 
 for target; do
@@ -116,31 +147,25 @@ for target; do
 	else
 		build=zigbuild
 		export CARGO_PROFILE_ROUTER_PANIC=immediate-abort
-		# Nothing unwinds. The ciphers' small forms, not those for the processor's special instructions: one packet
-		# at a time is read.
+		# Nothing unwinds. The ciphers are in their small forms, without the processor's special instructions, because the
+		# daemon reads one packet at a time.
 		flags='-C force-unwind-tables=no --cfg sha2_backend="soft" --cfg sha2_backend_soft="compact"
 			--cfg aes_backend="soft" --cfg aes_backend_soft="compact" --cfg chacha20_backend="soft" --cfg poly1305_backend="soft"'
 		case $target in
 		mips*)
-			own_linker
-			musl "$target"
-			build=build cargo=$CARGO
-			# Code for any address costs a quarter more on MIPS: every function and every call go through a table.
-			flags="$flags -C linker=$lld -C linker-flavor=ld.lld -C target-feature=+crt-static -L native=$musl
-				-C link-arg=$musl/crt1.o -C link-arg=--entry=__start -C link-arg=-zmax-page-size=16384 -C relocation-model=static"
-			# Functions with the same code are one, and those that resemble each other lie side by side, where compression
-			# finds it. No relro: only a dynamic linker would protect those pages, and there is none.
-			flags="$flags -C link-arg=-O2 -C link-arg=--icf=all -C link-arg=--bp-compression-sort=function
-				-C link-arg=--no-rosegment -C relro-level=off"
-			# LLVM leaves half of its delay slots empty unless it is told to look further. The rest has it make code that
-			# repeats itself more, which compresses better.
-			for option in -disable-mips-df-forward-search=false -disable-mips-df-succbb-search=false -mips-tail-calls=1 \
-				-pre-RA-sched=source -disable-lsr -disable-machine-licm -regalloc=basic -disable-machine-cse -disable-block-placement; do
+			own_link "$target"
+			flags="$flags -C link-arg=--entry=__start -C link-arg=-zmax-page-size=16384"
+			# Without the first option LLVM leaves half of its delay slots empty.
+			for option in -disable-mips-df-forward-search=false -disable-mips-df-succbb-search=false -mips-tail-calls=1; do
 				flags="$flags -C llvm-args=$option"
 			done
 			;;
 		# Thumb-2, which every ARMv7 has: a quarter smaller.
-		armv7*) flags="$flags -C target-feature=+thumb-mode" ;;
+		armv7*)
+			own_link "$target"
+			flags="$flags -C target-feature=+thumb-mode"
+			;;
+		arm-* | aarch64*) own_link "$target" ;;
 		esac
 		what="$build --bins $features --profile router -Z build-std=std,panic_abort -Z build-std-features=optimize_for_size"
 		what="$what -Z panic-immediate-abort"

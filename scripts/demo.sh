@@ -5,12 +5,12 @@
 #                             isp ---- wan0 router lan0 ---- nas 192.168.1.10
 #   stranger 192.0.2.10    --'     203.0.113.1
 #
-# It fails if anything is not as it says. Everything lives in namespaces that go when it ends.
+# It fails if a step does not have the stated result. The namespaces and everything in them end with the script.
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
 
-# Mounts, network and processes of our own: whatever is started here ends with this script.
+# With its own mounts, network and processes, every process that the script starts ends with it.
 if [ -z "${KETUK_DEMO:-}" ]; then
 	KETUK_DEMO=1 exec unshare --mount --net --pid --fork --kill-child --mount-proc "$0"
 fi
@@ -19,7 +19,7 @@ mount -t tmpfs tmpfs /run
 mkdir /run/netns
 trap 'rm -rf "$work"' EXIT
 
-PATH=$PWD/target/release:$PATH
+PATH=$PWD/${BIN:-target/release}:$PATH
 bold='' green='' plain=''
 if [ -t 1 ]; then bold=$'\e[1m' green=$'\e[32m' plain=$'\e[0m'; fi
 
@@ -97,17 +97,17 @@ config globals 'globals'
 	list device 'wan0'
 
 config door 'ssh'
-	list sequence '7000'
-	list sequence '8000:udp'
-	list sequence '9000'
+	list sequence '24817'
+	list sequence '51203:udp'
+	list sequence '38466'
 	option proto 'tcp'
 	option dest_port '22'
 	option open_time '3'
 
 config door 'nas'
-	list sequence '1111'
-	list sequence '2222'
-	list sequence '3333'
+	list sequence '19544'
+	list sequence '62738'
+	list sequence '30221'
 	option proto 'tcp'
 	option src_dport '8443'
 	option dest_ip '192.168.1.10'
@@ -127,7 +127,7 @@ title "The router's configuration"
 grep -v '^$' "$work/config"
 
 title "A port scan finds nothing"
-show stranger nmap -n -Pn --max-retries 0 -T5 --host-timeout 5s -p 22,443,7000,8000,8443,9000 203.0.113.1 | tee "$work/scan"
+show stranger nmap -n -Pn --max-retries 0 -T5 --host-timeout 5s -p 22,443,8443,24817,38466,51203 203.0.113.1 | tee "$work/scan"
 ! grep -q ' open ' "$work/scan" || fail "the scan found an open port"
 
 title "Nobody gets in"
@@ -135,7 +135,7 @@ refused client 22
 refused stranger 22
 
 title "The client knocks, and is let in. The stranger is not"
-show client ketuk -v 203.0.113.1 7000 8000:udp 9000
+show client ketuk -v 203.0.113.1 24817 51203:udp 38466
 until_logged 'ssh: OPEN SESAME'
 connects client 22 router
 refused stranger 22
@@ -149,7 +149,7 @@ refused client 22
 
 title "The same with Debian's knock, for a host on the LAN behind the router"
 refused client 8443
-show client knock -v -d 50 203.0.113.1 1111 2222 3333
+show client knock -v -d 50 203.0.113.1 19544 62738 30221
 until_logged 'nas: OPEN SESAME'
 connects client 8443 NAS
 refused stranger 8443

@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
 # fresh.sh SUITE:USER...: runs `make demo` and `make test` on new machines, for example trixie:user bookworm:root; then makes
-# the .deb there, and uses it with the machine's own systemd (tests/deb.sh).
+# the .deb there, and uses it with the machine's own systemd (tests/deb.sh), and as docs/debian.md says (tests/walk.sh).
 #
-# Each machine is what debootstrap makes of a Debian, with git, make, ca-certificates and sudo, the last commit of this tree, and
-# namespaces of its own, but for the network, over which packages and crates come. USER is root, or an ordinary user
-# who may use sudo. Of this machine nothing is there but the configuration of packages and crates: apt's mirrors and
-# proxies, Cargo's configuration, name servers, certificates.
+# debootstrap makes each machine, with git, make, ca-certificates and sudo, and the last commit of this tree. A machine has
+# namespaces of its own, except for the network, over which it downloads packages and crates. USER is root, or an ordinary user
+# who may use sudo. The machine gets only this machine's configuration of packages and crates: apt's mirrors and proxies,
+# Cargo's configuration, name servers, certificates.
 #
-# DEBIAN_MIRROR, DEBIAN_SECURITY_MIRROR   Debian's archives, where this machine is no Debian with its own
-# FRESH_STEPS   which of demo, test and deb (default all)
-# FRESH_DIR   where the machines are made (default /var/tmp); each needs 3 GB for a while
-# FRESH_KEEP  leaves them there
+# DEBIAN_MIRROR, DEBIAN_SECURITY_MIRROR   Debian's archives, if this machine is not a Debian
+# FRESH_STEPS   some of demo, test and deb (default all)
+# FRESH_DIR   the directory of the machines (default /var/tmp); each needs 3 GB while it exists
+# FRESH_KEEP  if set, the machines are not deleted
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
@@ -72,15 +72,22 @@ inside() { unshare --mount --pid --ipc --uts --fork --kill-child scripts/inside.
 as_user() { inside su - "$user" -c ". ./environment && cd ketuk && exec $*"; }
 package() { # makes the package on the machine, and uses it there
 	as_user make deb
-	inside apt-get install -y -q --no-install-recommends systemd nftables iproute2 adduser procps >/dev/null
-	tests/deb.sh "$made" "$(find "$made/home" "$made/root" -name 'ketuk_*.deb')"
+	inside apt-get install -y -q --no-install-recommends systemd nftables iproute2 adduser procps \
+		openssh-server openssh-client knockd netcat-openbsd >/dev/null
+	# make test has installed firewalls that a new server has not. They would start with systemd.
+	ln -sf /dev/null "$made/etc/systemd/system/firewalld.service"
+	ln -sf /dev/null "$made/etc/systemd/system/ufw.service"
+	local deb
+	deb=$(find "$made/home" "$made/root" -name 'ketuk_*.deb')
+	tests/deb.sh "$made" "$deb"
+	tests/walk.sh "$made" "$deb"
 }
 step() { # step NAME COMMAND...: times and counts a command
 	local name=$1 began ended
 	shift
 	echo "=== $suite, $user: $name ($(date +%T))"
 	began=$(date +%s)
-	# Not in the condition: there a function does not end at its first error.
+	# Not within the condition, because there a function goes on after an error.
 	("$@") &
 	if wait $!; then
 		ended=passed

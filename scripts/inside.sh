@@ -1,6 +1,6 @@
 #!/bin/sh
-# inside.sh ROOT COMMAND ARGUMENT...: runs a command on the machine whose root directory is ROOT. For mount and process
-# namespaces that are new: unshare --mount --pid --fork --kill-child inside.sh ...
+# inside.sh ROOT COMMAND ARGUMENT...: runs a command on the machine whose root directory is ROOT. It must run in new mount and
+# process namespaces: unshare --mount --pid --fork --kill-child inside.sh ...
 set -eu
 
 root=$1
@@ -21,9 +21,12 @@ mount -t devpts -o newinstance,ptmxmode=0666,mode=620,gid=5 devpts dev/pts
 mount -t tmpfs -o mode=1777 tmpfs dev/shm
 ln -s pts/ptmx dev/ptmx
 ln -s /proc/self/fd dev/fd
+ln -s fd/0 dev/stdin
+ln -s fd/1 dev/stdout
+ln -s fd/2 dev/stderr
 # For an init of its own, which has a cgroup namespace too.
 [ -z "${container:-}" ] || mount -t cgroup2 cgroup2 sys/fs/cgroup
-# Not chroot: the kernel lets nobody make a user namespace in one.
+# Not chroot, because the kernel allows no user namespaces in a chroot.
 pivot_root . mnt
 cd /
 umount -l /mnt

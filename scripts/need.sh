@@ -1,10 +1,9 @@
 #!/bin/sh
 # need.sh COMMAND[=PACKAGE]...: makes sure that each command is there. A word that begins with / is a file instead.
 # need.sh -i PACKAGE...: installs these packages, or their newer versions.
-# need.sh -u: reads apt's package lists anew.
+# need.sh -u: updates apt's package lists.
 #
-# Missing packages are installed with apt, as root or with sudo. Where that is not possible, this says what to install, and
-# fails.
+# The script installs missing packages with apt, as root or with sudo. If that is not possible, it names the packages, and fails.
 set -eu
 
 update= packages=
@@ -41,7 +40,7 @@ fail() {
 	exit 1
 }
 
-# sudo may ask for a password where somebody can answer.
+# sudo may ask for a password if the input is a terminal.
 become=
 if [ "$(id -u)" != 0 ]; then
 	become="sudo -n"
@@ -54,7 +53,7 @@ command -v apt-get >/dev/null 2>&1 || fail
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
-# apt's answer is long. The sizes are shown before the download begins, all of it where apt fails.
+# apt's output is long. The script shows the sizes before the download begins, and the whole output only if apt fails.
 apt() {
 	{
 		$become env DEBIAN_FRONTEND=noninteractive apt-get -y -q "$@" 2>&1 </dev/null || echo "apt-get failed: $*"
@@ -72,7 +71,7 @@ if [ -n "$update" ]; then
 else
 	echo "installing:$packages" >&2
 	install && exit 0
-	# The lists may be old, or not there.
+	# The lists may be old or missing.
 	apt update && install && exit 0
 fi
 cat "$log" >&2

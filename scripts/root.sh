@@ -1,14 +1,14 @@
 #!/bin/sh
-# root.sh COMMAND ARGUMENT...: runs a command with the rights to make network namespaces: as it is for
-# root, in a user namespace of its own for anybody else.
+# root.sh COMMAND ARGUMENT...: runs a command with the rights to make network namespaces. For root it only runs the command. For
+# other users it makes a user namespace first.
 set -eu
 
-# Debian keeps ip, nft and iptables from an ordinary user's path.
+# On Debian ip, nft and iptables are not in an ordinary user's path.
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
-[ "$(id -u)" = 0 ] && exec "$@"
 # Programs that hold a thousand connections need as many files.
 ulimit -Sn 8192 2>/dev/null || true
-# With newuidmap and the ids that useradd gives a user, there are other users in there than root.
+[ "$(id -u)" = 0 ] && exec "$@"
+# With newuidmap, and with the ids that useradd gives a user, the namespace has other users beside root.
 map=--map-root-user
 ! unshare --user --map-root-user --map-auto true 2>/dev/null || map="--map-root-user --map-auto"
 # shellcheck disable=SC2086 # two words

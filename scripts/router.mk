@@ -1,8 +1,8 @@
-# make cross         ketukd, ketuk and ketuk-import for routers: static, against musl, small; their sizes held against the table
+# make cross         ketukd, ketuk and ketuk-import for routers: static, against musl, small; their sizes compared with the table
 # make sizes         the same and mipsel's small build, and the table written anew
-# make feed          dist/feed: what goes into OpenWrt's packages and luci feeds, with the hash of make dist's tarball
+# make feed          dist/feed: the folders for OpenWrt's packages and luci feeds, with the hash of make dist's tarball
 # make test-cross    every target's binaries under qemu's user emulation; with CROSS_TESTS=TARGET its unit tests too
-# make packages      dist/*.ipk, *.deb, and *.apk where apk-tools 3 is installed, of what make cross builds
+# make packages      dist/*.ipk, *.deb, and *.apk where apk-tools 3 is installed, of the programs of make cross
 # make test-packages the packages read back, and the service's script
 # make test-qemu     knocks at booted MIPS and ARM kernels; make test-qemu-be: at a big-endian MIPS one, built once
 

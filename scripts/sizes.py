@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measures the routers' binaries, and holds them against openwrt/sizes.txt.
+"""Measures the programs for routers, and compares them with openwrt/sizes.txt.
 
 usage: scripts/sizes.py [--record] [DIR]      DIR is cargo's target directory, default target/cross
 
@@ -29,7 +29,7 @@ XZ = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "lc": 0, "lp"
 
 
 def squashed(data):
-    """What the file's blocks take, each compressed by itself."""
+    """The size of the file's blocks, each compressed by itself."""
     blocks = (data[at : at + BLOCK] for at in range(0, len(data), BLOCK))
     return sum(len(lzma.compress(block, format=lzma.FORMAT_XZ, check=lzma.CHECK_CRC32, filters=XZ)) for block in blocks)
 

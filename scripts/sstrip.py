@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def cut(data):
-    """The program without what follows its last segment."""
+    """The program without the bytes after its last segment."""
     assert data[:4] == b"\x7fELF", "no ELF file"
     wide, order = data[4] == 2, "<" if data[5] == 1 else ">"
     # Elf32_Ehdr and Elf64_Ehdr from e_phoff on, and p_offset and p_filesz in their program headers (elf(5)).

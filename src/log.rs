@@ -2,17 +2,17 @@
 //!
 //! The `log` crate has no notice level, so each of its levels stands for the next of syslog's:
 //!
-//! | macro    | `option log_level` | syslog  | what                                    |
+//! | macro    | `option log_level` | syslog  | lines                                   |
 //! |----------|--------------------|---------|-----------------------------------------|
 //! | `error!` | `error`            | ERR     | something does not work                 |
 //! | `warn!`  | `warn`             | WARNING | something may not work                  |
-//! | `info!`  | `notice`           | NOTICE  | what knockd logs                        |
+//! | `info!`  | `notice`           | NOTICE  | the events that knockd logs             |
 //! | `debug!` | `info`             | INFO    | refusals and resets too                 |
 //! | `trace!` | `debug`            | DEBUG   | everything                              |
 //!
-//! Where the service manager takes standard error to the log, each line still arrives there once, with its own level:
-//! journald reads the level at the start of a line; procd does not, and would log every line as an error, so the
-//! daemon speaks to syslog itself, and writes to standard error only the lines that syslog does not take.
+//! The service manager may put standard error into the log. Each line still gets there only once, with its own level.
+//! journald reads the level at the start of a line. procd does not, and would log every line as an error. So under
+//! procd the daemon writes to standard error only the lines that syslog does not take.
 //!
 //! If a disk is full or a log daemon is missing, lines are lost, but the daemon goes on.
 
@@ -29,16 +29,23 @@ use nix::sys::stat::fstat;
 use syslog::{Facility, LogFormat, LoggerBackend, Severity};
 
 use crate::config::LogLevel;
+use crate::core::limit::Limit;
 use crate::core::time::Instant;
 use crate::linux::clock;
 
 /// Milliseconds between two attempts to reach a missing syslog.
 const SYSLOG_RETRY_MS: u64 = 5000;
 
+/// The lines that the monitor writes into the log file: the rate a second, and the burst. Somebody who has taken over the
+/// process that reads packets must not fill the disk within minutes. Lines about knocks have limits of their own, which are
+/// far below.
+const FILE_LINES: (u32, u32) = (100, 1000);
+
 static LOGGER: Logger = Logger(Mutex::new(Sinks {
     stderr: Stderr::Shown,
     syslog: Syslog::Lost(Instant::from_millis(0)),
     file: None,
+    limit: None,
 }));
 
 struct Logger(Mutex<Sinks>);
@@ -47,37 +54,57 @@ struct Sinks {
     stderr: Stderr,
     syslog: Syslog,
     file: Option<LogFile>,
+    /// The limit for lines in the file.
+    limit: Option<Limit>,
 }
 
 /// The reader of standard error.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stderr {
-    /// A person, or a file: it gets every line, beside syslog.
+    /// A person or a file, which gets every line, beside syslog.
     Shown,
-    /// systemd's journal, which takes the level of a line from `<3>` in front of it (sd-daemon(3)).
+    /// systemd's journal. It reads the level of a line from `<3>` in front of it (sd-daemon(3)).
     Journal,
-    /// procd, which logs every line as an error.
+    /// procd. It logs every line as an error.
     Procd,
 }
 
 enum Syslog {
     Connected(syslog::Logger<LoggerBackend, Line>),
-    /// Not there; not tried again before this moment.
+    /// syslog is missing, and is not tried again before this moment.
     Lost(Instant),
 }
 
 struct LogFile {
     path: PathBuf,
-    /// `None`: it could not be opened.
-    file: Option<File>,
-    /// A line was lost, and that has been said.
+    way: Way,
+    /// Whether the loss of a line has been reported.
     complained: bool,
+}
+
+/// The way into the log file.
+enum Way {
+    /// It could not be opened.
+    None,
+    /// This process writes it.
+    Own(File),
+    /// Another process writes it.
+    Courier(Box<dyn Courier>),
+}
+
+/// Carries lines to the process that writes the log file.
+pub trait Courier: Send {
+    /// Carries a line.
+    ///
+    /// # Errors
+    /// The line is lost.
+    fn carry(&mut self, line: &str) -> io::Result<()>;
 }
 
 /// Starts logging.
 pub fn start(level: LogLevel) {
     LOGGER.sinks().stderr = Stderr::find();
-    // Only the first call can succeed. Later calls want the same.
+    // Only the first call can succeed. Later calls set the same logger.
     let _ = log::set_logger(&LOGGER);
     set_level(level);
 }
@@ -96,17 +123,34 @@ pub fn set_level(level: LogLevel) {
 /// Opens the log file, or opens it anew after it was rotated away; `None` for none.
 ///
 /// # Errors
-/// As open(2). The daemon goes on without the file.
+/// Those of open(2). The daemon goes on without the file.
 pub fn set_file(path: Option<&Path>) -> io::Result<()> {
     let (file, opened) = match path.map(|path| (path, open(path))) {
         None => (None, Ok(())),
         Some((path, opened)) => {
-            let (file, opened) = opened.map_or_else(|error| (None, Err(error)), |file| (Some(file), Ok(())));
-            (Some(LogFile { path: path.to_owned(), file, complained: false }), opened)
+            let (way, opened) =
+                opened.map_or_else(|error| (Way::None, Err(error)), |file| (Way::Own(file), Ok(())));
+            (Some(LogFile { path: path.to_owned(), way, complained: false }), opened)
         }
     };
     LOGGER.sinks().file = file;
     opened
+}
+
+/// Has lines for the log file carried to the process that writes it; `None` for no log file.
+pub fn set_courier(path: Option<&Path>, courier: Box<dyn Courier>) {
+    let path = path.map(Path::to_owned);
+    LOGGER.sinks().file = path.map(|path| LogFile { path, way: Way::Courier(courier), complained: false });
+}
+
+/// Bounds how many lines this process writes into the log file, from now on and for ever.
+pub fn bound_file() {
+    LOGGER.sinks().limit = Some(Limit::new(FILE_LINES.0, FILE_LINES.1));
+}
+
+/// Writes a line of another process into the log file, and nowhere else.
+pub fn append(line: &str) {
+    LOGGER.sinks().write_file(line);
 }
 
 fn open(path: &Path) -> io::Result<File> {
@@ -115,8 +159,9 @@ fn open(path: &Path) -> io::Result<File> {
 }
 
 impl Stderr {
-    /// systemd names the journal's stream in the environment, which others inherit (systemd.exec(5)). procd says
-    /// nothing: it is the parent, or its jail is, which says so in the environment (ujail, `build_envp`).
+    /// Finds the reader. systemd names the journal's stream in the environment, which child processes inherit
+    /// (systemd.exec(5)). procd sets nothing: it is the parent process, or its jail is, which sets a variable (ujail,
+    /// `build_envp`).
     fn find() -> Self {
         let stream = fstat(io::stderr()).map(|stat| format!("{}:{}", stat.st_dev, stat.st_ino));
         if stream.is_ok_and(|stream| std::env::var_os("JOURNAL_STREAM").is_some_and(|named| named == *stream))
@@ -132,8 +177,8 @@ impl Stderr {
     }
 }
 
-/// Writes a line to standard error, unless that would block. A writable pipe takes `PIPE_BUF` bytes. A full pipe, or a
-/// stopped terminal, would stop the daemon.
+/// Writes a line to standard error, unless that would block. A writable pipe takes `PIPE_BUF` bytes. A full pipe or a
+/// stopped terminal would block the daemon.
 fn complain(line: &str) {
     let stderr = io::stderr();
     let mut fds = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
@@ -170,13 +215,27 @@ impl Log for Logger {
                 Stderr::Procd if sinks.syslog.write(severity, line) => {}
                 Stderr::Procd => complain(line),
             }
-            if let Some(file) = &mut sinks.file {
-                file.write(line);
-            }
+            sinks.write_file(line);
         }
     }
 
     fn flush(&self) {}
+}
+
+impl Sinks {
+    fn write_file(&mut self, line: &str) {
+        let Some(file) = &mut self.file else { return };
+        if let Some(limit) = &mut self.limit {
+            if !limit.allow(clock::now()) {
+                return;
+            }
+            let left_out = limit.take_refused();
+            if left_out > 0 {
+                file.write(&format!("{left_out} lines were left out"));
+            }
+        }
+        file.write(line);
+    }
 }
 
 fn severity(level: Level) -> Severity {
@@ -212,8 +271,8 @@ impl Syslog {
     }
 }
 
-/// A line as local log daemons take it, without a time, since they add their own. The crate's own format needs 50 kB of code
-/// for time zones.
+/// The format of a line for local log daemons, without a time, because they add their own. The crate's own format
+/// needs 50 kB of code for time zones.
 #[derive(Clone, Copy, Debug)]
 struct Line;
 
@@ -239,9 +298,12 @@ fn unblocked(
 
 impl LogFile {
     fn write(&mut self, line: &str) {
-        let Some(file) = &mut self.file else { return };
-        // One write for the whole line, so that lines of two processes do not mix.
-        let written = file.write_all(format!("[{}] {line}\n", clock::local_minute()).as_bytes());
+        let written = match &mut self.way {
+            Way::None => return,
+            // One write for the whole line, so that lines of two processes do not mix.
+            Way::Own(file) => file.write_all(format!("[{}] {line}\n", clock::local_minute()).as_bytes()),
+            Way::Courier(courier) => courier.carry(line),
+        };
         match written {
             Ok(()) => self.complained = false,
             Err(error) if !self.complained => {
@@ -252,3 +314,6 @@ impl LogFile {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,17 +3,20 @@
 //! `ketukd invite` writes profiles, `ketuk add` reads them, and a client stores them unchanged.
 #![forbid(unsafe_code)]
 
+pub mod fwknop;
+
 use std::fmt;
 use std::str::FromStr;
 
 use zeroize::{Zeroize as _, Zeroizing};
 
+use self::fwknop::FwknopProfile;
 use crate::protocol::secret::Secret;
 use crate::protocol::{Protocol, SPA_PORT, base32, base64, is_door, packet, totp};
 
 const SCHEME: &str = "ketuk://";
 
-/// Most steps of a plain sequence, as a door may have: a profile is no list of ports to scan.
+/// The most steps of a plain sequence, the same as for a door. A profile must not be a list of ports to scan.
 const MAX_STEPS: usize = 32;
 
 /// A profile.
@@ -21,51 +24,70 @@ const MAX_STEPS: usize = 32;
 pub struct Profile {
     /// The user's name, for people to read.
     pub user: Option<String>,
-    /// Name or address; an IPv6 address in brackets.
+    /// The host's name or address. An IPv6 address is in brackets.
     pub host: String,
-    /// At least one.
+    /// The doors, at least one.
     pub doors: Vec<ProfileDoor>,
-    /// Key of ketuk's packet.
+    /// The key of ketuk's packet.
     pub key: Option<Secret<{ packet::KEY }>>,
-    /// The UDP port for the packet.
+    /// The UDP port for the packet, ketuk's or fwknop's.
     pub port: u16,
-    /// Secret of changing sequences.
+    /// The settings of fwknop's packet.
+    pub fwknop: Option<FwknopProfile>,
+    /// The secret of changing sequences.
     pub totp: Option<Secret<{ totp::MAX_SECRET }>>,
     /// The ports of changing sequences.
     pub range: totp::TotpPorts,
-    /// A plain sequence: `PORT[:tcp|:udp]` each.
+    /// The steps of a plain sequence, each `PORT[:tcp|:udp]`.
     pub sequence: Vec<String>,
+}
+
+/// The methods to knock, in the order of preference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProfileKind {
+    /// ketuk's packet.
+    Packet,
+    /// fwknop's packet.
+    Fwknop,
+    /// A changing sequence.
+    ChangingSequence,
+    /// A plain sequence.
+    Sequence,
 }
 
 /// A door of a profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProfileDoor {
-    /// Its name.
-    pub name: String,
-    /// A TCP port that answers when it is open.
-    pub port: Option<u16>,
+    /// The door's name.
+    pub(crate) name: String,
+    /// A TCP port that answers while the door is open.
+    pub(crate) port: Option<u16>,
 }
 
-/// Why a text is no profile. The error quotes nothing of the text, which may contain secrets.
+/// Why a text is not a profile. The error quotes nothing of the text, which may contain secrets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProfileError {
     /// It does not begin with `ketuk://`.
     Scheme,
-    /// A user's name with other characters than names have.
+    /// It has more than one line.
+    Lines,
+    /// The user's name has impossible characters.
     User,
-    /// No host, or one with other characters than names and addresses have.
+    /// The host is missing or has impossible characters.
     Host,
-    /// No door, or an impossible name of a door.
+    /// A door is missing, or its name is impossible.
     Door,
-    /// The key is no 32 bytes in base 64.
+    /// A key is not 32 bytes in base 64, or not a key of fwknop.
     Key,
-    /// The secret is no 16 to 64 bytes in base 32.
+    /// The secret is not 16 to 64 bytes in base 32.
     Totp,
-    /// A wrong port or range of ports.
+    /// A port or a range of ports is wrong.
     Port,
+    /// A time that fwknop's packet cannot carry.
+    Seconds,
     /// More steps than a sequence may have.
     Steps,
-    /// There is no secret and no sequence.
+    /// The profile has no secret and no sequence.
     Nothing,
 }
 
@@ -73,14 +95,24 @@ impl fmt::Display for ProfileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Scheme => "a profile begins with ketuk://",
-            Self::User => "its user is no name",
-            Self::Host => "it names no host",
-            Self::Door => "it names no door",
-            Self::Key => "its key is none: is the line whole?",
-            Self::Totp => "its totp secret is none: is the line whole?",
-            Self::Port => "one of its ports is none",
-            Self::Steps => "its sequence has more than 32 steps",
-            Self::Nothing => "it has neither a key nor a totp secret nor a sequence: is the line whole?",
+            Self::Lines => {
+                "there is a line break in the profile, which must be one line: paste it without the break"
+            }
+            Self::User => "the profile's user is not a name",
+            Self::Host => {
+                "the profile names no host: is the line whole? It begins with ketuk://USER@HOST/DOOR?"
+            }
+            Self::Door => {
+                "the profile names no door: is the line whole? It begins with ketuk://USER@HOST/DOOR?"
+            }
+            Self::Key => "the profile's key is wrong: is the line whole?",
+            Self::Totp => "the profile's totp secret is wrong: is the line whole?",
+            Self::Port => "one of the profile's ports is not a port (1 to 65535)",
+            Self::Seconds => "the profile's seconds are not a number that fwknop's packet can carry",
+            Self::Steps => "the profile's sequence has more than 32 steps",
+            Self::Nothing => {
+                "the profile has neither a key nor a totp secret nor a sequence: is the line whole?"
+            }
         })
     }
 }
@@ -88,7 +120,7 @@ impl fmt::Display for ProfileError {
 impl std::error::Error for ProfileError {}
 
 impl Profile {
-    /// A profile without secrets and sequence.
+    /// A profile that has no secrets and no sequence yet.
     pub fn new(user: Option<String>, host: String, doors: Vec<ProfileDoor>) -> Self {
         Self {
             user,
@@ -96,15 +128,29 @@ impl Profile {
             doors,
             key: None,
             port: SPA_PORT,
+            fwknop: None,
             totp: None,
             range: totp::TotpPorts::default(),
             sequence: Vec::new(),
         }
     }
 
+    /// The strongest method that the profile has.
+    pub fn kind(&self) -> ProfileKind {
+        if self.key.is_some() {
+            ProfileKind::Packet
+        } else if self.fwknop.is_some() {
+            ProfileKind::Fwknop
+        } else if self.totp.is_some() {
+            ProfileKind::ChangingSequence
+        } else {
+            ProfileKind::Sequence
+        }
+    }
+
     /// The profile as a line.
     pub fn to_line(&self) -> Zeroizing<String> {
-        // Growing would leave copies of the secrets behind.
+        // The capacity is reserved, because growing would leave copies of the secrets in memory.
         let mut line = Zeroizing::new(String::with_capacity(4096));
         line.push_str(SCHEME);
         if let Some(user) = &self.user {
@@ -124,17 +170,13 @@ impl Profile {
             begins
         };
         if let Some(key) = &self.key {
-            line.push_str(&parameter("key"));
-            let mut text = [0; 2 * packet::KEY];
-            let text = base64::encode(key.bytes(), &mut text).expect("room for twice as much");
-            line.extend(text.trim_end_matches('=').chars().map(|c| match c {
-                '+' => '-',
-                '/' => '_',
-                c => c,
-            }));
-            if self.port != SPA_PORT {
-                line.extend([parameter("port"), self.port.to_string()]);
-            }
+            line.extend([parameter("key").as_str(), &base64url(key.bytes())]);
+        }
+        for (name, value) in self.fwknop.iter().flat_map(FwknopProfile::parameters) {
+            line.extend([parameter(name).as_str(), &value]);
+        }
+        if self.port != SPA_PORT && (self.key.is_some() || self.fwknop.is_some()) {
+            line.extend([parameter("port"), self.port.to_string()]);
         }
         if let Some(totp) = &self.totp {
             line.push_str(&parameter("totp"));
@@ -155,19 +197,20 @@ impl FromStr for Profile {
 
     fn from_str(line: &str) -> Result<Self, ProfileError> {
         let rest = line.trim().strip_prefix(SCHEME).ok_or(ProfileError::Scheme)?;
+        if rest.contains(['\n', '\r']) {
+            return Err(ProfileError::Lines);
+        }
         let (address, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (authority, path) = address.split_once('/').ok_or(ProfileError::Door)?;
         let (user, host) = match authority.rsplit_once('@') {
             Some((user, host)) => (Some(user.to_owned()), host),
             None => (None, authority),
         };
-        // The name is shown in lists, and the profile is a line of a file.
-        let of_a_user = |byte: u8| byte.is_ascii_alphanumeric() || b"._-@".contains(&byte);
-        if user.as_ref().is_some_and(|user| user.is_empty() || !user.bytes().all(of_a_user)) {
+        // A name is shown in lists, and a profile is one line of a file.
+        if user.as_ref().is_some_and(|user| !is_user(user)) {
             return Err(ProfileError::User);
         }
-        let of_a_host = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]%".contains(&byte);
-        if host.is_empty() || host.starts_with('-') || !host.bytes().all(of_a_host) {
+        if !is_host(host) {
             return Err(ProfileError::Host);
         }
         let doors = path.split(',').map(door).collect::<Result<_, _>>()?;
@@ -191,11 +234,28 @@ impl FromStr for Profile {
                 _ => {}
             }
         }
-        if profile.key.is_none() && profile.totp.is_none() && profile.sequence.is_empty() {
+        profile.fwknop = FwknopProfile::from_query(query)?;
+        let has_secret = profile.key.is_some() || profile.fwknop.is_some() || profile.totp.is_some();
+        if !has_secret && profile.sequence.is_empty() {
             return Err(ProfileError::Nothing);
         }
         Ok(profile)
     }
+}
+
+/// Longest name of a user, in bytes. A packet of fwknop has room for it.
+const MAX_USER: usize = 64;
+
+/// Whether a text can be a user's name.
+pub fn is_user(text: &str) -> bool {
+    let of_a_user = |byte: u8| byte.is_ascii_alphanumeric() || b"._-@".contains(&byte);
+    (1..=MAX_USER).contains(&text.len()) && text.bytes().all(of_a_user)
+}
+
+/// Whether a text can be a host: a name, an IPv4 address, or an IPv6 address in brackets.
+pub fn is_host(text: &str) -> bool {
+    let of_a_host = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]%".contains(&byte);
+    !text.is_empty() && !text.starts_with('-') && text.bytes().all(of_a_host)
 }
 
 fn door(text: &str) -> Result<ProfileDoor, ProfileError> {
@@ -221,10 +281,27 @@ fn port(text: &str) -> Result<u16, ProfileError> {
 }
 
 fn key(text: &str) -> Result<Secret<{ packet::KEY }>, ProfileError> {
+    let whole = |key: &Secret<{ packet::KEY }>| key.bytes().len() == packet::KEY;
+    from_base64url(text).filter(whole).ok_or(ProfileError::Key)
+}
+
+/// Base 64 in the form for URLs (RFC 4648, section 5), without `=`.
+fn base64url(bytes: &[u8]) -> Zeroizing<String> {
+    let mut text = Zeroizing::new([0; 2 * crate::protocol::fwknop::MAX_HMAC_KEY]);
+    let text = base64::encode(bytes, &mut text[..]).expect("room for twice as much");
+    let mut url = Zeroizing::new(String::with_capacity(text.len()));
+    url.extend(text.trim_end_matches('=').chars().map(|c| match c {
+        '+' => '-',
+        '/' => '_',
+        c => c,
+    }));
+    url
+}
+
+fn from_base64url<const N: usize>(text: &str) -> Option<Secret<N>> {
     let standard: Zeroizing<String> = Zeroizing::new(text.replace('-', "+").replace('_', "/"));
-    let mut bytes = Zeroizing::new([0; packet::KEY]);
-    let whole = base64::decode(&standard, &mut bytes[..]).is_some_and(|bytes| bytes.len() == packet::KEY);
-    Secret::new(&bytes[..]).filter(|_| whole).ok_or(ProfileError::Key)
+    let mut bytes = Zeroizing::new([0; N]);
+    base64::decode(&standard, &mut bytes[..]).and_then(Secret::new)
 }
 
 fn totp_secret(text: &str) -> Result<Secret<{ totp::MAX_SECRET }>, ProfileError> {
@@ -261,74 +338,4 @@ pub fn new_secret_pair() -> Result<[Zeroizing<String>; 2], getrandom::Error> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_line_is_read_as_it_was_written() {
-        let mut profile = Profile::new(
-            Some("alice".to_owned()),
-            "[2001:db8::1]".to_owned(),
-            vec![
-                ProfileDoor { name: "ssh".to_owned(), port: Some(22) },
-                ProfileDoor { name: "nas".to_owned(), port: None },
-            ],
-        );
-        profile.key = Secret::new(&[0xfb; 32]);
-        profile.port = 1000;
-        profile.totp = Secret::new(b"0123456789abcdef");
-        profile.range = totp::TotpPorts::new(1, 65_535).unwrap();
-        profile.sequence = vec!["7000".to_owned(), "8000:udp".to_owned()];
-        let line = profile.to_line();
-        assert_eq!(
-            line.as_str(),
-            "ketuk://alice@[2001:db8::1]/ssh:22,nas?key=-_v7-_v7-_v7-_v7-_v7-_v7-_v7-_v7-_v7-_v7-_s&port=1000\
-             &totp=GAYTEMZUGU3DOOBZMFRGGZDFMY&ports=1-65535&sequence=7000,8000:udp"
-        );
-        assert_eq!(line.parse(), Ok(profile));
-    }
-
-    #[test]
-    fn what_is_no_profile() {
-        let key = "A".repeat(43);
-        for (line, expected) in [
-            ("http://h/d?sequence=1".to_owned(), Err(ProfileError::Scheme)),
-            (format!("ketuk:///d?key={key}"), Err(ProfileError::Host)),
-            (format!("ketuk://-h/d?key={key}"), Err(ProfileError::Host)),
-            (format!("ketuk://h;ls/d?key={key}"), Err(ProfileError::Host)),
-            (format!("ketuk://h?key={key}"), Err(ProfileError::Door)),
-            (format!("ketuk://h/?key={key}"), Err(ProfileError::Door)),
-            (format!("ketuk://h/d:0?key={key}"), Err(ProfileError::Port)),
-            (format!("ketuk://h/d?key={}", &key[1..]), Err(ProfileError::Key)),
-            (format!("ketuk://h/d?key={key}&port=x"), Err(ProfileError::Port)),
-            ("ketuk://h/d?totp=JBSWY3DPEHPK3PXP".to_owned(), Err(ProfileError::Totp)),
-            (
-                "ketuk://h/d?totp=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP&ports=1-9".to_owned(),
-                Err(ProfileError::Port),
-            ),
-            ("ketuk://h/d".to_owned(), Err(ProfileError::Nothing)),
-            (format!("ketuk://eve\nketuk:@h/d?key={key}"), Err(ProfileError::User)),
-            (format!("ketuk://\u{1b}[2J@h/d?key={key}"), Err(ProfileError::User)),
-            (format!("ketuk://@h/d?key={key}"), Err(ProfileError::User)),
-            (format!("ketuk://eve@home@h/d?key={key}"), Ok(())),
-            ("ketuk://h/d?sequence=7000,8000:UDP,9000:tcp".to_owned(), Ok(())),
-            ("ketuk://h/d?sequence=7000,".to_owned(), Err(ProfileError::Port)),
-            (format!("ketuk://h/d?sequence={}", vec!["1"; 32].join(",")), Ok(())),
-            (format!("ketuk://h/d?sequence={}", vec!["1"; 33].join(",")), Err(ProfileError::Steps)),
-            ("ketuk://h/d?sequence=7000,8000:udp\n9000".to_owned(), Err(ProfileError::Port)),
-            ("ketuk://h/d?sequence=7000:sctp".to_owned(), Err(ProfileError::Port)),
-            (format!(" ketuk://h/d?later=1&key={key}\n"), Ok(())),
-        ] {
-            assert_eq!(line.parse::<Profile>().map(|_| ()), expected, "{line}");
-        }
-    }
-
-    #[test]
-    fn new_secrets_are_a_users_options_and_new() {
-        let (one, two) = (new_secrets().unwrap(), new_secrets().unwrap());
-        assert_ne!(one, two);
-        let words: Vec<_> = one.split(['\'', ' ', '\t', '\n']).filter(|word| !word.is_empty()).collect();
-        let [_, "key", k, _, "totp", t] = words[..] else { panic!("{words:?}") };
-        assert!(key(k).is_ok() && totp_secret(t).is_ok());
-    }
-}
+mod tests;

@@ -1,5 +1,6 @@
-//! `ketukd`'s command line: what it prints, where, and with which exit code.
+//! `ketukd`'s command line: its output and its exit codes.
 
+use std::io::{self, Write as _};
 use std::process::{Command, Output};
 use std::{env, fs};
 
@@ -7,7 +8,7 @@ fn ketukd(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_ketukd")).args(arguments).output().expect("ketukd")
 }
 
-/// What it says on standard error when it ends with this code, and nothing on standard output.
+/// The standard error of a run that ends with this code and prints nothing on standard output.
 fn fails(code: i32, arguments: &[&str]) -> String {
     let output = ketukd(arguments);
     assert_eq!(output.status.code(), Some(code), "{arguments:?}");
@@ -24,14 +25,63 @@ fn the_version_is_one_line_and_nothing_else() {
     }
 }
 
+/// The commands, as `ketukd --help` lists them.
+fn commands() -> Vec<String> {
+    let all = String::from_utf8(ketukd(&["--help"]).stdout).expect("text");
+    let names = all.lines().filter_map(|line| line.strip_prefix("  ketukd ")?.split(' ').next());
+    names.map(str::to_owned).collect()
+}
+
 #[test]
 fn help_may_be_asked_for_anywhere() {
-    let usage = ketukd(&["--help"]).stdout;
-    assert!(usage.starts_with(b"ketukd opens"));
-    for arguments in [&["help"][..], &["check", "--help"], &["run", "--device", "x", "-h"]] {
-        let output = ketukd(arguments);
-        assert!(output.status.success(), "{arguments:?}");
-        assert_eq!(output.stdout, usage, "{arguments:?}");
+    let all = ketukd(&["--help"]);
+    assert!(all.status.success());
+    let version = concat!("ketukd ", env!("CARGO_PKG_VERSION"), " opens a port");
+    assert!(all.stdout.starts_with(version.as_bytes()), "{all:?}");
+    for arguments in [&["help"][..], &["-h"], &["nonsense", "--help"]] {
+        assert_eq!(ketukd(arguments).stdout, all.stdout, "{arguments:?}");
+    }
+    let run = ketukd(&["run", "--device", "x", "-h"]);
+    assert!(run.status.success() && run.stdout.starts_with(b"usage: ketukd run "), "{run:?}");
+}
+
+#[test]
+fn a_name_that_no_device_can_have_is_refused_with_the_right_one() {
+    for (name, said) in [
+        ("eth0,", "'eth0,' is not the name of a device: did you mean 'eth0'?"),
+        ("eth0.2@eth0", "'eth0.2@eth0' is not the name of a device: did you mean 'eth0.2'?"),
+        ("\"eth0\"", "'\"eth0\"' is not the name of a device: did you mean 'eth0'?"),
+        ("eth0:1", "it is a second address of device 'eth0': name that, and give the doors option target"),
+        ("a-device-of-16-b", "'a-device-of-16-b' is longer than the 15 bytes of a device name"),
+    ] {
+        let refused = ketukd(&["run", "--config", "/nowhere", "--device", name]);
+        let stderr = String::from_utf8_lossy(&refused.stderr);
+        assert!(refused.status.code() == Some(2) && stderr.contains(said), "{stderr}");
+    }
+}
+
+#[test]
+fn every_command_has_a_help_with_its_options_their_defaults_and_an_example() {
+    let commands = commands();
+    assert!(commands.len() > 10, "{commands:?}");
+    let all = String::from_utf8(ketukd(&["--help"]).stdout).expect("text");
+    let list = all.split("\n\n").find(|block| block.starts_with("  ketukd run")).expect("a list");
+    assert_eq!(list.lines().count(), commands.len(), "one line each: {list}");
+    for command in commands {
+        let help = String::from_utf8(ketukd(&[&command, "--help"]).stdout).expect("text");
+        assert!(help.starts_with(&format!("usage: ketukd {command}")), "{help}");
+        assert!(help.lines().any(|line| line.starts_with("example: ")), "{help}");
+        assert!(help.lines().all(|line| line.chars().count() <= 115), "{help}");
+        // Each option in the text belongs to the command, and each default is stated.
+        let words: Vec<_> = help.split(|c: char| c.is_whitespace() || "[]|'".contains(c)).collect();
+        for option in words.iter().filter(|word| word.starts_with("--") && **word != "--help") {
+            let said = ketukd(&[&command, &format!("{option}=")]);
+            let said = String::from_utf8_lossy(&said.stderr).into_owned();
+            assert!(!said.contains("has no option"), "{command}: {said}");
+        }
+        for line in help.lines().filter(|line| line.starts_with("  --") && line.contains(" FILE  ")) {
+            assert!(line.contains("(default: ") || line.contains("more devices"), "{line}");
+        }
     }
 }
 
@@ -50,16 +100,84 @@ fn what_is_misspelt_is_named_with_the_nearest_name() {
         (&["check", "--config"], "ketukd: option '--config' needs a value\n"),
         (&["check", "-c"], "ketukd: 'ketukd check' has no option '-c'\n"),
         (
-            &["check", "--", "--config"],
-            "ketukd: too many arguments\nusage: ketukd check [--config FILE]\n\
-             a configuration file is named with --config FILE\n",
+            &["run", "a.uci"],
+            "ketukd: 'a.uci' is one argument too many: a configuration is named with --config FILE\n\
+             usage: ketukd run [--config FILE] [--device DEV]... [--device-file FILE] [--socket PATH]\n",
         ),
-        (&["open"], "ketukd: too few arguments\nusage: ketukd open DOOR ADDRESS [SECONDS]\n"),
-        (&["keygen", "x"], "ketukd: too many arguments\nusage: ketukd keygen\n"),
-        (&[], "ketukd: which command?\n"),
+        (
+            &["check", "a", "b"],
+            "ketukd: 'b' is one argument too many\nusage: ketukd check [FILE | --config FILE]\n",
+        ),
+        (&["check", "a", "--config", "b"], "ketukd: the configuration is named twice\n"),
+        (
+            &["open"],
+            "ketukd: DOOR and ADDRESS are missing\n\
+             usage: ketukd open DOOR ADDRESS [SECONDS] [--socket PATH]\n",
+        ),
+        (
+            &["open", "ssh"],
+            "ketukd: ADDRESS is missing\nusage: ketukd open DOOR ADDRESS [SECONDS] [--socket PATH]\n",
+        ),
+        (&["keygen", "x"], "ketukd: 'x' is one argument too many\nusage: ketukd keygen\n"),
+        (&[], "ketukd: a command is missing\n"),
     ] {
-        assert_eq!(fails(2, arguments), format!("{expected}try 'ketukd --help'\n"));
+        let known = arguments.first().filter(|command| commands().iter().any(|known| known == *command));
+        let help = known.map_or(String::new(), |command| format!("{command} "));
+        assert_eq!(fails(2, arguments), format!("{expected}try 'ketukd {help}--help'\n"));
     }
+}
+
+#[test]
+fn the_configuration_to_check_may_be_named_without_an_option() {
+    let file = env::temp_dir().join(format!("ketuk-cli-check-{}.uci", std::process::id()));
+    let path = file.to_str().expect("a plain path");
+    fs::write(&file, "config globals\n\toption backend 'none'\n").expect("a file");
+    let output = ketukd(&["check", path]);
+    assert!(output.status.success(), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.ends_with(&format!("{path}: fine: 0 doors, 0 of them disabled\n")), "{said}");
+    fs::remove_file(file).expect("the file");
+}
+
+#[test]
+fn an_invitation_without_users_says_how_to_have_one() {
+    let file = env::temp_dir().join(format!("ketuk-cli-invite-{}.uci", std::process::id()));
+    let path = file.to_str().expect("a plain path");
+    fs::write(&file, "config globals\n").expect("a file");
+    assert_eq!(
+        fails(1, &["invite", "bob", "--host", "h", "--config", path]),
+        "ketukd: there is no user 'bob', nor any other: write a section config user 'bob' with what \
+         'ketukd keygen' prints, and list door\n"
+    );
+    fs::remove_file(file).expect("the file");
+}
+
+#[test]
+fn who_is_not_root_is_told_to_be() {
+    let file = env::temp_dir().join(format!("ketuk-cli-root-{}.uci", std::process::id()));
+    fs::write(&file, "config globals\n\toption backend 'none'\n").expect("a file");
+    let output = Command::new("setpriv")
+        .args(["--reuid=65534", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all"])
+        .args([
+            env!("CARGO_BIN_EXE_ketukd"),
+            "run",
+            "--device",
+            "lo",
+            "--socket",
+            "/nonexistent/s",
+            "--config",
+        ])
+        .arg(&file)
+        .output()
+        .expect("setpriv");
+    fs::remove_file(file).expect("the file");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    if said.starts_with("setpriv: ") {
+        // Not `eprintln!`, whose output the test runner drops.
+        let _ = writeln!(io::stderr(), "NOT TESTED without root: the daemon's answer to other users");
+        return;
+    }
+    assert!(said.contains("run ketukd as root"), "{said}");
 }
 
 #[test]
@@ -151,7 +269,7 @@ fn check_warns_of_what_is_probably_not_meant() {
     assert_eq!(
         check(DOOR, 0o644),
         format!(
-            "warning: {path} holds sequences and others may read it: chmod 600 {path}\n{NONE}{expected_end}"
+            "warning: {path} holds doors' sequences, and others may read it: chmod 600 {path}\n{NONE}{expected_end}"
         )
     );
     assert_eq!(

@@ -1,4 +1,4 @@
-//! Whole files: the examples load, the errors read as they should, and no bytes upset the parser.
+//! Whole files: the examples load, errors have the expected texts, and no input makes the parser panic.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -32,12 +32,12 @@ fn every_example_loads() {
 #[test]
 fn the_example_in_the_document_loads() {
     let document = fs::read_to_string(root("docs/configuration.md")).unwrap();
-    let example = document.split("```\n").nth(1).unwrap();
+    let example = document.split("```uci\n").nth(1).unwrap().split("```").next().unwrap();
     let config = config::parse("docs", example.as_bytes()).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(config.doors[0].knock.sequence.len(), 3);
 }
 
-/// Every error there is, as the user sees it: `tests/config/errors.txt`.
+/// Every error as the user sees it: `tests/config/errors.txt`.
 #[test]
 fn errors_say_what_where_and_what_to_do() {
     let cases = include_str!("config/errors.txt");
@@ -61,7 +61,10 @@ fn errors_say_what_where_and_what_to_do() {
 #[test]
 fn a_file_that_is_not_there() {
     let error = config::load(Path::new("/nonexistent/ketuk")).unwrap_err().to_string();
-    assert_eq!(error, "cannot read /nonexistent/ketuk: No such file or directory (os error 2)");
+    assert_eq!(
+        error,
+        "there is no configuration /nonexistent/ketuk: write it, or name another with --config FILE"
+    );
 }
 
 #[test]
@@ -70,7 +73,7 @@ fn a_file_that_is_too_large() {
     assert!(config::parse("f", &text[1..]).is_ok());
     let error = config::parse("f", &text).unwrap_err();
     assert_eq!(error.to_string(), "f: larger than 256 KiB, the most a configuration may have");
-    // load() reads no more than it must, even of a file without end.
+    // load() stops reading at the limit, even if the file has no end.
     assert!(matches!(config::load(Path::new("/dev/zero")), Err(Error::TooLarge { .. })));
 }
 
@@ -84,7 +87,7 @@ fn bytes_that_are_not_utf8_have_a_place() {
     assert_eq!(config::parse("f", text).unwrap_err().to_string(), expected);
 }
 
-/// What the generated files are made of.
+/// The parts of the generated files.
 const PIECES: &[&str] = &[
     "config door 'a'\n",
     "config globals\n",
@@ -146,10 +149,10 @@ fn check(text: &[u8]) -> Result<(), TestCaseError> {
     let Err(error) = config::parse("f", text) else { return Ok(()) };
     let shown = error.to_string();
     let Error::Wrong(fault) = error else { return Err(TestCaseError::fail(shown)) };
-    let line = text.split(|&byte| byte == b'\n').nth(fault.line - 1);
+    let line = text.split(|&byte| byte == b'\n').nth(fault.line() - 1);
     let line = line.ok_or_else(|| TestCaseError::fail(format!("no such line: {shown}")))?;
     prop_assert!(
-        fault.column >= 1 && fault.column <= String::from_utf8_lossy(line).chars().count() + 1,
+        fault.column() >= 1 && fault.column() <= String::from_utf8_lossy(line).chars().count() + 1,
         "{shown}"
     );
     // Printing moves nothing on a terminal but the tabs and newlines that belong there.

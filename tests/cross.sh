@@ -1,8 +1,8 @@
 #!/bin/sh
-# Runs what scripts/cross.sh built under qemu's user emulation: every target's programs, and on request the library's unit
-# tests, which take long to build. qemu-user has no netfilter sockets: the firewall is for tests/qemu.
+# Runs the programs of scripts/cross.sh under qemu's user emulation, for every target, and on request the library's unit tests,
+# which take long to build. qemu-user has no netfilter sockets, so tests/qemu tests the firewall.
 #
-# usage: tests/cross.sh            CROSS_TESTS="TARGET..." says whose unit tests, for example mips-unknown-linux-musl
+# usage: tests/cross.sh            CROSS_TESTS="TARGET..." names the targets of unit tests, for example mips-unknown-linux-musl
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -74,7 +74,7 @@ for target in ${CROSS_TESTS:-}; do
 	for program in "$dir/$target"/debug/deps/ketuk-*; do
 		[ -x "$program" ] && [ -f "$program" ] || continue
 		echo "$target: $(basename "$program")"
-		# What needs the kernel's netlink is left to the booted kernels.
+		# Tests that need the kernel's netlink run on the booted kernels.
 		check "qemu-${target%%-*}-static" "$program" config:: firewall:: linux::filter linux::bpf \
 			--skip namespace --skip listeners --skip network_has_two_ends --skip longest_renewal --skip only_the_headers_turn
 	done

@@ -1,62 +1,19 @@
 #!/usr/bin/env bash
 # deb.sh ROOT PACKAGE: installs the .deb on the Debian whose root directory is ROOT, with its own systemd as process 1, in
-# namespaces of its own; uses it as its owner would; and takes it off again. ROOT needs systemd, nftables, iproute2, adduser.
+# namespaces of its own; uses it as its owner would; and takes it off again. ROOT needs systemd, nftables, iproute2, adduser, procps,
+# netcat-openbsd.
 set -euo pipefail
 
 root=$1 package=$2
 here=$(cd "$(dirname "$0")/.." && pwd)
 [ "$(id -u)" = 0 ] || { echo "deb.sh needs root" >&2; exit 1; }
 
-log=$(mktemp)
+# shellcheck source=tests/machine.sh
+. "$here/tests/machine.sh"
 cp "$package" "$root/ketuk.deb"
-container=ketuk unshare --mount --pid --net --ipc --uts --cgroup --fork --kill-child \
-	"$here/scripts/inside.sh" "$root" /lib/systemd/systemd >"$log" 2>&1 </dev/null &
-keeper=$!
-# Process 1 takes no SIGTERM for an end.
-trap 'kill -9 $keeper 2>/dev/null; wait $keeper 2>/dev/null || true; rm -f "$log" "$root/ketuk.deb"' EXIT
+trap 'machine_stop; rm -f "$root/ketuk.deb"' EXIT
+machine_start "$root"
 
-until_true() { # until_true SECONDS COMMAND...
-	local tries=$(($1 * 10))
-	shift
-	for ((; tries > 0; tries--)); do
-		! "$@" >/dev/null 2>&1 || return 0
-		sleep 0.1
-	done
-	return 1
-}
-init=
-is_up() { # a unit that wants the kernel's modules may have failed, which is no matter here
-	init=$(pgrep -P $keeper) && [ -S "/proc/$init/root/run/systemd/private" ] || return 1
-	case $(on systemctl is-system-running) in
-	running | degraded) ;;
-	*) return 1 ;;
-	esac
-}
-on() { # on COMMAND...: runs a command on the machine
-	nsenter -t "$init" --all env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin TERM=dumb "$@"
-}
-until_true 60 is_up || { cat "$log" >&2; on systemctl --failed; exit 1; }
-
-passed=0 failed=0
-check() { # check WHAT COMMAND...: counts whether a command succeeds
-	local what=$1
-	shift
-	if said=$("$@" 2>&1); then
-		passed=$((passed + 1))
-		echo "ok      $what"
-	else
-		failed=$((failed + 1))
-		printf 'FAILED  %s: %s\n%s\n' "$what" "$*" "$said"
-	fi
-}
-fails() { ! "$@"; }
-says() { # says TEXT COMMAND...: whether a command prints this text, however it ends
-	local text=$1 said
-	shift
-	said=$("$@" 2>&1) || true
-	echo "$said"
-	[[ $said == *"$text"* ]]
-}
 journal() { on journalctl --no-pager --boot --unit ketukd; }
 configure() { on sh -c 'cat >/etc/config/ketuk'; }
 ruleset() { on nft list ruleset; }
@@ -100,6 +57,9 @@ check "the examples are there" on ketukd check --config /usr/share/doc/ketuk/exa
 check "its licences are there" on grep -q 'Apache License' /usr/share/doc/ketuk/copyright
 check "the crates' licences are there" on grep -q 'heapless.*MIT OR Apache-2.0' /usr/share/doc/ketuk/copyright
 check "its configuration is right as it comes" on ketukd check
+for page in man8/ketukd.8 man1/ketuk.1 man5/ketuk.5; do
+	check "the manual page $page is in it" says "/usr/share/man/$page.gz" on dpkg -L ketuk
+done
 
 # --- a configuration that is wrong
 
@@ -126,8 +86,12 @@ check "a reload with a wrong configuration fails" fails on systemctl reload ketu
 check "the daemon goes on" on systemctl is-active ketukd
 check "who is in stays in" says 192.0.2.2 on ketukd status
 configure <<<"${door/on_stop/$'log_file \'/var/log/ketuk.log\'\n\toption on_stop'}"
-check "a reload is done" on systemctl reload ketukd
+check "a reload that needs what the daemon has given up fails" fails on systemctl reload ketukd
+check "it says that a restart is needed" says 'restart ketukd' journal
+check "the restart is done" on systemctl restart ketukd
 check "a file that cannot be written says what to change" says ReadWritePaths=/var/log journal
+configure <<<"${door/on_stop/$'log_level \'info\'\n\toption on_stop'}"
+check "a reload is done" on systemctl reload ketukd
 configure <<<"${door/on_stop/$'log_file \'/var/log/ketuk/log\'\n\toption on_stop'}"
 check "in its own directory it is written" on sh -c 'systemctl restart ketukd && grep "starting up" /var/log/ketuk/log'
 check "a restart keeps who is in" says 192.0.2.2 on ketukd status
@@ -144,6 +108,49 @@ for left in /etc/config /etc/systemd/system/multi-user.target.wants/ketukd.servi
 	check "$left is gone" fails on ls -d $left
 done
 
+# --- a server that has no firewall: the daemon's own table
+
+on nft delete table inet filter
+on sh -c 'while true; do nc -l -p 2222 </dev/null || sleep 0.1; done' >/dev/null 2>&1 &
+answers() { on ip netns exec outside nc -z -w 1 192.0.2.1 2222; }
+knocks() { on ip netns exec outside ketuk 192.0.2.1 24817 51203:udp 38466; }
+check "the port answers" until_true 10 answers
+check "it is installed again" on dpkg -i /ketuk.deb
+configure <<<"
+config door 'ssh'
+	list sequence '24817'
+	list sequence '51203:udp'
+	list sequence '38466'
+	option proto 'tcp'
+	option dest_port '2222'
+"
+check "the port answers until the start" answers
+check "it starts" on systemctl start ketukd
+check "the port is shut" fails answers
+knocks
+check "a knock opens it" until_true 10 answers
+check "it is reloaded" on systemctl reload ketukd
+check "who is in stays in" answers
+on nft flush ruleset
+check "what is flushed is back" until_true 10 says 192.0.2.2 on nft list set inet ketuk ketuk_ssh_4
+check "who was in is in" answers
+on systemctl kill --signal=KILL ketukd
+check "the daemon is killed, and started again" until_true 30 says NRestarts=1 on systemctl show ketukd -p NRestarts
+check "it runs" until_true 30 on ketukd status
+check "who was in is still in" says 192.0.2.2 on ketukd status
+check "it stops" on systemctl stop ketukd
+check "the port is shut without it" fails answers
+check "who was in is out" fails says 192.0.2.2 ruleset
+check "the table is taken away" on ketukd unload
+check "the port answers as before" answers
+check "it starts again" on systemctl start ketukd
+check "the port is shut again" fails answers
+configure <<<"config door 'ssh'"$'\n\toption dest_prot 22'
+check "with a wrong configuration it cannot be restarted" fails on systemctl restart ketukd
+check "the port stays shut" fails answers
+check "it is removed" on dpkg -P ketuk
+check "the port answers as at first" answers
+check "nothing is left in the kernel" test -z "$(ruleset)"
+
 [ "$failed" = 0 ] || journal | tail -40
-echo "$passed passed, $failed failed"
-[ "$failed" = 0 ]
+report

@@ -6,7 +6,7 @@ mod support;
 use std::process::Output;
 
 use support::frames::{capture, ethernet, ip, tcp};
-use support::{CLIENT, CLIENT_6, ROUTER, ROUTER_6, STRANGER, Scratch, ketukd, run, stdout};
+use support::{CLIENT, CLIENT_6, ROUTER, ROUTER_6, STRANGER, Scratch, ketukd, run};
 
 const DOORS: &str = "
 config door 'ssh'
@@ -42,6 +42,15 @@ fn explain(scratch: &Scratch, frames: &[Vec<u8>], more: &[&str]) -> Output {
     run(ketukd().to_str().expect("a plain path"), &arguments)
 }
 
+/// The rows below the heading with one blank between their words, and without the time.
+fn rows(output: &Output) -> String {
+    let said = text(&output.stdout);
+    let mut lines = said.lines();
+    assert!(lines.next().is_some_and(|heading| heading.starts_with("TIME ")), "{said}");
+    let words = |line: &str| line.split_whitespace().skip(1).collect::<Vec<_>>().join(" ");
+    lines.map(|line| words(line) + "\n").collect()
+}
+
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
@@ -63,17 +72,17 @@ fn knocks_are_judged_as_on_the_wire() {
     let scratch = Scratch::new();
     let output = explain(&scratch, &frames, &["--address", ROUTER, "--address", ROUTER_6]);
     assert_eq!(
-        text(&output.stdout),
+        rows(&output),
         format!(
-            "{CLIENT} 7000:tcp ssh 1/3 advanced
-{CLIENT} 7000:tcp shed 1/2 advanced
-{CLIENT} 7000:tcp ssh 1/3 retransmission
-{CLIENT} 7000:tcp shed 1/2 retransmission
-{CLIENT} 8000:udp ssh 2/3 advanced
-{CLIENT} 7001:tcp shed 2/2 would open for {CLIENT} for 30 s
-{CLIENT_6} 7000:tcp ssh 1/3 advanced
-{CLIENT_6} 7000:tcp shed 1/2 advanced
-{CLIENT} 9000:tcp ssh 3/3 would open for {CLIENT} for 30 s
+            "{CLIENT} 7000/tcp ssh 1/3 right: step 1 of 3
+{CLIENT} 7000/tcp shed 1/2 right: step 1 of 2
+{CLIENT} 7000/tcp ssh 1/3 the same knock came again, which changes nothing
+{CLIENT} 7000/tcp shed 1/2 the same knock came again, which changes nothing
+{CLIENT} 8000/udp ssh 2/3 right: step 2 of 3
+{CLIENT} 7001/tcp shed 2/2 would open for {CLIENT} for 30 s
+{CLIENT_6} 7000/tcp ssh 1/3 right: step 1 of 3
+{CLIENT_6} 7000/tcp shed 1/2 right: step 1 of 2
+{CLIENT} 9000/tcp ssh 3/3 would open for {CLIENT} for 30 s
 "
         )
     );
@@ -87,7 +96,8 @@ fn a_capture_of_another_host_counts_whole() {
     let frames = [ethernet([2; 6], None, &syn(CLIENT, "203.0.113.99", 7001, 1))];
     let scratch = Scratch::new();
     let output = explain(&scratch, &frames, &[]);
-    assert_eq!(text(&output.stdout), format!("{CLIENT} 7001:tcp shed 0/2 not_begun\n"));
+    let nothing = "step 1 of 2 is 7000/tcp, 7001/tcp came: nothing has begun";
+    assert_eq!(rows(&output), format!("{CLIENT} 7001/tcp shed 0/2 {nothing}\n"));
     assert!(text(&output.stderr).starts_with("no packet is to an address of this host: "));
 }
 
@@ -99,8 +109,15 @@ fn time_is_the_captures() {
     frames.push(ethernet([2; 6], None, &udp(CLIENT, ROUTER, 8000)));
     let scratch = Scratch::new();
     let output = explain(&scratch, &frames, &["--address", ROUTER]);
-    let last = text(&output.stdout).lines().last().map(str::to_owned);
-    assert_eq!(last, Some(format!("{CLIENT} 8000:udp ssh 0/3 not_begun")));
+    let rows = rows(&output);
+    let ends: Vec<_> = rows.lines().skip(2).collect();
+    let nothing = "step 1 of 3 is 7000/tcp, 8000/udp came: nothing has begun";
+    let [last, late] = [
+        format!("{CLIENT} 8000/udp ssh 0/3 {nothing}"),
+        format!("{CLIENT} - ssh 0/3 step 2 of 3 is 8000/udp, and did not come in time"),
+    ];
+    assert!(ends.contains(&late.as_str()), "{rows}");
+    assert_eq!(ends.last(), Some(&last.as_str()));
 }
 
 /// Runs it on this file.
@@ -130,8 +147,7 @@ fn pcapng_is_read_as_wireshark_writes_it() {
     assert!(file.starts_with(b"\x0a\x0d\x0d\x0a"), "editcap wrote pcapng");
     let expected = explain_file(&scratch, &std::fs::read(&pcap).expect("the file"));
     assert!(
-        text(&expected.stdout)
-            .ends_with(&format!("{CLIENT} 9000:tcp ssh 3/3 would open for {CLIENT} for 30 s\n"))
+        rows(&expected).ends_with(&format!("{CLIENT} 9000/tcp ssh 3/3 would open for {CLIENT} for 30 s\n"))
     );
     let output = explain_file(&scratch, &file);
     assert_eq!((output.status, text(&output.stdout)), (expected.status, text(&expected.stdout)));
@@ -197,14 +213,15 @@ fn the_times_of_pcapng_are_in_each_interfaces_units() {
     file.packet(1, 920 * 1024 + 512, &udp(CLIENT, ROUTER, 8000));
 
     let ssh = |output: &Output| -> Vec<String> {
-        text(&output.stdout).lines().filter(|line| line.contains(" ssh ")).map(str::to_owned).collect()
+        rows(output).lines().filter(|line| line.contains(" ssh ")).map(str::to_owned).collect()
     };
     let expected = [
-        format!("{CLIENT} 7000:tcp ssh 1/3 advanced"),
-        format!("{CLIENT} 8000:udp ssh 2/3 advanced"),
-        format!("{CLIENT} 9000:tcp ssh 3/3 would open for {CLIENT} for 30 s"),
-        format!("{CLIENT} 7000:tcp ssh 1/3 advanced"),
-        format!("{CLIENT} 8000:udp ssh 0/3 not_begun"),
+        format!("{CLIENT} 7000/tcp ssh 1/3 right: step 1 of 3"),
+        format!("{CLIENT} 8000/udp ssh 2/3 right: step 2 of 3"),
+        format!("{CLIENT} 9000/tcp ssh 3/3 would open for {CLIENT} for 30 s"),
+        format!("{CLIENT} 7000/tcp ssh 1/3 right: step 1 of 3"),
+        format!("{CLIENT} - ssh 0/3 step 2 of 3 is 8000/udp, and did not come in time"),
+        format!("{CLIENT} 8000/udp ssh 0/3 step 1 of 3 is 7000/tcp, 8000/udp came: nothing has begun"),
     ];
     assert_eq!(ssh(&explain_file(&scratch, &file.0)), expected);
     // A file that is cut off is read up to there.
@@ -255,9 +272,9 @@ fn the_packet_is_found_behind_every_link() {
         std::fs::write(&path, file).expect("a file");
         let paths = [path, config].map(|path| path.to_str().expect("a plain path").to_owned());
         let arguments = ["explain", &paths[0], "--config", &paths[1], "--address", ROUTER];
-        let said = stdout(ketukd().to_str().expect("a plain path"), &arguments);
+        let said = rows(&run(ketukd().to_str().expect("a plain path"), &arguments));
         assert!(
-            said.starts_with(&format!("{CLIENT} 7000:tcp ssh 1/3 advanced\n")),
+            said.starts_with(&format!("{CLIENT} 7000/tcp ssh 1/3 right: step 1 of 3\n")),
             "{link} {header:?}: {said}"
         );
     }

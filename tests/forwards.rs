@@ -1,22 +1,21 @@
-//! Doors to a host behind the router, on a real kernel: the knocker gets through, a stranger's packet is never
+//! Doors to a host behind the router, on a real kernel. The knocker gets through, and a stranger's packet is never
 //! translated.
 #![cfg(target_os = "linux")]
 
 mod support;
 
-use nix::sys::signal::Signal;
 use support::daemon::{Daemon, Start};
 use support::host::Host;
 use support::{CLIENT, LAN, LAN_6, ROUTER, STRANGER, World, wait_until};
 
-/// What opens the doors.
+/// The backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Firewall {
     Nft,
     Iptables,
 }
 
-/// A router's firewall by iptables: refuses what comes from the WAN, lets the LAN out, masquerades.
+/// A router's firewall by iptables: it refuses packets from the WAN, lets the LAN out, and masquerades.
 const IPTABLES: &str = "
 for iptables in iptables ip6tables; do
 	$iptables -w -P INPUT DROP && $iptables -w -P FORWARD DROP &&
@@ -69,12 +68,7 @@ fn restart_with_iptables<'w>(world: &'w World, doors: &str) -> Daemon<'w> {
     Start::new(&world.router, &world.scratch, &config).go()
 }
 
-fn knock(host: &Host, router: &str, ports: &str) {
-    let family = if router.contains(':') { "-6" } else { "-4" };
-    host.shell(&format!("knock {family} -d 20 {router} {ports}"));
-}
-
-/// What the router's connection tracking says of a source.
+/// The router's tracked connections of a source.
 fn tracked(router: &Host, source: &str) -> String {
     let family = if source.contains(':') { "ipv6" } else { "ipv4" };
     router.stdout("conntrack", &["-L", "-f", family, "--src", source])
@@ -89,7 +83,7 @@ fn only_the_knocker_is_translated(firewall: Firewall) {
     for host in [client, stranger] {
         assert_eq!(host.greeted_by(ROUTER, 8443), None, "shut before the knock");
     }
-    knock(client, ROUTER, "1111 2222");
+    client.knock(ROUTER, "1111 2222");
     daemon.wait_for_log("nas: OPEN SESAME");
     daemon.wait("the door is open", |_| client.greeted_by(ROUTER, 8443).as_deref() == Some("lan"));
     for port in [8443, 443] {
@@ -153,7 +147,7 @@ fn ports_of_a_range_keep_their_numbers(firewall: Firewall) {
         lan.serve(port);
     }
     let daemon = start(&world, firewall, DOORS);
-    knock(client, ROUTER, "3333");
+    client.knock(ROUTER, "3333");
     daemon.wait_for_log("games: OPEN SESAME");
     for port in [27000, 27020] {
         daemon.wait("the door is open", |_| client.greeted_by(ROUTER, port).as_deref() == Some("lan"));
@@ -172,7 +166,7 @@ fn ports_of_a_range_keep_their_numbers_iptables() {
     ports_of_a_range_keep_their_numbers(Firewall::Iptables);
 }
 
-/// For IPv6 the router is knocked at, and the host itself is what opens.
+/// With IPv6 the client knocks at the router, and the address of the host behind it opens.
 fn ipv6_goes_to_the_host_itself(firewall: Firewall) {
     let world = World::new();
     let World { client, stranger, lan, .. } = &world;
@@ -180,7 +174,7 @@ fn ipv6_goes_to_the_host_itself(firewall: Firewall) {
     lan.serve(22);
     let daemon = start(&world, firewall, DOORS);
     assert_eq!(client.greeted_by(LAN_6, 443), None, "shut before the knock");
-    knock(client, support::ROUTER_6, "1111 2222");
+    client.knock(support::ROUTER_6, "1111 2222");
     daemon.wait_for_log("nas: OPEN SESAME");
     daemon.wait("the door is open", |_| client.greeted_by(LAN_6, 443).as_deref() == Some("lan"));
     assert_eq!(client.greeted_by(LAN_6, 22), None, "another port stays shut");
@@ -199,7 +193,7 @@ fn ipv6_goes_to_the_host_itself_iptables() {
     ipv6_goes_to_the_host_itself(Firewall::Iptables);
 }
 
-/// What a killed daemon left in tables filter and nat is gone when the next one is up.
+/// The rules that a killed daemon left in tables filter and nat are gone when the next daemon is up.
 #[test]
 fn rules_that_a_crash_left_are_swept() {
     let world = World::new();
@@ -211,7 +205,7 @@ fn rules_that_a_crash_left_are_swept() {
         all.lines().filter(|line| line.contains("ketuk:")).count()
     };
     daemon.wait("the rules are there", |_| rules() == 3);
-    daemon.end(Signal::SIGKILL);
+    daemon.crash();
     assert_eq!(rules(), 3);
     let daemon = restart_with_iptables(&world, DOORS);
     assert_eq!(rules(), 0, "{}", daemon.log());

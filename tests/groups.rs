@@ -121,7 +121,7 @@ fn a_neighbours_session_counts() {
         grant["held"] == true && grant["sessions"] == 1
     });
     daemon.ask(&["close", "ssh"]);
-    daemon.wait_for_log("198.51.100.0: ssh: 1 connections cut");
+    daemon.wait_for_log("198.51.100.0: ssh: 1 connection cut");
     daemon.ask(&["open", "ssh", CLIENT]);
     daemon.wait("let in again", |_| greeted_from(&world, OTHERS[0]));
 }

@@ -1,4 +1,4 @@
-//! Scripts and watchers are told when doors open and shut.
+//! Scripts and watchers get an event when a door opens or shuts.
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "a test says what it expected by panicking")]
 
@@ -8,7 +8,7 @@ use std::fs;
 use std::process::Command;
 
 use nix::sys::signal::Signal;
-use support::daemon::{Daemon, Start};
+use support::daemon::{Daemon, Start, proc_status};
 use support::{CLIENT, ROUTER, World, wait_until};
 
 const DOOR: &str = "
@@ -34,8 +34,8 @@ fn start<'w>(world: &'w World, scripts: &[(&str, &str)]) -> Daemon<'w> {
     }
     let mut start = Start::new(&world.router, &world.scratch, DOOR);
     let config = world.scratch.path("ketuk.uci");
-    world.router.nft(&support::daemon::ruleset(&world.router, &config));
-    // The machine's own /etc is hidden from it alone.
+    world.router.nft(&support::daemon::ruleset(&config));
+    // Only this daemon sees this /etc instead of the machine's.
     let mut hidden = Command::new("unshare");
     hidden.args(["-m", "sh", "-c", "mount --bind \"$0\" /etc && exec \"$@\""]).arg(&etc);
     hidden.arg(start.command().get_program()).args(start.command().get_args());
@@ -45,6 +45,27 @@ fn start<'w>(world: &'w World, scripts: &[(&str, &str)]) -> Daemon<'w> {
 
 fn lines(path: &std::path::Path) -> Vec<String> {
     fs::read_to_string(path).unwrap_or_default().lines().map(str::to_owned).collect()
+}
+
+/// They run with all privileges, and the process that reads packets has none of them.
+#[test]
+fn scripts_are_run_by_the_second_process() {
+    let world = World::with_firewall();
+    let out = world.scratch.path("out");
+    let script = format!("echo \"$ACTION $PPID $(grep CapEff /proc/self/status)\" >> {}\n", out.display());
+    let daemon = start(&world, &[("10-note", &script)]);
+    daemon.wait("the system calls are bounded", |daemon| proc_status(daemon.pid(), "Seccomp") == "2");
+    assert_eq!(proc_status(daemon.pid(), "NoNewPrivs"), "1");
+    let monitor = daemon.monitor().expect("a second process");
+    daemon.ask(&["open", "web", CLIENT]);
+    let capable = proc_status(std::process::id(), "CapEff");
+    assert_ne!(proc_status(daemon.pid(), "CapEff"), capable);
+    wait_until("it was told", || lines(&out) == [format!("open {monitor} CapEff:\t{capable}")]);
+    // A reload removes the door: its scripts hear of that too.
+    let config = DOOR.split("config door 'web'").next().unwrap();
+    daemon.write_config(config);
+    daemon.ask(&["reload"]);
+    wait_until("it was told", || lines(&out).last().is_some_and(|line| line.starts_with("close ")));
 }
 
 #[test]
@@ -70,7 +91,7 @@ fn scripts_are_told() {
     );
 }
 
-/// A script that hangs holds up no door, and what waits behind it is bounded.
+/// A script that hangs delays no door, and the events that wait behind it are bounded.
 #[test]
 fn a_script_that_hangs_is_no_matter() {
     let world = World::with_firewall();
@@ -123,4 +144,20 @@ fn watchers_are_told_in_json() {
     told("close", "web", "hand");
     told("open", "ssh", "knock");
     told("close", "ssh", "timeout");
+}
+
+#[test]
+fn scripts_that_come_later_are_not_passed_over_in_silence() {
+    let world = World::with_firewall();
+    let daemon = start(&world, &[]);
+    let folder = world.scratch.path("etc/hotplug.d/ketuk");
+    let out = world.scratch.path("out");
+    fs::write(folder.join("10-note"), format!("echo >> {}\n", out.display())).unwrap();
+    daemon.ask(&["open", "web", CLIENT]);
+    daemon.ask(&["close", "web"]);
+    daemon.wait_for_log("its scripts run after a restart");
+    let (status, log) = daemon.end(Signal::SIGTERM);
+    assert!(status.success(), "{log}");
+    assert_eq!(log.matches("run after a restart").count(), 1, "{log}");
+    assert!(!out.exists(), "the daemon cannot start programs");
 }

@@ -1,4 +1,4 @@
-//! `ketukd import`: what comes out of other programs' configurations, and that it works.
+//! `ketukd import`: the result for other programs' configurations, and that it works.
 #![cfg(all(target_os = "linux", feature = "import"))]
 
 mod support;
@@ -23,7 +23,7 @@ fn fixture(name: &str) -> String {
     format!("tests/import/{name}")
 }
 
-/// Each file beside what is made of it and what is said about it.
+/// Each file, with the expected configuration and the expected warnings.
 #[test]
 fn golden() {
     let (mut seen, mut wrong) = (0, String::new());
@@ -93,7 +93,7 @@ fn everyones_example_opens_and_shuts() {
     assert!(fs::read_to_string(log).unwrap().contains("198.51.100.10: openSSH: Stage 1"));
 }
 
-/// A closing knock shuts the door for who knocks, not for others, and not others' doors.
+/// A closing knock shuts the door for the knocker only, and no other door.
 #[test]
 fn a_closing_knock_is_the_knockers_own() {
     let config = "

@@ -48,7 +48,7 @@ impl Place {
         ketukd.output().unwrap()
     }
 
-    /// What a run that must succeed printed.
+    /// The output of a run that must succeed.
     fn printed(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -112,7 +112,7 @@ fn the_page_of_the_globals() {
     assert_eq!(lines.len(), 2, "{printed}");
     assert!(profile(lines[0]).key.is_some());
     assert!(lines[1].starts_with(&format!("{PAGE}#ketuk://alice@home.example.org/ssh:22,nas:8443?totp=")));
-    // What is asked for goes before.
+    // An explicit request has precedence.
     let other = place.printed(&["alice", "--page", "file:///sdcard/knock.html"]);
     assert!(other.starts_with("file:///sdcard/knock.html#ketuk://alice@"), "{other}");
     for wrong in ["knock.html", "javascript:alert(1)", "https://h/a b", "https://h/#x", "https://"] {

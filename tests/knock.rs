@@ -1,5 +1,5 @@
-//! Real clients knock at a real router: who knocks right gets in, nobody else does, and the kernel shuts
-//! the door on time.
+//! Real clients knock at a real router. A client with the right knocks gets in, others do not, and the kernel shuts the door
+//! on time.
 #![cfg(target_os = "linux")]
 
 mod support;
@@ -40,7 +40,7 @@ config door 'ssh'
 	option open_time '2'
 ";
 
-/// A client knocks at `router`, and then: only the knocker gets in, for as long as the door says.
+/// A client knocks at `router`. Then only the knocker gets in, for the door's time.
 fn lets_in_only_the_knocker(config: &str, router: &str, knock: impl FnOnce(&Host)) {
     let world = World::with_firewall();
     world.router.serve(22);
@@ -172,14 +172,14 @@ fn vlan() {
     let made =
         world.router.run("ip", &["link", "add", "link", "wan0", "name", "wan0.7", "type", "vlan", "id", "7"]);
     if String::from_utf8_lossy(&made.stderr).contains("Unknown device type") {
-        // Not eprintln!, which nobody sees if the test passes.
+        // Not eprintln!, whose output is hidden if the test passes.
         writeln!(std::io::stderr(), "this kernel has no VLANs: not tested").expect("standard error");
         return;
     }
     assert!(made.status.success(), "{made:?}");
     world.router.ip("link set wan0.7 up");
     let start = Start::on(&world.router, &world.scratch, SSH, &["wan0.7"]);
-    world.router.nft(&ruleset(&world.router, &world.scratch.path("ketuk.uci")));
+    world.router.nft(&ruleset(&world.scratch.path("ketuk.uci")));
     let daemon = start.go();
     let router = world.router.mac("wan0");
     let knocks = [7000, 8000, 9000]
@@ -212,7 +212,7 @@ fn tunnel_without_a_link_header() {
     router.ip("route add 198.51.100.0/24 via 10.8.0.254");
     router.serve(22);
     let start = Start::on(router, &world.scratch, SSH, &["tun7"]);
-    router.nft(&ruleset(router, &world.scratch.path("ketuk.uci")));
+    router.nft(&ruleset(&world.scratch.path("ketuk.uci")));
     let daemon = start.go();
     only_the_knocker(&world, &daemon, "10.8.0.1", |client| {
         client.stdout(ketuk(), &["10.8.0.1", "7000", "8000", "9000"]);
@@ -224,7 +224,7 @@ fn every_device() {
     let world = World::with_firewall();
     world.router.serve(22);
     let start = Start::on(&world.router, &world.scratch, SSH, &["any"]);
-    world.router.nft(&ruleset(&world.router, &world.scratch.path("ketuk.uci")));
+    world.router.nft(&ruleset(&world.scratch.path("ketuk.uci")));
     let daemon = start.go();
     only_the_knocker(&world, &daemon, ROUTER, |client| {
         client.stdout(ketuk(), &[ROUTER, "7000", "8000", "9000"]);

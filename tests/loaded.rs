@@ -1,13 +1,13 @@
-//! What the daemon makes of the rules that are loaded, held against what the kernel does with a real packet.
+//! The daemon's reading of the loaded rules, compared with the kernel's treatment of a real packet.
 #![cfg(target_os = "linux")]
 
 mod support;
 
 use ketuk::core::sequence::Protocol;
-use ketuk::firewall::loaded::{Arrival, Outcome, Packet, Rules};
+use ketuk::firewall::loaded::{Arrival, LoadedRules, Outcome, Packet};
 use support::{ROUTER, ROUTER_6, World};
 
-/// What the rules on the router would do with the first packet of the client to a port.
+/// The daemon's prediction for the client's first packet to a port.
 fn follow(world: &World, address: &str, protocol: Protocol, port: u16) -> Outcome {
     world.router.enter(|| {
         let arrival = Arrival {
@@ -20,8 +20,9 @@ fn follow(world: &World, address: &str, protocol: Protocol, port: u16) -> Outcom
             protocol,
             port,
             sets: &[],
+            accepted_in: &[],
         };
-        Rules::read().expect("the rules").follow(&mut Packet::new(&arrival, true))
+        LoadedRules::read().expect("the rules").follow(&mut Packet::new(&arrival, true))
     })
 }
 
@@ -39,8 +40,7 @@ fn servers() -> World {
     world
 }
 
-/// The rules let in those of the ports that are named, `22+80` say, and keep out the others; and that is what the daemon
-/// says of each.
+/// Asserts that the rules let in exactly the named ports (`22+80`), and that the daemon predicts the same for each port.
 fn agree(world: &World, rules: &str, open: &str) {
     for address in [ROUTER, ROUTER_6] {
         for port in [22, 80, 8080] {
@@ -68,7 +68,7 @@ const INPUT: &str =
 #[test]
 fn rules_of_nft() {
     let world = servers();
-    // What is rejected is answered at once, so that the test need not wait for what is dropped.
+    // Rejected packets are answered at once, so the test need not wait as it does for dropped ones.
     agree(&world, "nothing", "22+80+8080");
     for (rules, open) in [
         ("tcp dport 22 accept", "22"),
@@ -123,7 +123,7 @@ fn rules_of_nft() {
 fn several_tables_and_translations() {
     let world = servers();
     for (script, open) in [
-        // Every table has its say.
+        // Each table can drop the packet.
         ("table inet a { chain c { type filter hook input priority 0; tcp dport 22 reject with tcp reset; } }
           table inet b { chain c { type filter hook input priority 10; tcp dport 22 accept; tcp dport 80 reject with tcp reset; } }", "8080"),
         ("table ip a { chain c { type filter hook prerouting priority -300; tcp dport 22 drop; } }
@@ -146,63 +146,107 @@ fn several_tables_and_translations() {
     }
 }
 
+/// Rules for both families, and the ports that they leave open.
+const IPTABLES: &[(&str, &str)] = &[
+    ("-P INPUT DROP", ""),
+    ("-A INPUT -p tcp --dport 22 -j DROP", "80+8080"),
+    ("-A INPUT -i wan0 -p tcp -m multiport --dports 22,8000:9000 -j REJECT", "80"),
+    ("-A INPUT -p tcp -m multiport ! --dports 22,80 -j DROP", "22+80"),
+    (
+        "-A INPUT -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT; -A INPUT -p tcp --dport 80 -j DROP",
+        "22+8080",
+    ),
+    ("-A INPUT -m state --state NEW -p tcp --dport 80 -j DROP", "22+8080"),
+    ("-N sub; -A sub -p tcp --dport 22 -j RETURN; -A sub -p tcp -j DROP; -A INPUT -i wan+ -j sub", "22"),
+    (
+        "-N sub; -A sub -p tcp --dport 80 -j RETURN; -A INPUT -g sub; -A INPUT -p tcp -j DROP; -A sub -p tcp --dport 22 -j DROP",
+        "80+8080",
+    ),
+    (
+        "-A INPUT -m addrtype --dst-type LOCAL -p tcp --dport 22 -j DROP; -A INPUT -m addrtype --dst-type MULTICAST -j DROP",
+        "80+8080",
+    ),
+    (
+        "-A INPUT -p tcp --dport 22 --tcp-flags SYN,ACK SYN -j DROP; -A INPUT -p tcp --syn --dport 80 -j DROP",
+        "8080",
+    ),
+    (
+        "-A INPUT -m mark --mark 0x7 -j DROP; -A INPUT -m mark ! --mark 0x7 -p tcp --dport 22 -j DROP",
+        "80+8080",
+    ),
+    (
+        "-A INPUT -m limit --limit 1000/sec -p tcp --dport 22 -j ACCEPT; -A INPUT -p tcp --dport 22 -j DROP",
+        "22+80+8080",
+    ),
+    (
+        "-t nat -A PREROUTING -p tcp --dport 22 -j REDIRECT --to-ports 80; -A INPUT -p tcp --dport 80 -j DROP",
+        "8080",
+    ),
+    ("-A INPUT -m comment --comment \"a word\" -p tcp --dport 80 -j DROP", "22+8080"),
+    (
+        "-A INPUT ! -i wan0 -p tcp --dport 22 -j DROP; -A INPUT -i lan+ -p tcp -j DROP; -A INPUT ! -i lan0 -p tcp --dport 80 -j DROP",
+        "22+8080",
+    ),
+    (
+        "-N sub; -A INPUT -p tcp -j sub; -A sub -p tcp --dport 22; -A sub -p tcp --dport 80 -j DROP; -A sub -j RETURN; -A INPUT -p tcp --dport 8080 -j DROP",
+        "22",
+    ),
+];
+
 #[test]
 fn rules_of_iptables() {
     let world = servers();
-    for (rules, open) in [
-        ("-P INPUT DROP", ""),
-        ("-A INPUT -p tcp --dport 22 -j DROP", "80+8080"),
-        ("-A INPUT -i wan0 -p tcp -m multiport --dports 22,8000:9000 -j REJECT", "80"),
-        ("-A INPUT -p tcp -m multiport ! --dports 22,80 -j DROP", "22+80"),
-        (
-            "-A INPUT -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT; -A INPUT -p tcp --dport 80 -j DROP",
-            "22+8080",
-        ),
-        ("-A INPUT -m state --state NEW -p tcp --dport 80 -j DROP", "22+8080"),
-        ("-N sub; -A sub -p tcp --dport 22 -j RETURN; -A sub -p tcp -j DROP; -A INPUT -i wan+ -j sub", "22"),
-        (
-            "-N sub; -A sub -p tcp --dport 80 -j RETURN; -A INPUT -g sub; -A INPUT -p tcp -j DROP; -A sub -p tcp --dport 22 -j DROP",
-            "80+8080",
-        ),
-        (
-            "-A INPUT -m addrtype --dst-type LOCAL -p tcp --dport 22 -j DROP; -A INPUT -m addrtype --dst-type MULTICAST -j DROP",
-            "80+8080",
-        ),
-        (
-            "-A INPUT -p tcp --dport 22 --tcp-flags SYN,ACK SYN -j DROP; -A INPUT -p tcp --syn --dport 80 -j DROP",
-            "8080",
-        ),
-        (
-            "-A INPUT -m mark --mark 0x7 -j DROP; -A INPUT -m mark ! --mark 0x7 -p tcp --dport 22 -j DROP",
-            "80+8080",
-        ),
-        (
-            "-A INPUT -m limit --limit 1000/sec -p tcp --dport 22 -j ACCEPT; -A INPUT -p tcp --dport 22 -j DROP",
-            "22+80+8080",
-        ),
-        (
-            "-t nat -A PREROUTING -p tcp --dport 22 -j REDIRECT --to-ports 80; -A INPUT -p tcp --dport 80 -j DROP",
-            "8080",
-        ),
-        ("-A INPUT -m comment --comment \"a word\" -p tcp --dport 80 -j DROP", "22+8080"),
-    ] {
-        world.router.nft("flush ruleset");
+    rules_of(&world, "");
+}
+
+/// The rules of the older kind, which `nf_tables` does not list.
+#[test]
+fn rules_of_the_older_iptables() {
+    let world = servers();
+    let works = |what: &str| {
+        let line = format!("iptables-legacy {what} && ip6tables-legacy {what}");
+        world.router.run("bash", &["-c", &world.own_lock(&line)]).status.success()
+    };
+    assert!(works("-S"), "this test needs a kernel with the older iptables (CONFIG_IP_NF_IPTABLES_LEGACY)");
+    rules_of(&world, "-legacy");
+}
+
+/// `kind` is the end of the programs' names.
+fn rules_of(world: &World, kind: &str) {
+    let has_nat = world
+        .router
+        .run("bash", &["-c", &world.own_lock(&format!("iptables{kind} -t nat -S"))])
+        .status
+        .success();
+    for (rules, open) in IPTABLES {
+        if rules.contains("-t nat") && !has_nat {
+            support::not_tested(&format!("without table nat in the kernel: {rules}"));
+            continue;
+        }
+        for iptables in ["iptables", "ip6tables"] {
+            world.router.shell(&world.own_lock(&format!(
+                "{iptables}{kind} -P INPUT ACCEPT && {iptables}{kind} -F && {iptables}{kind} -X"
+            )));
+            if has_nat {
+                world.router.shell(&world.own_lock(&format!("{iptables}{kind} -t nat -F")));
+            }
+        }
         for rule in rules.split("; ") {
-            // What IPv6 itself needs.
+            // ICMPv6 that IPv6 itself needs.
             let rule = rule.replace("-j DROP", "-j REJECT --reject-with tcp-reset");
             let rule = if rule.contains("-p tcp") {
                 rule
             } else {
                 rule.replace("REJECT --reject-with tcp-reset", "DROP")
             };
-            world.router.shell(&format!("iptables {rule} && ip6tables {rule}"));
+            world.router.shell(&world.own_lock(&format!("iptables{kind} {rule} && ip6tables{kind} {rule}")));
         }
-        world.router.shell("ip6tables -I INPUT -p ipv6-icmp -j ACCEPT");
-        agree(&world, rules, open);
+        world.router.shell(&world.own_lock(&format!("ip6tables{kind} -I INPUT -p ipv6-icmp -j ACCEPT")));
+        agree(world, rules, open);
     }
 }
 
-/// A rule that asks what nobody can know beforehand.
+/// A rule with a condition that cannot be known beforehand.
 #[test]
 fn what_cannot_be_known_is_said_to_be_unknown() {
     let world = servers();
@@ -215,6 +259,32 @@ fn what_cannot_be_known_is_said_to_be_unknown() {
         assert!(!matches!(said, Outcome::Passes { .. }), "{rule}: {said:?}");
         if rule.ends_with("accept") {
             assert_eq!(said, Outcome::Depends, "{rule}");
+        }
+    }
+}
+
+/// The same for a rule of the older kind, and for addresses.
+#[test]
+fn of_the_older_kind_too() {
+    let world = servers();
+    world.router.shell(&world.own_lock(
+        "iptables-legacy -A INPUT -p tcp --dport 22 -m statistic --mode random --probability 0.5 -j DROP
+         iptables-legacy -A INPUT -s 198.51.100.0/25 -p tcp --dport 80 -j REJECT --reject-with tcp-reset
+         iptables-legacy -A INPUT ! -s 198.51.100.0/25 -p tcp --dport 8080 -j DROP
+         ip6tables-legacy -A INPUT -s 2001:db8:c::/64 -d 2001:db8:1::1 -p tcp --dport 80 -j REJECT --reject-with tcp-reset",
+    ));
+    assert_eq!(follow(&world, ROUTER, Protocol::Tcp, 22), Outcome::Depends);
+    for (address, port, open) in
+        [(ROUTER, 80, false), (ROUTER, 8080, true), (ROUTER_6, 22, true), (ROUTER_6, 80, false)]
+    {
+        assert_eq!(world.client.greeted_by(address, port).is_some(), open, "{address} {port}");
+        match follow(&world, address, Protocol::Tcp, port) {
+            Outcome::Passes { .. } => assert!(open, "{address} {port}"),
+            Outcome::Dropped { by } => {
+                assert!(!open, "{address} {port}");
+                assert!(by.to_string().starts_with("chain INPUT of table filter of ip"), "{by}");
+            }
+            Outcome::Depends => panic!("{address} {port}"),
         }
     }
 }

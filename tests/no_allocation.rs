@@ -1,4 +1,4 @@
-//! What strangers send is judged without the heap: after start-up the core allocates nothing, whatever comes.
+//! Strangers' packets are judged without the heap: after its start the core never allocates.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -10,13 +10,14 @@ use ketuk::config;
 use ketuk::core::access::{self, Access, Decision};
 use ketuk::core::auth::{self, Auth, Knocked};
 use ketuk::core::doorkeeper::Doorkeeper;
-use ketuk::core::engine::{Engine, Tables};
+use ketuk::core::engine::{Engine, Judgement, Tables};
 use ketuk::core::hours::WallTime;
 use ketuk::core::moment::Moment;
 use ketuk::core::packet::{Probe, Transport};
 use ketuk::core::place::{OwnAddress, Via};
 use ketuk::core::ports::DoorSet;
 use ketuk::core::time::Instant;
+use ketuk::core::user;
 use ketuk::daemon::household::Household;
 use ketuk::protocol::base32;
 use ketuk::protocol::packet::{DoorName, KEY, Keys, NONCE, Request};
@@ -29,7 +30,7 @@ thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
 }
 
-// SAFETY: every call goes to the system's allocator as it came.
+// SAFETY: each call goes to the system's allocator with the same arguments.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.with(|count| count.set(count.get() + 1));
@@ -87,7 +88,7 @@ fn a_million_packets_allocate_nothing() {
     let mut access_tables = access::Tables::new();
     let keyed = RandomState::new();
     let config::Auth { max_age, totp_ports, .. } = config.globals.auth;
-    let rules = auth::Rules { max_age_s: max_age.as_secs(), range: totp_ports };
+    let rules = auth::AuthRules { max_age_s: max_age.as_secs(), range: totp_ports };
     let mut keeper = Doorkeeper {
         engine: Engine::new(&mut tables, keyed.clone()),
         auth: Auth::new(&mut auth_tables, keyed.clone(), rules),
@@ -120,7 +121,7 @@ fn a_million_packets_allocate_nothing() {
         }
         match keeper.hear(&moment, &household, Via::Any, &bytes) {
             Ok(heard) => {
-                for verdict in heard.judgement.iter().flat_map(|judgement| &judgement.verdicts) {
+                for verdict in heard.judgement().map_or(&[][..], Judgement::verdicts) {
                     let Some(request) = heard.request(verdict) else { continue };
                     match keeper.access.decide(&moment, &household, &request, None) {
                         Decision::Open(opening) => {
@@ -133,7 +134,7 @@ fn a_million_packets_allocate_nothing() {
             }
             Err(_) => malformed += 1,
         }
-        keeper.engine.expire(moment.now, |_| timed_out += 1);
+        keeper.engine.expire(moment.now, |_, _| timed_out += 1);
         while keeper.access.end_due(&moment, &household).is_some() {
             ended += 1;
         }
@@ -151,7 +152,7 @@ fn a_million_packets_allocate_nothing() {
 
 static AUTH_TABLES: Mutex<auth::Tables> = Mutex::new(auth::Tables::new());
 
-/// What a user sends, what strangers send like it, and knocks in the range of changing sequences.
+/// A user's packets, strangers' packets that resemble them, and knocks in the range of changing sequences.
 #[test]
 fn nor_do_knocks_that_should_prove_something() {
     use ketuk::config::Auth as Rules;
@@ -160,9 +161,17 @@ fn nor_do_knocks_that_should_prove_something() {
     text += "\toption totp 'JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP'\n\tlist door 'ssh'\n";
     text += "\toption fwknop_key 'c2VjcmV0'\n\toption fwknop_hmac_key 'c2VjcmV0'\n";
     let config = config::parse("test", text.as_bytes()).expect("a configuration");
-    let users: Vec<_> = config.users.iter().map(|user| Some(user.for_core(DoorSet(1)))).collect();
+    let users: Vec<_> = config
+        .users
+        .iter()
+        .map(|user| {
+            let mut known = user::KnownUser::default();
+            user.tell_core(DoorSet(1), &mut known);
+            Some(known)
+        })
+        .collect();
     let Rules { max_age, totp_ports: range, .. } = config.globals.auth;
-    let rules = auth::Rules { max_age_s: max_age.as_secs(), range };
+    let rules = auth::AuthRules { max_age_s: max_age.as_secs(), range };
     let mut tables = AUTH_TABLES.lock().expect("nobody else has it");
     let mut auth = Auth::new(&mut tables, RandomState::new(), rules);
     auth.set_users(rules, &users);

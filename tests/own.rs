@@ -1,32 +1,12 @@
-//! Backend `own` on a host with nothing loaded: the daemon's own table shuts the doors' ports and opens them to whoever
-//! knocks.
+//! Backend `own` on a host without loaded rules: the daemon's own table shuts the doors' ports, and opens them to knockers.
 #![cfg(target_os = "linux")]
 
 mod support;
 
-use std::io::{Read as _, Write as _};
-use std::time::{Duration, Instant};
-
 use nix::sys::signal::Signal;
 use support::daemon::{Daemon, Start};
+use support::shut::{ports_are_shut_and_open_for_the_knocker_alone, soon};
 use support::{CLIENT, LAN_6, ROUTER, ROUTER_6, World, ketukd, wait_until};
-
-/// The tutorial's knockd.conf.
-const KNOCKD: &str = "[options]
-	UseSyslog
-
-[openSSH]
-	sequence    = 7000,8000,9000
-	seq_timeout = 10
-	tcpflags    = syn
-	command     = /sbin/iptables -A INPUT -s %IP% -p tcp --dport 22 -j ACCEPT
-
-[closeSSH]
-	sequence    = 9000,8000,7000
-	seq_timeout = 10
-	tcpflags    = syn
-	command     = /sbin/iptables -D INPUT -s %IP% -p tcp --dport 22 -j ACCEPT
-";
 
 const DOORS: &str = "
 config globals
@@ -51,90 +31,34 @@ config door 'nas'
 	option open_time '60'
 ";
 
-/// Hosts without a firewall, with a server at each port.
-fn world() -> World {
-    let world = World::new();
-    world.router.serve(22);
-    world.router.serve_udp(53);
-    world.lan.serve(443);
-    for address in [ROUTER, ROUTER_6] {
-        wait_until("the hosts reach each other", || world.client.greeted_by(address, 22).is_some());
-        assert_eq!(world.client.answered_by(address, 53).as_deref(), Some("router"));
-    }
-    wait_until("the hosts reach each other", || world.client.greeted_by(LAN_6, 443).is_some());
-    world
-}
-
 fn start<'w>(world: &'w World, doors: &str) -> Daemon<'w> {
     Start::new(&world.router, &world.scratch, doors).go()
 }
 
-fn knock(world: &World, address: &str, port: u16) {
-    let six = if address.contains(':') { "-6" } else { "-4" };
-    world.client.shell(&format!("knock {six} {address} {port}"));
-}
-
-/// Within a second, which a slow machine may double.
-fn soon(what: &str, mut done: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    wait_until(what, &mut done);
-    assert!(begun.elapsed() < Duration::from_secs(2), "{what}: after {:?}", begun.elapsed());
-}
-
 #[test]
 fn a_port_of_the_host_is_shut_and_opened_for_the_knocker_alone() {
-    let world = world();
-    let (mut stream, _) = world.client.connect(ROUTER, 22).expect("open before the start");
-    let daemon = start(&world, DOORS);
-    let log = daemon.log();
-    assert!(
-        log.contains("door 'ssh': tcp port 22 is shut on wan0 for everybody who has not knocked"),
-        "{log}"
-    );
-    for address in [ROUTER, ROUTER_6] {
-        assert_eq!(world.client.greeted_by(address, 22), None, "shut");
-        knock(&world, address, 7000);
-        wait_until("it opens", || world.client.greeted_by(address, 22).is_some());
-        assert_eq!(world.stranger.greeted_by(address, 22), None, "for nobody else");
-        wait_until("it shuts on time", || world.client.greeted_by(address, 22).is_none());
-    }
-    // A connection from before goes on, though nobody had tracked it.
-    stream.write_all(b"still there").expect("alive");
-    let mut heard = Vec::new();
-    // The end of the greeting may come first.
-    while !heard.ends_with(b"still there") {
-        let mut buffer = [0; 64];
-        let len = stream.read(&mut buffer).expect("alive");
-        assert!(len > 0, "ended");
-        heard.extend_from_slice(&buffer[..len]);
-    }
-    // From the LAN nothing is shut.
-    assert!(world.lan.greeted_by("192.168.1.1", 22).is_some());
-    // A UDP port the same.
-    assert_eq!(world.client.answered_by(ROUTER, 53), None);
-    knock(&world, ROUTER, 7500);
-    wait_until("it opens", || world.client.answered_by(ROUTER, 53).is_some());
-    assert_eq!(world.stranger.answered_by(ROUTER, 53), None);
+    let world = World::with_servers();
+    ports_are_shut_and_open_for_the_knocker_alone(&world, |world| start(world, DOORS));
 }
 
 #[test]
 fn a_forward_is_translated_for_the_knocker_alone_and_shut_for_others() {
-    let world = world();
+    let world = World::with_servers();
     let _daemon = start(&world, DOORS);
     for (address, port) in [(ROUTER, 8443), (LAN_6, 443)] {
         assert_eq!(world.client.greeted_by(address, port), None, "shut");
-        knock(&world, if port == 443 { ROUTER_6 } else { ROUTER }, 8000);
+        world.client.knock(if port == 443 { ROUTER_6 } else { ROUTER }, "8000");
         wait_until("it opens", || world.client.greeted_by(address, port).as_deref() == Some("lan"));
         assert_eq!(world.stranger.greeted_by(address, port), None, "for nobody else");
     }
-    // The host itself, were it routed to, is shut for the knocker too.
+    // The host's own address is shut for the knocker too, if packets are routed to it.
     world.isp.ip("route add 192.168.1.0/24 via 203.0.113.1");
     assert_eq!(world.client.greeted_by("192.168.1.10", 443), None);
 }
 
 #[test]
 fn a_table_that_was_flushed_is_back_within_a_second_with_who_was_in() {
-    let world = world();
+    let world = World::with_servers();
     let daemon = start(&world, DOORS);
     for change in ["flush ruleset", "delete table inet ketuk", "flush table inet ketuk"] {
         daemon.ask(&["open", "ssh", CLIENT, "60"]);
@@ -149,16 +73,64 @@ fn a_table_that_was_flushed_is_back_within_a_second_with_who_was_in() {
         assert!(world.client.greeted_by(ROUTER, 22).is_some());
         daemon.ask(&["close", "ssh"]);
         assert_eq!(world.client.greeted_by(ROUTER, 22), None);
-        knock(&world, ROUTER, 7000);
+        world.client.knock(ROUTER, "7000");
         wait_until("a knock opens", || world.client.greeted_by(ROUTER, 22).is_some());
         daemon.ask(&["close", "ssh"]);
     }
     daemon.wait_for_log("table inet ketuk was changed or deleted by another program: it is made again");
 }
 
+/// The same when another program takes away one chain's rules, or one rule, or puts a rule before them.
+#[test]
+fn one_chain_that_was_changed_is_back_within_a_second() {
+    let world = World::with_servers();
+    let doors = DOORS.replacen("config door 'ssh'", "config door 'ssh'\n\toption kill 'on'", 1);
+    let daemon = start(&world, &doors);
+    daemon.ask(&["open", "ssh", CLIENT, "60"]);
+    // The counters of rules change by themselves.
+    let listed = || world.router.stdout("nft", &["-s", "list", "table", "inet", "ketuk"]);
+    let whole = listed();
+    let handle_of = |chain: &str, rule: &str| {
+        let listed = world.router.stdout("nft", &["-a", "list", "chain", "inet", "ketuk", chain]);
+        let line = listed.lines().find(|line| line.contains(rule)).unwrap_or_else(|| panic!("{listed}"));
+        line.rsplit_once("# handle ").expect("a handle").1.to_owned()
+    };
+    for (chain, rule) in [
+        ("input", "jump doors_input"),
+        ("forward", "jump doors_forward"),
+        ("output", "@cut_4"),
+        ("dstnat", "jump doors_dstnat"),
+        ("doors_input", "drop"),
+        ("doors_forward", "drop"),
+        ("doors_dstnat", "@ketuk_nas_4"),
+    ] {
+        for change in ["flush chain", "delete rule", "insert rule"] {
+            // Each rule has a new handle when it is back.
+            let argument = match change {
+                "delete rule" => format!("handle {}", handle_of(chain, rule)),
+                "insert rule" => "accept".to_owned(),
+                _ => String::new(),
+            };
+            let change = format!("{change} inet ketuk {chain} {argument}");
+            world.router.nft(&change);
+            soon(&format!("it is as before '{change}'"), || listed().trim() == whole.trim());
+        }
+    }
+    // Many changes in quick succession: some come while the daemon mends the last one.
+    let changes =
+        ["doors_input", "input", "forward"].map(|chain| format!("flush chain inet ketuk {chain}\n"));
+    let changes = changes.concat().repeat(100);
+    for _ in 0..5 {
+        world.router.shell(&format!("nft -i <<<'{changes}'"));
+        soon("it is as before many changes", || listed().trim() == whole.trim());
+    }
+    assert_eq!(world.stranger.greeted_by(ROUTER, 22), None);
+    assert!(world.client.greeted_by(ROUTER, 22).is_some());
+}
+
 #[test]
 fn it_fails_closed_and_unload_opens() {
-    let world = world();
+    let world = World::with_servers();
     let daemon = start(&world, DOORS);
     daemon.ask(&["open", "ssh", CLIENT, "60"]);
     daemon.end(Signal::SIGKILL);
@@ -173,9 +145,52 @@ fn it_fails_closed_and_unload_opens() {
     assert!(!world.router.nft_list("tables").contains("ketuk"));
 }
 
+/// At a boot with a wrong configuration the ports that were shut before are shut, by a file in the folder that systemd names.
+#[test]
+fn a_wrong_configuration_at_a_boot_opens_nothing() {
+    let world = World::with_servers();
+    let state = world.scratch.path("state");
+    std::fs::create_dir(&state).expect("a folder");
+    let begin = |doors: &str| {
+        let mut start = Start::new(&world.router, &world.scratch, doors);
+        start.command().env("STATE_DIRECTORY", &state);
+        start
+    };
+    let fails_to_start = || {
+        let mut daemon = begin("config door 'ssh'\n\toption dest_prot '22'\n").spawn();
+        assert_eq!(daemon.wait_for_end().code(), Some(2), "{}", daemon.log());
+        daemon.log()
+    };
+    fails_to_start();
+    assert!(world.client.greeted_by(ROUTER, 22).is_some(), "there is nothing to remember");
+
+    let daemon = begin(DOORS).go();
+    daemon.end(Signal::SIGKILL);
+    world.router.nft("flush ruleset");
+    assert!(world.client.greeted_by(ROUTER, 22).is_some(), "after a boot the table is not there");
+    let log = fails_to_start();
+    assert!(log.contains("the ports of door 'ssh', door 'dns', door 'nas' are shut to everybody"), "{log}");
+    for address in [ROUTER, ROUTER_6] {
+        assert_eq!(world.client.greeted_by(address, 22), None, "shut");
+        assert_eq!(world.client.answered_by(address, 53), None, "shut");
+    }
+    assert_eq!(world.client.greeted_by(LAN_6, 443), None, "shut");
+    assert!(world.lan.greeted_by("192.168.1.1", 22).is_some(), "but on the device that was named");
+
+    // A right one opens to those who knock, and without a door there is nothing to remember.
+    let daemon = begin(DOORS).go();
+    world.client.knock(ROUTER, "7000");
+    wait_until("it opens", || world.client.greeted_by(ROUTER, 22).is_some());
+    daemon.write_config("config globals\n\toption backend 'own'\n");
+    daemon.ask(&["reload"]);
+    daemon.end(Signal::SIGTERM);
+    fails_to_start();
+    assert!(world.stranger.greeted_by(ROUTER, 22).is_some());
+}
+
 #[test]
 fn a_reload_brings_the_table_up_to_date() {
-    let world = world();
+    let world = World::with_servers();
     world.router.serve(2222);
     let daemon = start(&world, DOORS);
     daemon.ask(&["open", "nas", CLIENT, "60"]);
@@ -191,25 +206,7 @@ fn a_reload_brings_the_table_up_to_date() {
     }
 }
 
-/// As the files stand: the tutorial's configuration, imported, on a host that accepts everything.
-#[test]
-fn the_tutorials_knockd_conf() {
-    let world = world();
-    let knockd = world.scratch.write("knockd.conf", KNOCKD);
-    let import = [ketukd().to_str().expect("a plain path"), "import", knockd.to_str().expect("a plain path")];
-    let uci = world.router.stdout(import[0], &import[1..]);
-    assert!(world.client.greeted_by(ROUTER, 22).is_some(), "before the start the port answers");
-    let daemon = start(&world, &uci);
-    assert_eq!(daemon.status()["daemon"]["backend"], "own", "{uci}");
-    assert_eq!(world.client.greeted_by(ROUTER, 22), None, "after it, it does not");
-    world.client.shell(&format!("knock {ROUTER} 7000 8000 9000"));
-    wait_until("the knock opens", || world.client.greeted_by(ROUTER, 22).is_some());
-    assert_eq!(world.stranger.greeted_by(ROUTER, 22), None, "for the knocker alone");
-    world.client.shell(&format!("knock {ROUTER} 9000 8000 7000"));
-    wait_until("the other knock shuts", || world.client.greeted_by(ROUTER, 22).is_none());
-}
-
-/// Devices need not be there: the port is shut from the moment that they are.
+/// Devices need not exist yet: the port is shut from their first moment on.
 #[test]
 fn a_device_that_comes_later_is_shut_from_the_first_moment() {
     let world = World::new();
@@ -221,28 +218,56 @@ fn a_device_that_comes_later_is_shut_from_the_first_moment() {
     world.router.addresses("wan0", &["203.0.113.1/24"]);
     world.router.ip("route add default via 203.0.113.254");
     assert_eq!(world.client.greeted_by(ROUTER, 22), None);
-    knock(&world, ROUTER, 7000);
+    world.client.knock(ROUTER, "7000");
     wait_until("it opens", || world.client.greeted_by(ROUTER, 22).is_some());
+}
+
+/// A device that is not there, as a file from another host may name it: the port is shut on that device alone.
+#[test]
+fn a_port_that_is_not_shut_where_strangers_come_in_is_said_to_be() {
+    let world = World::with_servers();
+    let doors = DOORS.replace("config globals", "config globals\n\tlist device 'eth9'");
+    let daemon = Start::on(&world.router, &world.scratch, &doors, &[]).go();
+    assert!(world.stranger.greeted_by(ROUTER, 22).is_some());
+    let said = "the doors' ports are NOT shut on wan0, lan0: ketukd shuts them on the devices that are named, and eth9 \
+                is not on this host: name the device that strangers come in by";
+    assert!(daemon.log().contains(said), "{}", daemon.log());
+    let config = daemon.config().to_str().expect("a plain path");
+    let checked = world.router.stdout(ketukd().to_str().expect("a plain path"), &["check", config]);
+    for said in ["there is no device 'eth9' on this host", said] {
+        assert!(checked.contains(&format!("warning: {said}")), "{checked}");
+    }
+    let doctor = daemon.control(&["doctor", "--config", config]);
+    assert!(
+        String::from_utf8_lossy(&doctor.stdout).contains(&format!("devices: WRONG: {said}")),
+        "{doctor:?}"
+    );
+    // With the right one it is shut, and nothing more is said.
+    daemon.write_config(&doors.replace("eth9", "wan0"));
+    daemon.ask(&["reload"]);
+    assert_eq!(world.stranger.greeted_by(ROUTER, 22), None);
+    let checked = world.router.stdout(ketukd().to_str().expect("a plain path"), &["check", config]);
+    assert!(!checked.contains("NOT shut") && !checked.contains("no device"), "{checked}");
 }
 
 #[test]
 fn another_firewall_that_drops_what_the_door_lets_in_is_named() {
-    let world = world();
+    let world = World::with_servers();
     world.router.nft("table inet filter {\nchain input {\ntype filter hook input priority 0; policy drop\nicmpv6 type != echo-request accept\n}\n}");
     let daemon = start(&world, DOORS);
     let said = "door 'ssh': tcp port 22 stays shut on wan0 even after a knock: chain input of table inet filter drops";
     daemon.wait_for_log(said);
     assert!(daemon.ask(&["status"]).contains(said), "{}", daemon.ask(&["status"]));
-    // What is mended is said, and what breaks again.
+    // The log says when a fault is mended, and when it comes back.
     world.router.nft("add rule inet filter input tcp dport 22 accept");
     daemon.wait_for_log("door 'ssh': tcp port 22 is right again");
     assert!(!daemon.ask(&["status"]).contains(said));
     assert_eq!(world.client.greeted_by(ROUTER, 22), None, "the door shuts what the other lets in");
-    knock(&world, ROUTER, 7000);
+    world.client.knock(ROUTER, "7000");
     wait_until("it opens", || world.client.greeted_by(ROUTER, 22).is_some());
 }
 
-/// With a table of the user's own that accepts, the door is open without a knock; that is said.
+/// If another table accepts the port for everybody, a warning says that the door is open without a knock.
 #[test]
 fn a_door_that_is_open_to_everybody_is_said_to_be() {
     let world = World::with_firewall();
@@ -267,7 +292,7 @@ fn a_door_that_is_open_to_everybody_is_said_to_be() {
     daemon.wait_for_log("ssh: set ketuk_ssh_4 in table inet fw4 is not there");
 }
 
-/// What the log recommends works on Debian's own table, as often as one likes; and so do README's lines.
+/// The command that the log recommends works on Debian's own table, also several times, and so do README's lines.
 #[test]
 fn the_recommended_line_can_be_run_again_and_again() {
     let world = World::new();
@@ -283,6 +308,7 @@ fn the_recommended_line_can_be_run_again_and_again() {
         "table inet filter {\nchain input {\ntype filter hook input priority 0; policy drop\nicmpv6 type != echo-request accept\n}
         chain forward {\ntype filter hook forward priority 0; policy drop\n}\n}",
     );
+    shell("nft list ruleset >base.nft");
     let doors = DOORS.replace("backend 'own'", "backend 'nft'\n\toption nft_table 'inet filter'");
     world.scratch.write("ketuk.conf", &doors);
     let readme = include_str!("../README.md");
@@ -296,13 +322,23 @@ fn the_recommended_line_can_be_run_again_and_again() {
     let rules = |listed: &str| listed.matches("comment \"ketuk: ").count();
     let once = world.router.nft_list("table inet filter");
     assert_eq!(rules(&once), 2 + 2 + 3, "{once}");
-    for _ in 0..2 {
-        shell("ketukd ruleset --replace --config ketuk.conf | nft -f -");
-        assert_eq!(rules(&world.router.nft_list("table inet filter")), rules(&once));
+    for again in [
+        line,
+        "ketukd ruleset --config ketuk.conf | nft -f -",
+        "ketukd ruleset --replace --config ketuk.conf | nft -f -",
+    ] {
+        shell(again);
+        assert_eq!(world.router.nft_list("table inet filter"), once, "{again}");
     }
+    // A file is for a firewall that is loaded anew, with its own table.
+    shell(
+        "ketukd ruleset --config ketuk.conf >ketuk.nft
+         (echo flush ruleset; cat base.nft ketuk.nft) >whole.nft; nft -f whole.nft; nft -f whole.nft",
+    );
+    assert_eq!(rules(&world.router.nft_list("table inet filter")), rules(&once));
     let daemon = start(&world, &doors);
     assert!(!daemon.log().contains("is not there"), "{}", daemon.log());
-    knock(&world, ROUTER, 7000);
+    world.client.knock(ROUTER, "7000");
     wait_until("it opens", || world.client.greeted_by(ROUTER, 22).is_some());
     assert_eq!(world.stranger.greeted_by(ROUTER, 22), None);
 }

@@ -1,4 +1,4 @@
-//! Packets that the kernel itself would not take where they come in are no knocks.
+//! A packet that the kernel itself would refuse on its device is not a knock.
 #![cfg(target_os = "linux")]
 
 mod support;
@@ -31,7 +31,7 @@ fn inside(daemon: &Daemon<'_>) -> Vec<String> {
     addresses
 }
 
-/// Puts frames on the router's WAN, then two right knocks: of all these only the right ones open.
+/// Puts frames on the router's WAN, and then two right knocks. Only the right knocks open.
 fn only_the_right_ones_open(world: &World, daemon: &Daemon<'_>, wrong: &[Vec<u8>]) {
     let mac = world.router.mac("wan0");
     let mut all = wrong.to_vec();
@@ -89,19 +89,19 @@ fn frames_for_another_host_or_an_unknown_vlan_and_destinations_elsewhere() {
         frames::ethernet(mac, None, &syn("2001:db8:9::4", "::1")),
     ];
     only_the_right_ones_open(&world, &daemon, &frames);
-    // A public address is this host's wherever it is.
+    // A public address belongs to this host on each device.
     let lan = frames::ethernet(mac, None, &syn("2001:db8:9::5", "2001:db8:2::1"));
     frames::send(&world.isp, "router0", &world.scratch, &[lan]);
     daemon.wait("the LAN's public address counts", |daemon| daemon.lets_in("ssh", "2001:db8:9::5"));
 }
 
-/// Somebody chose to listen there.
+/// The configuration names `lo`, or all devices.
 #[test]
 fn on_lo_loopback_addresses_are_right() {
     for device in ["lo", "any"] {
         let world = World::with_firewall();
         let start = Start::on(&world.router, &world.scratch, DOOR, &[device]);
-        world.router.nft(&ruleset(&world.router, &world.scratch.path("ketuk.uci")));
+        world.router.nft(&ruleset(&world.scratch.path("ketuk.uci")));
         let daemon = start.go();
         for (program, to) in [("-4", "127.0.0.1"), ("-6", "::1"), ("-4", "192.168.1.1")] {
             world.router.run("knock", &[program, to, "7000"]);

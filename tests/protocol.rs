@@ -48,7 +48,7 @@ fn packets() {
     }
 }
 
-/// The vectors are what the script prints, and the document quotes them.
+/// The script prints the vectors, and the document quotes them.
 #[test]
 fn the_script_says_so_and_the_document_too() {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/protocol/vectors.py");

@@ -8,8 +8,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use support::daemon::{Daemon, Start};
 use support::{CLIENT, CLIENT_6, ROUTER, ROUTER_6, World};
 
-/// The doors that open among these, for a client of either family, when the router's clock shows this hour.
-/// `{today}` in the text is the weekday then.
+/// The doors of this configuration that open for a client of either family when the router's clock shows this hour.
+/// The weekday replaces `{today}` in the text.
 fn opened(hour: i64, doors: &str) -> Vec<String> {
     let world = World::with_firewall();
     let (zone, today) = zone(hour);
@@ -17,7 +17,7 @@ fn opened(hour: i64, doors: &str) -> Vec<String> {
         format!("config globals 'globals'\n\toption backend 'fw4'\n{}", doors.replace("{today}", today));
     let mut start = Start::new(&world.router, &world.scratch, &config);
     let config = world.scratch.path("ketuk.uci");
-    world.router.nft(&support::daemon::ruleset(&world.router, &config));
+    world.router.nft(&support::daemon::ruleset(&config));
     start.command().env("TZ", zone);
     let daemon = start.go();
     let mut knocks = 0;

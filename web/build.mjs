@@ -22,7 +22,7 @@ async function bundle(name) {
 		entryPoints: [ path.join(here, 'src', name) ], bundle: true, minify: true, write: false, format: 'iife', target: 'es2021', charset: 'utf8', legalComments: 'inline'
 	});
 
-	/* The end of the element that it will stand in. */
+	/* The end tag of the element around the text. */
 	if (/<\/(script|style)/i.test(file.text))
 		throw new Error(`${name} would end its own element`);
 
@@ -30,7 +30,7 @@ async function bundle(name) {
 }
 
 const [ script, style ] = await Promise.all([ bundle('main.js'), bundle('style.css') ]);
-/* The libraries that are in it want their notices kept. */
+/* The licences of the libraries in the page require their notices. */
 const licences = [ '@noble/hashes', '@scure/base' ].map(name => `${name}\n${read(`node_modules/${name}/LICENSE`).toString().trim()}`).join('\n\n');
 if (licences.includes('--'))
 	throw new Error('a licence would end its comment');

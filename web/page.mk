@@ -1,5 +1,5 @@
-# make page          the knock page: target/page/knock.html, what an installed page needs beside it, and a copy for the
-#                    LuCI package, which puts it to /ketuk/ of the router
+# make page          the knock page: target/page/knock.html, the other files of an installed page, and a copy for the LuCI
+#                    package, which puts it at /ketuk/ on the router
 # make test-page     the page in Debian's Chromium and Firefox, against ketukd in network namespaces
 # make test-page-all the same, with every firewall and family 20 times, and over a bad line
 # make lint-page     ESLint
@@ -19,7 +19,7 @@ web/node_modules/.package-lock.json: web/package-lock.json
 	cd web && npm ci --no-audit --no-fund
 	@touch $@
 
-# The debug build, which the other tests have made.
+# The debug build that the other tests use.
 test-page: page $(PAGE_TESTS)/node_modules/.package-lock.json
 	@scripts/need.sh /usr/bin/chromium=chromium /usr/bin/firefox-esr=firefox-esr ip=iproute2 nft=nftables unshare=util-linux python3=python3
 	@$(CARGO) build --quiet

@@ -1,4 +1,4 @@
-//! What one packet costs the core: parsing, and judging with empty and with full tables.
+//! The cost of one packet for the core: parsing, and judging with empty and with full tables.
 
 use std::hash::RandomState;
 use std::hint::black_box;
@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant as Clock};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use ketuk::core::door::Door;
+use ketuk::core::door::DoorKnock;
 use ketuk::core::engine::{Engine, Tables};
 use ketuk::core::packet::{self, Probe, Transport};
 use ketuk::core::sequence::{Protocol, Step, flag};
@@ -98,13 +98,13 @@ impl Bench<'_> {
         let transport =
             Transport::Tcp { source_port: 40_000, port, sequence_number: u32::from(port), flags: flag::SYN };
         let probe = Probe { source, destination: IpAddr::V4(ROUTER), transport };
-        self.engine.judge(Instant::from_millis(self.now), &probe).verdicts.len()
+        self.engine.judge(Instant::from_millis(self.now), &probe).verdicts().len()
     }
 
     /// Forgets everybody.
     fn empty(&mut self) {
         let step = |port| Step { protocol: Protocol::Tcp, port: NonZeroU16::new(port).expect("not 0") };
-        let door = Door { sequence: STEPS.into_iter().map(step).collect(), ..Door::default() };
+        let door = DoorKnock { sequence: STEPS.into_iter().map(step).collect(), ..DoorKnock::default() };
         for doors in [[None], [Some(door)]] {
             self.engine.set_doors(&doors, &[]).expect("three ports");
         }

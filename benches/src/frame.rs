@@ -14,7 +14,7 @@ const IPV6: usize = 40;
 /// Longest frame: Ethernet's.
 pub const MAX_FRAME: usize = 1514;
 
-/// What kind of packet.
+/// The kind of packet.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
     /// TCP with SYN: a knock.
@@ -38,7 +38,7 @@ impl FromStr for Protocol {
     }
 }
 
-/// What a packet says.
+/// The fields of a packet.
 pub struct Packet<'a> {
     /// Of the destination's family.
     pub source: IpAddr,
@@ -51,7 +51,7 @@ pub struct Packet<'a> {
 }
 
 impl Packet<'_> {
-    /// Writes the frame in the place of what was in `frame`.
+    /// Replaces the contents of `frame` by the frame.
     pub fn write(&self, frame: &mut Vec<u8>) {
         let is_udp = self.protocol == Protocol::Udp;
         let protocol = if is_udp { 17 } else { 6 };

@@ -44,7 +44,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// What goes wrong, in words.
+/// A fault, in words.
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// `load flood device= to= rate= count= [port=N|random] [proto=syn|ack|udp] [payload=BYTES] [seed=]`

@@ -37,7 +37,7 @@ impl Sender {
     }
 }
 
-/// What was sent in what time.
+/// The number of packets that were sent, and the time.
 pub struct Paced {
     count: u64,
     ns: u64,
@@ -46,7 +46,7 @@ pub struct Paced {
 impl Paced {
     /// Sends `count` frames, `rate` a second, each written by `write`, which is told its number.
     ///
-    /// Who is late catches up, so that the mean is right; [`Self::json`] reports the rate that was reached.
+    /// A late sender catches up, so that the mean is right. [`Self::json`] reports the reached rate.
     pub fn run(
         sender: &mut Sender,
         rate: u64,

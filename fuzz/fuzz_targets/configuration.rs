@@ -2,7 +2,7 @@
 //! that a terminal takes.
 #![no_main]
 
-use ketuk::config::{TableFamily, Table, parse};
+use ketuk::config::{Table, TableFamily, parse};
 use ketuk::firewall::{fw4, ruleset};
 use libfuzzer_sys::fuzz_target;
 

@@ -1,7 +1,8 @@
-//! Other programs' configurations: what comes out is one that ketuk takes.
+//! Other programs' configurations: the result is one that ketuk takes.
 #![no_main]
 
 use std::io;
+use std::path::Path;
 
 use ketuk::config::parse;
 use ketuk::import::import;
@@ -9,7 +10,8 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &[u8]| {
     // Files that it includes are not there.
-    let Ok(imported) = import("file", text, &|_| Err(io::ErrorKind::NotFound.into())) else { return };
+    let nothing = |_: &Path| -> io::Result<Vec<u8>> { Err(io::ErrorKind::NotFound.into()) };
+    let Ok(imported) = import("file", text, &nothing) else { return };
     if let Err(error) = parse("ketuk", imported.uci.as_bytes()) {
         panic!("{error}\n{}", imported.uci);
     }

@@ -1,19 +1,27 @@
-//! The kernel's answers, were they damaged, and the lines of its connection table.
+//! Damaged answers of the kernel, lines of its connection table, and what iptables lists.
 #![no_main]
 
 use ketuk::firewall::conntrack;
+use ketuk::firewall::iptables::Iptables;
+use ketuk::firewall::nft::Answer;
+use ketuk::firewall::nft::element::elements;
 use ketuk::linux::netlink::message::Messages;
-use ketuk::firewall::nft::{Answer, elements};
+use ketuk::protocol::Protocol;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
     for message in Messages::new(data) {
         let _ = conntrack::flow(&message);
         if let Answer::Object { attributes, .. } = Answer::of(&message) {
-            elements(attributes).for_each(drop);
+            elements(attributes.clone(), None).for_each(drop);
+            elements(attributes, Some(Protocol::Tcp)).for_each(drop);
         }
     }
     if let Ok(text) = core::str::from_utf8(data) {
         text.lines().map(conntrack::line).for_each(drop);
+        let iptables = Iptables::default();
+        for rule in iptables.stale(&iptables.ipv4, iptables.input(), text) {
+            assert!(rule.iter().any(|word| word == "-D"), "{rule:?}");
+        }
     }
 });

@@ -1,4 +1,4 @@
-//! What `ketukd import` runs: other programs' configuration as UCI. See the library.
+//! The program behind `ketukd import`: other programs' configuration as UCI. See the library.
 
 #[cfg(target_os = "linux")]
 fn main() -> std::process::ExitCode {

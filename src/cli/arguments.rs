@@ -2,19 +2,19 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Failure;
-use crate::config::{self, Config};
+use super::{Failure, help};
+use crate::config::{self, Config, device};
 use crate::control::{DEFAULT_SOCKET, SOCKETS};
 
 /// The default of `--config`.
 const DEFAULT_CONFIG: &str = "/etc/config/ketuk";
 
-/// Whose app an invitation is for.
+/// The app that an invitation is for.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum App {
-    /// One that sends fwknop's packets.
+    /// An app that sends fwknop's packets.
     Fwknop,
-    /// One that reads a `knockd.conf`.
+    /// An app that reads a `knockd.conf`.
     Knockd,
 }
 
@@ -29,11 +29,13 @@ pub(super) struct Arguments {
     pub(super) zone: Option<String>,
     pub(super) host: Option<String>,
     pub(super) page: Option<String>,
+    pub(super) door: Option<String>,
+    pub(super) from: Option<String>,
     pub(super) app: Option<App>,
     pub(super) device_file: Option<PathBuf>,
     pub(super) json: bool,
+    pub(super) events: bool,
     pub(super) fw4: bool,
-    pub(super) replace: bool,
     pub(super) operands: Vec<String>,
 }
 
@@ -66,13 +68,14 @@ impl Arguments {
             }
             match option {
                 "--json" => parsed.json = true,
+                "--events" => parsed.events = true,
                 "--fw4" => parsed.fw4 = true,
-                "--replace" => parsed.replace = true,
                 "--fwknop" => parsed.set_app(App::Fwknop)?,
                 "--knockd" => parsed.set_app(App::Knockd)?,
+                // `--replace` too: it is always done now.
                 _ => {}
             }
-            if matches!(option, "--json" | "--fw4" | "--replace" | "--fwknop" | "--knockd") {
+            if matches!(option, "--json" | "--events" | "--fw4" | "--replace" | "--fwknop" | "--knockd") {
                 if attached.is_some() {
                     return Err(Failure::Usage(format!("option '{option}' takes no value")));
                 }
@@ -82,12 +85,14 @@ impl Arguments {
             let value = value.ok_or_else(|| Failure::Usage(format!("option '{option}' needs a value")))?;
             match option {
                 "--config" => parsed.config = Some(value.into()),
-                "--device" => parsed.devices.push(value),
+                "--device" => parsed.devices.push(device(value)?),
                 "--address" => parsed.addresses.push(value),
                 "--device-file" => parsed.device_file = Some(value.into()),
                 "--socket" => parsed.socket = Some(value.into()),
                 "--host" => parsed.host = Some(value),
                 "--page" => parsed.page = Some(value),
+                "--door" => parsed.door = Some(value),
+                "--from" => parsed.from = Some(value),
                 "--table" => parsed.table = Some(value),
                 _ => parsed.zone = Some(value),
             }
@@ -95,14 +100,16 @@ impl Arguments {
         if operands.contains(&parsed.operands.len()) {
             return Ok(parsed);
         }
-        let problem = if parsed.operands.len() < *operands.start() { "few" } else { "many" };
-        let usage = super::usage_of(command);
-        let hint = if *operands.end() == 0 && options.contains(&"--config") {
-            "\na configuration file is named with --config FILE"
-        } else {
-            ""
+        let (given, needed) = (parsed.operands.len(), *operands.start());
+        let problem = match parsed.operands.get(*operands.end()) {
+            None => help::missing(command, given, needed),
+            // 'check' takes a configuration as an operand too.
+            Some(operand) if options.contains(&"--config") && command != "check" => {
+                format!("'{operand}' is one argument too many: a configuration is named with --config FILE")
+            }
+            Some(operand) => format!("'{operand}' is one argument too many"),
         };
-        Err(Failure::Usage(format!("too {problem} arguments\nusage: {usage}{hint}")))
+        Err(Failure::Usage(format!("{problem}\n{}", help::usage(command))))
     }
 
     fn set_app(&mut self, app: App) -> Result<(), Failure> {
@@ -120,13 +127,20 @@ impl Arguments {
         config::load(self.config_path()).map_err(|error| Failure::Config(error.to_string()))
     }
 
-    /// Where `run` makes the control socket.
+    /// The path at which `run` makes the control socket.
     pub(super) fn socket(&self) -> &Path {
         self.socket.as_deref().unwrap_or(Path::new(DEFAULT_SOCKET))
     }
 
-    /// Where the other commands look for the socket.
+    /// The paths at which the other commands look for the socket.
     pub(super) fn sockets(&self) -> Vec<&Path> {
         self.socket.as_deref().map_or_else(|| SOCKETS.map(Path::new).to_vec(), |socket| vec![socket])
     }
+}
+
+/// The value of `--device`. The daemon would wait for ever for a device whose name is impossible.
+fn device(name: String) -> Result<String, Failure> {
+    let Some(wrong) = device::fault(&name) else { return Ok(name) };
+    let help = wrong.help().map_or_else(String::new, |help| format!(": {help}"));
+    Err(Failure::Usage(format!("'{name}' {wrong}{help}")))
 }

@@ -1,4 +1,4 @@
-//! Packets from a capture file: pcap, which `tcpdump -w` writes, or pcapng, which Wireshark writes.
+//! Reads packets from a capture file: pcap, which `tcpdump -w` writes, or pcapng, which Wireshark writes.
 
 mod pcap;
 mod pcapng;
@@ -8,7 +8,7 @@ mod link {
     pub(super) const NULL: u32 = 0;
     pub(super) const ETHERNET: u32 = 1;
     pub(super) const PPP: u32 = 9;
-    /// Of a file that a BSD wrote.
+    /// Raw IP in files from a BSD.
     pub(super) const RAW_BSD: u32 = 12;
     pub(super) const RAW: u32 = 101;
     pub(super) const LOOP: u32 = 108;
@@ -24,27 +24,27 @@ const IPV6: u16 = 0x86dd;
 const TAGS: [u16; 3] = [0x8100, 0x88a8, 0x9100];
 const PPPOE_SESSION: u16 = 0x8864;
 
-/// A capture file, whose header was read.
+/// A capture file with its header read.
 #[derive(Clone, Debug)]
 pub(super) enum Capture<'f> {
     Pcap(pcap::Records<'f>),
     Pcapng(pcapng::Blocks<'f>),
 }
 
-/// A packet from its IP header on, and when it came.
+/// A packet from its IP header on, and its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Packet<'f> {
-    /// Milliseconds since 1970.
+    /// The time in milliseconds since 1970.
     pub(super) at_ms: u64,
     pub(super) bytes: &'f [u8],
 }
 
-/// A captured frame, and when it came.
+/// A captured frame, and its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Frame<'f> {
-    /// The link type, which says how the frame begins.
+    /// The link type, which determines the header of the frame.
     link: u32,
-    /// Milliseconds since 1970.
+    /// The time in milliseconds since 1970.
     at_ms: u64,
     bytes: &'f [u8],
 }
@@ -53,7 +53,7 @@ impl<'f> Capture<'f> {
     /// Reads the header of a file.
     ///
     /// # Errors
-    /// The file is neither pcap nor pcapng, or all of it was captured on links that are not known here.
+    /// The file is neither pcap nor pcapng, or all of it was captured on unknown types of links.
     pub(super) fn new(file: &'f [u8]) -> Result<Self, &'static str> {
         let capture = match pcapng::Blocks::new(file) {
             Some(blocks) => Self::Pcapng(blocks),
@@ -73,7 +73,7 @@ impl<'f> Capture<'f> {
         Ok(capture)
     }
 
-    /// The packets that are IP, in the file's order. The first frame that is cut off or damaged ends them.
+    /// The IP packets, in the file's order. They end at the first frame that is cut off or damaged.
     pub(super) fn packets(&self) -> impl Iterator<Item = Packet<'f>> {
         let mut frames = self.clone();
         std::iter::from_fn(move || frames.frame())
@@ -93,7 +93,7 @@ fn is_known(link: u32) -> bool {
     [NULL, ETHERNET, PPP, RAW_BSD, RAW, LOOP, LINUX_SLL, IPV4, IPV6, LINUX_SLL2].contains(&link)
 }
 
-/// The packet in a frame from its IP header on, if there is one.
+/// The IP packet in a frame, from its header on.
 fn network(frame: Frame<'_>) -> Option<&[u8]> {
     let bytes = frame.bytes;
     match frame.link {
@@ -107,21 +107,21 @@ fn network(frame: Frame<'_>) -> Option<&[u8]> {
     }
 }
 
-/// The numbers of a file, in the byte order of the host that wrote it.
+/// The byte order of the host that wrote the file.
 #[derive(Clone, Copy, Debug)]
 struct ByteOrder {
     is_big_endian: bool,
 }
 
 impl ByteOrder {
-    /// The first and the second half of the word at an offset.
+    /// The upper and lower half of the word at an offset.
     fn halves(self, bytes: &[u8], at: usize) -> (u32, u32) {
         let word = self.u32(bytes, at);
         let (high, low) = (word >> 16, word & 0xffff);
         if self.is_big_endian { (high, low) } else { (low, high) }
     }
 
-    /// The word at an offset; 0 where the bytes end before. What a length announces is looked for anyway.
+    /// The word at an offset, or 0 if the bytes end before. Every length that is read is checked later.
     fn u32(self, bytes: &[u8], at: usize) -> u32 {
         let word = bytes.get(at..).and_then(<[u8]>::first_chunk).copied().unwrap_or_default();
         if self.is_big_endian { u32::from_be_bytes(word) } else { u32::from_le_bytes(word) }
@@ -133,7 +133,7 @@ impl ByteOrder {
     }
 }
 
-/// What follows an ethertype, VLAN tags and PPPoE passed over.
+/// The bytes after an ethertype. VLAN tags and PPPoE are skipped.
 fn ethernet(mut bytes: &[u8]) -> Option<&[u8]> {
     loop {
         let (kind, rest) = (be16(bytes, 0)?, bytes.get(2..)?);
@@ -146,7 +146,7 @@ fn ethernet(mut bytes: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// What follows a PPP protocol number (RFC 1661).
+/// The bytes after a PPP protocol number (RFC 1661).
 fn ppp(bytes: &[u8]) -> Option<&[u8]> {
     matches!(be16(bytes, 0)?, 0x0021 | 0x0057).then(|| bytes.get(2..)).flatten()
 }

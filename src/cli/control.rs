@@ -1,12 +1,15 @@
 //! The commands that speak to the running daemon.
 
-use std::io::{self, Write as _};
+use std::env;
+use std::fmt;
+use std::io::{self, IsTerminal as _, Write as _};
 use std::net::IpAddr;
 
 use super::arguments::Arguments;
 use super::{Failure, Outcome, print};
-use crate::control::message::{ReceivedError, Request, Verb, unescaped};
-use crate::control::{client, show};
+use crate::control::message::{ControlRequest, ReceivedError, Verb, unescaped};
+use crate::control::{WATCHING, client, row, show};
+use crate::linux::clock;
 
 /// Opens a door by hand.
 pub(super) fn open(arguments: &Arguments) -> Outcome {
@@ -15,7 +18,7 @@ pub(super) fn open(arguments: &Arguments) -> Outcome {
         .get(2)
         .map(|text| text.parse().map_err(|_| Failure::Usage(format!("'{text}' is no number of seconds"))));
     let (door, address) = (&arguments.operands[0], address(&arguments.operands[1])?.to_string());
-    let request = Request {
+    let request = ControlRequest {
         request: Verb::Open,
         door: Some(door),
         address: Some(&address),
@@ -28,7 +31,7 @@ pub(super) fn open(arguments: &Arguments) -> Outcome {
 pub(super) fn close(arguments: &Arguments) -> Outcome {
     let address = arguments.operands.get(1).map(|text| address(text)).transpose()?;
     let address = address.map(|address| address.to_string());
-    let request = Request {
+    let request = ControlRequest {
         request: Verb::Close,
         door: Some(&arguments.operands[0]),
         address: address.as_deref(),
@@ -47,21 +50,17 @@ pub(super) fn address(text: &str) -> Result<IpAddr, Failure> {
 
 /// Tells the daemon to read its configuration again.
 pub(super) fn reload(arguments: &Arguments) -> Outcome {
-    ask(arguments, &Request::plain(Verb::Reload))
+    ask(arguments, &ControlRequest::plain(Verb::Reload))
 }
 
 /// Sends a request whose answer has no lines but the last.
-fn ask(arguments: &Arguments, request: &Request<'_>) -> Outcome {
+fn ask(arguments: &Arguments, request: &ControlRequest<'_>) -> Outcome {
     talk(arguments, request, &mut |_, _| Ok(true))
 }
 
 /// Prints the state of the daemon.
 pub(super) fn status(arguments: &Arguments) -> Outcome {
-    let mut status = show::Status::default();
-    talk(arguments, &Request::plain(Verb::Status), &mut |kind, json| {
-        status.add(kind, json);
-        Ok(true)
-    })?;
+    let status = ask_status(arguments).map_err(|unreached| Failure::Failed(unreached.to_string()))?;
     let mut text = String::new();
     if arguments.json { status.json(&mut text) } else { status.text(&mut text) }
         .expect("a String takes everything");
@@ -70,14 +69,28 @@ pub(super) fn status(arguments: &Arguments) -> Outcome {
 
 /// Prints every knock as it is judged.
 pub(super) fn watch(arguments: &Arguments) -> Outcome {
-    talk(arguments, &Request::plain(Verb::Watch), &mut |kind, json| {
+    let from = arguments.from.as_deref().map(address).transpose()?.map(|from| from.to_string());
+    let request = ControlRequest {
+        request: if arguments.events { Verb::Events } else { Verb::Watch },
+        door: arguments.door.as_deref(),
+        address: from.as_deref(),
+        seconds: None,
+    };
+    let is_coloured = io::stdout().is_terminal() && env::var_os("NO_COLOR").is_none_or(|it| it.is_empty());
+    talk(arguments, &request, &mut |kind, json| {
         let mut line = String::new();
-        if arguments.json {
-            show::watch_json(&mut line, kind, json)
+        if kind == WATCHING {
+            if arguments.json {
+                return Ok(true);
+            }
+            line.push_str(row::HEADING);
+        } else if arguments.json {
+            row::watch_json(&mut line, kind, json).expect("a String takes everything");
         } else {
-            show::watch(&mut line, kind, json)
+            let (tone, text) = row::watch(clock::local_time(clock::wall_s()).second, kind, json);
+            let (begin, end) = if is_coloured { (tone.begin(), tone.end()) } else { ("", "") };
+            line.extend([begin, &text, end]);
         }
-        .expect("a String takes everything");
         let mut out = io::stdout().lock();
         match writeln!(out, "{line}").and_then(|()| out.flush()) {
             // The reader has seen enough.
@@ -87,12 +100,52 @@ pub(super) fn watch(arguments: &Arguments) -> Outcome {
     })
 }
 
+/// Why the daemon could not be asked.
+#[derive(Debug)]
+pub(super) enum Unreached {
+    /// No daemon listens at these sockets.
+    Absent(String),
+    /// This user may not ask, or too many ask now. The daemon may be well.
+    Refused(String),
+    /// It does not answer in time, or its answer cannot be read.
+    Broken(String, io::Error),
+}
+
+impl fmt::Display for Unreached {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Absent(tried) => write!(f, "no daemon answers at {tried}: is 'ketukd run' running?"),
+            Self::Refused(reason) => f.write_str(reason),
+            Self::Broken(socket, error) => write!(f, "{socket}: {error}"),
+        }
+    }
+}
+
 /// Asks the daemon at the first socket that answers. If it refuses, the command fails.
 pub(super) fn talk(
     arguments: &Arguments,
-    request: &Request<'_>,
+    request: &ControlRequest<'_>,
     each: &mut dyn FnMut(&str, &str) -> io::Result<bool>,
 ) -> Outcome {
+    reach(arguments, request, each).map_err(|unreached| Failure::Failed(unreached.to_string()))?
+}
+
+/// The daemon's whole state.
+pub(super) fn ask_status(arguments: &Arguments) -> Result<show::Status, Unreached> {
+    let mut status = show::Status::default();
+    let outcome = reach(arguments, &ControlRequest::plain(Verb::Status), &mut |kind, json| {
+        status.add(kind, json);
+        Ok(true)
+    })?;
+    outcome.map(|()| status).map_err(|failure| Unreached::Refused(failure.parts().1))
+}
+
+/// Asks the daemon at the first socket that answers. Returns whether it refused.
+fn reach(
+    arguments: &Arguments,
+    request: &ControlRequest<'_>,
+    each: &mut dyn FnMut(&str, &str) -> io::Result<bool>,
+) -> Result<Outcome, Unreached> {
     let sockets = arguments.sockets();
     for socket in &sockets {
         let mut outcome = Ok(());
@@ -105,20 +158,20 @@ pub(super) fn talk(
         });
         let socket = socket.display();
         match asked {
-            Ok(()) => return outcome,
+            Ok(()) => return Ok(outcome),
             // No daemon listens there.
             Err(error)
                 if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {}
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                return Err(Failure::Failed(format!(
+                return Err(Unreached::Refused(format!(
                     "{socket}: permission denied: only root and the members of group ketuk may ask"
                 )));
             }
-            Err(error) => return Err(Failure::Failed(format!("{socket}: {error}"))),
+            Err(error) => return Err(Unreached::Broken(socket.to_string(), error)),
         }
     }
     let tried: Vec<_> = sockets.iter().map(|socket| socket.display().to_string()).collect();
-    Err(Failure::Failed(format!("no daemon answers at {}: is 'ketukd run' running?", tried.join(" or "))))
+    Err(Unreached::Absent(tried.join(" or ")))
 }
 
 fn refusal(json: &str) -> Failure {

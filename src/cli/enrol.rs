@@ -4,22 +4,29 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, chown};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use zeroize::Zeroizing;
 
 use super::arguments::Arguments;
 use super::{Failure, control};
 use crate::config::{self, Config, uci};
+use crate::linux::process;
 use crate::profile;
 
 /// OpenWrt's service. It hands the daemon, which may be in a jail, a copy of the configuration.
 const SERVICE: &str = "/etc/init.d/ketuk";
 
-/// Adds a new `totp` to a user who has none, in the file, and has the daemon read it. The configuration as it is then,
-/// and whether the daemon has read it.
+/// How long the service may take to reload. It takes a second or two.
+const RELOAD_TIME: Duration = Duration::from_secs(60);
+
+/// The most bytes that the service may print. It prints a line or two, and nobody reads them.
+const MAX_WORDS: usize = 65_536;
+
+/// Adds a new `totp` to a user who has none, in the file, and tells the daemon to read it. Returns the new
+/// configuration, and whether the daemon has read it.
 ///
-/// The file is replaced in one step, with the same mode and owner, and only by one that differs in this alone.
+/// The file is replaced in one step, with the same mode and owner, and only if nothing else in it differs.
 pub(super) fn enrol(arguments: &Arguments, config: &Config, name: &str) -> Result<(Config, bool), Failure> {
     let path = arguments.config_path();
     let cannot = |error: io::Error| {
@@ -44,7 +51,7 @@ pub(super) fn enrol(arguments: &Arguments, config: &Config, name: &str) -> Resul
     Ok((read, tell_daemon(arguments)))
 }
 
-/// The text with an option more, in the first section of the user.
+/// The text with the option added to the first section of the user.
 fn with_totp(text: &[u8], name: &str, totp: &str) -> Option<Zeroizing<Vec<u8>>> {
     let sections = uci::parse(text).ok()?;
     let mut users = sections.iter().filter(|section| section.kind.bytes == b"user");
@@ -63,7 +70,7 @@ fn with_totp(text: &[u8], name: &str, totp: &str) -> Option<Zeroizing<Vec<u8>>> 
     Some(longer)
 }
 
-/// Whether the user has one secret more, and nothing else is different.
+/// Whether the only difference is one more secret of the user.
 fn only_totp_differs(old: &Config, new: &Config, name: &str) -> bool {
     let mut expected = old.clone();
     for (expected, new) in expected.users.iter_mut().zip(&new.users) {
@@ -74,7 +81,7 @@ fn only_totp_differs(old: &Config, new: &Config, name: &str) -> bool {
     expected == *new && expected != *old
 }
 
-/// Writes a file anew beside the old one, which it then replaces: a full disk leaves the old one as it is.
+/// Writes a new file and renames it over the old one. If the disk is full, the old file stays.
 fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
     let old = fs::metadata(path)?;
     let beside = path.with_extension(format!("new-{}", std::process::id()));
@@ -90,12 +97,13 @@ fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
     })
 }
 
-/// Has the daemon read the configuration anew; whether it did. One that does not run reads it when it starts.
+/// Tells the daemon to read the configuration again. Returns whether it did. A daemon that does not run reads it at
+/// its start.
 fn tell_daemon(arguments: &Arguments) -> bool {
     if arguments.config.is_none() && Path::new(SERVICE).exists() {
-        let mut service = Command::new(SERVICE);
-        service.arg("reload").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        return service.status().is_ok_and(|status| status.success());
+        let reload = [SERVICE, "reload"].map(str::to_owned);
+        let said = process::output(&reload, None, Instant::now() + RELOAD_TIME, MAX_WORDS);
+        return said.is_ok_and(|said| said.exit.is_success());
     }
     control::reload(arguments).is_ok()
 }

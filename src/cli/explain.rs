@@ -10,17 +10,19 @@ use std::sync::PoisonError;
 use super::arguments::Arguments;
 use super::capture::{Capture, Packet};
 use super::{Failure, Outcome, control};
-use crate::config::{self, Config};
+use crate::config::{Config, FirewallFile};
+use crate::control::row::{HEADING, KnockRow};
 use crate::core::access::{self, Access, Decision, OpenRequest, Policy as _};
-use crate::core::auth::Auth;
+use crate::core::attempts::TimedOut;
+use crate::core::auth::{Auth, Refused};
 use crate::core::counters::Judged;
-use crate::core::door::DoorId;
 use crate::core::doorkeeper::{Doorkeeper, Heard, Proven};
 use crate::core::engine::Engine;
 use crate::core::moment::Moment;
 use crate::core::packet;
 use crate::core::place::{OwnAddress, Via};
-use crate::core::ports::NeverTrap;
+use crate::core::ports::ProtocolPorts;
+use crate::core::reason::{KnockReport, KnockedPort, Reason};
 use crate::core::time::Instant;
 use crate::daemon::household::Household;
 use crate::daemon::one_time;
@@ -58,8 +60,9 @@ pub(super) fn print(arguments: &Arguments) -> Outcome {
         household: Household::default().with(&config),
         counts: Vec::new(),
     };
-    let never = never_traps(&config, config::exposed_ports(arguments.config_path(), &config));
+    let never = never_traps(&config, FirewallFile::beside(arguments.config_path()).exposed_ports(&config));
     explainer.set_up(&config, &never, addresses(arguments, &capture)?)?;
+    super::print(&format!("{HEADING}\n"))?;
     let (mut clock, mut begin) = (0, None);
     for Packet { at_ms, bytes } in capture.packets() {
         // The core's clock never goes back, even if the times in the file do.
@@ -83,11 +86,12 @@ struct Explainer<'t> {
 }
 
 impl Explainer<'_> {
-    /// Gives the core the configuration. Nothing was taken before the capture, whose clock is right.
+    /// Gives the core the configuration. The core has taken no packet before the capture, and trusts the capture's
+    /// clock.
     fn set_up(
         &mut self,
         config: &Config,
-        never: &[NeverTrap],
+        never: &[ProtocolPorts],
         addresses: Vec<IpAddr>,
     ) -> Result<(), Failure> {
         let Self { keeper, household, .. } = self;
@@ -112,97 +116,123 @@ impl Explainer<'_> {
         Ok(())
     }
 
-    /// What the daemon would say of a packet, and do.
+    /// The rows of attempts whose time is over, and those for a packet: the daemon's reaction to it.
     fn lines(&mut self, moment: &Moment, bytes: &[u8]) -> String {
         let Self { keeper, household, .. } = self;
-        keeper.engine.expire(moment.now, |_| {});
+        let mut text = String::new();
+        keeper.engine.expire(moment.now, |TimedOut { source, door, .. }, report| {
+            let (Some(door), Some(source)) = (household.name(door), source) else { return };
+            let cells = Cells { door, step: &format!("0/{}", report.steps), what: &report.to_string() };
+            write(&mut text, moment, source, None, cells);
+        });
         while keeper.access.end_due(moment, household).is_some() {}
         let heard = match keeper.hear(moment, household, Via::Any, bytes) {
             Ok(heard) => heard,
             Err(reason) => {
                 self.count(reason.name());
-                return String::new();
+                return text;
             }
         };
-        let mut text = String::new();
-        let probe = &heard.probe;
-        let knock = format!("{} {}:{}", probe.source, probe.transport.port(), probe.transport.protocol());
-        if let Some(proven) = heard.proof {
-            self.users_lines(&mut text, moment, &heard, &knock, proven);
+        if let Some(proven) = heard.proof() {
+            self.users_lines(&mut text, moment, &heard, proven);
         }
-        if let Some(judgement) = &heard.judgement {
-            if judgement.judged != Judged::Opened {
-                self.count(judgement.judged.name());
+        let probe = heard.probe();
+        if let Some(judgement) = heard.judgement() {
+            if judgement.judged() != Judged::Opened {
+                self.count(judgement.judged().name());
             }
-            if judgement.verdicts.is_empty() && self.keeper.engine.is_step(probe) {
-                let _ = writeln!(text, "{knock} - {}", judgement.judged.name());
+            if judgement.verdicts().is_empty() && self.keeper.engine.is_step(probe) {
+                let report = KnockReport::without_door(Reason::Judged(judgement.judged()), probe);
+                write(
+                    &mut text,
+                    moment,
+                    probe.source,
+                    Some(KnockedPort::of(probe)),
+                    Cells { what: &report.to_string(), ..Cells::default() },
+                );
             }
-            for verdict in &judgement.verdicts {
+            for verdict in judgement.verdicts() {
+                let report = self.keeper.engine.report(probe, verdict, Reason::Judged(verdict.judged()));
                 let what = match heard.request(verdict) {
                     Some(request) => self.outcome(moment, &request),
-                    None => verdict.judged.name().to_owned(),
+                    None => report.to_string(),
                 };
-                let (name, stage) = (self.household.name(verdict.door).unwrap_or_default(), verdict.stage);
-                let _ = writeln!(text, "{knock} {name} {stage}/{} {what}", self.steps(verdict.door));
+                let step = format!("{}/{}", verdict.stage(), report.steps);
+                let door = self.household.name(verdict.door()).unwrap_or_default();
+                write(
+                    &mut text,
+                    moment,
+                    probe.source,
+                    Some(KnockedPort::of(probe)),
+                    Cells { door, step: &step, what: &what },
+                );
             }
         }
         text
     }
 
-    /// What a knock at a port of users' knocks is.
-    fn users_lines(
-        &mut self,
-        text: &mut String,
-        moment: &Moment,
-        heard: &Heard,
-        knock: &str,
-        proven: Proven,
-    ) {
-        let (word, refused) = match proven {
-            Proven::Noted { .. } => (Judged::TotpKnock.name(), None),
-            Proven::Again => (Judged::Retransmission.name(), None),
-            Proven::Refused(refused) => (refused.0.name(), Some(refused)),
+    /// Adds the rows for a knock at a port of users' knocks.
+    fn users_lines(&mut self, text: &mut String, moment: &Moment, heard: &Heard, proven: Proven) {
+        let probe = heard.probe();
+        let (reason, user) = match proven {
+            Proven::Noted { .. } => (Reason::Judged(Judged::TotpKnock), None),
+            Proven::Again => (Reason::Judged(Judged::Retransmission), None),
+            Proven::Refused(Refused { refusal, user }) => (Reason::Refused(refusal), user),
             Proven::Request(request) => {
                 let own = self.keeper.engine.place().own();
-                match access::requests(&self.household, own, heard.probe.source, &request) {
+                match access::requests(&self.household, own, probe.source, &request) {
                     Ok(requests) => {
                         for asked in requests {
                             let what = self.outcome(moment, &asked);
                             let door = self.household.name(asked.door).unwrap_or_default();
-                            let user = self.household.users.name(request.user).unwrap_or_default();
-                            let _ = writeln!(text, "{knock} {door} user {user} {what}");
+                            let user = self.household.users.name(request.user()).unwrap_or_default();
+                            let what = &format!("user {user}: {what}");
+                            write(
+                                text,
+                                moment,
+                                probe.source,
+                                Some(KnockedPort::of(probe)),
+                                Cells { door, what, ..Cells::default() },
+                            );
                         }
                         return;
                     }
-                    Err(refusal) => (refusal.name(), Some((refusal, Some(request.user)))),
+                    Err(refusal) => (Reason::Refused(refusal), Some(request.user())),
                 }
             }
         };
-        if heard.judgement.is_some() {
+        if heard.judgement().is_some() {
             return;
         }
-        self.count(word);
-        let user = refused.and_then(|(_, user)| self.household.users.name(user?));
-        let user = user.map_or_else(String::new, |user| format!(" user {user}"));
-        let why = refused.map_or_else(String::new, |(refusal, _)| format!(": {refusal}"));
-        let _ = writeln!(text, "{knock} -{user} {word}{why}");
+        self.count(reason.name());
+        let user = user.and_then(|user| self.household.users.name(user));
+        let user = user.map_or_else(String::new, |user| format!("user {user}: "));
+        let report = KnockReport::without_door(reason, probe);
+        write(
+            text,
+            moment,
+            probe.source,
+            Some(KnockedPort::of(probe)),
+            Cells { what: &format!("{user}{report}"), ..Cells::default() },
+        );
     }
 
-    /// What the daemon would do, decided by the code that it decides by.
+    /// The daemon's decision, by the daemon's own code.
     fn outcome(&mut self, moment: &Moment, request: &OpenRequest) -> String {
         let Self { keeper, household, .. } = self;
         match keeper.access.decide(moment, household, request, None) {
             Decision::Open(opening) => {
                 keeper.access.commit(moment, household, &opening);
-                keeper.access.confirm(opening.door, opening.address);
+                keeper.access.confirm(opening.door(), opening.passage());
                 self.count("would_open");
-                let prefix = self.household.slots.get(opening.door).map(|door| door.grant_prefix);
-                let address = prefix.unwrap_or_default().shown(opening.address);
-                let time = opening.time.map_or_else(
+                let prefix = self.household.slots.get(opening.door()).map(|door| door.grant_prefix);
+                let address = prefix.unwrap_or_default().shown(opening.address());
+                let time = opening.time().map_or_else(
                     || "until it is shut".to_owned(),
                     |time| format!("for {} s", time.as_secs()),
                 );
-                format!("would open for {address} {time}")
+                let port = opening.port().map_or_else(String::new, |port| format!("port {port} "));
+                format!("would open {port}for {address} {time}")
             }
             Decision::Unchanged => {
                 self.count("unchanged");
@@ -219,11 +249,6 @@ impl Explainer<'_> {
         }
     }
 
-    fn steps(&self, id: DoorId) -> usize {
-        let doors = self.keeper.engine.doors();
-        doors.filter(|(door, _)| *door == id).map(|(_, door)| door.sequence.len()).sum()
-    }
-
     /// One more packet of this name.
     fn count(&mut self, name: &'static str) {
         match self.counts.iter_mut().find(|(known, _)| *known == name) {
@@ -231,6 +256,27 @@ impl Explainer<'_> {
             None => self.counts.push((name, 1)),
         }
     }
+}
+
+/// The last fields of a row: the door and the steps taken, empty if there are none, and the result.
+#[derive(Clone, Copy, Debug, Default)]
+struct Cells<'a> {
+    door: &'a str,
+    step: &'a str,
+    what: &'a str,
+}
+
+/// Adds a row, as `ketukd watch` has it. A row about no knock has no port.
+fn write(text: &mut String, moment: &Moment, source: IpAddr, port: Option<KnockedPort>, cells: Cells<'_>) {
+    let row = KnockRow {
+        second: moment.local.second,
+        from: &source.to_string(),
+        port: &port.map(|port| port.to_string()).unwrap_or_default(),
+        door: cells.door,
+        step: cells.step,
+        text: cells.what,
+    };
+    let _ = writeln!(text, "{row}");
 }
 
 /// The addresses at which knocks count: those of `--address`, or else of this host. If no packet is for this host, the

@@ -5,10 +5,12 @@ use std::fmt::Write as _;
 use zeroize::Zeroizing;
 
 use super::Failure;
+#[cfg(feature = "fwknop")]
+use crate::config::Door;
 use crate::config::{Config, User};
 use crate::core::sequence::{FlagMatch, Protocol};
 
-/// The newest pair of fwknop keys, as the QR code of Fwknop2 has them: nothing before and nothing behind them.
+/// The newest pair of fwknop keys, in the form that the app Fwknop2 reads from a QR code.
 #[cfg(feature = "fwknop")]
 pub(super) fn fwknop(user: &User) -> Result<Zeroizing<String>, Failure> {
     use crate::protocol::{base64, fwknop};
@@ -16,7 +18,7 @@ pub(super) fn fwknop(user: &User) -> Result<Zeroizing<String>, Failure> {
 
     let keys = user.fwknop.last().ok_or_else(|| {
         Failure::Failed(format!(
-            "user '{}' has no fwknop keys: add what 'fwknop --key-gen --use-hmac' prints, as fwknop_key and fwknop_hmac_key",
+            "user '{}' has no fwknop keys: add the keys that 'fwknop --key-gen --use-hmac' prints, as fwknop_key and fwknop_hmac_key",
             user.name
         ))
     })?;
@@ -28,6 +30,61 @@ pub(super) fn fwknop(user: &User) -> Result<Zeroizing<String>, Failure> {
     }
     buffer.zeroize();
     Ok(text)
+}
+
+/// The commands for fwknop's own client: a line for each door, which saves its settings as a stanza.
+#[cfg(feature = "fwknop")]
+pub(super) fn fwknop_commands(config: &Config, user: &User, host: &str) -> String {
+    use crate::protocol::SPA_PORT;
+    use crate::protocol::fwknop::HmacType;
+
+    let mut options = String::from("--use-hmac --key-base64-rijndael KEY --key-base64-hmac HMAC_KEY");
+    if let Some(keys) = user.fwknop.last().filter(|keys| keys.hmac != HmacType::Sha256) {
+        let _ = write!(options, " --hmac-digest-type {}", keys.hmac.name());
+    }
+    if let Some(name) = &user.fwknop_name {
+        let _ = write!(options, " -U '{name}'");
+    }
+    let port = config.globals.auth.spa_port.get();
+    if port != SPA_PORT {
+        let _ = write!(options, " -p {port}");
+    }
+    // The client asks a web page for its address, or the packet's source counts.
+    let address = if user.require_address { "-R" } else { "-s" };
+    let mut text = format!(
+        "with fwknop's own client, once for each door, KEY and HMAC_KEY being those below; later 'fwknop -n DOOR {address}':\n"
+    );
+    for door in config.doors.iter().filter(|door| door.enabled && user.doors.contains(&door.name)) {
+        if let Some(asked) = asked_port(door) {
+            let name = &door.name;
+            let _ = writeln!(
+                text,
+                "  fwknop -n {name} --save-rc-stanza -D {host} -A {asked} {address} {options}"
+            );
+        }
+    }
+    text
+}
+
+/// The port that fwknop's client asks for to get this door: `tcp/22`. One of those that it may ask for at a door with
+/// `any_port`.
+#[cfg(feature = "fwknop")]
+fn asked_port(door: &Door) -> Option<String> {
+    if let Some(step) = door.fwknop_port {
+        return Some(format!("{}/{}", step.protocol, step.port));
+    }
+    if let Some(any) = door.any_port.first() {
+        let port = if any.ports.contains(22) { 22 } else { any.ports.first() };
+        return Some(format!("{}/{port}", any.protocol));
+    }
+    let opening = door.opening.as_ref()?;
+    let outer = opening.forward.as_ref().map_or(&opening.dest_port, |forward| &forward.src_dport);
+    Some(format!("{}/{}", opening.protocols.first()?, outer.first()?.first()))
+}
+
+#[cfg(not(feature = "fwknop"))]
+pub(super) fn fwknop_commands(_: &Config, _: &User, _: &str) -> String {
+    String::new()
 }
 
 #[cfg(not(feature = "fwknop"))]

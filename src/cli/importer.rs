@@ -1,4 +1,4 @@
-//! `ketukd import`: it runs `ketuk-import`, so that the flash of a router holds that only where it is wanted.
+//! `ketukd import` runs `ketuk-import`, so that a router needs that program on its flash only for imports.
 
 use std::ffi::{CString, NulError};
 use std::os::unix::ffi::OsStringExt;
@@ -9,10 +9,10 @@ use nix::unistd::execv;
 use super::arguments::Arguments;
 use super::{Failure, Outcome};
 
-/// The program that imports, in the folder of this one.
+/// The importing program. It is in the same folder as this one.
 const PROGRAM: &str = "ketuk-import";
 
-/// Runs `ketuk-import` in the place of this program.
+/// Replaces this program by `ketuk-import`.
 pub(super) fn run(arguments: &Arguments) -> Outcome {
     let failed = |error: String| Failure::Failed(format!("cannot run {PROGRAM}: {error}"));
     let this = std::env::current_exe().map_err(|error| failed(error.to_string()))?;

@@ -19,12 +19,18 @@ pub(super) fn invite(arguments: &Arguments) -> Outcome {
     let config = arguments.config()?;
     let host = arguments.host.as_deref();
     let text = match (&arguments.page, arguments.app) {
-        (None, Some(App::Fwknop)) => foreign::fwknop(user(&config, name)?)?,
-        // A file, which no camera reads.
+        (None, Some(App::Fwknop)) => {
+            let user = user(&config, name)?;
+            let keys = foreign::fwknop(user)?;
+            let host = outer_host(host).unwrap_or_else(|_| "ROUTER".to_owned());
+            eprint!("{}", foreign::fwknop_commands(&config, user, &host));
+            keys
+        }
+        // A file, for which a QR code is of no use.
         (None, Some(App::Knockd)) => return print(&foreign::knockd(&config, user(&config, name)?)?),
         (Some(page), None) => told(link(arguments, &config, name, host, page)?),
         (None, None) => match &config.globals.page {
-            // The line first, for 'ketuk add -'.
+            // The line comes first, for 'ketuk add -'.
             Some(page) => {
                 let link = told(link(arguments, &config, name, host, page)?);
                 print(&line(&arguments.config()?, name, host)?)?;
@@ -48,11 +54,11 @@ pub(super) fn line(config: &Config, name: &str, host: Option<&str>) -> Result<Ze
 /// A link to the knock page.
 pub(super) struct Link {
     pub(super) text: Zeroizing<String>,
-    /// Whether the daemon knows the secret in it. It does not if it was made now and no daemon answered.
+    /// Whether the daemon knows the secret in the link. It does not if the secret is new and no daemon answered.
     pub(super) known: bool,
 }
 
-/// The link's text, after a word to the operator if the daemon does not know its secret yet.
+/// The link's text. A note to the operator comes first if the daemon does not know its secret yet.
 fn told(link: Link) -> Zeroizing<String> {
     if !link.known {
         eprintln!(
@@ -62,8 +68,8 @@ fn told(link: Link) -> Zeroizing<String> {
     link.text
 }
 
-/// A link to the knock page with the user's changing sequence behind the `#`, which no browser sends to a server. A user
-/// who has none gets one. The packet's key is left out: a browser cannot send packets.
+/// A link to the knock page with the user's changing sequence after the `#`, which no browser sends to a server. A
+/// user without one gets a new one. The packet's key is left out, because a browser cannot send packets.
 pub(super) fn link(
     arguments: &Arguments,
     config: &Config,
@@ -93,11 +99,18 @@ pub(super) fn link(
     Ok(Link { text, known })
 }
 
-/// The user of a name.
+/// The user with this name.
 fn user<'c>(config: &'c Config, name: &str) -> Result<&'c User, Failure> {
     config.users.iter().find(|user| user.name == name).ok_or_else(|| {
         let names: Vec<_> = config.users.iter().map(|user| user.name.as_str()).collect();
-        Failure::Failed(format!("there is no user '{name}'; there are: {}", names.join(", ")))
+        Failure::Failed(if names.is_empty() {
+            format!(
+                "there is no user '{name}', nor any other: write a section config user '{name}' with what \
+                 'ketukd keygen' prints, and list door"
+            )
+        } else {
+            format!("there is no user '{name}'; there are: {}", names.join(", "))
+        })
     })
 }
 
@@ -111,28 +124,28 @@ fn profile(config: &Config, user: &User, host: String) -> Result<Profile, Failur
     let doors =
         doors.into_iter().map(|door| profile::ProfileDoor { name: door.name.clone(), port: answers(door) });
     let mut profile = Profile::new(Some(user.name.clone()), host, doors.collect());
-    // The last is the newest.
+    // The last key is the newest.
     profile.key = user.keys.last().cloned();
     profile.totp = user.totp.last().cloned();
     profile.port = config.globals.auth.spa_port.get();
     profile.range = config.globals.auth.totp_ports;
     if profile.key.is_none() && profile.totp.is_none() {
         return Err(Failure::Failed(format!(
-            "user '{}' has neither a key nor a totp secret: add what 'ketukd keygen' prints to his section",
+            "user '{}' has neither a key nor a totp secret: add an option that 'ketukd keygen' prints to this section",
             user.name
         )));
     }
     Ok(profile)
 }
 
-/// A TCP port that answers if the door is open.
+/// A TCP port that answers while the door is open.
 fn answers(door: &Door) -> Option<u16> {
     let opening = door.opening.as_ref().filter(|opening| opening.protocols.contains(&Protocol::Tcp))?;
     let outer = opening.forward.as_ref().map_or(&opening.dest_port, |forward| &forward.src_dport);
     outer.first().map(|range| range.first())
 }
 
-/// The host of `--host`, or else a public address of this host.
+/// The host of `--host`, otherwise a public address of this host.
 fn outer_host(named: Option<&str>) -> Result<String, Failure> {
     if let Some(host) = named {
         return Ok(match host.parse() {
@@ -152,18 +165,18 @@ fn outer_host(named: Option<&str>) -> Result<String, Failure> {
     }
 }
 
-/// A QR code drawn with half blocks, dark on light whatever the colours of the terminal.
+/// A QR code, drawn with half blocks, dark on light in any colours of the terminal.
 #[cfg(feature = "qr")]
 fn qr(text: &str) -> String {
     use qrcodegen_no_heap::{QrCode, QrCodeEcc, Version};
-    // Some 500 characters fit.
+    // This size holds some 500 characters.
     const LARGEST: Version = Version::new(20);
     let (mut spare, mut buffer) = (vec![0; LARGEST.buffer_len()], vec![0; LARGEST.buffer_len()]);
     let encoded =
         QrCode::encode_text(text, &mut spare, &mut buffer, QrCodeEcc::Low, Version::MIN, LARGEST, None, true);
     let Ok(code) = encoded else { return String::new() };
     let mut drawn = String::from("\n");
-    // A border of two modules, which is enough for most readers.
+    // The border is two modules wide, which is enough for most readers.
     let border = -2..code.size() + 2;
     for y in border.clone().step_by(2) {
         drawn.push_str("\x1b[30;47m");

@@ -1,17 +1,19 @@
-//! `ketukd keygen`: secrets and a sequence that nobody had before.
+//! `ketukd keygen`: new random secrets and a new sequence.
 
 use std::fmt::Write as _;
 
 use super::{Failure, Outcome, print};
 use crate::profile;
 
-/// Steps of a sequence that is proposed: 2^47 sequences.
+/// The steps of the proposed sequence, which is one of 2^47.
 const STEPS: usize = 3;
 
-/// Its ports are above those that browsers refuse to connect to, the highest of which is 10,080.
+/// The lowest port of the proposed sequence. Browsers refuse to connect to some lower ports, the highest of which is
+/// 10,080.
 const FIRST_PORT: u16 = 10_081;
 
-/// Prints secrets as the options of a user, and a sequence as a comment, so that all of it may stand in a user's section.
+/// Prints secrets as options of a user, and a sequence as a comment, so that the whole text fits into a user's
+/// section.
 pub(super) fn print_new() -> Outcome {
     let failed = |error: getrandom::Error| Failure::Failed(error.to_string());
     print(&profile::new_secrets().map_err(failed)?)?;

@@ -4,15 +4,20 @@ mod arguments;
 #[cfg(feature = "explain")]
 mod capture;
 mod control;
+#[cfg(feature = "doctor")]
+mod doctor;
 mod enrol;
 #[cfg(feature = "explain")]
 mod explain;
 mod foreign;
+mod help;
 #[cfg(feature = "import")]
 mod import;
 mod importer;
 mod invite;
 mod keygen;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod rpcd;
 mod ruleset;
 
@@ -21,77 +26,15 @@ use std::process::ExitCode;
 
 use arguments::Arguments;
 
-use crate::config::{self, Config};
+use crate::config::{self, Config, FirewallFile};
+use crate::daemon::options::Options;
 use crate::daemon::run;
-use crate::daemon::start::Options;
+use crate::firewall::absent::NotShut;
+use crate::firewall::error::NftError;
 use crate::firewall::own::{ANY, Own};
-use crate::firewall::{backend, exposure};
-
-const USAGE: &str = "\
-ketukd opens a port to whoever knocks right, and shuts it again.
-
-usage:
-  ketukd run [--config FILE] [--device DEV]... [--device-file FILE] [--socket PATH]
-                                  run in the foreground
-  ketukd check [--config FILE]    read the configuration, say what is wrong with it
-  ketukd ruleset [--config FILE] [--table 'FAMILY NAME'] [--zone ZONE]
-                                  the sets and rules that the firewall must contain, for nft -f
-  ketukd ruleset --replace ...    the same in the place of the rules that are loaded: it can be loaded again
-  ketukd ruleset --fw4 [--config FILE] [--zone ZONE]
-                                  the same as objects for fw4, one option a line
-  ketukd explain CAPTURE [--config FILE] [--address ADDRESS]...
-                                  the knocks in a pcap or pcapng file as they would be judged
-  ketukd import FILE|-            knockd.conf, access.conf, fwknopd.conf or OpenWrt's configuration of either as
-                                  ketuk's own, on standard output
-  ketukd invite USER [--host HOST] [--page URL | --fwknop | --knockd] [--config FILE]
-                                  a user's profile for 'ketuk add', and as a QR code; as a link to the
-                                  knock page, as fwknop's keys, or as a knockd.conf
-  ketukd unload                   take the daemon's own table away: the ports are open again
-  ketukd keygen                   a new key and a new secret for a user, and a sequence for a door
-  ketukd status [--json]          doors, who is in, counters
-  ketukd open DOOR ADDRESS [SECONDS]
-                                  open a door by hand; 0 seconds: until it is closed
-  ketukd close DOOR [ADDRESS]     shut a door, for one address or for all
-  ketukd reload                   read the configuration anew
-  ketukd watch [--json]           every knock as it is judged
-  ketukd rpcd list | call METHOD  answer rpcd, for the router's web page
-  ketukd --version | --help
-
-status, open, close, reload, watch and rpcd take --socket PATH too.
-exit codes: 0 done, 1 it failed, 2 wrong usage or configuration
-";
-
-/// The lines of [`USAGE`] that say how `command` is written.
-fn usage_of(command: &str) -> String {
-    let begin = format!("ketukd {command}");
-    let mut lines =
-        USAGE.lines().map(|line| line.split("  ").find(|part| !part.is_empty()).unwrap_or("").trim());
-    let mut found: Vec<&str> = Vec::new();
-    while let Some(line) = lines.find(|line| *line == begin || line.starts_with(&format!("{begin} "))) {
-        found.push(line);
-    }
-    found.join("\n       ")
-}
-
-/// The commands, to name the one that a misspelt word may mean.
-const COMMANDS: &[&str] = &[
-    "run",
-    "check",
-    "ruleset",
-    "explain",
-    "import",
-    "invite",
-    "unload",
-    "keygen",
-    "status",
-    "open",
-    "close",
-    "reload",
-    "watch",
-    "rpcd",
-    "--version",
-    "--help",
-];
+use crate::firewall::{absent, backend, exposure, own_chain};
+use crate::linux::links::index_of;
+use crate::linux::upper::upper_of;
 
 /// The end of the path by which rpcd calls its plugin for ketuk.
 const RPCD_PLUGIN: &str = "/rpcd/ketuk";
@@ -130,39 +73,43 @@ type Outcome = Result<(), Failure>;
 pub fn main(mut arguments: impl Iterator<Item = String>) -> ExitCode {
     let is_plugin = arguments.next().is_some_and(|name| name.ends_with(RPCD_PLUGIN));
     let name = if is_plugin { Some("rpcd".to_owned()) } else { arguments.next() };
-    exit_code(command(name, &arguments.collect::<Vec<_>>()))
+    let name = name.unwrap_or_default();
+    exit_code(&name, command(&name, &arguments.collect::<Vec<_>>()))
 }
 
-/// Runs `ketuk-import`, a program of its own so that flash holds it only where it is wanted; the program's name
-/// comes first.
+/// Runs `ketuk-import`. It is a program of its own, so that a router needs it on its flash only for imports. The
+/// program's name comes first.
 #[cfg(feature = "import")]
 pub fn import(arguments: impl Iterator<Item = String>) -> ExitCode {
     let arguments: Vec<_> = arguments.skip(1).collect();
-    exit_code(
-        Arguments::parse("import", &arguments, &[], 1..=1).and_then(|arguments| import::print(&arguments)),
-    )
+    let outcome = Arguments::parse("import", &arguments, &[], 1..=1);
+    exit_code("import", outcome.and_then(|arguments| import::print(&arguments)))
 }
 
-/// Says on standard error why a command failed.
-fn exit_code(outcome: Outcome) -> ExitCode {
+/// Prints on standard error why the command failed, and returns the exit code.
+fn exit_code(name: &str, outcome: Outcome) -> ExitCode {
     let Err(failure) = outcome else { return ExitCode::SUCCESS };
-    let hint = if matches!(failure, Failure::Usage(_)) { "\ntry 'ketukd --help'" } else { "" };
-    // An error in a file begins with its place, as compilers print it, so that editors can jump there.
+    let hint = match &failure {
+        Failure::Usage(_) if help::of(name).is_some() => format!("\ntry 'ketukd {name} --help'"),
+        Failure::Usage(_) => "\ntry 'ketukd --help'".to_owned(),
+        _ => String::new(),
+    };
+    // An error in a file begins with its place, as compilers print it. Editors can jump there.
     let who = if matches!(failure, Failure::Config(_)) { "" } else { "ketukd: " };
     let (code, message) = failure.parts();
     eprintln!("{who}{message}{hint}");
     ExitCode::from(code)
 }
 
-fn command(name: Option<String>, rest: &[String]) -> Outcome {
-    let Some(name) = name else { return Err(Failure::Usage("which command?".to_owned())) };
+fn command(name: &str, rest: &[String]) -> Outcome {
     if rest.iter().any(|argument| argument == "--help" || argument == "-h") {
-        return print(USAGE);
+        return print(&help::of(name).map_or_else(help::all, str::to_owned));
     }
-    let parse = |options: &[&str], operands| Arguments::parse(&name, rest, options, operands);
-    match name.as_str() {
+    let parse = |options: &[&str], operands| Arguments::parse(name, rest, options, operands);
+    match name {
+        "" => Err(Failure::Usage("a command is missing".to_owned())),
         "run" => run(&parse(&["--config", "--device", "--device-file", "--socket"], 0..=0)?),
-        "check" => check(&parse(&["--config"], 0..=0)?),
+        "check" => check(parse(&["--config"], 0..=1)?),
         "ruleset" => ruleset::print(&parse(&["--config", "--table", "--zone", "--fw4", "--replace"], 0..=0)?),
         #[cfg(feature = "explain")]
         "explain" => explain::print(&parse(&["--config", "--address"], 1..=1)?),
@@ -173,17 +120,25 @@ fn command(name: Option<String>, rest: &[String]) -> Outcome {
         )?),
         "unload" => parse(&[], 0..=0).and_then(|_| unload()),
         "keygen" => parse(&[], 0..=0).and_then(|_| keygen::print_new()),
+        #[cfg(feature = "doctor")]
+        "doctor" => doctor::doctor(&parse(&["--config", "--from", "--json", "--socket"], 0..=0)?),
         "status" => control::status(&parse(&["--socket", "--json"], 0..=0)?),
+        #[cfg(feature = "metrics")]
+        "metrics" => metrics::metrics(&parse(&["--socket"], 0..=0)?),
         "open" => control::open(&parse(&["--socket"], 2..=3)?),
         "close" => control::close(&parse(&["--socket"], 1..=2)?),
         "reload" => control::reload(&parse(&["--socket"], 0..=0)?),
-        "watch" => control::watch(&parse(&["--socket", "--json"], 0..=0)?),
+        "watch" => control::watch(&parse(&["--door", "--from", "--events", "--socket", "--json"], 0..=0)?),
         "rpcd" => rpcd::answer(&parse(&["--config", "--socket"], 1..=2)?),
         "--version" | "-V" => print(concat!(env!("CARGO_PKG_VERSION"), "\n")),
-        "--help" | "-h" | "help" => print(USAGE),
+        "--help" | "-h" | "help" => print(&help::all()),
+        #[cfg(not(feature = "doctor"))]
+        "doctor" => Err(left_out(name)),
         #[cfg(not(feature = "explain"))]
-        "explain" => Err(Failure::Usage(format!("this ketukd was built without '{name}'"))),
-        _ => Err(Failure::unknown(format!("there is no command '{name}'"), &name, COMMANDS)),
+        "explain" => Err(left_out(name)),
+        #[cfg(not(feature = "metrics"))]
+        "metrics" => Err(left_out(name)),
+        _ => Err(help::unknown(name)),
     }
 }
 
@@ -200,7 +155,12 @@ fn run(arguments: &Arguments) -> Outcome {
     })
 }
 
-fn check(arguments: &Arguments) -> Outcome {
+fn check(mut arguments: Arguments) -> Outcome {
+    if let Some(file) = arguments.operands.pop()
+        && arguments.config.replace(file.into()).is_some()
+    {
+        return Err(Failure::Usage("the configuration is named twice".to_owned()));
+    }
     let config = arguments.config()?;
     let enabled = config.doors.iter().filter(|door| door.enabled).count();
     let (doors, off) = (config.doors.len(), config.doors.len() - enabled);
@@ -210,10 +170,11 @@ fn check(arguments: &Arguments) -> Outcome {
         1 => ", 1 user".to_owned(),
         users => format!(", {users} users"),
     };
-    for warning in config::warnings(path, &config) {
+    for warning in config::warnings(path, &FirewallFile::beside(path), &config) {
         print(&format!("warning: {warning}\n"))?;
     }
-    for warning in exposed(&config) {
+    for warning in absent(&config).chain(ports(&config)).chain(shut_for_all(&config)).chain(exposed(&config))
+    {
         print(&format!("warning: {warning}\n"))?;
     }
     print(&format!(
@@ -223,10 +184,45 @@ fn check(arguments: &Arguments) -> Outcome {
     ))
 }
 
-/// What the rules that are loaded make of the doors.
+/// The devices that this host lacks, and what that means for the others. A device may come later.
+fn absent(config: &Config) -> impl Iterator<Item = String> {
+    let devices = &config.globals.devices;
+    let shuts = backend::resolve(config).shuts();
+    let not_shut = shuts.then(|| NotShut::with(devices)).flatten().map(|not_shut| not_shut.to_string());
+    let missing = absent::absent(devices);
+    let missing =
+        missing.map(|name| format!("there is no device '{name}' on this host: 'ip link' lists the devices"));
+    missing.chain(not_shut)
+}
+
+/// The devices that are ports of others, with the device to listen on.
+fn ports(config: &Config) -> impl Iterator<Item = String> {
+    config.globals.devices.iter().filter_map(|device| {
+        let upper = upper_of(index_of(device)?).ok()?;
+        // The ports of a VRF hear, and the rules see the VRF.
+        let upper =
+            upper.filter(|upper| !upper.leaves_all() || !config.globals.devices.contains(&upper.name))?;
+        Some(format!("device {device} {upper}"))
+    })
+}
+
+/// The doors that make the daemon's own table shut nearly every port.
+fn shut_for_all(config: &Config) -> impl Iterator<Item = String> {
+    let doors = config.doors.iter().filter(|door| door.enabled && door.opens_every_port());
+    let is_own = backend::resolve(config) == backend::Kind::Own;
+    doors.filter(move |_| is_own).map(|door| {
+        format!(
+            "door '{}': without allow_port, backend 'own' shuts every port but UDP 68 and 546 for everybody who has not \
+             asked for it: name the ports with allow_port if this host has services for everybody",
+            door.name
+        )
+    })
+}
+
+/// The findings of the loaded rules about the doors.
 fn exposed(config: &Config) -> Vec<String> {
     let globals = &config.globals;
-    // Which devices a logical network has only the init script knows, and says in the daemon's log.
+    // Only the init script knows the devices of a logical network. The daemon logs findings for them.
     if globals.devices.is_empty() && !globals.networks.is_empty() {
         return Vec::new();
     }
@@ -240,17 +236,30 @@ fn exposed(config: &Config) -> Vec<String> {
                     .to_owned(),
             ]
         }
-        // Without nf_tables there are no rules of its own.
-        Err(_) => Vec::new(),
+        Err(error) => vec![format!(
+            "whether the doors' ports can be reached without a knock is not known: the rules that are loaded cannot be \
+             read: {error}"
+        )],
     }
 }
 
-/// Takes the daemon's own table away, and with it all that it shuts.
+/// The error for a command that Cargo's features left out.
+#[cfg(not(all(feature = "doctor", feature = "explain", feature = "metrics")))]
+fn left_out(command: &str) -> Failure {
+    Failure::Usage(format!("this ketukd was built without '{command}'"))
+}
+
+/// Deletes the daemon's own table, and its own chains of iptables. The ports that they shut are then open.
 fn unload() -> Outcome {
-    let unloaded = Own::connect()
-        .map_err(|error| error.to_string())
-        .and_then(|mut own| own.unload().map_err(|error| error.to_string()));
-    unloaded.map_err(Failure::Failed)
+    let table = match Own::connect().map(|mut own| own.unload()) {
+        // A kernel without nf_tables has no such table.
+        Ok(Ok(()) | Err(NftError::Unsupported)) => Ok(()),
+        Err(error) if error.raw_os_error() == Some(libc::EPROTONOSUPPORT) => Ok(()),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    let chains = own_chain::unload().map_err(|error| error.to_string());
+    table.and(chains).map_err(Failure::Failed)
 }
 
 /// Prints to standard output. A closed pipe is no error.
@@ -261,15 +270,22 @@ fn print(text: &str) -> Outcome {
     }
 }
 
-#[cfg(all(test, not(feature = "explain")))]
+#[cfg(all(test, not(all(feature = "doctor", feature = "explain", feature = "metrics"))))]
 mod tests {
     use super::*;
 
     #[test]
     fn what_was_left_out_says_so() {
-        let Err(Failure::Usage(said)) = command(Some("explain".to_owned()), &["file".to_owned()]) else {
-            panic!("it is there")
-        };
-        assert_eq!(said, "this ketukd was built without 'explain'");
+        let commands = [
+            ("doctor", cfg!(feature = "doctor")),
+            ("explain", cfg!(feature = "explain")),
+            ("metrics", cfg!(feature = "metrics")),
+        ];
+        for (name, _) in commands.iter().filter(|(_, is_there)| !is_there) {
+            let Err(Failure::Usage(said)) = command(name, &["file".to_owned()]) else {
+                panic!("{name} is there")
+            };
+            assert_eq!(said, format!("this ketukd was built without '{name}'"));
+        }
     }
 }

@@ -12,15 +12,14 @@ use serde_json_core::str::EscapedStr;
 use super::arguments::Arguments;
 use super::{Failure, Outcome, control, invite, print};
 use crate::config::{self, Config};
-use crate::control::message::{Request, Verb, unescaped};
-use crate::control::show;
+use crate::control::message::{ControlRequest, Verb, unescaped};
 use crate::profile::{self, Profile};
 
 /// Longest arguments, in bytes. rpcd writes no more than a pipe holds.
 const MAX_INPUT: u64 = 64 * 1024;
 
 /// The methods and the types of their arguments, as `ubus -v list` shows them.
-const METHODS: &str = r#"{"status":{},"open":{"door":"","address":"","seconds":0},"close":{"door":"","address":""},"check":{"config":""},"keygen":{},"invite":{"user":"","host":"","page":""}}
+const METHODS: &str = r#"{"status":{},"open":{"door":"","address":"","seconds":0},"close":{"door":"","address":""},"check":{"config":""},"doctor":{},"keygen":{},"invite":{"user":"","host":"","page":""}}
 "#;
 
 /// The arguments of every method; rpcd adds the caller's session, which is ignored.
@@ -45,15 +44,15 @@ struct Call<'a> {
 /// The first fields of every answer.
 #[derive(Debug, Default, Serialize)]
 struct Answer<'a> {
-    /// Whether it was done.
+    /// Whether the call succeeded.
     ok: bool,
-    /// The command line's exit code, if it was not.
+    /// The command line's exit code, if the call failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<u8>,
-    /// Why it failed.
+    /// The reason, if the call failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a str>,
-    /// `check`: how many doors there are.
+    /// `check`: the number of doors.
     #[serde(skip_serializing_if = "Option::is_none")]
     doors: Option<usize>,
     /// `keygen`: 32 random bytes, base64.
@@ -78,9 +77,9 @@ struct Service<'a> {
     /// Why it does not answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a str>,
-    /// Whether it is started with the router.
+    /// Whether the service starts with the router.
     enabled: bool,
-    /// The error in the configuration file. A running daemon keeps the configuration before it.
+    /// The error in the configuration file. A running daemon keeps its earlier configuration.
     #[serde(skip_serializing_if = "Option::is_none")]
     config_error: Option<&'a str>,
 }
@@ -98,6 +97,7 @@ pub(super) fn answer(arguments: &Arguments) -> Outcome {
         "open" => read(arguments, open),
         "close" => read(arguments, close),
         "check" => read(arguments, check),
+        "doctor" => read(arguments, doctor),
         "keygen" => read(arguments, keygen),
         "invite" => read(arguments, invite),
         _ => return Err(Failure::Usage(format!("ketuk has no method '{method}'"))),
@@ -136,7 +136,7 @@ fn read(arguments: &Arguments, method: Method) -> Result<String, Failure> {
     method(arguments, &call)
 }
 
-/// Whether nothing is nested. The parser recurses, and a caller must not be able to exhaust its stack.
+/// Whether the JSON has no nested values. The parser recurses, and a caller must not be able to exhaust its stack.
 fn is_flat(json: &[u8]) -> bool {
     let (mut quoted, mut escaped, mut depth) = (false, false, 0_u32);
     for byte in json {
@@ -158,12 +158,8 @@ fn status(arguments: &Arguments, _: &Call<'_>) -> Result<String, Failure> {
         Ok(config) => (Some(config), None),
         Err(error) => (None, Some(error.to_string())),
     };
-    let mut status = show::Status::default();
-    let asked = control::talk(arguments, &Request::plain(Verb::Status), &mut |kind, json| {
-        status.add(kind, json);
-        Ok(true)
-    });
-    let error = asked.err().map(|failure| failure.parts().1);
+    let asked = control::ask_status(arguments);
+    let error = asked.as_ref().err().map(ToString::to_string);
     let service = Service {
         running: error.is_none(),
         error: error.as_deref(),
@@ -171,7 +167,7 @@ fn status(arguments: &Arguments, _: &Call<'_>) -> Result<String, Failure> {
         config_error: config_error.as_deref(),
     };
     let mut all = json(&service, [&error, &config_error].into_iter().flatten().map(String::len).sum());
-    if service.running {
+    if let Ok(status) = asked {
         let mut text = String::new();
         status.json(&mut text).expect("a String takes everything");
         all.truncate(all.len() - 1);
@@ -184,7 +180,7 @@ fn status(arguments: &Arguments, _: &Call<'_>) -> Result<String, Failure> {
 fn open(arguments: &Arguments, call: &Call<'_>) -> Result<String, Failure> {
     let address = control::address(&argument("address", call.address)?)?.to_string();
     let (door, address) = (&argument("door", call.door)?, Some(address.as_str()));
-    ask(arguments, &Request { request: Verb::Open, door: Some(door), address, seconds: call.seconds })
+    ask(arguments, &ControlRequest { request: Verb::Open, door: Some(door), address, seconds: call.seconds })
 }
 
 fn close(arguments: &Arguments, call: &Call<'_>) -> Result<String, Failure> {
@@ -192,15 +188,15 @@ fn close(arguments: &Arguments, call: &Call<'_>) -> Result<String, Failure> {
     let address = call.address.map(|address| argument("address", Some(address))).transpose()?;
     let address = address.map(|address| control::address(&address)).transpose()?.map(|it| it.to_string());
     let (door, address) = (&argument("door", call.door)?, address.as_deref());
-    ask(arguments, &Request { request: Verb::Close, door: Some(door), address, seconds: None })
+    ask(arguments, &ControlRequest { request: Verb::Close, door: Some(door), address, seconds: None })
 }
 
-fn ask(arguments: &Arguments, request: &Request<'_>) -> Result<String, Failure> {
+fn ask(arguments: &Arguments, request: &ControlRequest<'_>) -> Result<String, Failure> {
     control::talk(arguments, request, &mut |_, _| Ok(true))?;
     Ok(json(&Answer { ok: true, ..Answer::default() }, 0))
 }
 
-/// Checks a configuration that is not saved yet, or else the file.
+/// Checks a configuration that is not saved yet, otherwise the file.
 fn check(arguments: &Arguments, call: &Call<'_>) -> Result<String, Failure> {
     let Config { doors, .. } = match call.config {
         Some(text) => {
@@ -214,7 +210,18 @@ fn check(arguments: &Arguments, call: &Call<'_>) -> Result<String, Failure> {
     Ok(json(&Answer { ok: true, doors: Some(doors.len()), ..Answer::default() }, 0))
 }
 
-/// New secrets, made where they will be kept.
+/// The doctor's findings.
+#[cfg(feature = "doctor")]
+fn doctor(arguments: &Arguments, _: &Call<'_>) -> Result<String, Failure> {
+    super::doctor::examination(arguments)
+}
+
+#[cfg(not(feature = "doctor"))]
+fn doctor(_: &Arguments, _: &Call<'_>) -> Result<String, Failure> {
+    Err(super::left_out("doctor"))
+}
+
+/// Makes new secrets on the router, where they will be kept.
 fn keygen(_: &Arguments, _: &Call<'_>) -> Result<String, Failure> {
     let [key, totp] = profile::new_secret_pair().map_err(|error| Failure::Failed(error.to_string()))?;
     let len = key.len() + totp.len();

@@ -1,5 +1,9 @@
 //! `ketukd ruleset`.
 
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+
 use super::arguments::Arguments;
 use super::{Failure, Outcome};
 use crate::config::{Backend, Table, TableFamily};
@@ -32,11 +36,28 @@ pub(super) fn print(arguments: &Arguments) -> Outcome {
     if arguments.fw4 {
         fw4::write(&mut text, &config, zone)
     } else {
-        let loaded = if arguments.replace { loaded::rules_of_doors(&table) } else { Vec::new() };
+        let loaded = if is_file(io::stdout()) { Ok(Vec::new()) } else { loaded::rules_of_doors(&table) };
+        let loaded = loaded.unwrap_or_else(|error| {
+            // A kernel that has no nf_tables has no rules: the text is for another host.
+            if error.raw_os_error() == Some(libc::EPERM) {
+                eprintln!(
+                    "ketukd: the rules that are loaded cannot be read without privilege: if this is loaded a second \
+                     time, the rules are doubled; run 'ketukd ruleset' as root"
+                );
+            }
+            Vec::new()
+        });
         ruleset::write_in_place_of(&mut text, &config, &table, zone, &loaded)
     }
     .expect("a String takes everything");
     super::print(&text)
+}
+
+/// Whether this is a file. A file is for a firewall that is loaded anew, at the next boot say: there none of the rules is
+/// loaded that are loaded now.
+fn is_file(output: impl AsFd) -> bool {
+    let file = output.as_fd().try_clone_to_owned().map(File::from);
+    file.and_then(|file| file.metadata()).is_ok_and(|metadata| metadata.is_file())
 }
 
 /// `FAMILY NAME`, or a name alone for family inet.

@@ -1,64 +1,65 @@
-//! The command line, read as knock(1) reads its own with `getopt_long(3)`: options anywhere, `-vd100`,
-//! `--delay=100`, long names by any beginning that fits one only, `--` before operands that begin with `-`.
+//! Reads the command line as knock(1) does with `getopt_long(3)`: options anywhere, `-vd100`, `--delay=100`, long
+//! names by any unique beginning, and `--` before operands that begin with `-`.
 
 use std::ffi::OsString;
 use std::fmt;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::knock::NotAPort;
 use super::socket::Source;
 use crate::protocol::AddressFamily;
 
-/// Time between two knocks unless `-d` says otherwise.
+/// Default time between two knocks (`-d`).
 ///
-/// knock(1) does not wait. But the knocks of a sequence go to different ports from different ports, so load
-/// balancers and multiqueue network cards may send them different ways, and one that overtakes another is a wrong
-/// knock. Two ways to the same host seldom differ by more than some tens of milliseconds. The longest
-/// sequence, 32 steps, takes 3 seconds then, far from the 25 that a daemon gives by default.
+/// knock(1) does not wait. But the knocks of a sequence differ in both ports, so load balancers and multiqueue network
+/// cards may send them different ways, and a knock that overtakes another is wrong. Two ways to one host seldom differ
+/// by more than some tens of milliseconds. The longest sequence, 32 steps, then takes 3 seconds, far from a daemon's
+/// default of 25.
 pub const DEFAULT_DELAY: Duration = Duration::from_millis(100);
 
-/// The command line, told apart. What it means is [`super::command`]'s business.
+/// The command line, split into operands and options. [`super::command`] gives it its meaning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Arguments {
-    /// What is no option, in front of `--`.
-    pub operands: Vec<String>,
-    /// What stands behind `--`.
-    pub rest: Option<Vec<OsString>>,
+    /// The operands before `--`.
+    pub(crate) operands: Vec<String>,
+    /// The words after `--`.
+    pub(crate) rest: Option<Vec<OsString>>,
     /// The options.
-    pub options: Options,
-    /// Which options were given, as they are written in full.
-    pub given: Vec<&'static str>,
+    pub(crate) options: Options,
+    /// The options that were given, by their long names.
+    pub(crate) given: Vec<&'static str>,
 }
 
 /// The options' values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// `-4`, `-6`: what an address must be; `None`: either.
-    pub family: Option<AddressFamily>,
+    /// `-4`, `-6`: the address family; `None` means either.
+    pub(crate) family: Option<AddressFamily>,
     /// `-u`: every knock is a datagram.
-    pub udp: bool,
-    /// `-v`: say each knock.
-    pub verbose: bool,
-    /// `-d`: from one knock to the next.
-    pub delay: Duration,
-    /// `-t`: for how many seconds to open; 0: as long as the door does.
-    pub seconds: u32,
-    /// `-a`: open for this address instead of one's own.
-    pub address: Option<std::net::IpAddr>,
+    pub(crate) udp: bool,
+    /// `-v`: print each knock.
+    pub(crate) verbose: bool,
+    /// `-d`: the time between two knocks.
+    pub(crate) delay: Duration,
+    /// `-t`: the time to open for, in seconds; 0 means the door's own time.
+    pub(crate) seconds: u32,
+    /// `-a`: the address to open for; `None` means the sender's.
+    pub(crate) address: Option<IpAddr>,
     /// `-w`: wait until this TCP port answers.
-    pub wait: Option<u16>,
-    /// `-s`: where knocks come from.
-    pub source: Option<Source>,
-    /// `-V` or `-h`, the first of them: what to print instead of anything else.
-    pub instead: Option<Instead>,
+    pub(crate) wait: Option<u16>,
+    /// `-s`: the address or device that knocks leave from.
+    pub(crate) source: Option<Source>,
+    /// `-V` or `-h`, whichever comes first.
+    pub(crate) instead: Option<Instead>,
 }
 
-/// What is printed instead of doing anything.
+/// A text that is printed, and nothing else is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Instead {
     /// The version.
     Version,
-    /// How it is used.
+    /// The help.
     Help,
 }
 
@@ -78,36 +79,36 @@ impl Default for Options {
     }
 }
 
-/// What is wrong with the command line.
+/// A mistake in the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UsageError {
-    /// No such option, as it was written.
+    /// An unknown option, as written.
     UnknownOption(String),
-    /// The beginning of two long options or more.
+    /// A beginning that fits two long options or more.
     AmbiguousOption(String),
-    /// An option that lacks its value.
+    /// An option without its value.
     NoValue(String),
-    /// `--verbose=1`.
+    /// A value for an option that takes none, such as `--verbose=1`.
     UnexpectedValue(String),
-    /// An option of another command: the command, and the option.
+    /// An option that this command does not take. Holds the command and the option.
     OtherOption(String, &'static str),
-    /// A delay that is no number of milliseconds.
+    /// A delay that is not a number of milliseconds.
     Delay(String),
-    /// A time that is no number of seconds.
+    /// A time that is not a number of seconds.
     Seconds(String),
-    /// What is no IP address.
+    /// A text that is not an IP address.
     Address(String),
-    /// A port that is none.
+    /// A text that is not a port.
     Port(NotAPort),
-    /// Neither host nor port.
+    /// No host and no port.
     NoHost,
-    /// A host and nothing else.
+    /// A host without ports.
     NoPort(String),
-    /// What the command needs.
+    /// An operand that the command needs, with a question mark, and where to find it.
     Missing(&'static str),
-    /// An operand too many.
+    /// One operand too many.
     TooMany(String),
-    /// `--` and nothing behind it.
+    /// `--` without a command after it.
     NoCommand,
 }
 
@@ -126,11 +127,24 @@ impl fmt::Display for UsageError {
                 write!(f, "time '{value}' is no number of seconds from 0 to {}", u32::MAX)
             }
             Self::Address(value) => write!(f, "'{value}' is no IP address"),
+            Self::Port(NotAPort(text)) if text.parse::<IpAddr>().is_ok() => {
+                write!(f, "'{text}' is no port: the host comes first, and then its ports")
+            }
             Self::Port(problem) => write!(f, "{problem}"),
             Self::NoHost => f.write_str("which host, and which ports?"),
-            Self::NoPort(host) => write!(f, "at which ports of '{host}'?"),
-            Self::Missing(what) => write!(f, "which {what}?"),
-            Self::TooMany(operand) => write!(f, "what is '{operand}'? that is one argument too many"),
+            Self::NoPort(host) => match host.rsplit_once(':') {
+                Some((name, port))
+                    if port.parse::<u16>().is_ok() && (!name.contains(':') || name.ends_with(']')) =>
+                {
+                    write!(f, "the ports come after the host, with a blank between: ketuk {name} {port}")
+                }
+                _ => write!(
+                    f,
+                    "at which ports of '{host}'? They come after the host: ketuk {host} 7000 8000 9000"
+                ),
+            },
+            Self::Missing(what) => write!(f, "which {what}"),
+            Self::TooMany(operand) => write!(f, "'{operand}' is one argument too many"),
             Self::NoCommand => f.write_str("which command, behind '--'?"),
         }
     }
@@ -173,7 +187,7 @@ impl Flag {
     }
 }
 
-/// Reads the arguments (without the program's name).
+/// Reads the arguments, without the program's name.
 ///
 /// # Errors
 /// The first [`UsageError`].
@@ -186,7 +200,7 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Arguments, Usa
             parsed.rest = Some(raw.collect());
             break;
         }
-        // What is no Unicode is neither a name nor a number; an error shows it as well as can be.
+        // An argument that is not Unicode is neither a name nor a number. An error shows it as well as possible.
         let argument = argument.to_string_lossy().into_owned();
         let mut next = || raw.next().map(|value| value.to_string_lossy().into_owned());
         let flags = match argument.strip_prefix("--") {
@@ -214,7 +228,7 @@ impl Options {
             Flag::Verbose => self.verbose = true,
             Flag::Delay => {
                 let number = number(&value).ok_or(UsageError::Delay(value))?;
-                // Most that can be waited between two knocks is 49 days.
+                // The longest delay is 49 days.
                 self.delay = Duration::from_millis(number.into());
             }
             Flag::Time => self.seconds = number(&value).ok_or(UsageError::Seconds(value))?,
@@ -234,18 +248,18 @@ impl Options {
     }
 }
 
-/// `parse` would take a plus sign too.
+/// Reads digits only: `parse` would take a plus sign too.
 fn number(text: &str) -> Option<u32> {
     if text.starts_with('+') { None } else { text.parse().ok() }
 }
 
-/// A TCP port.
+/// Reads a TCP port.
 pub(super) fn port(text: &str) -> Result<u16, UsageError> {
     let port = number(text).and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0);
     port.ok_or_else(|| UsageError::Port(NotAPort(text.to_owned())))
 }
 
-/// One long option, whole as it was written, with its value (empty if it takes none).
+/// Reads one long option, as written, and its value (empty if it takes none).
 fn long(argument: &str, next: &mut impl FnMut() -> Option<String>) -> Result<(Flag, String), UsageError> {
     let (option, attached) = match argument.split_once('=') {
         Some((option, value)) => (option, Some(value.to_owned())),
@@ -266,7 +280,7 @@ fn long(argument: &str, next: &mut impl FnMut() -> Option<String>) -> Result<(Fl
     Ok((flag, value))
 }
 
-/// The short options behind one `-`, with their values as [`long`] has them.
+/// Reads the short options after one `-`, with their values as in [`long`].
 fn short(
     argument: &str,
     next: &mut impl FnMut() -> Option<String>,

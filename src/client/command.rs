@@ -1,4 +1,4 @@
-//! What the command line asks for.
+//! The command that the command line asks for.
 
 use std::ffi::OsString;
 
@@ -6,20 +6,20 @@ use super::arguments::{self, Arguments, Instead, Options, UsageError};
 use super::help;
 use super::knock::Knock;
 
-/// What to do.
+/// A command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Knock at ports.
     Knock(Knocking),
     /// Open a door.
     Open(Opening),
-    /// Open a door and relay to a port behind it; `None`: the door's own.
+    /// Open a door and relay to a port behind it; `None` means the door's own port.
     Connect(Opening, Option<u16>),
-    /// Keep a profile: the line, `-` or a file, and under which name.
+    /// Keep a profile. Holds its line, `-` or a file, and the name to keep it under.
     Add(String, Option<String>),
-    /// Name the profiles.
+    /// List the profiles.
     List,
-    /// Say what a profile does.
+    /// Show what a profile does.
     Show(String),
     /// Delete profiles, at least one.
     Remove(Vec<String>),
@@ -27,40 +27,40 @@ pub enum Command {
     Keygen,
     /// Print the version.
     Version,
-    /// Print how it is used, as a whole or a command.
+    /// Print help, of the program or of one command.
     Help(&'static str),
 }
 
 /// A sequence to knock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Knocking {
-    /// Name or address.
-    pub host: String,
-    /// At least one.
-    pub knocks: Vec<Knock>,
-    /// How.
-    pub options: Options,
+    /// The host's name or address.
+    pub(crate) host: String,
+    /// The knocks, at least one.
+    pub(crate) knocks: Vec<Knock>,
+    /// The options.
+    pub(crate) options: Options,
 }
 
 /// A door to open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Opening {
     /// The profile's name.
-    pub profile: String,
-    /// The door; `None`: the profile's first.
-    pub door: Option<String>,
-    /// How.
-    pub options: Options,
-    /// What to run behind the door; empty: nothing.
-    pub command: Vec<OsString>,
+    pub(crate) profile: String,
+    /// The door; `None` means the profile's first.
+    pub(crate) door: Option<String>,
+    /// The options.
+    pub(crate) options: Options,
+    /// The command to run after the door is open; empty means none.
+    pub(crate) command: Vec<OsString>,
 }
 
-/// Options that are of use to each kind of command.
+/// The options that each kind of command takes.
 const KNOCKING: &[&str] = &["ipv4", "ipv6", "udp", "verbose", "delay", "source"];
 const OPENING: &[&str] = &["ipv4", "ipv6", "verbose", "delay", "source", "time", "address", "wait"];
 const CONNECTING: &[&str] = &["ipv4", "ipv6", "verbose", "delay", "source", "time"];
 
-/// Reads the arguments (without the program's name).
+/// Reads the arguments, without the program's name.
 ///
 /// # Errors
 /// The first [`UsageError`].
@@ -72,7 +72,7 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Command, Usage
         Some(Instead::Help) => return Ok(Command::Help(named.map_or(help::ALL, |(_, text)| *text))),
         None => {}
     }
-    // Behind '--' stands a host, whatever it is called.
+    // The word after '--' is a host, even if it is named as a command.
     match named {
         Some((name, _)) => command(name, read),
         None => knocking(read),
@@ -97,7 +97,7 @@ fn knocking(read: Arguments) -> Result<Command, UsageError> {
 fn command(name: &'static str, read: Arguments) -> Result<Command, UsageError> {
     let Arguments { operands, rest, options, given } = read;
     let mut operands = operands.into_iter().skip(1);
-    let profile = "profile, by its name";
+    let profile = "profile? 'ketuk list' names them";
     let mut one = |what| operands.next().ok_or(UsageError::Missing(what));
     let command = match name {
         "open" => {
@@ -116,7 +116,7 @@ fn command(name: &'static str, read: Arguments) -> Result<Command, UsageError> {
             fits(name, &given, CONNECTING)?;
             Command::Connect(Opening { profile, door: None, options, command: Vec::new() }, port)
         }
-        "add" => Command::Add(one("line, as 'ketukd invite' printed it")?, operands.next()),
+        "add" => Command::Add(one("line? 'ketukd invite' prints it")?, operands.next()),
         "show" => Command::Show(one(profile)?),
         "remove" => Command::Remove([vec![one(profile)?], operands.by_ref().collect()].concat()),
         "list" => Command::List,
@@ -129,7 +129,7 @@ fn command(name: &'static str, read: Arguments) -> Result<Command, UsageError> {
     Ok(command)
 }
 
-/// Whether the options that were given are of use to the command.
+/// Checks that the command takes the options that were given.
 fn fits(command: &str, given: &[&'static str], useful: &[&str]) -> Result<(), UsageError> {
     match given.iter().find(|option| !useful.contains(option)) {
         Some(option) => Err(UsageError::OtherOption(command.to_owned(), option)),

@@ -1,21 +1,21 @@
 //! Why the client failed.
 
-/// Why it did not work.
+/// A failure of the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// The exit code: 1 it failed, 2 wrong usage.
-    pub code: u8,
-    /// What was wrong, and what to do.
-    pub message: String,
+    /// The exit code: 1 for a failure, 2 for wrong usage.
+    pub(crate) code: u8,
+    /// The fault, and the remedy.
+    pub(crate) message: String,
 }
 
 impl Failure {
-    /// It was tried, and did not work.
+    /// A failed attempt, with exit code 1.
     pub fn failed(message: impl Into<String>) -> Self {
         Self { code: 1, message: message.into() }
     }
 
-    /// What was asked for cannot be.
+    /// A wrong request, with exit code 2.
     pub fn usage(message: impl Into<String>) -> Self {
         Self { code: 2, message: message.into() }
     }

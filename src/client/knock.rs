@@ -1,15 +1,15 @@
 //! One knock: a SYN, or a datagram.
 //!
-//! Each has a socket of its own, so that the source ports differ and no daemon takes the second of two knocks
-//! at one port for a retransmission of the first.
+//! Each knock has a socket of its own. So the source ports differ, and no daemon takes the second of two knocks at one
+//! port for a retransmission of the first.
 //!
-//! A TCP knock is to be one SYN alone. If no answer comes, as from a firewall that drops, a system sends it
-//! again after a second (RFC 6298, section 2), when later knocks have been made, and daemons such as knockd then
-//! start afresh. So the socket is closed before that:
+//! A TCP knock must be one SYN alone. If no answer comes, as from a firewall that drops, a system sends the SYN again
+//! after a second (RFC 6298, section 2). By then later knocks have been sent, and daemons such as knockd start afresh.
+//! So the socket is closed before that:
 //!
 //! - Linux: at once, without waiting for an answer. A port that does answer gets a reset.
-//! - elsewhere: when the port has answered, or after `PATIENCE`. A socket that is closed before may take its SYN along. A port
-//!   that does answer sees a connection that is closed as usual.
+//! - elsewhere: when the port has answered, or after `PATIENCE`. Closing earlier may discard the SYN. A port that does
+//!   answer sees a connection that is closed as usual.
 
 use std::fmt;
 use std::io;
@@ -21,15 +21,15 @@ use std::time::{Duration, Instant};
 use super::socket::{self, Source};
 pub use crate::protocol::Protocol;
 
-/// How long a TCP knock waits for an answer, where it must: enough for the next hop's link-layer address to be
-/// found and the SYN to leave, and well below the second after which it would be sent again.
+/// The time to wait for the answer to a TCP knock, on systems where that is needed. It is long enough to find the next
+/// hop's link-layer address and send the SYN, and well below the second after which the SYN would be sent again.
 #[cfg(any(test, not(target_os = "linux")))]
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// What a UDP knock carries, as knock(1)'s does.
+/// The payload of a UDP knock, the same as knock(1)'s.
 const DATAGRAM: [u8; 1] = [0];
 
-/// A text that names no port, as it was written.
+/// A text that is not a port, as written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotAPort(pub String);
 
@@ -42,15 +42,15 @@ impl fmt::Display for NotAPort {
 /// One knock of a sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Knock {
-    /// What to knock with.
-    pub protocol: Protocol,
-    /// Where, 1 to 65535.
-    pub port: NonZeroU16,
+    /// The protocol.
+    pub(crate) protocol: Protocol,
+    /// The port, 1 to 65535.
+    pub(crate) port: NonZeroU16,
 }
 
 impl Knock {
-    /// Reads `PORT[:tcp|:udp]`, the protocol in either case, as the configuration has it. With `udp` it is a UDP
-    /// knock whatever the text says, as knock(1) has it.
+    /// Reads `PORT[:tcp|:udp]`, in either case, as in the configuration. With `udp` it is always a UDP knock, as in
+    /// knock(1).
     ///
     /// # Errors
     /// [`NotAPort`].
@@ -66,7 +66,7 @@ impl Knock {
         Ok(Self { protocol, port: port.parse().map_err(|_| error())? })
     }
 
-    /// Reads steps with commas between them, as configurations and profiles have them.
+    /// Reads steps separated by commas, as in configurations and profiles.
     ///
     /// # Errors
     /// The first [`NotAPort`].
@@ -74,16 +74,16 @@ impl Knock {
         text.split(',').map(|step| Self::parse(step, udp)).collect()
     }
 
-    /// Where this knock goes at a host.
+    /// The address and port of this knock at a host.
     pub fn address(self, mut target: SocketAddr) -> SocketAddr {
         target.set_port(self.port.get());
         target
     }
 
-    /// Sends the knock. What the host answers, if it does, is no matter: it was knocked at.
+    /// Sends the knock. An answer of the host does not matter.
     ///
     /// # Errors
-    /// Those of this system: it has no way to the address, or a firewall of its own forbids the datagram.
+    /// Errors of this system: it has no route to the address, or its own firewall forbids the datagram.
     pub fn send(self, target: SocketAddr, source: Option<&Source>) -> io::Result<()> {
         let address = self.address(target);
         match self.protocol {
@@ -96,11 +96,12 @@ impl Knock {
     }
 }
 
-/// Knocks at every target, at all of them with each knock before the next, which comes `delay` later. `say` is told each. A target that a
-/// knock cannot be sent to is left out from then on: what comes after a gap opens nothing.
+/// Knocks at every target. Each knock is sent to all targets before the next one, which follows after `delay`. `say`
+/// is called with each knock. A target that a knock cannot be sent to gets no further ones, because a sequence with a
+/// gap opens nothing.
 ///
 /// # Errors
-/// Why the first target was left out, if none is left; or what `say` says.
+/// Why the first target was dropped, if none is left; or the error of `say`.
 pub fn at_all(
     targets: &[SocketAddr],
     knocks: &[Knock],
@@ -137,11 +138,11 @@ pub fn at_all(
     }
 }
 
-/// A TCP knock that waits for the answer.
+/// Sends a TCP knock and waits for the answer.
 #[cfg(any(test, not(target_os = "linux")))]
 fn connect_briefly(address: SocketAddr, source: Option<&Source>) -> io::Result<()> {
     use io::ErrorKind as Kind;
-    // An ICMP error that answers the SYN reads like one of this system's own; so ask for the way first.
+    // An ICMP error in answer to the SYN looks like an error of this system. So the route is checked first.
     socket::datagrams(address, source)?;
     match socket::connect(address, source, PATIENCE) {
         Ok(_) => Ok(()),
@@ -163,7 +164,7 @@ mod tests {
 
     use super::*;
 
-    /// Linux has its own way, which tests/client.rs tests; this is the other systems'.
+    /// Linux has its own way, which tests/client/main.rs tests. This tests the way of other systems.
     #[test]
     fn by_waiting_an_open_port_is_met_and_a_closed_one_is_no_failure() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("bind");

@@ -1,13 +1,14 @@
 //! `ketuk`, the client.
 //!
-//! [`arguments`] tells options and operands apart, [`command`] says what is wanted, [`target`] finds the addresses, [`knock`] sends.
-//! [`open`] does the same as a profile says, of which [`profiles`] keeps several; [`wait`] waits for what is behind the
-//! door. It builds wherever `std` does; on Linux it knocks with a socket that is closed at once, see [`knock`].
+//! [`arguments`] splits the command line, [`command`] gives it its meaning, [`target`] finds the addresses, and
+//! [`knock`] sends. [`open`] knocks as a profile says; [`profiles`] keeps profiles; [`wait`] waits for the service
+//! behind the door. The client builds wherever `std` does. On Linux it closes a knock's socket at once, see [`knock`].
 #![forbid(unsafe_code)]
 
 pub mod arguments;
 pub mod command;
 pub mod failure;
+pub mod fwknoprc;
 pub mod help;
 pub mod knock;
 pub mod open;
@@ -26,13 +27,14 @@ use command::{Command, Knocking};
 use failure::Failure;
 use zeroize::Zeroizing;
 
-use crate::profile::{Profile, ProfileError};
+use crate::profile::{Profile, ProfileError, ProfileKind, is_user};
 
-/// Runs the command that the arguments (without the program's name) ask for.
+/// Runs the command that the arguments ask for, without the program's name.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
-    let done = match command::parse(arguments) {
+    let arguments: Vec<_> = arguments.collect();
+    let done = match command::parse(arguments.iter().cloned()) {
         Ok(command) => run(&command),
-        Err(error) => Err(Failure::usage(format!("{error}\ntry 'ketuk --help'"))),
+        Err(error) => Err(Failure::usage(format!("{error}\n{}", help::hint(&arguments)))),
     };
     done.map_or_else(
         |failure| {
@@ -63,7 +65,7 @@ fn run(command: &Command) -> Result<u8, Failure> {
     .map(|()| 0)
 }
 
-/// Keeps a profile.
+/// Keeps a profile, or the profiles of a `.fwknoprc`.
 fn add(line: &str, name: Option<&str>) -> Result<(), Failure> {
     let mut text = Zeroizing::new(line.to_owned());
     if *text == "-" {
@@ -73,21 +75,40 @@ fn add(line: &str, name: Option<&str>) -> Result<(), Failure> {
             .map_err(|error| Failure::failed(format!("standard input: {error}")))?;
     } else if !text.contains("ketuk://") {
         text = read(line)?;
+        if !text.contains("ketuk://") && fwknoprc::has_stanza(&text) {
+            return add_stanzas(line, &text, name);
+        }
     }
-    // A link to the knock page ends with the line.
+    // A link to the knock page ends with the profile's line.
     let at = text.find("#ketuk://").map_or(0, |at| at + 1);
     let profile: Profile =
         text[at..].parse().map_err(|error: ProfileError| Failure::usage(error.to_string()))?;
-    let name = name.map_or_else(|| profiles::default_name(&profile), str::to_owned);
-    let path = profiles::add(&name, &profile)?;
+    keep(&name.map_or_else(|| profiles::default_name(&profile), str::to_owned), &profile)
+}
+
+/// Keeps the profiles of a `.fwknoprc`, each under its stanza's name. A single one gets `name` if it is given.
+fn add_stanzas(file: &str, text: &str, name: Option<&str>) -> Result<(), Failure> {
+    // The user name that fwknop's client puts into its packets.
+    let login = ["LOGNAME", "USER", "USERNAME"].iter().find_map(|name| std::env::var(name).ok());
+    let login = login.as_deref().filter(|login| is_user(login));
+    let stanzas = fwknoprc::read(file, text, name, login).map_err(Failure::usage)?;
+    match (name, stanzas.as_slice()) {
+        (Some(name), [one]) => keep(name, &one.profile),
+        _ => stanzas.iter().try_for_each(|stanza| keep(&stanza.name, &stanza.profile)),
+    }
+}
+
+/// Writes a profile to its file, and prints what it will send.
+fn keep(name: &str, profile: &Profile) -> Result<(), Failure> {
+    let path = profiles::add(name, profile)?;
     print(&format!(
         "profile '{name}' is in {}: 'ketuk open {name}'\n{}",
         path.display(),
-        what_it_sends(&profile)
+        what_it_sends(profile)
     ))
 }
 
-/// A file with a profile.
+/// Reads a file with a profile.
 fn read(path: &str) -> Result<Zeroizing<String>, Failure> {
     std::fs::read_to_string(path).map(Zeroizing::new).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => {
@@ -97,27 +118,29 @@ fn read(path: &str) -> Result<Zeroizing<String>, Failure> {
     })
 }
 
-/// What a profile sends where, and no secret.
+/// The packets of a profile and their destination, without secrets.
 fn what_it_sends(profile: &Profile) -> String {
     let doors: Vec<_> = profile
         .doors
         .iter()
         .map(|door| door.port.map_or(door.name.clone(), |port| format!("{} (port {port})", door.name)))
         .collect();
-    let what = match (&profile.key, &profile.totp) {
-        (Some(_), _) => format!("one packet to UDP port {}", profile.port),
-        (None, Some(_)) => {
+    let what = match profile.kind() {
+        ProfileKind::Packet => format!("one packet to UDP port {}", profile.port),
+        ProfileKind::Fwknop => format!("one packet of fwknop's to UDP port {}", profile.port),
+        ProfileKind::ChangingSequence => {
             format!("four TCP knocks at ports {}, others every half minute", profile.range.range())
         }
-        (None, None) => {
-            format!("{} knocks at ports {}", profile.sequence.len(), profile.sequence.join(", "))
-        }
+        ProfileKind::Sequence => match profile.sequence.as_slice() {
+            [port] => format!("one knock at port {port}"),
+            ports => format!("{} knocks at ports {}", ports.len(), ports.join(", ")),
+        },
     };
     let user = profile.user.as_ref().map_or(String::new(), |user| format!(", as {user}"));
     format!("it sends {what} of {}{user}, and opens {}\n", profile.host, doors.join(", "))
 }
 
-/// Says what a profile does.
+/// Prints what a profile does.
 fn show(name: &str) -> Result<(), Failure> {
     let profile = profiles::load(name)?;
     print(&format!(
@@ -127,15 +150,16 @@ fn show(name: &str) -> Result<(), Failure> {
     ))
 }
 
-/// Prints the profiles, and no secret.
+/// Prints the profiles, without secrets.
 fn list() -> Result<(), Failure> {
     for name in profiles::names()? {
         let Ok(profile) = profiles::load(&name) else { continue };
         let doors: Vec<_> = profile.doors.iter().map(|door| door.name.as_str()).collect();
-        let kind = match (&profile.key, &profile.totp) {
-            (Some(_), _) => "packet",
-            (None, Some(_)) => "changing sequence",
-            (None, None) => "sequence",
+        let kind = match profile.kind() {
+            ProfileKind::Packet => "packet",
+            ProfileKind::Fwknop => "fwknop's packet",
+            ProfileKind::ChangingSequence => "changing sequence",
+            ProfileKind::Sequence => "sequence",
         };
         print(&format!("{name}: {} at {}, by {kind}\n", doors.join(", "), profile.host))?;
     }
@@ -152,7 +176,7 @@ fn knock_all(Knocking { host, knocks, options }: &Knocking) -> Result<(), Failur
     knock::at_all(&targets, knocks, options.delay, options.source.as_ref(), say).map_err(Failure::failed)
 }
 
-/// Prints to standard output; a closed pipe is not an error worth a word.
+/// Prints to standard output. A closed pipe is not reported as an error.
 fn print(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {

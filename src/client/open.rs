@@ -9,10 +9,10 @@ use super::failure::Failure;
 use super::way::Way;
 use super::{profiles, relay, wait};
 
-/// Opens, and runs the command if there is one: then its end is the end of this.
+/// Opens the door, and runs the command if there is one. Its exit code is returned.
 ///
 /// # Errors
-/// Exit code 1, or 2 for a profile or a door that is not there.
+/// Exit code 1, or 2 if the profile or the door does not exist.
 pub fn open(opening: &Opening) -> Result<u8, Failure> {
     let profile = profiles::load(&opening.profile)?;
     let door = match &opening.door {
@@ -23,7 +23,7 @@ pub fn open(opening: &Opening) -> Result<u8, Failure> {
         let names: Vec<_> = profile.doors.iter().map(|door| door.name.as_str()).collect();
         Failure::usage(format!("the profile has no such door; it has: {}", names.join(", ")))
     })?;
-    // Who asks for another address does not get in from here.
+    // With `-a` the door opens for another address, so it cannot be reached from here.
     let options = &opening.options;
     let wanted = door.port.filter(|_| !opening.command.is_empty() && options.address.is_none());
     let way = Way::to(&profile, door, opening)?;
@@ -34,10 +34,10 @@ pub fn open(opening: &Opening) -> Result<u8, Failure> {
     if opening.command.is_empty() { Ok(0) } else { run(&opening.command) }
 }
 
-/// Opens the door that a port is behind, and relays standard input and output to the port.
+/// Opens the door in front of a port, and relays standard input and output to the port.
 ///
 /// # Errors
-/// As [`open`].
+/// Those of [`open`].
 pub fn connect(opening: &Opening, port: Option<u16>) -> Result<u8, Failure> {
     let profile = profiles::load(&opening.profile)?;
     let door = profile.doors.iter().find(|door| port.is_some() && door.port == port);
@@ -51,7 +51,7 @@ pub fn connect(opening: &Opening, port: Option<u16>) -> Result<u8, Failure> {
     Ok(0)
 }
 
-/// Runs the command in the place of this program, or as near to that as the system has it.
+/// Replaces this program by the command, or does the nearest thing that the system allows.
 fn run(command: &[OsString]) -> Result<u8, Failure> {
     let mut process = Command::new(&command[0]);
     process.args(&command[1..]);

@@ -15,7 +15,7 @@ const MAX_NAME: usize = 64;
 /// The folder: `$KETUK_PROFILES`, or `ketuk` in the user's folder for configurations.
 ///
 /// # Errors
-/// This system does not say where that is.
+/// This system does not say where the folder is.
 fn folder() -> Result<PathBuf, Failure> {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let home = if cfg!(windows) { set("APPDATA") } else { set("HOME").map(|home| home.join(".config")) };
@@ -24,10 +24,10 @@ fn folder() -> Result<PathBuf, Failure> {
         .ok_or_else(|| Failure::failed("where are profiles? set HOME or KETUK_PROFILES"))
 }
 
-/// Keeps a profile under a name; where.
+/// Keeps a profile under a name. Returns its file.
 ///
 /// # Errors
-/// What this system says, or that there is one of this name already.
+/// The file cannot be written, or a profile of this name exists.
 pub fn add(name: &str, profile: &Profile) -> Result<PathBuf, Failure> {
     let folder = folder()?;
     let path = path(&folder, name)?;
@@ -53,7 +53,7 @@ pub fn add(name: &str, profile: &Profile) -> Result<PathBuf, Failure> {
 /// Reads a profile.
 ///
 /// # Errors
-/// There is none, or it is none.
+/// The profile does not exist or cannot be read.
 pub fn load(name: &str) -> Result<Profile, Failure> {
     let path = place(name)?;
     let text = fs::read_to_string(&path)
@@ -63,10 +63,10 @@ pub fn load(name: &str) -> Result<Profile, Failure> {
     text.parse().map_err(|error| Failure::usage(format!("{}: {error}", path.display())))
 }
 
-/// Where a profile is.
+/// The file of a profile.
 ///
 /// # Errors
-/// There is none.
+/// The profile does not exist.
 pub fn place(name: &str) -> Result<PathBuf, Failure> {
     let folder = folder()?;
     let path = path(&folder, name)?;
@@ -76,7 +76,7 @@ pub fn place(name: &str) -> Result<PathBuf, Failure> {
     Err(Failure::usage(match names_in(&folder).as_slice() {
         [] => {
             format!(
-                "there is no profile '{name}', nor any other: 'ketuk add' takes what 'ketukd invite' prints"
+                "there is no profile '{name}', nor any other: 'ketuk add' takes the line that 'ketukd invite' prints"
             )
         }
         names => format!("there is no profile '{name}'; there are: {}", names.join(", ")),
@@ -86,7 +86,7 @@ pub fn place(name: &str) -> Result<PathBuf, Failure> {
 /// Deletes a profile.
 ///
 /// # Errors
-/// There is none, or this system does not delete it.
+/// The profile does not exist or cannot be deleted.
 pub fn remove(name: &str) -> Result<(), Failure> {
     let path = place(name)?;
     fs::remove_file(&path).map_err(|error| Failure::failed(format!("{}: {error}", path.display())))
@@ -95,7 +95,7 @@ pub fn remove(name: &str) -> Result<(), Failure> {
 /// The names of all profiles, sorted.
 ///
 /// # Errors
-/// This system does not say where they are.
+/// This system does not say where the folder is.
 pub fn names() -> Result<Vec<String>, Failure> {
     folder().map(|folder| names_in(&folder))
 }
@@ -108,7 +108,7 @@ fn names_in(folder: &Path) -> Vec<String> {
     names
 }
 
-/// The name that a profile gets if nobody names it: its host's first label, or its user.
+/// The default name of a profile: its host's first label, or its user.
 pub fn default_name(profile: &Profile) -> String {
     let label = profile.host.split('.').next().unwrap_or_default();
     let is_word = label.bytes().any(|byte| byte.is_ascii_alphabetic()) && !profile.host.starts_with('[');

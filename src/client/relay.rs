@@ -1,4 +1,4 @@
-//! Standard input and output, relayed to a connection: what `nc` does for ssh's `ProxyCommand`.
+//! Relays standard input and output to a connection, as `nc` does for ssh's `ProxyCommand`.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -6,15 +6,15 @@ use std::thread;
 
 use super::failure::Failure;
 
-/// Relays until the other side ends the connection. The end of standard input is passed on, and what still comes is
-/// written out.
+/// Relays until the other side ends the connection. The end of standard input is passed on, and later output of the
+/// other side is still written.
 ///
 /// # Errors
-/// The connection broke, or standard output takes nothing more.
+/// The connection broke, or standard output is closed.
 pub fn relay(connection: &TcpStream) -> Result<(), Failure> {
     let failed = |error: io::Error| Failure::failed(format!("the connection: {error}"));
     let mut outward = connection.try_clone().map_err(failed)?;
-    // It may wait for standard input for ever; the end of the program is its end, too.
+    // This thread may wait for standard input for ever. It ends with the program.
     thread::spawn(move || {
         let copied = copy(&mut io::stdin().lock(), &mut outward);
         let _ = outward.shutdown(if copied.is_ok() { Shutdown::Write } else { Shutdown::Both });
@@ -22,7 +22,7 @@ pub fn relay(connection: &TcpStream) -> Result<(), Failure> {
     copy(&mut &*connection, &mut io::stdout().lock()).map_err(failed)
 }
 
-/// Copies piece by piece and holds nothing back: who types waits for the answer.
+/// Copies each piece at once, because a person who types waits for the answer.
 fn copy(from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
     let mut buffer = [0; 16 * 1024];
     loop {

@@ -7,22 +7,22 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// Where knocks come from, if that is not for the system to choose.
+/// The origin of knocks, if the system must not choose it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// An address of this host. Its family is the only one that is used.
+    /// An address of this host. Only its address family is used.
     Address(IpAddr),
-    /// A device, by name; on Linux and Android alone.
+    /// A device by name. Only Linux and Android support this.
     Device(String),
 }
 
 impl Source {
-    /// An address, or else the name of a device.
+    /// Reads an address. Any other text is the name of a device.
     pub fn named(text: &str) -> Self {
         text.parse().map_or_else(|_| Self::Device(text.to_owned()), Self::Address)
     }
 
-    /// Whether something can be sent to this address from there.
+    /// Whether this address can be reached from the source.
     pub fn reaches(&self, to: &SocketAddr) -> bool {
         match self {
             Self::Address(from) => from.is_ipv4() == to.is_ipv4(),
@@ -62,7 +62,7 @@ fn socket(to: SocketAddr, kind: Type, protocol: Protocol, source: Option<&Source
 /// A socket whose datagrams go to `to`.
 ///
 /// # Errors
-/// The system knows no way there, or the source is none. Nothing is sent yet.
+/// The system has no route, or the source does not exist. Nothing has been sent.
 pub fn datagrams(to: SocketAddr, source: Option<&Source>) -> io::Result<UdpSocket> {
     let socket = socket(to, Type::DGRAM, Protocol::UDP, source)?;
     socket.connect(&to.into())?;
@@ -72,29 +72,29 @@ pub fn datagrams(to: SocketAddr, source: Option<&Source>) -> io::Result<UdpSocke
 /// Connects within `patience`.
 ///
 /// # Errors
-/// As [`TcpStream::connect_timeout`], or the source is none.
+/// Those of [`TcpStream::connect_timeout`], or the source does not exist.
 pub fn connect(to: SocketAddr, source: Option<&Source>, patience: Duration) -> io::Result<TcpStream> {
     let socket = socket(to, Type::STREAM, Protocol::TCP, source)?;
     socket.connect_timeout(&to.into(), patience)?;
     Ok(socket.into())
 }
 
-/// Sends one SYN and forgets it.
+/// Sends one SYN and closes the socket.
 ///
-/// The connection is begun without blocking, and its socket is closed at once: the kernel sends the SYN before
-/// `connect(2)` returns (or keeps it until the next hop's link-layer address is known, socket or no socket), and
-/// only a socket has a timer that would send it again. If the port answers, the kernel resets what nobody
-/// began; with no linger time that also goes for a connection that was made before the close.
+/// The connection is begun without blocking, and its socket is closed at once. The kernel sends the SYN before
+/// `connect(2)` returns, or keeps it until the next hop's link-layer address is known. Only a socket has a timer that
+/// would send the SYN again. If the port answers, the kernel sends a reset. Linger time 0 does the same for a
+/// connection that was made before the close.
 ///
 /// # Errors
-/// As `socket(2)` and `connect(2)`: no route and the like. Never an answer from the other side, which would come too late.
+/// Those of `socket(2)` and `connect(2)`, such as no route. An answer of the other side comes too late to be an error.
 #[cfg(target_os = "linux")]
 pub fn send_syn(to: SocketAddr, source: Option<&Source>) -> io::Result<()> {
     let socket = socket(to, Type::STREAM, Protocol::TCP, source)?;
     socket.set_nonblocking(true)?;
     socket.set_linger(Some(Duration::ZERO))?;
     match socket.connect(&to.into()) {
-        // `EINPROGRESS`, which `std` has no kind for.
+        // `std` has no kind for `EINPROGRESS`.
         Err(error) if error.raw_os_error() != Some(nix::errno::Errno::EINPROGRESS as i32) => Err(error),
         _ => Ok(()),
     }

@@ -1,4 +1,4 @@
-//! Whom to knock at: a name or an address becomes addresses.
+//! Finds the addresses to knock at, from a name or an address.
 
 use std::fmt;
 use std::io;
@@ -10,11 +10,11 @@ use crate::protocol::AddressFamily;
 /// Why a host has no address to knock at.
 #[derive(Debug)]
 pub enum TargetError {
-    /// The system's resolver says no.
+    /// The system's resolver failed.
     Resolve(io::Error),
-    /// There are addresses, but none of the family that was asked for.
+    /// The host has addresses, but none of the family that was asked for.
     NoAddress(Option<AddressFamily>),
-    /// There are addresses, but none of the source's family.
+    /// The host has addresses, but none of the source's family.
     Source(Source),
 }
 
@@ -32,15 +32,15 @@ impl fmt::Display for TargetError {
 
 impl std::error::Error for TargetError {}
 
-/// Most addresses of a name that are knocked at: more than any router has, and few enough to knock at each.
+/// The most addresses of a name that are knocked at: more than a router has, and few enough to knock at each.
 pub const MAX_ADDRESSES: usize = 8;
 
-/// The addresses of `host` (a name; an IPv4 or IPv6 address, the latter in brackets or not, with a zone
-/// or not) that are of the family and can be reached from the source, each with port 0, at least one and at most
-/// [`MAX_ADDRESSES`]. The resolver puts those first that are to be preferred (RFC 6724).
+/// The addresses of `host` that are of the family and can be reached from the source, each with port 0. There are 1 to
+/// [`MAX_ADDRESSES`]. `host` is a name, an IPv4 address, or an IPv6 address with or without brackets and zone. The
+/// resolver puts preferred addresses first (RFC 6724).
 ///
-/// Names are looked up once, since the next answer may name other addresses, and a daemon follows each source and
-/// destination by itself.
+/// A name is looked up once, because the next answer may have other addresses, and a daemon tracks each source and
+/// destination separately.
 ///
 /// # Errors
 /// [`TargetError`].

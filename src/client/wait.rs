@@ -1,4 +1,4 @@
-//! Waiting until the port behind a door answers, and what is likely if it does not.
+//! Waits until the port behind a door answers, and says what is likely wrong if it does not.
 
 use std::fmt::Write as _;
 use std::io::{self, ErrorKind};
@@ -10,24 +10,25 @@ use std::time::{Duration, Instant, SystemTime};
 use super::failure::Failure;
 use super::socket;
 use super::way::Way;
+use crate::profile::ProfileKind;
 use crate::protocol::totp;
 
-/// How long a door may take to open: until the next window, if the current one has opened it already, and
-/// knocks that get lost.
+/// The time limit for a door to open. It covers a wait for the next window, if the current one has been used, and lost
+/// knocks.
 const PATIENCE: Duration = Duration::from_secs(40);
-/// How long one try to connect may take: a satellite's way there and back, twice.
+/// The time limit of one try to connect: two round trips by satellite.
 const CONNECT: Duration = Duration::from_millis(1500);
-/// After how long it is knocked again: packets get lost.
+/// The time after which the client knocks again, because packets get lost.
 const KNOCK_AGAIN: Duration = Duration::from_secs(4);
-/// Time between two tries to connect where the host refuses at once.
+/// The time between two tries to connect if the host refuses at once.
 const RETRY: Duration = Duration::from_millis(100);
-/// After how long it says what it waits for.
+/// The time after which the client prints what it waits for.
 const SAY: Duration = Duration::from_secs(2);
 
-/// Waits until a port answers at one of the addresses, and knocks again now and then. The connection that was made.
+/// Waits until a port answers at one of the addresses, and knocks again now and then. Returns the connection.
 ///
 /// # Errors
-/// It did not, with what is likely.
+/// The port did not answer. The message says what is likely wrong.
 pub fn until_it_answers(way: &Way<'_>, port: u16) -> Result<TcpStream, Failure> {
     let addresses: Vec<_> = way.targets.iter().map(|target| SocketAddr::new(target.ip(), port)).collect();
     let begun = Instant::now();
@@ -52,12 +53,12 @@ pub fn until_it_answers(way: &Way<'_>, port: u16) -> Result<TcpStream, Failure> 
     }
 }
 
-/// Connects to all of them at once; the first connection that is made, or why the last one was not.
+/// Connects to all addresses at once. Returns the first connection, or the last error.
 fn first_of(addresses: &[SocketAddr], way: &Way<'_>) -> io::Result<TcpStream> {
     let (sender, answers) = mpsc::channel();
     for address in addresses {
         let (address, source, sender) = (*address, way.source().cloned(), sender.clone());
-        // Whoever waits may have another connection by then.
+        // The receiver may be gone already, with another connection.
         thread::spawn(move || sender.send(socket::connect(address, source.as_ref(), CONNECT)));
     }
     drop(sender);
@@ -75,7 +76,7 @@ fn list(addresses: &[SocketAddr]) -> String {
     addresses.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(" or ")
 }
 
-/// The addresses without a port.
+/// The addresses without their port.
 fn bare(targets: &[SocketAddr]) -> String {
     targets.iter().map(|target| target.ip().to_string()).collect::<Vec<_>>().join(" and ")
 }
@@ -84,16 +85,16 @@ fn unix_s() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// A changing sequence that has opened the door once waits for the next.
+/// A note that a changing sequence opens once in a window, and the client waits for the next.
 fn next_window(way: &Way<'_>) -> String {
-    if way.profile.key.is_some() || way.profile.totp.is_none() {
+    if way.profile.kind() != ProfileKind::ChangingSequence {
         return String::new();
     }
     let left = totp::WINDOW_S - unix_s() % totp::WINDOW_S;
     format!("; if this sequence was used already, the next comes in {left} s")
 }
 
-/// What happened, and what is likely.
+/// The failure, with the likely reasons.
 fn unanswered(way: &Way<'_>, port: u16, knocks: u32, tried: &io::Error) -> String {
     let (profile, host) = (way.profile, &way.profile.host);
     let seconds = unix_s() % 86_400;
@@ -103,21 +104,21 @@ fn unanswered(way: &Way<'_>, port: u16, knocks: u32, tried: &io::Error) -> Strin
     } else {
         format!("nothing came back from port {port} of {host}: {tried}")
     };
-    let _ = write!(text, "\nit was knocked {knocks} times at {}. What is likely:", bare(&way.targets));
-    let _ = match (&profile.key, &profile.totp) {
-        (Some(_), _) => write!(
+    let _ = write!(text, "\nit was knocked {knocks} times at {}. Likely reasons:", bare(&way.targets));
+    let _ = match profile.kind() {
+        ProfileKind::Packet | ProfileKind::Fwknop => write!(
             text,
             "\n- UDP port {} is blocked in this network. Port 443 passes in most hotels, 53 and 123 in some: the router's \
              owner can set option spa_port '443'.\n- this machine's clock is wrong. It says {clock}; two minutes are too many.",
             profile.port
         ),
-        (None, Some(_)) => write!(
+        ProfileKind::ChangingSequence => write!(
             text,
             "\n- TCP ports {} are blocked in this network, as in hotels that let only 80 and 443 pass. A packet to UDP port 443 \
              may pass: the router's owner can give you a key.\n- this machine's clock is wrong. It says {clock}; half a minute is too much.",
             profile.range.range()
         ),
-        (None, None) => write!(
+        ProfileKind::Sequence => write!(
             text,
             "\n- a port of the sequence is blocked in this network, or the sequence was changed.\n- somebody behind the \
              same address knocks at other ports of the router."

@@ -1,6 +1,6 @@
-//! How a door of a profile is knocked at: by a packet, a changing sequence or a plain one, at every address of its host.
+//! Knocks at a door of a profile, by a packet, a changing sequence or a plain one, at every address of its host.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
 use std::time::SystemTime;
 
@@ -9,31 +9,34 @@ use super::failure::Failure;
 use super::knock::{Knock, Protocol, at_all};
 use super::socket::{self, Source};
 use super::target;
-use crate::profile::{Profile, ProfileDoor};
+use crate::profile::fwknop::{FwknopProfile, MAX_SECONDS};
+use crate::profile::{Profile, ProfileDoor, ProfileKind};
+use crate::protocol::fwknop;
 use crate::protocol::packet::{self, DoorName, Keys, NONCE};
 use crate::protocol::totp;
 
-/// How a door is knocked at.
+/// The profile, door and addresses of a knock.
 #[derive(Debug)]
 pub struct Way<'p> {
-    /// What it is done with.
-    pub profile: &'p Profile,
-    /// Which door.
-    pub door: &'p ProfileDoor,
-    /// Where, with port 0; those that are to be preferred first.
-    pub targets: Vec<SocketAddr>,
-    /// What the command line says.
-    pub opening: &'p Opening,
+    /// The profile.
+    pub(crate) profile: &'p Profile,
+    /// The door.
+    pub(crate) door: &'p ProfileDoor,
+    /// The host's addresses with port 0, preferred ones first.
+    pub(crate) targets: Vec<SocketAddr>,
+    /// The options of the command line.
+    pub(crate) opening: &'p Opening,
 }
 
 impl<'p> Way<'p> {
-    /// The way to a door, with the addresses of its host.
+    /// Resolves the addresses of the door's host.
     ///
     /// # Errors
-    /// There is none, or what is asked for needs a key.
+    /// The host has no address, or the options need a key that the profile lacks.
     pub fn to(profile: &'p Profile, door: &'p ProfileDoor, opening: &'p Opening) -> Result<Self, Failure> {
         let options = &opening.options;
-        if profile.key.is_none() && (options.seconds > 0 || options.address.is_some()) {
+        let asks = matches!(profile.kind(), ProfileKind::Packet | ProfileKind::Fwknop);
+        if !asks && (options.seconds > 0 || options.address.is_some()) {
             return Err(Failure::usage("a time or an address can be asked for with a key only"));
         }
         let targets = target::resolve(&profile.host, options.family, options.source.as_ref())
@@ -41,15 +44,15 @@ impl<'p> Way<'p> {
         Ok(Self { profile, door, targets, opening })
     }
 
-    /// Where knocks leave from.
+    /// The source of the knocks.
     pub fn source(&self) -> Option<&'p Source> {
         self.opening.options.source.as_ref()
     }
 
-    /// Knocks with the best that the profile has.
+    /// Knocks with the strongest method that the profile has.
     ///
     /// # Errors
-    /// It could not be sent to any address.
+    /// The knock could not be sent to any address.
     pub fn knock(&self) -> Result<(), Failure> {
         let unix_s = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let unix_s =
@@ -57,6 +60,9 @@ impl<'p> Way<'p> {
         if let Some(key) = &self.profile.key {
             let key = key.bytes().try_into().map_err(|_| Failure::usage("the profile's key is none"))?;
             return self.send_packets(&Keys::derive(key), unix_s);
+        }
+        if let Some(fwknop) = &self.profile.fwknop {
+            return self.send_fwknop_packets(fwknop, unix_s);
         }
         if let Some(secret) = &self.profile.totp {
             let ports = |window| totp::sequence(secret.bytes(), &self.door.name, window, self.profile.range);
@@ -67,7 +73,7 @@ impl<'p> Way<'p> {
         self.knock_at(&self.targets, &knocks.map_err(|error| Failure::usage(error.to_string()))?)
     }
 
-    /// A packet to each address, each a new one: the router takes none twice.
+    /// Sends a packet to each address. Each is a new one, because the router takes none twice.
     fn send_packets(&self, keys: &Keys, time: u64) -> Result<(), Failure> {
         let request = packet::Request {
             time,
@@ -75,17 +81,52 @@ impl<'p> Way<'p> {
             address: self.opening.options.address,
             door: DoorName::new(&self.door.name).ok_or_else(|| Failure::usage("no door is called so"))?,
         };
+        self.send_to_all(|| {
+            let mut nonce = [0; NONCE];
+            fill(&mut nonce)?;
+            Ok(keys.seal(nonce, &request).to_vec())
+        })
+    }
+
+    /// Does the same with fwknop's packet, which names IPv4 addresses only.
+    fn send_fwknop_packets(&self, fwknop: &FwknopProfile, time: u64) -> Result<(), Failure> {
+        let options = &self.opening.options;
+        let address = match options.address {
+            None => fwknop.address,
+            Some(IpAddr::V4(address)) => Some(address),
+            Some(IpAddr::V6(_)) => {
+                return Err(Failure::usage("fwknop's packet cannot ask for an IPv6 address"));
+            }
+        };
+        let wish = fwknop::Wish {
+            user: self.profile.user.as_deref().unwrap_or("ketuk"),
+            time,
+            address,
+            access: &fwknop.access,
+            nat: fwknop.nat.as_deref(),
+            seconds: if options.seconds > 0 { options.seconds.min(MAX_SECONDS) } else { fwknop.seconds },
+        };
+        self.send_to_all(|| {
+            let (mut number, mut salt) = ([0; 8], [0; 8]);
+            fill(&mut number)?;
+            fill(&mut salt)?;
+            let randomness = fwknop::Randomness { number: u64::from_be_bytes(number), salt };
+            let mut buffer = fwknop::empty_buffer();
+            let packet = fwknop::seal(&fwknop.keys, &wish, randomness, &mut buffer);
+            packet.map(<[u8]>::to_vec).ok_or_else(|| Failure::usage("the profile is too long for a packet"))
+        })
+    }
+
+    /// Sends a new packet, made by `packet`, to each address.
+    fn send_to_all(&self, packet: impl Fn() -> Result<Vec<u8>, Failure>) -> Result<(), Failure> {
         let mut outcome = None;
         for target in &self.targets {
-            let mut nonce = [0; NONCE];
-            getrandom::fill(&mut nonce).map_err(|error| Failure::failed(error.to_string()))?;
+            let packet = packet()?;
             let address = SocketAddr::new(target.ip(), self.profile.port);
             if self.opening.options.verbose {
                 eprintln!("ketuk: a packet to {address}");
             }
-            let sent = socket::datagrams(address, self.source())
-                .and_then(|socket| socket.send(&keys.seal(nonce, &request)));
-            match sent {
+            match socket::datagrams(address, self.source()).and_then(|socket| socket.send(&packet)) {
                 Ok(_) => outcome = Some(Ok(())),
                 Err(error) => {
                     let failure = Failure::failed(format!("cannot send a packet to {address}: {error}"));
@@ -96,8 +137,8 @@ impl<'p> Way<'p> {
         outcome.unwrap_or(Ok(()))
     }
 
-    /// A window opens a door once, for one address. So the other family gets the window before, and the preferred one,
-    /// which is what the door's service is then reached by, the present one.
+    /// Knocks a changing sequence. A window opens a door once, for one address. So the preferred family, by which the
+    /// service is then reached, gets the present window, and the other family the one before.
     fn knock_by_time(&self, window: u64, ports: impl Fn(u64) -> [u16; totp::STEPS]) -> Result<(), Failure> {
         let preferred = self.targets.first().is_some_and(SocketAddr::is_ipv4);
         let (first, other): (Vec<_>, Vec<_>) =
@@ -127,4 +168,9 @@ impl<'p> Way<'p> {
         };
         at_all(targets, knocks, options.delay, self.source(), say).map_err(Failure::failed)
     }
+}
+
+/// Fills `bytes` with random bytes.
+fn fill(bytes: &mut [u8]) -> Result<(), Failure> {
+    getrandom::fill(bytes).map_err(|error| Failure::failed(error.to_string()))
 }

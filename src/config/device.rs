@@ -1,10 +1,12 @@
-//! Names of network devices, and what people write for them.
+//! Names of network devices, and corrections of texts that are no such name.
+
+use std::fmt;
 
 /// Longest name, in bytes (Linux: `IFNAMSIZ` less the closing zero).
 pub const MAX_DEVICE_NAME: usize = 15;
 
-/// What no device's name has: what the kernel refuses (`dev_valid_name`), and what only stands in names that were
-/// copied from a list, from a program's output or with their quotes.
+/// Characters that no device's name has: some are refused by the kernel (`dev_valid_name`), others come from a list,
+/// from a program's output or from quotes.
 const FOREIGN: &[char] = &['/', ':', ',', ';', '@', '#', '"', '\''];
 
 /// Whether a device can have this name.
@@ -13,13 +15,68 @@ pub fn is_name(name: &str) -> bool {
     fits && !matches!(name, "." | "..") && !name.contains(|c: char| FOREIGN.contains(&c) || c.is_whitespace())
 }
 
-/// The device that is meant by what is no device's name: without quotes and commas around it, and without what stands
-/// behind `@` (where `ip` shows the parent), `:` (an alias) or `#`.
+/// The device that a wrong name probably means: without quotes and commas around it, and without the part after `@`
+/// (`ip` shows the parent there), `:` (an alias) or `#`.
 pub fn meant(written: &str) -> Option<&str> {
     let around = |c: char| c.is_whitespace() || "\"',;".contains(c);
     let written = written.trim_matches(around);
     let name = written.split(['@', ':', '#']).next().unwrap_or_default().trim_end_matches(around);
     is_name(name).then_some(name)
+}
+
+/// The fault of a name that no device can have; `None` if a device can have it.
+pub fn fault(written: &str) -> Option<NameFault<'_>> {
+    if is_name(written) {
+        return None;
+    }
+    let meant = meant(written);
+    if written.len() > MAX_DEVICE_NAME && meant.is_none_or(|meant| meant == written) {
+        return Some(NameFault::TooLong);
+    }
+    Some(match meant {
+        Some(device) if is_alias(written) => NameFault::Alias { device },
+        meant => NameFault::Foreign { meant },
+    })
+}
+
+/// Why a text is not the name of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameFault<'a> {
+    /// It is longer than [`MAX_DEVICE_NAME`].
+    TooLong,
+    /// It names a second address of this device.
+    Alias {
+        /// The device.
+        device: &'a str,
+    },
+    /// It has characters that no name has.
+    Foreign {
+        /// The device that it probably means.
+        meant: Option<&'a str>,
+    },
+}
+
+impl NameFault<'_> {
+    /// The correction; `None` if none can be proposed.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Self::TooLong | Self::Foreign { meant: None } => None,
+            Self::Alias { device } => Some(format!(
+                "it is a second address of device '{device}': name that, and give the doors option target with the address"
+            )),
+            Self::Foreign { meant: Some(device) } => Some(format!("did you mean '{device}'?")),
+        }
+    }
+}
+
+/// The part of the message after the quoted name.
+impl fmt::Display for NameFault<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLong => write!(f, "is longer than the {MAX_DEVICE_NAME} bytes of a device name"),
+            Self::Alias { .. } | Self::Foreign { .. } => f.write_str("is not the name of a device"),
+        }
+    }
 }
 
 /// Whether this is an alias: a second address of a device, as ifconfig names it (`eth0:0`).
@@ -55,6 +112,8 @@ mod tests {
             assert!(!is_name(written), "{written}");
             assert_eq!(meant(written), expected, "{written}");
         }
+        assert_eq!(fault("eth0:ssh"), Some(NameFault::Alias { device: "eth0" }));
+        assert_eq!(fault("a-device-of-16-b"), Some(NameFault::TooLong));
         assert!(is_alias("eth0:0") && is_alias("eth0:ssh") && !is_alias("eth0") && !is_alias("eth0:"));
     }
 }

@@ -36,24 +36,29 @@ pub enum Error {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
     /// The file.
-    pub file: String,
+    file: String,
     /// The line, from 1.
-    pub line: usize,
+    line: usize,
     /// The column, from 1, in characters. A tab is one.
-    pub column: usize,
-    /// What is wrong.
-    pub message: String,
-    /// What to do, unless that is obvious.
-    pub help: Option<String>,
+    column: usize,
+    /// The fault.
+    message: String,
+    /// The advice, unless it is obvious.
+    help: Option<String>,
     /// The line, or the part around the fault, without control characters.
     source: String,
-    /// The place of the caret: characters of `source` before it and under it.
-    caret: (usize, usize),
+    /// Characters of `source` before the caret.
+    before_caret: usize,
+    /// Characters of `source` that carets stand under.
+    under_carets: usize,
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Read { file, cause } if cause.kind() == io::ErrorKind::NotFound => {
+                write!(f, "there is no configuration {file}: write it, or name another with --config FILE")
+            }
             Self::Read { file, cause } => write!(f, "cannot read {file}: {cause}"),
             Self::TooLarge { file } => {
                 write!(f, "{file}: larger than {} KiB, the most a configuration may have", MAX_FILE / 1024)
@@ -73,6 +78,21 @@ impl error::Error for Error {
 }
 
 impl Diagnostic {
+    /// The line, from 1.
+    pub const fn line(&self) -> usize {
+        self.line
+    }
+
+    /// The column, from 1, in characters. A tab is one.
+    pub const fn column(&self) -> usize {
+        self.column
+    }
+
+    /// The fault, in words.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     /// The first line of the printed error, for a log: `file:line:column: message`.
     pub fn summary(&self) -> String {
         format!("{}:{}:{}: {}", self.file, self.line, self.column, self.message)
@@ -81,7 +101,7 @@ impl Diagnostic {
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (before, under) = self.caret;
+        let (before, under) = (self.before_caret, self.under_carets);
         // Tabs are kept, so that the caret is at the right place whatever their width.
         let indent = self.source.chars().take(before).map(|c| if c == '\t' { c } else { ' ' });
         writeln!(f, "{}", self.summary())?;
@@ -94,7 +114,7 @@ impl fmt::Display for Diagnostic {
     }
 }
 
-/// A fault with its range of bytes; its line is found later.
+/// A fault with its range of bytes. Its line is found later.
 ///
 /// It is one pointer, because every reader of an option returns either a fault or a value, and each return copies the larger of
 /// the two.
@@ -124,7 +144,7 @@ impl Fault {
     /// The error for a fault in `text`, the content of `file`.
     pub(super) fn into_error(self, file: &str, text: &[u8]) -> Error {
         let Finding { span, message, help } = *self.0;
-        // For a fault at the end of the text, behind the last newline, the last line is shown.
+        // For a fault after the last newline the last line is shown.
         let start = span.start.min(text.len());
         let line_start = text[..start].iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
         let line_end =
@@ -161,7 +181,8 @@ impl Fault {
             message,
             help,
             source,
-            caret: (before, under),
+            before_caret: before,
+            under_carets: under,
         }))
     }
 }

@@ -1,17 +1,18 @@
-//! Doors without effect, because a rule in /etc/config/firewall lets everybody in.
+//! Finds doors without effect, because a rule in /etc/config/firewall lets everybody in.
 //!
-//! Only explicit rules are found: rules, redirects and the policy of a zone that apply to the zone of the doors without
-//! any further condition. The options are those of fw4 and fw3.
+//! Only simple cases are found: rules, redirects and a zone's policy that apply to the doors' zone without further
+//! conditions. The options are those of fw4 and fw3.
 
-use std::fs;
-use std::path::Path;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
 
 use super::uci::{self, Section, Value};
 use super::{Config, Door, MAX_FILE, PortRange};
-use crate::core::ports::NeverTrap;
+use crate::core::ports::ProtocolPorts;
 use crate::core::sequence::Protocol;
 
-/// Options that limit a rule. Such a rule may be right beside a door.
+/// Options that limit a rule. A rule with such a limit may be right beside a door.
 const CONDITIONS: &[&str] = &[
     "src_ip",
     "src_mac",
@@ -34,42 +35,62 @@ const CONDITIONS: &[&str] = &[
     "extra",
 ];
 
-/// Widest range of ports that may be no traps because the firewall lets everybody in: a rule for all ports would leave
-/// none.
+/// The largest range of ports that is excepted from the traps because the firewall lets everybody in. A rule for all
+/// ports would leave no traps.
 const WIDEST_EXPOSED: u16 = 16_384;
 
-/// What to say about the doors of `config`, which was read from `path`: the firewall's file lies beside it.
-pub(super) fn warnings(path: &Path, config: &Config) -> Vec<String> {
-    let path = path.with_file_name("firewall");
-    let sections = sections(&path);
-    let zone = zone(&sections, &config.globals.networks);
-    let doors = config.doors.iter().filter(|door| door.enabled && door.opening.is_some());
-    doors
-        .filter_map(|door| {
-            let by = sections.iter().find_map(|section| opened_by(section, &zone, door))?;
-            Some(format!("door '{}' is open to everybody already, by {by} in {}", door.name, path.display()))
-        })
-        .collect()
+/// The firewall's configuration, as far as it was read.
+#[derive(Debug)]
+pub struct FirewallFile {
+    path: PathBuf,
+    sections: Vec<Section>,
 }
 
-/// The ports that the firewall's file beside `path` accepts or forwards for everybody: somebody may use them while he
-/// knocks.
-pub fn exposed_ports(path: &Path, config: &Config) -> Vec<NeverTrap> {
-    let sections = sections(&path.with_file_name("firewall"));
-    let zone = zone(&sections, &config.globals.networks);
-    sections.iter().flat_map(|section| exposed_by(section, &zone)).collect()
-}
+impl FirewallFile {
+    /// The place of the file: in the folder of ketuk's configuration `config`.
+    pub fn path(config: &Path) -> PathBuf {
+        config.with_file_name("firewall")
+    }
 
-/// The sections of the firewall's file; none if it cannot be read. A file that fw4 refuses is no concern of the
-/// daemon's.
-fn sections(path: &Path) -> Vec<Section> {
-    let small = fs::metadata(path).is_ok_and(|data| data.len() <= MAX_FILE as u64);
-    let text = if small { fs::read(path).unwrap_or_default() } else { Vec::new() };
-    uci::parse(&text).unwrap_or_default()
+    /// Reads the file that belongs to ketuk's configuration `config`.
+    pub fn beside(config: &Path) -> Self {
+        let path = Self::path(config);
+        let opened = File::open(&path);
+        Self::read(path, opened)
+    }
+
+    /// Reads the file, which somebody has opened. There are no sections if it cannot be read: reporting that is fw4's task.
+    pub fn read(path: PathBuf, opened: io::Result<File>) -> Self {
+        let mut text = Vec::new();
+        let read = opened.and_then(|opened| opened.take(MAX_FILE as u64 + 1).read_to_end(&mut text));
+        if read.is_err() || text.len() > MAX_FILE {
+            text.clear();
+        }
+        Self { path, sections: uci::parse(&text).unwrap_or_default() }
+    }
+
+    /// Warnings about the doors of `config`.
+    pub(super) fn warnings(&self, config: &Config) -> Vec<String> {
+        let zone = zone(&self.sections, &config.globals.networks);
+        let doors = config.doors.iter().filter(|door| door.enabled && door.opening.is_some());
+        doors
+            .filter_map(|door| {
+                let by = self.sections.iter().find_map(|section| opened_by(section, &zone, door))?;
+                let path = self.path.display();
+                Some(format!("door '{}' is open to everybody already, by {by} in {path}", door.name))
+            })
+            .collect()
+    }
+
+    /// The ports that the firewall accepts or forwards for everybody: somebody may use them while he knocks.
+    pub fn exposed_ports(&self, config: &Config) -> Vec<ProtocolPorts> {
+        let zone = zone(&self.sections, &config.globals.networks);
+        self.sections.iter().flat_map(|section| exposed_by(section, &zone)).collect()
+    }
 }
 
 /// The ports that a rule or a redirect names and lets everybody through to.
-fn exposed_by(section: &Section, zone: &str) -> Vec<NeverTrap> {
+fn exposed_by(section: &Section, zone: &str) -> Vec<ProtocolPorts> {
     let (kind, option) = if is(section, "rule") { ("rule", "dest_port") } else { ("redirect", "src_dport") };
     if !lets_everybody(section, kind, zone) {
         return Vec::new();
@@ -80,10 +101,10 @@ fn exposed_by(section: &Section, zone: &str) -> Vec<NeverTrap> {
         .filter_map(|word| range(word).filter(|range| range.last() - range.first() < WIDEST_EXPOSED));
     let both =
         [Protocol::Tcp, Protocol::Udp].into_iter().filter(|protocol| has_protocol(&protocols, *protocol));
-    both.flat_map(|protocol| ranges.clone().map(move |ports| NeverTrap { protocol, ports })).collect()
+    both.flat_map(|protocol| ranges.clone().map(move |ports| ProtocolPorts { protocol, ports })).collect()
 }
 
-/// The zone that the networks belong to; `wan` if none says so.
+/// The zone of these networks, by default `wan`.
 fn zone(sections: &[Section], networks: &[String]) -> String {
     let zones = sections.iter().filter(|section| is(section, "zone"));
     let mut names = zones.filter_map(|section| {
@@ -95,7 +116,7 @@ fn zone(sections: &[Section], networks: &[String]) -> String {
     names.next().unwrap_or_else(|| "wan".to_owned())
 }
 
-/// If the section lets everybody in at the door: how it does.
+/// Describes the section, if it lets everybody in at the door.
 fn opened_by(section: &Section, zone: &str, door: &Door) -> Option<String> {
     let opening = door.opening.as_ref()?;
     let first = |name| words(section, name).into_iter().next();
@@ -114,13 +135,13 @@ fn opened_by(section: &Section, zone: &str, door: &Door) -> Option<String> {
     open.then(|| format!("{kind} '{}'", name()))
 }
 
-/// Whether a section of this kind lets in whoever comes from the zone.
+/// Whether a section of this kind lets everybody from the zone in.
 fn lets_everybody(section: &Section, kind: &str, zone: &str) -> bool {
     let first = |name| words(section, name).into_iter().next();
     let from_zone = first("src").is_some_and(|src| src == zone || src == "*");
     let off =
         first("enabled").is_some_and(|value| matches!(&value[..], "0" | "no" | "off" | "false" | "disabled"));
-    // The dest_ip of a redirect is its target. A rule with dest is about forwarded packets.
+    // In a redirect dest_ip is the target, not a condition. A rule with dest is about forwarded packets.
     let leads = |option: &&&str| kind == "redirect" && **option == "dest_ip";
     let conditions = CONDITIONS.iter().filter(|option| !leads(option));
     is(section, kind)
@@ -138,19 +159,19 @@ fn accepts(target: Option<String>) -> bool {
     target.is_some_and(|target| target.eq_ignore_ascii_case("accept"))
 }
 
-/// Without a protocol, fw4 takes both.
+/// Whether the section applies to the protocol. Without one, fw4 takes tcp and udp.
 fn has_protocol(words: &[String], protocol: Protocol) -> bool {
     let protocol = protocol.to_string();
     words.is_empty()
         || words.iter().any(|word| *word == protocol || matches!(&word[..], "tcpudp" | "all" | "any" | "*"))
 }
 
-/// A rule without a port is for all ports.
+/// Whether the section applies to these ports. A rule without a port applies to all.
 fn has_port(words: &[String], wanted: PortRange) -> bool {
     words.is_empty() || words.iter().filter_map(|word| range(word)).any(|range| range.overlaps(wanted))
 }
 
-/// `22`, `20-25` or `20:25`.
+/// Reads `22`, `20-25` or `20:25`.
 fn range(word: &str) -> Option<PortRange> {
     let (first, last) = word.split_once(['-', ':']).unwrap_or((word, word));
     PortRange::new(first.parse().ok()?, last.parse().ok()?)
@@ -166,7 +187,7 @@ fn words(section: &Section, name: &str) -> Vec<String> {
         Value::List(values) => values,
     };
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    // A name may have blanks in it.
+    // A name may contain blanks.
     if name == "name" {
         return values.iter().map(|value| text(&value.bytes)).collect();
     }
@@ -186,7 +207,7 @@ mod tests {
         config door 'nas'\n list sequence '7001'\n option src_dport '8443'\n option dest_ip '192.168.1.2'\n option dest_port '443'\n";
     const ZONE: &str = "config zone\n option name 'isp'\n list network 'uplink'\n option input 'REJECT'\n";
 
-    /// What is said about a rule or redirect with these options.
+    /// The warnings about a rule or redirect with these options.
     fn said(kind: &str, options: &str) -> Vec<String> {
         let config = parse("ketuk", DOORS.as_bytes()).expect("a right configuration");
         let text = format!("{ZONE}config {kind}\n option name 'My rule'\n{options}");

@@ -1,5 +1,6 @@
-//! Reads a whole configuration: the sections, and who reads which.
+//! Reads a whole configuration, and gives each section to its reader.
 
+mod any_port;
 mod closing;
 mod door;
 mod globals;
@@ -12,7 +13,7 @@ mod user;
 mod value;
 
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::path::Path;
 
 pub(crate) use globals::is_page;
@@ -21,13 +22,16 @@ pub use options::nearest;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::error::{Error, Fault, quoted};
-use super::uci::{self, Section, Value};
+use super::uci::{self, Reason, Section, Span, SyntaxError, Value};
 use super::{Config, MAX_FILE};
 use crate::core::door::MAX_DOORS;
 use crate::core::ports::MAX_PORTS;
 use crate::core::user::MAX_USERS;
 
-/// The section types there are.
+/// The mark that some editors write in front of UTF-8. libuci reads it as part of the first word.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
+/// The known types of sections.
 const KINDS: &[&str] = &["globals", "door", "user"];
 
 /// Reads a configuration file.
@@ -35,12 +39,23 @@ const KINDS: &[&str] = &["globals", "door", "user"];
 /// # Errors
 /// The file cannot be read, is too large, or is wrong somewhere.
 pub fn load(path: &Path) -> Result<Config, Error> {
+    load_opened(path, File::open(path))
+}
+
+/// Reads a configuration from its file, which somebody has opened; `path` is for the errors.
+///
+/// # Errors
+/// Those of [`load`].
+// A frame of its own, below the caller's: `wipe_stack` overwrites there the secrets that were moved.
+#[inline(never)]
+pub fn load_opened(path: &Path, opened: io::Result<File>) -> Result<Config, Error> {
     let file = path.display().to_string();
-    // Large enough from the start: growing would leave copies of secrets behind.
-    let len = std::fs::metadata(path).map_or(0, |metadata| metadata.len()).min(MAX_FILE as u64);
+    let metadata = opened.as_ref().ok().and_then(|opened| opened.metadata().ok());
+    // The buffer has its full size from the start, because growing would leave copies of secrets in memory.
+    let len = metadata.map_or(0, |metadata| metadata.len()).min(MAX_FILE as u64);
     let mut text = Zeroizing::new(Vec::with_capacity(usize::try_from(len).unwrap_or(0) + 64));
     let limit = MAX_FILE as u64 + 1;
-    match File::open(path).and_then(|opened| opened.take(limit).read_to_end(&mut text)) {
+    match opened.and_then(|opened| opened.take(limit).read_to_end(&mut text)) {
         Ok(_) => parse(&file, &text),
         Err(cause) => Err(Error::Read { file, cause }),
     }
@@ -54,14 +69,32 @@ pub fn parse(file_name: &str, text: &[u8]) -> Result<Config, Error> {
     if text.len() > MAX_FILE {
         return Err(Error::TooLarge { file: file_name.to_owned() });
     }
-    let mut sections =
-        uci::parse(text).map_err(|refusal| Fault::from(refusal).into_error(file_name, text))?;
+    let mut sections = uci::parse(text)
+        .map_err(|refusal| syntax_fault(refusal, file_name, text).into_error(file_name, text))?;
     let config = read(&sections).map_err(|fault| fault.into_error(file_name, text));
     sections.iter_mut().for_each(wipe);
     config
 }
 
-/// Overwrites what a section holds: it may be secret.
+/// The fault for a text that libuci refuses, with advice if the text is plainly of another kind.
+fn syntax_fault(refusal: SyntaxError, file_name: &str, text: &[u8]) -> Fault {
+    let word = &text[refusal.span.start.min(text.len())..refusal.span.end.min(text.len())];
+    let is_foreign =
+        word.starts_with(b"[") || word.iter().all(|byte| byte.is_ascii_uppercase() || *byte == b'_');
+    if text.starts_with(BYTE_ORDER_MARK) {
+        let span = Span { start: 0, end: BYTE_ORDER_MARK.len() };
+        Fault::new(span, "the file begins with a byte order mark")
+            .help("save it as UTF-8 without a byte order mark (in an editor: 'UTF-8', not 'UTF-8 with BOM')")
+    } else if refusal.reason == Reason::UnknownCommand && is_foreign {
+        Fault::new(refusal.span, refusal.reason.to_string()).help(format!(
+            "if this is a configuration of knockd or fwknop: 'ketukd import {file_name}' prints it as ketuk's own"
+        ))
+    } else {
+        Fault::from(refusal)
+    }
+}
+
+/// Overwrites the contents of a section, which may be secret.
 fn wipe(section: &mut Section) {
     for entry in &mut section.options {
         match &mut entry.value {
@@ -99,7 +132,7 @@ fn read(sections: &[Section]) -> Result<Config, Fault> {
         return Err(Fault::new(section.kind.span, format!("more than {MAX_USERS} users")));
     }
 
-    // The doors take what they lack from the globals, wherever those stand in the file.
+    // The doors take missing options from the globals, wherever those stand in the file.
     let (mut globals, on_stop) = globals::read(own.map(Options::globals).transpose()?.as_ref())?;
     let mut ports = Vec::new();
     let doors: Vec<_> = doors

@@ -11,9 +11,9 @@ pub mod uci;
 mod user;
 
 pub use error::{Diagnostic, Error};
-pub use exposed::exposed_ports;
+pub use exposed::FirewallFile;
 pub(crate) use load::is_page;
-pub use load::{load, nearest, parse};
+pub use load::{load, load_opened, nearest, parse};
 pub use user::{Auth, User, sequence_warnings, warnings};
 
 pub use crate::protocol::{MAX_NAME, PortRange};
@@ -27,22 +27,25 @@ pub use crate::core::access::{Close, GrantPrefix};
 use crate::core::door;
 use crate::core::hours::Hours;
 use crate::core::network::{AddressFamily, Network};
+use crate::core::ports::ProtocolPorts;
 use crate::core::sequence::{Protocol, Step};
 
-/// Most capture devices, each of which costs two sockets.
+/// The most devices to listen on. Each costs two sockets.
 pub const MAX_DEVICES: usize = 8;
 /// Most port ranges in one list of a door.
 pub const MAX_PORT_RANGES: usize = 16;
+/// Most values in a door's `allow_port`.
+pub const MAX_ALLOW_PORT: usize = 64;
 /// Most networks in a door's `src`.
 pub const MAX_SRC: usize = 64;
 /// Longest command, in bytes.
 pub const MAX_COMMAND: usize = 1024;
 /// Most ports in all `trap_except` lists together. There are only some hundreds of traps.
 pub const MAX_TRAP_EXCEPT: usize = 4096;
-/// Longest `open_time` and `max_time`, in seconds: 31 days. A count of their milliseconds fits into 32 bits. A port that is to
-/// be open for longer needs a rule of the firewall and no door.
+/// Longest `open_time` and `max_time`, in seconds: 31 days. Their milliseconds fit into 32 bits. A port that must be
+/// open for longer needs a rule of the firewall, not a door.
 pub const MAX_OPEN_TIME_S: u32 = 31 * 24 * 3600;
-/// `open_time` if it is not given.
+/// The default of `open_time`.
 pub const OPEN_TIME: Duration = Duration::from_secs(30);
 /// Largest configuration file, in bytes: 64 doors with long commands fit.
 pub const MAX_FILE: usize = 256 * 1024;
@@ -61,9 +64,9 @@ pub struct Config {
 /// `config globals 'globals'`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Globals {
-    /// `enabled`: for the init script. `ketukd run` ignores it.
+    /// `enabled`, for the init script. `ketukd run` ignores it.
     pub enabled: bool,
-    /// `list network`: logical networks, which the init script resolves to devices.
+    /// `list network`: logical networks. The init script finds their devices.
     pub networks: Vec<String>,
     /// `list device`: devices to listen on; `any` is all of them.
     pub devices: Vec<String>,
@@ -75,21 +78,21 @@ pub struct Globals {
     pub log_level: LogLevel,
     /// `log_file`, beside syslog.
     pub log_file: Option<PathBuf>,
-    /// `list trap_except`, of the globals and of every door: ports that are never traps. Each once,
-    /// at most [`MAX_TRAP_EXCEPT`].
+    /// `list trap_except`, of the globals and of every door: ports that are never traps. No duplicates, at most
+    /// [`MAX_TRAP_EXCEPT`].
     pub trap_except: Vec<Step>,
-    /// `command_timeout`: how long a door's command may run; none: as long as it likes.
+    /// `command_timeout`: the time limit of a door's command; `None` means no limit.
     pub command_timeout: Option<Duration>,
     /// The rules for all users.
     pub auth: Auth,
-    /// `page`: where the knock page is, for invitations.
+    /// `page`: the address of the knock page, for invitations.
     pub page: Option<String>,
 }
 
-/// How doors are opened.
+/// The backend, which opens doors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Backend {
-    /// What this host has, found at the start.
+    /// The one that fits this host, found at the start.
     #[default]
     Auto,
     /// Sets of `table inet fw4`.
@@ -125,7 +128,7 @@ pub enum TableFamily {
 }
 
 impl TableFamily {
-    /// The family's name in nft.
+    /// The family's name in nft's syntax.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Inet => "inet",
@@ -159,7 +162,7 @@ pub enum LogLevel {
     Debug,
 }
 
-/// What happens to open doors at a clean stop.
+/// The fate of open doors at a clean stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnStop {
     /// They are shut.
@@ -173,32 +176,35 @@ pub enum OnStop {
 pub struct Door {
     /// The section's name: 1 to [`MAX_NAME`] of `[A-Za-z0-9_]`.
     pub name: String,
-    /// `enabled`, on unless said otherwise.
+    /// `enabled`, on by default.
     pub enabled: bool,
     /// The knock.
-    pub knock: door::Door,
+    pub knock: door::DoorKnock,
     /// `list src`: the networks that may knock; empty if all may.
     pub src: Vec<Network>,
-    /// `start_time`, `stop_time`, `weekdays`: when it may be opened; `None` means always.
+    /// `start_time`, `stop_time`, `weekdays`: when the door may be opened; `None` means always.
     pub hours: Option<Hours>,
-    /// `list door` of a door with `action 'close'`: the doors that its knock shuts for the knocker. Empty for
-    /// a door that opens. Each exists in this configuration and opens something.
+    /// `list door` of a door with `action 'close'`: the doors that its knock shuts for the knocker. Empty for a door
+    /// that opens. Each one exists in this configuration and opens something.
     pub closes: Vec<String>,
     /// `grant_prefix_4`, `grant_prefix_6`: the network that is let in with the knocker.
     pub grant_prefix: GrantPrefix,
-    /// The ports that it opens; `None` for a door that only runs commands.
+    /// The ports that the door opens; `None` for a door that only runs commands.
     pub opening: Option<Opening>,
+    /// `any_port`, within `allow_port`: the ports of which a user may open any that he asks for. Empty for a door whose
+    /// ports are fixed.
+    pub any_port: Vec<ProtocolPorts>,
     /// How long it stays open. `None` (`open_time '0'`) means until it is shut.
     pub open_time: Option<Duration>,
-    /// `fwknop_port`: the port that an fwknop client asks for to get this door, if it opens none by itself.
+    /// `fwknop_port`: the port that an fwknop client asks for to get this door, for a door that opens no port.
     pub fwknop_port: Option<Step>,
     /// `one_time_sequences`: absolute path of a file with sequences that open the door once each.
     pub one_time: Option<PathBuf>,
     /// `max_time`: the longest time that a client may ask for; `None` means no limit. Never less than `open_time`.
     pub max_time: Option<Duration>,
-    /// `close`: when it shuts.
+    /// `close`: when the door shuts.
     pub close: Close,
-    /// `kill`: whether shutting it cuts the connections through it.
+    /// `kill`: whether the connections through the door are cut when it shuts.
     pub kill: bool,
     /// Commands to run, beside the firewall or instead of it.
     pub commands: Commands,
@@ -212,12 +218,13 @@ impl Door {
         Self {
             name: name.to_owned(),
             enabled: true,
-            knock: door::Door::default(),
+            knock: door::DoorKnock::default(),
             src: Vec::new(),
             hours: None,
             closes: Vec::new(),
             grant_prefix: GrantPrefix::default(),
             opening: None,
+            any_port: Vec::new(),
             fwknop_port: None,
             open_time: Some(OPEN_TIME),
             one_time: None,
@@ -227,6 +234,21 @@ impl Door {
             commands: Commands::default(),
             on_stop: OnStop::Shut,
         }
+    }
+
+    /// Whether it opens ports in the firewall.
+    pub fn opens_ports(&self) -> bool {
+        self.opening.is_some() || !self.any_port.is_empty()
+    }
+
+    /// Whether a user may open any port, since no `allow_port` bounds them.
+    pub fn opens_every_port(&self) -> bool {
+        let opens = |protocol, port| {
+            self.any_port.iter().any(|any| {
+                any.protocol == protocol && any.ports.contains(port) && any.ports.contains(u16::MAX)
+            })
+        };
+        opens(Protocol::Tcp, 1) && opens(Protocol::Udp, 547)
     }
 
     /// A step of its own sequence that knocks at a port which the door opens.
@@ -240,7 +262,7 @@ impl Door {
         self.knock.sequence.iter().copied().find(opens)
     }
 
-    /// Whether somebody without a secret can open it.
+    /// Whether the door has a sequence, so that it opens without a secret.
     pub fn has_sequence(&self) -> bool {
         !self.knock.sequence.is_empty() || self.one_time.is_some()
     }
@@ -249,17 +271,17 @@ impl Door {
 /// The ports that a door opens, in the terms of /etc/config/firewall.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Opening {
-    /// `proto`; both, as in fw4, when it is not given. Never empty.
+    /// `proto`: tcp and udp by default, as in fw4. Never empty.
     pub protocols: Vec<Protocol>,
-    /// `dest_port`: ports on the router, or on the host behind it. Never empty, no port twice. A forward has either one
-    /// port here, or the same ports as in [`Forward::src_dport`], each of which keeps its number.
+    /// `dest_port`: ports on the router, or on the host behind it. Never empty, no duplicates. A forward has either
+    /// one port here, or the same ports as in [`Forward::src_dport`], each of which keeps its number.
     pub dest_port: Vec<PortRange>,
     /// Set for a port forward.
     pub forward: Option<Forward>,
 }
 
 impl fmt::Display for Opening {
-    /// What strangers see of it: `tcp port 22`, `tcp and udp ports 53, 8000-8010`.
+    /// Writes the ports that strangers see: `tcp port 22`, `tcp and udp ports 53, 8000-8010`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ports = self.forward.as_ref().map_or(&self.dest_port, |forward| &forward.src_dport);
         for (index, protocol) in self.protocols.iter().enumerate() {
@@ -276,25 +298,39 @@ impl fmt::Display for Opening {
     }
 }
 
+/// The ports of a door with `any_port`: `tcp ports 22, 8000-8010`.
+#[derive(Clone, Copy, Debug)]
+pub struct AllowedPorts<'a>(pub &'a [ProtocolPorts]);
+
+impl fmt::Display for AllowedPorts<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ports")?;
+        for (n, ProtocolPorts { protocol, ports }) in self.0.iter().enumerate() {
+            write!(f, "{} {protocol}/{ports}", if n == 0 { "" } else { "," })?;
+        }
+        Ok(())
+    }
+}
+
 /// The outside of a port forward.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Forward {
-    /// `src_dport`: the ports on the router; `dest_port` when it is not given. Never empty.
+    /// `src_dport`: the ports on the router, by default those of `dest_port`. Never empty.
     pub src_dport: Vec<PortRange>,
     /// `dest_ip`: the hosts on the LAN, at most one of each family. Never empty.
     pub dest_ip: Vec<IpAddr>,
 }
 
 /// Commands with `%IP%` in them, for `sh -c`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Commands {
     /// `start_command`, when the door opens.
     pub start: Option<String>,
-    /// `start_command_6`, for IPv6; unset: `start_command`, empty (`'none'` in the file): nothing.
+    /// `start_command_6`, for IPv6. `None` means the same as `start`; an empty text (`'none'` in the file) means none.
     pub start_6: Option<String>,
-    /// `stop_command`, when it shuts.
+    /// `stop_command`, when the door shuts.
     pub stop: Option<String>,
-    /// `stop_command_6`, likewise.
+    /// `stop_command_6`, for IPv6, with the same rules as `start_6`.
     pub stop_6: Option<String>,
 }
 

@@ -3,13 +3,13 @@
 /// Replaces the hidden part of a line.
 pub(super) const HIDDEN: &str = "(not shown)";
 
-/// Options that hold secrets, in whatever section they stand.
+/// Options that hold secrets, in any section.
 const SECRET: &[&[u8]] = &[b"key", b"totp", b"fwknop_key", b"fwknop_hmac_key"];
 
 /// Options of a user that hold no secret. Any other may be the misspelt name of a secret.
 const OPEN: &[&[u8]] = &[b"enabled", b"door", b"expires", b"other_address"];
 
-/// How many bytes of `line` may be shown. `above` is the text above it.
+/// The number of bytes of `line` that may be shown. `above` is the text above it.
 pub(super) fn shown(above: &[u8], line: &[u8]) -> usize {
     let words: Vec<(usize, &[u8])> = words(line).collect();
     let named = words.iter().find(|(_, word)| SECRET.contains(word));
@@ -23,7 +23,7 @@ pub(super) fn shown(above: &[u8], line: &[u8]) -> usize {
         [] | [(_, b"config" | b"c"), ..] => line.len(),
         [(_, b"option" | b"o" | b"list" | b"l"), (_, name), ..] if OPEN.contains(&name) => line.len(),
         [(_, b"option" | b"o" | b"list" | b"l"), (at, name), ..] => at + name.len(),
-        // The rest of a value that began above, or something unknown.
+        // The line continues a value, or is unknown.
         [(at, _), ..] => at,
     }
 }
@@ -37,7 +37,7 @@ fn in_user(text: &[u8]) -> bool {
     sections.into_iter().next().unwrap_or(false)
 }
 
-/// The words of a line without quotes, and where they begin.
+/// The words of a line without quotes, and their offsets.
 fn words(line: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     let separates = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b'\'' | b'"' | b';');
     let mut at = 0;

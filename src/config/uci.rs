@@ -1,13 +1,12 @@
-//! UCI text to sections, options and values, exactly as libuci's file parser reads it.
+//! Reads UCI text into sections, options and values, exactly as libuci's file parser does.
 //!
-//! What libuci accepts, refuses and ignores is kept to the letter, surprises included, because the
-//! same file is read by `uci`, by LuCI and by init scripts: if ketuk read a line differently, what
-//! the user sees would not be what the daemon does. The grammar is the one of libuci's `file.c`
-//! (`uci_load`); where its releases differ, the current one is followed. The tests in
-//! `tests/libuci` hold the two against each other.
+//! The parser accepts, refuses and ignores the same as libuci, surprises included, because `uci`, LuCI and init
+//! scripts read the same file. Otherwise the user would see something else than the daemon does. The grammar is that
+//! of libuci's `file.c` (`uci_load`). Where releases differ, the current one counts. The tests in `tests/libuci`
+//! compare the two.
 //!
-//! The one difference: a NUL byte is refused. libuci, built on C strings, drops an unpredictable
-//! part of the file there.
+//! There is one difference: a NUL byte is refused. libuci uses C strings, and drops an unpredictable part of the file
+//! there.
 
 mod lexer;
 
@@ -15,48 +14,48 @@ use std::fmt;
 
 use lexer::{Cursor, Name};
 
-/// A range of bytes in the text: where something was written.
+/// A range of bytes in the text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Span {
-    /// Offset of its first byte.
+    /// The offset of the first byte.
     pub start: usize,
-    /// Offset behind its last byte.
+    /// The offset after the last byte.
     pub end: usize,
 }
 
-/// A word and where it was written.
+/// A word and its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Word {
-    /// The bytes it stands for. They need not be UTF-8.
+    /// The word's bytes without quotes and backslashes. They need not be UTF-8.
     pub bytes: Vec<u8>,
-    /// Where it was written, quotes left out if it is one quoted piece. As long as
-    /// [`Word::bytes`] exactly if every byte stands for itself.
+    /// The word's place, without the quotes if it is one quoted piece. It has the length of [`Word::bytes`] exactly if
+    /// every byte stands for itself.
     pub span: Span,
 }
 
-/// `config TYPE NAME` and what follows it.
+/// `config TYPE NAME` and its options.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Section {
-    /// Its type.
+    /// The section's type.
     pub kind: Word,
-    /// Its name; libuci's generated one (`cfg01abcd`), written where the type is, if it has none.
+    /// The section's name. Without one it is libuci's generated name (`cfg01abcd`), with the place of the type.
     pub name: Word,
     /// Whether the name was generated.
     pub anonymous: bool,
-    /// Its options, in order, no name twice.
+    /// The options in order, without duplicates.
     pub options: Vec<UciOption>,
 }
 
 /// An option or a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UciOption {
-    /// Its name.
+    /// The option's name.
     pub name: Word,
-    /// What it holds.
+    /// The option's value.
     pub value: Value,
 }
 
-/// What an option holds.
+/// The value of an option.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
     /// Set by `option`, never empty.
@@ -65,25 +64,25 @@ pub enum Value {
     List(Vec<Word>),
 }
 
-/// Why and where libuci refuses the text.
+/// The reason and place of libuci's refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SyntaxError {
-    /// Why.
+    /// The reason.
     pub reason: Reason,
-    /// Where.
+    /// The place.
     pub span: Span,
 }
 
 /// Why libuci refuses a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// Something else than package, config, option, list or a comment.
+    /// A word other than package, config, option, list or a comment.
     UnknownCommand,
-    /// `package` and no more.
+    /// `package` without a name.
     PackageWithoutName,
-    /// `config` and no more.
+    /// `config` without a type.
     ConfigWithoutName,
-    /// `option` or `list` and no more.
+    /// `option` or `list` without a name.
     OptionWithoutName,
     /// The command needs a name or a type.
     TooFewArguments,
@@ -147,7 +146,7 @@ pub fn parse(text: &[u8]) -> Result<Vec<Section>, SyntaxError> {
 /// The sections so far.
 struct File {
     sections: Vec<Section>,
-    /// The section that options go to.
+    /// The index of the section that options go to.
     current: Option<usize>,
 }
 
@@ -210,7 +209,7 @@ impl File {
     }
 }
 
-/// `option`: a later value replaces an earlier one where it stands, an empty one changes nothing.
+/// Sets an `option`. A later value replaces an earlier one in its place, and an empty one changes nothing.
 fn set(options: &mut Vec<UciOption>, name: Word, value: Word) {
     if value.bytes.is_empty() {
         return;
@@ -221,7 +220,7 @@ fn set(options: &mut Vec<UciOption>, name: Word, value: Word) {
     }
 }
 
-/// `list`: appends, also to what `option` set before.
+/// Appends to a `list`, also to a value that `option` has set.
 fn add_list(options: &mut Vec<UciOption>, name: Word, value: Word) {
     match options.iter_mut().find(|entry| entry.name.bytes == name.bytes) {
         Some(UciOption { value: Value::List(items), .. }) => items.push(value),
@@ -234,8 +233,8 @@ fn add_list(options: &mut Vec<UciOption>, name: Word, value: Word) {
     }
 }
 
-/// What libuci calls the `number`th section if it has no name. A later section may be written with
-/// that name, and is then the same one.
+/// libuci's name for the `number`th section if it has none. A later section may be written with that name, and is then
+/// the same one.
 fn generated_name(number: usize, kind: &Word) -> Word {
     let hash =
         kind.bytes.iter().fold(5381_u32, |hash, &byte| hash.wrapping_mul(33).wrapping_add(u32::from(byte)));

@@ -4,7 +4,7 @@ use std::num::NonZeroU16;
 use std::path::Path;
 use std::time::Duration;
 
-use super::Config;
+use super::{Config, FirewallFile};
 use crate::core::network::Network;
 use crate::core::ports::DoorSet;
 use crate::core::sequence::flag;
@@ -21,42 +21,42 @@ use crate::protocol::{SPA_PORT, packet, totp};
 /// `config user 'NAME'`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
-    /// The section's name, as a door's.
-    pub name: String,
-    /// `enabled`, on unless said otherwise.
-    pub enabled: bool,
+    /// The section's name, with the rules for a door's.
+    pub(crate) name: String,
+    /// `enabled`, on by default.
+    pub(crate) enabled: bool,
     /// `key`: keys of ketuk's packet. At most [`user::MAX_SECRETS`] of each kind of secret.
-    pub keys: Vec<Secret<{ packet::KEY }>>,
+    pub(crate) keys: Vec<Secret<{ packet::KEY }>>,
     /// `totp`: secrets of changing sequences.
-    pub totp: Vec<Secret<{ totp::MAX_SECRET }>>,
+    pub(crate) totp: Vec<Secret<{ totp::MAX_SECRET }>>,
     /// `fwknop_key` and `fwknop_hmac_key`, in pairs.
     #[cfg(feature = "fwknop")]
-    pub fwknop: Vec<fwknop::Keys>,
-    /// `list door`: names of doors. Each exists.
-    pub doors: Vec<String>,
-    /// `other_address`: whether he may open a door for another address than the one he knocks from.
-    pub other_address: bool,
-    /// `list src`: the networks that he may knock from; empty if he may knock from all.
-    pub src: Vec<Network>,
-    /// `expires`: the moment after which he may open nothing, in seconds since 1970.
-    pub expires: Option<u64>,
-    /// `require_address`: whether his knock must name the address to open for.
-    pub require_address: bool,
-    /// `fwknop_user`: the user name that his fwknop client must send.
+    pub(crate) fwknop: Vec<fwknop::Keys>,
+    /// `list door`: names of doors that exist.
+    pub(crate) doors: Vec<String>,
+    /// `other_address`: whether the user may open a door for another address than the sender's.
+    pub(crate) other_address: bool,
+    /// `list src`: the networks that the user may knock from; empty means all.
+    pub(crate) src: Vec<Network>,
+    /// `expires`: the moment after which the user may open nothing, in seconds since 1970.
+    pub(crate) expires: Option<u64>,
+    /// `require_address`: whether a packet must name the address to open for.
+    pub(crate) require_address: bool,
+    /// `fwknop_user`: the user name that the fwknop client must send.
     #[cfg(feature = "fwknop")]
-    pub fwknop_user: Option<UserName>,
+    pub(crate) fwknop_name: Option<UserName>,
 }
 
-/// The rules for all users, of `config globals`.
+/// The rules for all users, from `config globals`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Auth {
     /// `spa_port`: the UDP port for packets.
     pub spa_port: NonZeroU16,
-    /// `spa_max_age`: by how much a client's clock may differ.
+    /// `spa_max_age`: the largest difference between the client's clock and the daemon's.
     pub max_age: Duration,
     /// `totp_ports`: the range of changing sequences.
     pub totp_ports: totp::TotpPorts,
-    /// `trust_clock`: take the clock for right from the start, whatever the kernel says.
+    /// `trust_clock`: trust the clock from the start, even if the kernel does not.
     pub trust_clock: bool,
 }
 
@@ -72,12 +72,12 @@ impl Default for Auth {
 }
 
 impl User {
-    /// Whether he has a secret.
+    /// Whether the user has a secret.
     pub fn has_secrets(&self) -> bool {
         self.sends_packets() || !self.totp.is_empty()
     }
 
-    /// Whether he sends packets.
+    /// Whether the user sends packets.
     pub fn sends_packets(&self) -> bool {
         #[cfg(feature = "fwknop")]
         if !self.fwknop.is_empty() {
@@ -86,7 +86,7 @@ impl User {
         !self.keys.is_empty()
     }
 
-    /// A number that changes with the secrets that he has, and does not tell them. Never 0.
+    /// A number that changes with the user's secrets and does not reveal them. Never 0.
     pub fn secrets_id(&self) -> u32 {
         let of = |secret: &[u8]| {
             let mac = hmac_sha256(secret, &[b"ketuk: which secrets a user has"]);
@@ -104,7 +104,7 @@ impl User {
         id.max(1)
     }
 
-    /// Whether `other` has every secret that he has: none of them was taken away.
+    /// Whether `other` has every secret of this user.
     pub fn secrets_are_in(&self, other: &Self) -> bool {
         #[cfg(feature = "fwknop")]
         if !self.fwknop.iter().all(|keys| other.fwknop.contains(keys)) {
@@ -114,38 +114,38 @@ impl User {
             && self.totp.iter().all(|secret| other.totp.contains(secret))
     }
 
-    /// The user as the core knows him.
-    pub fn for_core(&self, doors: DoorSet) -> user::User {
-        let mut known = user::User { doors, expires: self.expires, ..user::User::default() };
+    /// Copies this user into the core's `known`, which has no secrets yet. The secrets go nowhere else.
+    pub fn tell_core(&self, doors: DoorSet, known: &mut user::KnownUser) {
+        known.doors = doors;
+        known.expires = self.expires;
         for key in &self.keys {
             let key: &[u8; packet::KEY] =
                 key.bytes().try_into().expect("the configuration checks its length");
-            // There is room: the configuration has no more.
+            // There is room, because the configuration has no more keys.
             let _ = known.keys.push(packet::Keys::derive(key));
         }
         known.totp.extend(self.totp.iter().take(user::MAX_SECRETS).cloned());
         #[cfg(feature = "fwknop")]
         {
             known.fwknop.extend(self.fwknop.iter().take(user::MAX_SECRETS).cloned());
-            known.fwknop_user.clone_from(&self.fwknop_user);
+            known.fwknop_user.clone_from(&self.fwknop_name);
         }
-        known
     }
 }
 
-/// Warnings about a valid configuration that is probably not what was meant. `path` is its file.
-pub fn warnings(path: &Path, config: &Config) -> Vec<String> {
+/// Warnings about a valid configuration that is probably a mistake. `path` is its file, and `firewall` the firewall's.
+pub fn warnings(path: &Path, firewall: &FirewallFile, config: &Config) -> Vec<String> {
     use std::os::unix::fs::PermissionsExt as _;
     let mut warnings = Vec::new();
     let mode = std::fs::metadata(path).map_or(0, |metadata| metadata.permissions().mode());
     let holds = if config.users.iter().any(User::has_secrets) {
-        Some("secrets")
+        Some("users' secrets")
     } else {
-        config.doors.iter().any(super::Door::has_sequence).then_some("sequences")
+        config.doors.iter().any(super::Door::has_sequence).then_some("doors' sequences")
     };
     if let (Some(holds), true) = (holds, mode & 0o044 != 0) {
         let path = path.display();
-        warnings.push(format!("{path} holds {holds} and others may read it: chmod 600 {path}"));
+        warnings.push(format!("{path} holds {holds}, and others may read it: chmod 600 {path}"));
     }
     if config.doors.is_empty() {
         warnings.push("there is no door: nothing can be opened".to_owned());
@@ -194,21 +194,21 @@ pub fn warnings(path: &Path, config: &Config) -> Vec<String> {
             warnings.push(format!("user '{name}' may open no door: add list door"));
         }
     }
-    warnings.extend(super::exposed::warnings(path, config));
+    warnings.extend(firewall.warnings(config));
     warnings
 }
 
-/// What is probably not meant about the sequences of the doors.
+/// Warnings about weak sequences.
 pub fn sequence_warnings(config: &Config) -> Vec<String> {
     let mut warnings = Vec::new();
     for door in config.doors.iter().filter(|door| door.enabled) {
-        // One that shuts others may be hit by a scan.
+        // A door that shuts others may be hit by a scan without harm.
         let weakness = weakness(&door.knock.sequence).filter(|_| door.closes.is_empty());
         warnings.extend(weakness.map(|weakness| {
             format!("door '{}' {weakness}: 'ketukd keygen' prints a random sequence", door.name)
         }));
         let both = flag::SYN | flag::ACK;
-        if door.knock.tcp_flags.value & both == both {
+        if door.knock.tcp_flags.value() & both == both {
             warnings.push(format!(
                 "door '{}' asks for SYN and ACK, which no client's first segment has both: leave tcpflags out",
                 door.name
@@ -251,7 +251,7 @@ mod tests {
         std::fs::write(&path, text).unwrap();
         let said = |mode: u32| {
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
-            warnings(&path, &load(&path).unwrap())
+            warnings(&path, &FirewallFile::beside(&path), &load(&path).unwrap())
         };
         let expected = [
             "door 'a' has no sequence, and no user may open it",

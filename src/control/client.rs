@@ -5,10 +5,19 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use super::message::{MAX_REQUEST, Request, Verb};
+use super::message::{ControlRequest, MAX_REQUEST, Verb};
+use crate::linux::peer;
 
-/// How long the daemon may take to answer. It answers between two packets, but may be busy with the firewall.
+/// The time limit for an answer of the daemon. It answers between two packets, but may be busy with the firewall.
 const ANSWER_TIME: Duration = Duration::from_secs(10);
+
+/// The number of the daemon's process; `None` if this process cannot see it.
+///
+/// # Errors
+/// The daemon cannot be reached.
+pub fn process(socket: &Path) -> io::Result<Option<u32>> {
+    peer::process(&UnixStream::connect(socket)?)
+}
 
 /// Sends a request and calls `each` with the word and the JSON of each line of the answer, until the answer ends or `each`
 /// returns `false`.
@@ -17,11 +26,11 @@ const ANSWER_TIME: Duration = Duration::from_secs(10);
 /// The daemon cannot be reached, or has ended.
 pub fn ask(
     socket: &Path,
-    request: &Request<'_>,
+    request: &ControlRequest<'_>,
     each: &mut dyn FnMut(&str, &str) -> io::Result<bool>,
 ) -> io::Result<()> {
     let mut stream = UnixStream::connect(socket)?;
-    if request.request != Verb::Watch {
+    if !matches!(request.request, Verb::Watch | Verb::Events) {
         stream.set_read_timeout(Some(ANSWER_TIME))?;
     }
     let mut line = [0; MAX_REQUEST];

@@ -8,7 +8,7 @@ use nix::unistd::Gid;
 /// The file of groups (group(5)).
 const GROUPS: &str = "/etc/group";
 
-/// Most bytes of [`GROUPS`] that are read.
+/// The most bytes of [`GROUPS`] that are read.
 const MAX_GROUPS: u64 = 256 * 1024;
 
 /// The group of this name on this host; `None` if there is none.

@@ -10,8 +10,8 @@ pub const MAX_LINE: usize = 2048;
 
 /// A request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Request<'a> {
-    /// What to do.
+pub struct ControlRequest<'a> {
+    /// The kind of the request.
     pub request: Verb,
     /// The door to open or close.
     #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
@@ -24,7 +24,7 @@ pub struct Request<'a> {
     pub seconds: Option<u32>,
 }
 
-/// What a request asks for.
+/// The kinds of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verb {
@@ -38,9 +38,11 @@ pub enum Verb {
     Reload,
     /// Every knock as it is judged, until the connection ends.
     Watch,
+    /// Every door that opens or shuts, until the connection ends.
+    Events,
 }
 
-impl<'a> Request<'a> {
+impl<'a> ControlRequest<'a> {
     /// A request without arguments.
     pub const fn plain(request: Verb) -> Self {
         Self { request, door: None, address: None, seconds: None }
@@ -49,7 +51,7 @@ impl<'a> Request<'a> {
     /// Reads a request.
     ///
     /// # Errors
-    /// What is wrong with the JSON.
+    /// The fault in the JSON.
     pub fn parse(line: &'a [u8]) -> Result<Self, serde_json_core::de::Error> {
         serde_json_core::from_slice(line).map(|(request, _)| request)
     }
@@ -57,163 +59,182 @@ impl<'a> Request<'a> {
 
 /// `daemon`: the daemon itself.
 #[derive(Debug, Serialize)]
-pub struct Daemon<'a> {
+pub struct DaemonLine<'a> {
     /// Its version.
-    pub version: &'a str,
+    pub(crate) version: &'a str,
     /// Seconds since it started.
-    pub uptime_seconds: u64,
+    pub(crate) uptime_seconds: u64,
     /// The configuration file.
-    pub config: &'a str,
+    pub(crate) config: &'a str,
     /// `fw4`, `nft`, `iptables` or `none`.
-    pub backend: &'a str,
+    pub(crate) backend: &'a str,
     /// The nftables table; empty for the other backends.
-    pub table: &'a str,
-    /// Number of attempts: sources that have begun to knock, counted once for each door.
-    pub knocking: usize,
+    pub(crate) table: &'a str,
+    /// The number of attempts: sources that have begun to knock, counted once for each door.
+    pub(crate) knocking: usize,
     /// Whether commands wait or run.
-    pub commands_pending: bool,
-    /// Whether the wall clock can be believed: users' knocks are refused until it can. None: there are no users, and
-    /// nothing else needs it.
-    pub clock_trusted: Option<bool>,
+    pub(crate) commands_pending: bool,
+    /// Whether the wall clock can be trusted. Users' packets are refused until then. `None` if there are no users,
+    /// because only they need it.
+    pub(crate) clock_trusted: Option<bool>,
 }
 
 /// `device`: a device that is listened on.
 #[derive(Debug, Serialize)]
-pub struct Device<'a> {
+pub struct DeviceLine<'a> {
     /// Its name.
-    pub name: &'a str,
-    /// `listening`, `waiting` for it to appear, or `refused`: the kernel refuses the packet filter.
-    pub state: &'a str,
+    pub(crate) name: &'a str,
+    /// `listening`, `waiting` for it to appear, `refused`: the kernel refuses the packet filter, or `port`: another
+    /// device takes its packets.
+    pub(crate) state: &'a str,
+    /// A sentence about a device that is a port of another one: `is a port of ...`.
+    pub(crate) text: Option<&'a str>,
 }
 
 /// `door`: a door.
 #[derive(Debug, Serialize)]
-pub struct Door<'a> {
+pub struct DoorLine<'a> {
     /// Its name.
-    pub name: &'a str,
+    pub(crate) name: &'a str,
     /// `open`, or `close` for one whose knock shuts others.
-    pub action: &'a str,
+    pub(crate) action: &'a str,
     /// Steps of its sequence.
-    pub steps: usize,
+    pub(crate) steps: usize,
     /// Seconds that it opens for; `None`: until it is shut.
-    pub open_time: Option<u64>,
+    pub(crate) open_time: Option<u64>,
     /// Number of addresses that it is open for.
-    pub open: usize,
+    pub(crate) open: usize,
     /// `ready`, `missing` (its sets are not in the firewall), or `none` for a door without a firewall part.
-    pub firewall: &'a str,
-    /// That the door is open to everybody, or that another firewall keeps out whoever knocked; in words.
-    pub warning: Option<&'a str>,
+    pub(crate) firewall: &'a str,
+    /// A sentence, if the door is open to everybody or if another firewall keeps knockers out.
+    pub(crate) warning: Option<&'a str>,
 }
 
-/// `user`: somebody with a secret of his own.
+/// `user`: a user with his secrets.
 #[derive(Debug, Serialize)]
-pub struct User<'a> {
-    /// His name.
-    pub name: &'a str,
-    /// How many doors he may open.
-    pub doors: usize,
-    /// Seconds since a knock of this user opened a door; `None`: not since the start.
-    pub seen_seconds_ago: Option<u64>,
+pub struct UserLine<'a> {
+    /// The user's name.
+    pub(crate) name: &'a str,
+    /// The number of doors that the user may open.
+    pub(crate) doors: usize,
+    /// Seconds since a packet of this user opened a door; `None` if none has since the start.
+    pub(crate) seen_seconds_ago: Option<u64>,
 }
 
 /// `grant`: an address that a door is open for.
 #[derive(Debug, Serialize)]
-pub struct Grant<'a> {
+pub struct GrantLine<'a> {
     /// The door.
-    pub door: &'a str,
+    pub(crate) door: &'a str,
     /// The address.
-    pub address: &'a str,
+    pub(crate) address: &'a str,
+    /// The port that it may reach, at a door with `any_port`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) port: Option<&'a str>,
     /// The user who opened it last, if one did.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub user: Option<&'a str>,
+    pub(crate) user: Option<&'a str>,
     /// Seconds left, rounded up; `None`: until it is shut, or until its last connection ends.
-    pub seconds_left: Option<u64>,
+    pub(crate) seconds_left: Option<u64>,
     /// Whether its time is over and only its connections keep it open.
-    pub held: bool,
+    pub(crate) held: bool,
     /// Connections through it; `None` where they cannot be counted.
-    pub sessions: Option<u32>,
+    pub(crate) sessions: Option<u32>,
     /// Whether it is in the firewall.
-    pub in_firewall: bool,
+    pub(crate) in_firewall: bool,
 }
 
 /// `recent`: how a source's last knock at a door was judged.
 #[derive(Debug, Serialize)]
-pub struct Recent<'a> {
+pub struct RecentLine<'a> {
     /// The door; `None` if the knock was for no door.
-    pub door: Option<&'a str>,
+    pub(crate) door: Option<&'a str>,
     /// The user, if the knock proved one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub user: Option<&'a str>,
+    pub(crate) user: Option<&'a str>,
     /// The source address.
-    pub address: &'a str,
+    pub(crate) address: &'a str,
     /// The port with its protocol; `None` if the attempt ended because its time was over.
-    pub port: Option<&'a str>,
+    pub(crate) port: Option<&'a str>,
     /// Steps taken, this knock included; if the attempt ended, the steps before its end.
-    pub stage: u8,
+    pub(crate) stage: u8,
     /// Steps of the door's sequence.
-    pub steps: usize,
-    /// Why: the name of the counter that counted it.
-    pub reason: &'a str,
+    pub(crate) steps: usize,
+    /// The result: the name of the counter that counted it.
+    pub(crate) reason: &'a str,
+    /// The same as a sentence.
+    pub(crate) text: &'a str,
+    /// Whether it is a reason why a door did not open.
+    pub(crate) failed: bool,
     /// How many times in a row this result came.
-    pub times: u32,
+    pub(crate) times: u32,
     /// Seconds since then.
-    pub seconds_ago: u64,
+    pub(crate) seconds_ago: u64,
 }
 
-/// `counter`: how often something happened since start.
+/// `counter`: the number of events of a kind since the start.
 #[derive(Debug, Serialize)]
-pub struct Counter<'a> {
+pub struct CounterLine<'a> {
     /// Its name.
-    pub name: &'a str,
-    /// How often.
-    pub value: u64,
+    pub(crate) name: &'a str,
+    /// The number of events.
+    pub(crate) value: u64,
 }
 
 /// `knock`: the result of a packet, once for each door that it was for.
 #[derive(Debug, Serialize)]
-pub struct Knock<'a> {
+pub struct KnockLine<'a> {
     /// The source address.
-    pub address: &'a str,
-    /// The port with its protocol.
-    pub port: &'a str,
+    pub(crate) address: &'a str,
+    /// The port with its protocol; `None` if no knock came.
+    pub(crate) port: Option<&'a str>,
     /// The door, if there is one.
-    pub door: Option<&'a str>,
+    pub(crate) door: Option<&'a str>,
     /// Steps taken now.
-    pub stage: u8,
+    pub(crate) stage: u8,
     /// Steps of the door's sequence.
-    pub steps: u8,
-    /// Why: the name of the counter that counted it.
-    pub judged: &'a str,
+    pub(crate) steps: u8,
+    /// The result: the name of the counter that counted it.
+    pub(crate) judged: &'a str,
+    /// The same as a sentence.
+    pub(crate) text: &'a str,
+    /// Whether it is a reason why a door did not open.
+    pub(crate) failed: bool,
     /// The user, if the knock proved one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub user: Option<&'a str>,
+    pub(crate) user: Option<&'a str>,
 }
 
 /// `event`: a door opened or shut.
 #[derive(Debug, Serialize)]
-pub struct Event<'a> {
+pub struct EventLine<'a> {
     /// `open`, `renew`, `close` or `refuse`.
-    pub event: &'a str,
+    pub(crate) event: &'a str,
     /// The door.
-    pub door: &'a str,
+    pub(crate) door: &'a str,
     /// The address.
-    pub address: &'a str,
+    pub(crate) address: &'a str,
+    /// The port that opened or shut, at a door with `any_port`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) port: Option<&'a str>,
     /// Seconds from now until it shuts; `None`: until it is shut.
-    pub seconds: Option<u64>,
-    /// Why.
-    pub reason: &'a str,
+    pub(crate) seconds: Option<u64>,
+    /// The reason.
+    pub(crate) reason: &'a str,
+    /// The same as a sentence.
+    pub(crate) text: &'a str,
     /// The user, if the knock proved one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub user: Option<&'a str>,
+    pub(crate) user: Option<&'a str>,
 }
 
 /// `error`: the request was refused.
 #[derive(Debug, Serialize)]
 pub struct ErrorReply<'a> {
     /// The exit code for the command line: 1 for a failure, 2 for a wrong configuration.
-    pub code: u8,
-    /// What was wrong.
-    pub message: &'a str,
+    pub(crate) code: u8,
+    /// The fault.
+    pub(crate) message: &'a str,
 }
 
 /// An [`ErrorReply`] as the client reads it. The message may quote a whole line of the configuration.
@@ -255,16 +276,16 @@ mod tests {
 
     #[test]
     fn requests_survive_the_way_over_the_socket() {
-        let open = Request {
+        let open = ControlRequest {
             request: Verb::Open,
             door: Some("ssh"),
             address: Some("2001:db8::1"),
             seconds: Some(90),
         };
-        for request in [open, Request::plain(Verb::Status)] {
+        for request in [open, ControlRequest::plain(Verb::Status)] {
             let mut buffer = [0; MAX_REQUEST];
             let len = serde_json_core::to_slice(&request, &mut buffer).unwrap();
-            assert_eq!(Request::parse(&buffer[..len]).unwrap(), request);
+            assert_eq!(ControlRequest::parse(&buffer[..len]).unwrap(), request);
         }
     }
 
@@ -272,7 +293,7 @@ mod tests {
     fn what_is_no_request_is_an_error() {
         for bad in ["", "{}", "status", r#"{"request":"dance"}"#, r#"{"request":"open","seconds":-1}"#, "[1]"]
         {
-            assert!(Request::parse(bad.as_bytes()).is_err(), "{bad}");
+            assert!(ControlRequest::parse(bad.as_bytes()).is_err(), "{bad}");
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -12,24 +13,58 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, chown, geteuid};
 use serde::Serialize;
 
-use super::message::{ErrorReply, MAX_LINE, MAX_REQUEST, Request};
+use super::message::{ControlRequest, ErrorReply, MAX_LINE, MAX_REQUEST};
 use super::{GROUP, group};
+use crate::core::access::GrantPrefix;
 use crate::core::limit::Limit;
 use crate::core::time::Instant;
 use crate::linux::peer::peer;
 
-/// Most connections at one time. They come from administrators of the router, or from a page that polls.
+/// The most connections at one time. They come from administrators of the router, or from a page that polls.
 pub const MAX_CLIENTS: usize = 8;
-/// How long a client may take to send its request.
+/// The most connections that watch. Watchers stay for as long as they like, so the other places are kept for requests.
+pub const MAX_WATCHERS: usize = 4;
+/// The time limit for a client to send its request.
 pub const REQUEST_TIME: Duration = Duration::from_secs(2);
-/// Most lines a second for watchers, and most at once. More would be a flood that nobody reads, and writing it would
-/// cost more than the flood itself.
+/// The most lines a second for a watcher. More would be a flood that nobody reads, and writing it would cost more than
+/// the flood itself.
 pub const WATCH_LINES_PER_SECOND: u32 = 200;
 const WATCH_BURST: u32 = 400;
 
-/// Bytes of an answer that are written at once. The kernel adds some hundred bytes for each write, so a write for each line
-/// would fill the socket's buffer long before the end of a long status.
+/// Bytes of an answer that are written at once. The kernel charges some hundred bytes more for each write, so one
+/// write a line would fill the socket's buffer long before the end of a long status.
 const CHUNK: usize = 4096;
+
+/// Which lines a watcher wants.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WatchFilter {
+    /// Of this door only.
+    pub(crate) door: Option<String>,
+    /// About this address only.
+    pub(crate) address: Option<IpAddr>,
+    /// The events of doors, and no knocks.
+    pub(crate) only_events: bool,
+}
+
+/// The door and the address that a line for watchers is about.
+#[derive(Clone, Copy, Debug)]
+pub struct About<'a> {
+    /// The door, if it is about one.
+    pub(crate) door: Option<&'a str>,
+    /// The address, or the first one of a network.
+    pub(crate) address: IpAddr,
+    /// The network that is meant with an address.
+    pub(crate) prefix: GrantPrefix,
+}
+
+impl WatchFilter {
+    fn wants(&self, kind: &str, about: &About<'_>) -> bool {
+        let is_from = |address| address == about.address || about.prefix.group(address) == about.address;
+        (kind == "event" || !self.only_events)
+            && self.door.as_deref().is_none_or(|door| about.door == Some(door))
+            && self.address.is_none_or(is_from)
+    }
+}
 
 /// The listening socket and the connected clients.
 #[derive(Debug)]
@@ -38,7 +73,6 @@ pub struct Server {
     path: PathBuf,
     group: Option<Gid>,
     clients: Vec<Client>,
-    watch_limit: Limit,
 }
 
 /// A connection.
@@ -46,17 +80,19 @@ pub struct Server {
 pub struct Client {
     stream: UnixStream,
     request: heapless::Vec<u8, MAX_REQUEST>,
-    /// The part of the answer that is still to be written.
+    /// The part of the answer that has not been written yet.
     answer: Vec<u8>,
     deadline: Option<Instant>,
+    filter: WatchFilter,
+    watch_limit: Limit,
 }
 
-/// Why there is no control socket.
+/// Why the control socket could not be opened.
 #[derive(Debug)]
 pub enum ServerError {
-    /// Another daemon uses it.
+    /// Another daemon uses the socket.
     InUse(PathBuf),
-    /// It could not be made.
+    /// The socket could not be made.
     Io(PathBuf, io::Error),
 }
 
@@ -65,7 +101,8 @@ impl std::fmt::Display for ServerError {
         match self {
             Self::InUse(path) => write!(
                 f,
-                "another ketukd answers at {}: stop it, or give this one its own --socket",
+                "another ketukd answers at {}: stop it. Two may run at once in two network namespaces only, each with its own \
+                 --socket",
                 path.display()
             ),
             Self::Io(path, error) => write!(f, "control socket {}: {error}", path.display()),
@@ -74,14 +111,14 @@ impl std::fmt::Display for ServerError {
 }
 
 impl Server {
-    /// Makes the socket, which has its final mode from the first moment. A socket that a dead daemon left is replaced.
+    /// Makes the socket. It has its final mode from the first moment. A socket that a dead daemon left is replaced.
     ///
     /// # Errors
     /// A running daemon uses the socket, or the file system refuses.
     pub fn open(path: &Path) -> Result<Self, ServerError> {
         let failed = |error| ServerError::Io(path.to_owned(), error);
         Self::check_free(path)?;
-        // A file that is no socket is not ours, so it stays, and making the socket fails.
+        // A file of another kind is not removed, and then making the socket fails.
         if fs::symlink_metadata(path).is_ok_and(|data| data.file_type().is_socket()) {
             fs::remove_file(path).map_err(failed)?;
         }
@@ -95,19 +132,13 @@ impl Server {
             chown(path, None, Some(group)).map_err(|errno| failed(errno.into()))?;
         }
         listener.set_nonblocking(true).map_err(failed)?;
-        Ok(Self {
-            listener,
-            path: path.to_owned(),
-            group,
-            clients: Vec::with_capacity(MAX_CLIENTS),
-            watch_limit: Limit::new(WATCH_LINES_PER_SECOND, WATCH_BURST),
-        })
+        Ok(Self { listener, path: path.to_owned(), group, clients: Vec::with_capacity(MAX_CLIENTS) })
     }
 
-    /// Checks that no daemon answers there.
+    /// Checks that no daemon answers at the path.
     ///
     /// # Errors
-    /// One does.
+    /// A daemon answers.
     pub fn check_free(path: &Path) -> Result<(), ServerError> {
         match UnixStream::connect(path) {
             Ok(_) => Err(ServerError::InUse(path.to_owned())),
@@ -125,9 +156,9 @@ impl Server {
         self.clients.iter().filter_map(|client| client.deadline).min()
     }
 
-    /// Whether anybody watches.
+    /// Whether a client watches.
     pub fn is_watched(&self) -> bool {
-        self.clients.iter().any(|client| client.deadline.is_none())
+        self.clients.iter().any(Client::is_watching)
     }
 
     /// Accepts clients that are allowed, reads their requests, and returns the clients whose request is complete.
@@ -151,20 +182,26 @@ impl Server {
         complete
     }
 
-    /// Keeps a client that asked to watch.
-    pub fn watch(&mut self, mut client: Client) {
+    /// Keeps a client that asked to watch, unless [`MAX_WATCHERS`] do, and tells it so.
+    pub fn watch(&mut self, mut client: Client, filter: WatchFilter) {
+        if self.clients.iter().filter(|client| client.is_watching()).count() >= MAX_WATCHERS {
+            return client.refuse(1, "no more 'ketukd watch' may run at once: end one of them");
+        }
         client.deadline = None;
+        client.filter = filter;
         client.request.clear();
-        self.clients.push(client);
+        if client.send(super::WATCHING, &()).and_then(|()| client.flush()).is_ok() {
+            self.clients.push(client);
+        }
     }
 
-    /// Sends a line to every watcher. A watcher that does not read fast enough is dropped.
-    pub fn tell(&mut self, now: Instant, kind: &str, value: &impl Serialize) {
-        if !self.is_watched() || !self.watch_limit.allow(now) {
-            return;
-        }
+    /// Sends a line to every watcher that wants it. A watcher that does not read fast enough is dropped.
+    pub fn tell(&mut self, now: Instant, kind: &str, about: &About<'_>, value: &impl Serialize) {
         self.clients.retain_mut(|client| {
-            client.deadline.is_some() || client.send(kind, value).and_then(|()| client.flush()).is_ok()
+            // Lines that a watcher did not ask for do not count in its limit, so a flood of knocks hides no event from it.
+            let is_wanted = client.is_watching() && client.filter.wants(kind, about);
+            let is_told = is_wanted && client.watch_limit.allow(now);
+            !is_told || client.send(kind, value).and_then(|()| client.flush()).is_ok()
         });
     }
 
@@ -177,6 +214,8 @@ impl Server {
             request: heapless::Vec::new(),
             answer: Vec::new(),
             deadline: Some(now.after(REQUEST_TIME)),
+            filter: WatchFilter::default(),
+            watch_limit: Limit::new(WATCH_LINES_PER_SECOND, WATCH_BURST),
         };
         let may = peer(&client.stream).is_ok_and(|peer| {
             peer.user == 0
@@ -213,7 +252,12 @@ impl Client {
         &self.request
     }
 
-    /// Sends one line of an answer, at the latest when that is ended.
+    /// Whether the client watches. Only watchers have no time limit.
+    const fn is_watching(&self) -> bool {
+        self.deadline.is_none()
+    }
+
+    /// Adds one line to the answer. It is sent at the latest when the answer ends.
     ///
     /// # Errors
     /// The client is gone or does not read. An answer fits into the socket's buffer, so the daemon does not wait.
@@ -276,10 +320,11 @@ impl Client {
     }
 }
 
-/// Reads a request, or says what is wrong with it.
+/// Reads a request, or returns its fault.
 ///
 /// # Errors
-/// A sentence for the client.
-pub fn parse(line: &[u8]) -> Result<Request<'_>, &'static str> {
-    Request::parse(line).map_err(|_| "not a request: one line of JSON, with \"request\" and its arguments")
+/// The sentence that the client gets.
+pub fn parse(line: &[u8]) -> Result<ControlRequest<'_>, &'static str> {
+    ControlRequest::parse(line)
+        .map_err(|_| "not a request: one line of JSON, with \"request\" and its arguments")
 }

@@ -8,8 +8,8 @@
 //!                                                                                                   |
 //!   time over, shut, reload, a user's end --> end --> End                   confirm (it is told now) or reject
 //! ```
-//! This is the only place that decides. It is a function of its state, the configuration, the request and the
-//! moment; what it answers are values, which the daemon carries out in order. `ketukd explain` asks the same code.
+//! This is the only place that decides. The decision is a function of the state, the configuration, the request and the
+//! moment. The answers are values, which the daemon carries out in order. `ketukd explain` asks the same code.
 
 mod ending;
 mod granting;
@@ -35,10 +35,12 @@ use super::door::DoorId;
 use super::grants::{Grant, Grants, Opener};
 use super::moment::Moment;
 use super::network::Network;
+use super::passage::Passage;
 use super::ports::DoorSet;
+use super::sequence::Step;
 use quota::Quotas;
 
-/// The fixed tables, apart from what uses them, as [`super::engine::Tables`] are.
+/// The fixed tables of [`Access`]. They are a `static` of the daemon, as [`super::engine::Tables`] are.
 #[derive(Debug)]
 pub struct Tables {
     grants: Grants,
@@ -46,7 +48,7 @@ pub struct Tables {
 }
 
 impl Tables {
-    /// Nobody is in.
+    /// No grants, and no quota used.
     pub const fn new() -> Self {
         Self { grants: Grants::new(), quotas: Quotas::new() }
     }
@@ -58,22 +60,24 @@ impl Default for Tables {
     }
 }
 
-/// Somebody asks that a door opens.
+/// A request that a door opens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OpenRequest {
-    /// Who asks.
+    /// The kind of the request: a stranger's, a user's or the operator's.
     pub opener: Opener,
-    /// Which door.
+    /// The door to open.
     pub door: DoorId,
-    /// Where the knock came from; none for the operator.
+    /// The address that the knock came from; `None` for the operator.
     pub sender: Option<IpAddr>,
-    /// For whom.
+    /// The address to open for.
     pub address: IpAddr,
-    /// For how long.
+    /// The port to open, at a door with `any_port`.
+    pub port: Option<Step>,
+    /// The time to open for.
     pub time: AskedTime,
 }
 
-/// For how long a door is to open.
+/// The time that a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AskedTime {
     /// The door's own `open_time`.
@@ -84,7 +88,7 @@ pub enum AskedTime {
     UntilShut,
 }
 
-/// What is to be done about an [`OpenRequest`].
+/// The answer to an [`OpenRequest`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// The door opens, or stays open longer.
@@ -98,32 +102,71 @@ pub enum Decision {
         /// The knocker.
         address: IpAddr,
     },
-    /// Nothing opens.
+    /// Nothing opens, for this reason.
     Refused(Refusal),
 }
 
-/// A door that is to open, or to stay open longer.
+/// A door that is to open, or to stay open longer. Only [`Access::decide`] makes one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Opening {
-    /// Who opens it.
-    pub opener: Opener,
-    /// Which door.
-    pub door: DoorId,
-    /// Where the knock came from; none for the operator.
-    pub sender: Option<IpAddr>,
-    /// For whom: an address, or the first one of a network.
-    pub address: IpAddr,
-    /// For how long; `None`: until it is shut.
-    pub time: Option<Duration>,
+    /// The kind of the request that opens it.
+    pub(crate) opener: Opener,
+    /// The door.
+    pub(crate) door: DoorId,
+    /// The address that the knock came from; `None` for the operator.
+    pub(crate) sender: Option<IpAddr>,
+    /// The address that is let in. For a door with `grant_prefix_4` or `_6` it is the first address of the network.
+    pub(crate) address: IpAddr,
+    /// The port that opens, at a door with `any_port`.
+    pub(crate) port: Option<Step>,
+    /// The time that the door is open for; `None` means until somebody shuts it.
+    pub(crate) time: Option<Duration>,
     /// Whether the door was shut for this address.
-    pub is_new: bool,
+    pub(crate) is_new: bool,
     /// Whether a line of one-time sequences is to be marked as used before anything opens.
-    pub uses_line: bool,
+    pub(crate) uses_line: bool,
     /// Whether the door only runs a command, and is not open afterwards.
-    pub is_momentary: bool,
+    pub(crate) is_momentary: bool,
 }
 
-/// The grants that exist, and what each opener has used.
+impl Opening {
+    /// The door.
+    pub const fn door(&self) -> DoorId {
+        self.door
+    }
+
+    /// The address that is let in. For a door with `grant_prefix_4` or `_6` it is the first address of the network.
+    pub const fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// The port that opens, at a door with `any_port`.
+    pub const fn port(&self) -> Option<Step> {
+        self.port
+    }
+
+    /// The time that the door is open for; `None` means until somebody shuts it.
+    pub const fn time(&self) -> Option<Duration> {
+        self.time
+    }
+
+    /// Whether a line of one-time sequences is to be marked as used before anything opens.
+    pub const fn uses_line(&self) -> bool {
+        self.uses_line
+    }
+
+    /// Whether the door only runs a command, and is not open afterwards.
+    pub const fn is_momentary(&self) -> bool {
+        self.is_momentary
+    }
+
+    /// The packets that it lets through.
+    pub const fn passage(&self) -> Passage {
+        Passage { address: self.address, port: self.port }
+    }
+}
+
+/// The grants that exist, and the quota that each opener has used.
 #[derive(Debug)]
 pub struct Access<'t, S> {
     tables: &'t mut Tables,
@@ -131,13 +174,13 @@ pub struct Access<'t, S> {
 }
 
 impl<'t, S: BuildHasher> Access<'t, S> {
-    /// On these tables.
+    /// No grants yet, on these tables.
     pub const fn new(tables: &'t mut Tables, keyed: S) -> Self {
         Self { tables, keyed }
     }
 
-    /// Decides. It takes what the request uses of the opener's quota; nothing opens before [`Self::commit`].
-    /// `load` is what waits of commands, if opening the door runs any.
+    /// Decides whether the door opens. It charges the opener's quota; the table of grants changes only with
+    /// [`Self::commit`]. `load` is the state of the queue of commands; `None` if opening the door runs no command.
     pub fn decide(
         &mut self,
         moment: &Moment,
@@ -155,9 +198,9 @@ impl<'t, S: BuildHasher> Access<'t, S> {
         request: &OpenRequest,
         load: Option<CommandLoad>,
     ) -> Result<Decision, Refusal> {
-        let OpenRequest { opener, door, sender, address, time } = *request;
+        let OpenRequest { opener, door, sender, address, port, time } = *request;
         let rules = policy.door(door).ok_or(Refusal::NoDoor)?;
-        // Where a knock came from was looked at when it was heard: on `lo` a loopback address is right.
+        // The address of the sender was checked when the packet was heard: on `lo` a loopback address is right.
         if sender != Some(address) && !is_host(address) {
             return Err(Refusal::NoHost);
         }
@@ -168,6 +211,7 @@ impl<'t, S: BuildHasher> Access<'t, S> {
                 _ => Ok(Decision::Shut { doors, address }),
             };
         }
+        let port = port_for(&rules, port)?;
         let address = rules.prefix.group(address);
         let time = time_for(moment, policy, &rules, opener, time);
         let until = time.map(|time| moment.now.after(time));
@@ -176,12 +220,13 @@ impl<'t, S: BuildHasher> Access<'t, S> {
             door,
             sender,
             address,
+            port,
             time,
             is_new: true,
             uses_line: rules.is_one_time && opener == Opener::Knock,
             is_momentary: rules.is_momentary,
         };
-        match self.tables.grants.get(&self.keyed, door, address) {
+        match self.tables.grants.get(&self.keyed, door, opening.passage()) {
             Some(grant) if grant.is_renewed_by(moment.now, opener, until) => {
                 Ok(Decision::Open(Opening { is_new: false, ..opening }))
             }
@@ -203,9 +248,22 @@ impl<'t, S: BuildHasher> Access<'t, S> {
         &self.tables.grants
     }
 
-    /// The grant for an address at a door.
-    pub fn grant(&self, door: DoorId, address: IpAddr) -> Option<&Grant> {
-        self.tables.grants.get(&self.keyed, door, address)
+    /// The grant for a passage at a door.
+    pub fn grant(&self, door: DoorId, passage: impl Into<Passage>) -> Option<&Grant> {
+        self.tables.grants.get(&self.keyed, door, passage)
+    }
+}
+
+/// The port that the grant is for: one of the door's if the door opens any of them, none if the door's ports are fixed.
+fn port_for(rules: &DoorRules<'_>, asked: Option<Step>) -> Result<Option<Step>, Refusal> {
+    if rules.any_port.is_empty() {
+        return Ok(None);
+    }
+    let port = asked.ok_or(Refusal::NoPort)?;
+    if rules.any_port.iter().any(|allowed| allowed.contains(port)) {
+        Ok(Some(port))
+    } else {
+        Err(Refusal::Door)
     }
 }
 
@@ -217,7 +275,7 @@ fn may_open(
     request: &OpenRequest,
 ) -> Result<(), Refusal> {
     match request.opener {
-        // The operator may do as he likes.
+        // No rule limits the operator.
         Opener::Hand => return Ok(()),
         Opener::User(user) => {
             let user = policy.user(user).ok_or(Refusal::Door)?;
@@ -245,14 +303,14 @@ fn may_open(
     Ok(())
 }
 
-/// Whether both the sender and the address that he names are in these networks, of which none is all: either may be
-/// forged.
+/// Whether both the sender and the address that he names are in these networks. Either may be forged, so one is not enough.
+/// An empty list contains all addresses.
 fn in_networks(networks: &[Network], request: &OpenRequest) -> bool {
     let is_in = |address: &IpAddr| networks.iter().any(|network| network.contains(*address));
     networks.is_empty() || request.sender.iter().chain([&request.address]).all(is_in)
 }
 
-/// How long a door opens. A user's grant ends with the user, whatever he asks for.
+/// The time that a door opens for. A user's grant ends when the user expires, whatever he asks for.
 fn time_for(
     moment: &Moment,
     policy: &impl Policy,

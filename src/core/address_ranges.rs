@@ -1,7 +1,7 @@
 //! A set of addresses of one family, as ranges.
 
 /// Most ranges of one family: an own address, its network and its broadcast address for each of
-/// [`MAX_ADDRESSES`](super::place::MAX_ADDRESSES), and what is never a source.
+/// [`MAX_ADDRESSES`](super::place::MAX_ADDRESSES), and the addresses that are never a source.
 pub const MAX_RANGES: usize = 512;
 
 /// Addresses from the first to the last, both included. An IPv4 address counts as its 32 bits.

@@ -136,9 +136,9 @@ pub fn key(door: DoorId, source: IpAddr, keyed: &impl BuildHasher) -> u64 {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Knocker {
     /// The source.
-    pub source: IpAddr,
+    pub(crate) source: IpAddr,
     /// The door.
-    pub door: DoorId,
+    pub(crate) door: DoorId,
     /// [`key`] of both.
     pub(crate) hash: u64,
 }
@@ -154,19 +154,19 @@ impl Knocker {
 #[derive(Clone, Copy, Debug)]
 pub struct Attempt {
     /// The source.
-    pub source: IpAddr,
+    pub(crate) source: IpAddr,
     /// The door.
-    pub door: DoorId,
+    pub(crate) door: DoorId,
     /// When the time for the other steps ends. For a completed attempt: when its knocks are forgotten.
-    pub deadline: Deadline,
+    pub(crate) deadline: Deadline,
     /// When the last step was taken. The table of first knocks stores this as part of `deadline`.
-    pub last: Option<Deadline>,
+    pub(crate) last: Option<Deadline>,
     /// Steps taken, 1 to [`MAX_STEPS`].
-    pub taken: u8,
+    pub(crate) taken: u8,
     /// The first trap that it has touched.
-    pub trap: Option<TouchedTrap>,
+    pub(crate) trap: Option<TouchedTrap>,
     /// The knock of each step taken.
-    pub marks: [Mark; MAX_STEPS],
+    pub(crate) marks: [Mark; MAX_STEPS],
 }
 
 impl Attempt {

@@ -1,9 +1,9 @@
-//! Counters of what happened. For most packets a counter is the only trace.
+//! Counters of events. For most packets a counter is the only trace.
 
 use super::auth::Refusal;
 use super::packet::Malformed;
 
-/// What is counted. Each packet that reaches the daemon is counted in exactly one of the first three groups.
+/// A counter. Each packet that reaches the daemon is counted in exactly one of the first three groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Counter {
     /// A packet that is no probe, with the reason.
@@ -12,7 +12,7 @@ pub enum Counter {
     Judged(Judged),
     /// A user's knock that opened nothing, with the reason.
     Refused(Refusal),
-    /// What happened outside the matching.
+    /// An event outside the matching.
     Event(Event),
 }
 
@@ -56,7 +56,7 @@ impl Judged {
     }
 }
 
-/// What else is counted.
+/// An event that is counted beside the results of packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Event {
     /// An attempt ran out of time.
@@ -75,6 +75,11 @@ impl Event {
     /// The counter's name.
     pub const fn name(self) -> &'static str {
         EVENTS[self as usize].1
+    }
+
+    /// Whether a counter of this name counts events, and not packets.
+    pub fn is_name(name: &str) -> bool {
+        EVENTS.iter().any(|(_, event)| *event == name)
     }
 }
 

@@ -1,4 +1,4 @@
-//! A door as the engine knows it: the knock that opens it.
+//! The knock that opens a door.
 
 use core::net::IpAddr;
 use core::time::Duration;
@@ -24,9 +24,9 @@ impl DoorId {
     }
 }
 
-/// The knock that opens a door.
+/// The knock that opens a door, as the engine knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Door {
+pub struct DoorKnock {
     /// The steps, in order. If it is empty, no sequence opens this door.
     pub sequence: Sequence,
     /// Time allowed from the first knock to the last, never refreshed (knockd: 25 s).
@@ -37,7 +37,7 @@ pub struct Door {
     pub target: Option<IpAddr>,
 }
 
-impl Default for Door {
+impl Default for DoorKnock {
     /// No sequence, and knockd's defaults.
     fn default() -> Self {
         Self {

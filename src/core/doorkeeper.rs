@@ -5,7 +5,7 @@
 use core::hash::BuildHasher;
 
 use super::access::{Access, AskedTime, OpenRequest, Policy};
-use super::auth::{Auth, Knocked, Refused, Request};
+use super::auth::{Auth, Knocked, Refused, UserRequest};
 use super::counters::{Counter, Judged};
 use super::door::DoorId;
 use super::engine::{Engine, Judgement, Proof, Verdict};
@@ -14,29 +14,29 @@ use super::moment::Moment;
 use super::packet::{self, Malformed, Probe};
 use super::place::Via;
 
-/// What judges packets, and what decides who is let in.
+/// The parts of the core that a packet goes through: two that judge it, and one that decides.
 #[derive(Debug)]
 pub struct Doorkeeper<'t, S> {
-    /// Plain sequences.
+    /// Judges plain sequences.
     pub engine: Engine<'t, S>,
-    /// Users' knocks.
+    /// Judges users' knocks.
     pub auth: Auth<'t, S>,
-    /// Who is in.
+    /// Decides who is let in.
     pub access: Access<'t, S>,
 }
 
 /// A packet that was judged.
 #[derive(Clone, Debug)]
 pub struct Heard {
-    /// What it is.
-    pub probe: Probe,
-    /// What it is as a user's knock, if its port is one of theirs.
-    pub proof: Option<Proven>,
-    /// What it is at the doors' own sequences; none if it can only be a user's.
-    pub judgement: Option<Judgement>,
+    /// The packet.
+    pub(crate) probe: Probe,
+    /// The result as a user's knock; `None` if its port is not one of those for users' knocks.
+    pub(crate) proof: Option<Proven>,
+    /// The result at the doors' own sequences; `None` if it can only be a user's knock.
+    pub(crate) judgement: Option<Judgement>,
 }
 
-/// Why a packet is no knock at all.
+/// The reason why a packet is no knock at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unheard {
     /// It cannot be read.
@@ -46,7 +46,7 @@ pub enum Unheard {
 }
 
 impl Unheard {
-    /// What counts it.
+    /// The counter for it.
     pub const fn counter(self) -> Counter {
         match self {
             Self::Malformed(reason) => Counter::Malformed(reason),
@@ -63,11 +63,11 @@ impl Unheard {
     }
 }
 
-/// What a packet is as a user's knock.
+/// The result of a packet as a user's knock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proven {
-    /// A user's, and new.
-    Request(Request),
+    /// It is a user's, and new.
+    Request(UserRequest),
     /// It may be a part of a changing sequence. `displaced`: another source had to be forgotten.
     Noted {
         /// Whether another source had to be forgotten.
@@ -75,12 +75,27 @@ pub enum Proven {
     },
     /// It was heard before.
     Again,
-    /// Nobody's.
+    /// It is refused.
     Refused(Refused),
 }
 
 impl Heard {
-    /// What a verdict asks for: a sequence that is complete asks that its door opens.
+    /// The packet.
+    pub const fn probe(&self) -> &Probe {
+        &self.probe
+    }
+
+    /// The result as a user's knock; `None` if its port is not for those.
+    pub const fn proof(&self) -> Option<Proven> {
+        self.proof
+    }
+
+    /// The result at the doors' own sequences; `None` if it is only a user's knock.
+    pub const fn judgement(&self) -> Option<&Judgement> {
+        self.judgement.as_ref()
+    }
+
+    /// The request that a verdict makes: a complete sequence asks that its door opens.
     pub fn request(&self, verdict: &Verdict) -> Option<OpenRequest> {
         let source = self.probe.source;
         (verdict.judged == Judged::Opened).then_some(OpenRequest {
@@ -88,14 +103,15 @@ impl Heard {
             door: verdict.door,
             sender: Some(source),
             address: source,
+            port: None,
             time: AskedTime::OpenTime,
         })
     }
 }
 
 impl<S: BuildHasher> Doorkeeper<'_, S> {
-    /// Parses a packet and judges it: at the ports of users' knocks, and at the doors' own sequences. A packet at the
-    /// port of users' knocks that a door's sequence names too is both. `via` is the device that it came in over.
+    /// Parses a packet and judges it as a user's knock, as a knock at the doors' own sequences, or as both if its port is for
+    /// both. `via` is the kind of the device that it came in over.
     ///
     /// # Errors
     /// Why it is no knock at all.

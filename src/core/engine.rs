@@ -9,90 +9,26 @@
 //! ```
 //! The first step once more starts `seq_timeout` anew.
 
+mod tables;
+
 use core::hash::BuildHasher;
-use core::num::NonZeroU16;
 use core::time::Duration;
 
+pub use self::tables::Tables;
+
+use self::tables::{Concerned, doors_of, report};
 use super::attempt::{Attempt, Deadline, Knocker, Mark, TouchedTrap};
-use super::attempts::{Attempts, TimedOut};
+use super::attempts::TimedOut;
 use super::counters::Judged;
-use super::door::{Door, DoorId, MAX_DOORS};
+use super::door::{DoorId, DoorKnock, MAX_DOORS};
+pub use super::listening::{Listening, Proof};
 use super::packet::{Probe, Transport};
 use super::place::{OwnAddress, Place, Via};
-use super::ports::{DoorSet, NeverTrap, PortMap, PortRange, Scattered, TooManyPorts};
-use super::sequence::Protocol;
+use super::ports::{PortMap, ProtocolPorts, Scattered, TooManyPorts};
+use super::reason::{KnockReport, KnockedPort, Reason};
 use super::time::Instant;
 use super::totp_knocks;
-
-/// The large, fixed tables. They are separate from the engine so that they can be a `static`, which takes no memory until it
-/// is used.
-#[derive(Debug)]
-pub struct Tables {
-    attempts: Attempts,
-    ports: PortMap,
-    doors: heapless::Vec<Option<Door>, MAX_DOORS>,
-    place: Place,
-    listening: Listening,
-}
-
-/// The ports for users' knocks, at the router's own addresses.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Listening {
-    /// UDP port of packets.
-    pub packets: Option<NonZeroU16>,
-    /// TCP ports of changing sequences.
-    pub changing: Option<PortRange>,
-}
-
-/// The kind of a user's knock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Proof {
-    /// A packet with a proof in it.
-    Packet,
-    /// A knock that may belong to a changing sequence.
-    Totp,
-}
-
-impl Tables {
-    /// No doors, no addresses, no attempts.
-    pub const fn new() -> Self {
-        Self {
-            attempts: Attempts::new(),
-            ports: PortMap::new(),
-            doors: heapless::Vec::new(),
-            place: Place::new(),
-            listening: Listening { packets: None, changing: None },
-        }
-    }
-}
-
-impl Default for Tables {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-/// The result of a probe at one door.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Verdict {
-    /// The door.
-    pub door: DoorId,
-    /// Steps that the source has taken now: the length of the sequence if it is complete, 0 if it must begin.
-    pub stage: u8,
-    /// The reason.
-    pub judged: Judged,
-    /// Whether the attempt of another source was dropped to store this one.
-    pub displaced: bool,
-}
-
-/// The result of a probe at each door that it is for, or the reason why it is for none.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Judgement {
-    /// One verdict for each of these doors.
-    pub verdicts: heapless::Vec<Verdict, MAX_DOORS>,
-    /// The counter for the packet: its best result at any door.
-    pub judged: Judged,
-}
+pub use super::verdict::{Judgement, Verdict};
 
 /// Judges probes, and holds the attempts of all sources.
 #[derive(Debug)]
@@ -110,7 +46,7 @@ impl<'t, S: BuildHasher> Engine<'t, S> {
         Self { tables, keyed, scatters: true }
     }
 
-    /// The same without scattered traps, which differ with each start: for what is judged after the fact.
+    /// The same without scattered traps. They differ with each start, so a capture file cannot be judged by them.
     #[must_use]
     pub fn without_scattered_traps(self) -> Self {
         Self { scatters: false, ..self }
@@ -122,8 +58,8 @@ impl<'t, S: BuildHasher> Engine<'t, S> {
     /// As [`PortMap::draw`].
     pub fn set_doors(
         &mut self,
-        doors: &[Option<Door>],
-        never_trap: &[NeverTrap],
+        doors: &[Option<DoorKnock>],
+        never_trap: &[ProtocolPorts],
     ) -> Result<(), TooManyPorts> {
         for slot in 0..MAX_DOORS {
             let new = doors.get(slot).cloned().flatten();
@@ -155,7 +91,7 @@ impl<'t, S: BuildHasher> Engine<'t, S> {
     }
 
     /// The doors, with their slots.
-    pub fn doors(&self) -> impl Iterator<Item = (DoorId, &Door)> {
+    pub fn doors(&self) -> impl Iterator<Item = (DoorId, &DoorKnock)> {
         doors_of(&self.tables.doors)
     }
 
@@ -190,7 +126,7 @@ impl<'t, S: BuildHasher> Engine<'t, S> {
 
     /// Whether this probe is a step or a trap of some door's own sequence.
     pub fn is_step(&self, probe: &Probe) -> bool {
-        self.concerned(probe).is_ok()
+        self.tables.concerned(probe).is_ok()
     }
 
     /// Whether the kernel would take this probe where it came in.
@@ -205,7 +141,7 @@ impl<'t, S: BuildHasher> Engine<'t, S> {
 
     /// Judges a probe at every door that it is for.
     pub fn judge(&mut self, now: Instant, probe: &Probe) -> Judgement {
-        let (named, trapped) = match self.concerned(probe) {
+        let Concerned { named, trapped } = match self.tables.concerned(probe) {
             Ok(doors) => doors,
             Err(judged) => return Judgement { verdicts: heapless::Vec::new(), judged },
         };
@@ -224,52 +160,42 @@ impl<'t, S: BuildHasher> Engine<'t, S> {
         Judgement { judged: best.unwrap_or(Judged::Trap), verdicts }
     }
 
+    /// The report on a probe at one door, with the final result.
+    pub fn report(&self, probe: &Probe, verdict: &Verdict, reason: Reason) -> KnockReport {
+        let Verdict { door, stage, before, .. } = *verdict;
+        let port = Some(KnockedPort::of(probe));
+        // An attempt that ended is reported with the steps before its end.
+        report(
+            &self.tables.doors,
+            door,
+            before,
+            KnockReport { reason, port, stage: stage.max(before), steps: 0, due: None },
+        )
+    }
+
     /// When [`Self::expire`] must be called next.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.tables.attempts.next_deadline()
     }
 
     /// Ends the attempts whose `seq_timeout` is over, and reports them.
-    pub fn expire(&mut self, now: Instant, each: impl FnMut(TimedOut)) {
-        self.tables.attempts.expire(&self.keyed, now, each);
+    pub fn expire(&mut self, now: Instant, mut each: impl FnMut(TimedOut, KnockReport)) {
+        let Tables { attempts, doors, .. } = &mut *self.tables;
+        attempts.expire(&self.keyed, now, |timed_out| {
+            let TimedOut { door, stage, .. } = timed_out;
+            let report = report(
+                doors,
+                door,
+                stage,
+                KnockReport { reason: Reason::TimedOut, port: None, stage, steps: 0, due: None },
+            );
+            each(timed_out, report);
+        });
     }
 
     /// How many sources are knocking, counted once for each door.
     pub fn knocking(&self) -> usize {
         self.tables.attempts.len()
-    }
-
-    /// The doors at which the probe is a step, and those at which it is a trap.
-    fn concerned(&self, probe: &Probe) -> Result<(DoorSet, DoorSet), Judged> {
-        let own = self.tables.place.is_own(probe.destination);
-        let addressed = self.select(|door| door.target.map_or(own, |target| target == probe.destination));
-        if addressed.0 == 0 {
-            return Err(Judged::NotOurs);
-        }
-        let flags = match probe.transport {
-            Transport::Tcp { flags, .. } => self.select(|door| door.tcp_flags.matches(flags)),
-            Transport::Udp { .. } => DoorSet(u64::MAX),
-        };
-        let doors = addressed.0 & flags.0;
-        if doors == 0 {
-            return Err(Judged::Flags);
-        }
-        let (protocol, port) = (probe.transport.protocol(), probe.transport.port());
-        let named = DoorSet(doors & self.tables.ports.doors(protocol, port).0);
-        if named.0 != 0 {
-            Ok((named, DoorSet(0)))
-        } else if self.tables.ports.is_trap(protocol, port) {
-            Ok((DoorSet(0), DoorSet(doors)))
-        } else if protocol == Protocol::Tcp && self.tables.ports.is_scattered(port) {
-            let trapped = DoorSet(doors & self.select(|door| door.tcp_flags.is_first_segment()).0);
-            if trapped.0 == 0 { Err(Judged::NoDoor) } else { Ok((DoorSet(0), trapped)) }
-        } else {
-            Err(Judged::NoDoor)
-        }
-    }
-
-    fn select(&self, wanted: impl Fn(&Door) -> bool) -> DoorSet {
-        DoorSet(self.doors().filter(|(_, door)| wanted(door)).fold(0, |set, (id, _)| set | 1 << id.0))
     }
 
     /// A knock at a port that the door's sequence names.
@@ -284,7 +210,7 @@ impl<'t, S: BuildHasher> Engine<'t, S> {
         let knocker = Knocker::new(id, probe.source, keyed);
         let current = attempts.current(now, knocker);
         let taken = current.map_or(0, |attempt| attempt.taken);
-        let verdict = |stage, judged| Verdict { door: id, stage, judged, displaced: false };
+        let verdict = |stage, judged| Verdict { door: id, stage, before: taken, judged, displaced: false };
 
         let done = attempts.completed(now, knocker);
         let sent_before = |attempt: &Attempt| {
@@ -325,7 +251,8 @@ impl<'t, S: BuildHasher> Engine<'t, S> {
         let Self { tables: Tables { attempts, .. }, keyed, .. } = self;
         let knocker = Knocker::new(door, probe.source, keyed);
         let mut attempt = attempts.current(now, knocker)?;
-        let verdict = |stage, judged| Some(Verdict { door, stage, judged, displaced: false });
+        let before = attempt.taken;
+        let verdict = |stage, judged| Some(Verdict { door, stage, before, judged, displaced: false });
         match attempt.trap {
             Some(known) if known != trap => {
                 attempts.forget(now, knocker);
@@ -341,9 +268,9 @@ impl<'t, S: BuildHasher> Engine<'t, S> {
     }
 }
 
-/// Whether a knock that looks like one of an attempt's is that knock sent again. TCP and a frame with an identification
-/// leave no doubt. Another datagram is the same one, doubled on the way, if it comes within a millisecond.
-fn is_one_frame(now: Instant, probe: &Probe, door: &Door, attempt: &Attempt) -> bool {
+/// Whether a knock that looks like an earlier one of the attempt is that knock sent again. For TCP, and for a frame with an
+/// IPv4 identification, it is. A datagram without one counts as doubled on the way if it comes within a millisecond.
+fn is_one_frame(now: Instant, probe: &Probe, door: &DoorKnock, attempt: &Attempt) -> bool {
     let last = attempt.last.unwrap_or_else(|| attempt.deadline.before(door.seq_timeout));
     match probe.transport {
         Transport::Udp { frame: 0, .. } => [0, 1]
@@ -352,10 +279,6 @@ fn is_one_frame(now: Instant, probe: &Probe, door: &Door, attempt: &Attempt) -> 
             .any(|ago| Deadline::new(now, Duration::ZERO).before(ago) == last),
         _ => true,
     }
-}
-
-fn doors_of(doors: &[Option<Door>]) -> impl Iterator<Item = (DoorId, &Door)> {
-    (0..).zip(doors).filter_map(|(slot, door)| Some((DoorId(slot), door.as_ref()?)))
 }
 
 #[cfg(test)]

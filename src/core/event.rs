@@ -1,50 +1,54 @@
-//! What became of a door, for the log, for watchers and for scripts.
+//! Events at doors, for the log, for watchers and for scripts.
 
+use core::fmt;
 use core::net::IpAddr;
 use core::time::Duration;
 
-use super::access::{Cause, Opening};
+use super::access::{Cause, OpenRequest, Opening};
 use super::auth::Refusal;
 use super::door::DoorId;
 use super::grants::{Grant, Opener};
+use super::sequence::Step;
 use super::time::Instant;
 use super::user::UserId;
 
-/// Something happened at a door.
+/// An event at a door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DoorEvent {
-    /// What.
+    /// The kind of the event.
     pub change: DoorChange,
-    /// Which door.
+    /// The door.
     pub door: DoorId,
-    /// For whom: an address, or the first one of a network.
+    /// The address that is let in, or the first one of its network.
     pub address: IpAddr,
+    /// The port that it may reach, at a door with `any_port`.
+    pub port: Option<Step>,
     /// The user who caused it, or whose grant it was.
     pub user: Option<UserId>,
-    /// Time from now until it shuts; `None`: until it is shut.
+    /// Time from now until it shuts; `None` means until somebody shuts it.
     pub left: Option<Duration>,
 }
 
-/// What happened at a door.
+/// The kind of an event at a door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DoorChange {
     /// It is open now.
     Opened {
-        /// Who opened it.
+        /// The opener.
         opener: Opener,
         /// Where the knock came from, if that is another address.
         asked_by: Option<IpAddr>,
     },
     /// It was open, and its time begins anew.
     Renewed {
-        /// Who renewed it.
+        /// The opener who renewed it.
         opener: Opener,
         /// Where the knock came from, if that is another address.
         asked_by: Option<IpAddr>,
     },
-    /// It was knocked at rightly, and stays as it was.
+    /// The knock was right, and the door stays as it was.
     Refused {
-        /// Who asked.
+        /// The opener who asked.
         opener: Opener,
         /// Why.
         refusal: Refusal,
@@ -57,50 +61,47 @@ pub enum DoorChange {
 }
 
 impl DoorEvent {
-    /// The firewall has done what was decided.
+    /// The firewall has the change that was decided.
     pub fn opened(opening: &Opening, is_first: bool) -> Self {
-        let Opening { opener, door, sender, address, time, .. } = *opening;
+        let Opening { opener, door, sender, address, port, time, .. } = *opening;
         let asked_by = sender.filter(|sender| *sender != address);
         let change = if is_first {
             DoorChange::Opened { opener, asked_by }
         } else {
             DoorChange::Renewed { opener, asked_by }
         };
-        Self { change, door, address, user: user_of(opener), left: time }
+        Self { change, door, address, port, user: user_of(opener), left: time }
     }
 
-    /// The firewall has at last what was decided earlier.
+    /// The firewall has a change that it refused before.
     pub fn opened_late(grant: &Grant, now: Instant) -> Self {
         let opener = grant.opener(now);
         Self {
             change: DoorChange::Opened { opener, asked_by: None },
             door: grant.door(),
             address: grant.address(),
+            port: grant.port(),
             user: grant.user(),
             left: grant.left(now),
         }
     }
 
     /// A request was refused.
-    pub const fn refused(opener: Opener, door: DoorId, address: IpAddr, refusal: Refusal) -> Self {
-        Self {
-            change: DoorChange::Refused { opener, refusal },
-            door,
-            address,
-            user: user_of(opener),
-            left: None,
-        }
+    pub const fn refused(request: &OpenRequest, refusal: Refusal) -> Self {
+        let OpenRequest { opener, door, address, port, .. } = *request;
+        let change = DoorChange::Refused { opener, refusal };
+        Self { change, door, address, port, user: user_of(opener), left: None }
     }
 
-    /// A door shut.
-    pub const fn shut(grant: &Grant, cause: Cause) -> Self {
-        Self {
-            change: DoorChange::Shut { cause },
-            door: grant.door(),
-            address: grant.address(),
-            user: grant.user(),
-            left: Some(Duration::ZERO),
-        }
+    /// A grant has ended: the door shuts, or the firewall never had it open.
+    pub fn ended(grant: &Grant, cause: Cause, now: Instant) -> Self {
+        let (change, user, left) = if grant.is_told() {
+            (DoorChange::Shut { cause }, grant.user(), Some(Duration::ZERO))
+        } else {
+            let opener = grant.opener(now);
+            (DoorChange::Refused { opener, refusal: Refusal::Firewall }, user_of(opener), None)
+        };
+        Self { change, door: grant.door(), address: grant.address(), port: grant.port(), user, left }
     }
 
     /// The kind of event: a word that stays the same for programs.
@@ -120,6 +121,33 @@ impl DoorEvent {
             DoorChange::Refused { refusal, .. } => refusal.name(),
             DoorChange::Shut { cause } => cause.name(),
         }
+    }
+}
+
+/// The sentence for people, without door, address and user.
+impl fmt::Display for DoorEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let opener = match self.change {
+            DoorChange::Opened { opener, .. } => {
+                f.write_str("opened")?;
+                opener
+            }
+            DoorChange::Renewed { opener, .. } => {
+                f.write_str("renewed")?;
+                opener
+            }
+            DoorChange::Refused { refusal, .. } => return write!(f, "not opened: {refusal}"),
+            DoorChange::Shut { cause } => return write!(f, "shut: {cause}"),
+        };
+        match self.left {
+            Some(left) => write!(f, " for {} s", left.as_secs())?,
+            None => f.write_str(" until it is shut")?,
+        }
+        f.write_str(match opener {
+            Opener::Knock => " by a knock",
+            Opener::User(_) => " by the user",
+            Opener::Hand => " by hand",
+        })
     }
 }
 

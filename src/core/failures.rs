@@ -11,11 +11,11 @@ use super::time::Instant;
 
 /// Sources remembered. A flood from more addresses than this is bounded by the limit for all sources together.
 pub const SOURCES: usize = 1_024;
-/// Failures of one source within [`MEMORY`] after which its packets are ignored. A person tries a wrong key a few times
-/// only.
+/// Failures of one source within [`MEMORY`] after which its packets are ignored while HMACs are short. A person tries a
+/// wrong key a few times only.
 pub const MAX_FAILURES: u16 = 20;
-/// How long failures count, from the first. The time is short, because a stranger who forges a user's address keeps
-/// that user out for as long.
+/// How long failures count, from the first. The time is short, because a stranger who forges a user's address during a
+/// flood keeps that user out for as long.
 pub const MEMORY: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Copy, Debug)]

@@ -9,7 +9,7 @@ use super::fifo_table::Entry;
 
 /// A source at a door in 40 bits: an IPv4 address itself, or a hash of an IPv6 address.
 ///
-/// Two IPv6 sources can have the same 40 bits. Nobody can find two such addresses on purpose: the key of the hash is random
+/// Two IPv6 sources can have the same 40 bits. Nobody can find two such addresses on purpose, because the key of the hash is random
 /// for each start, and no answer depends on it. By chance, one packet in 2^26 matches a first knock in a full table. Its
 /// sender then goes on from that first knock, or ends that attempt. The former helps less than guessing the first port of a
 /// sequence, which succeeds once in 2^16 packets. The latter does no more harm than a packet with a forged source.
@@ -49,15 +49,15 @@ impl Source {
 #[derive(Clone, Copy, Debug)]
 pub struct FirstKnock {
     /// Its source.
-    pub source: Source,
+    pub(crate) source: Source,
     /// Its door.
-    pub door: DoorId,
+    pub(crate) door: DoorId,
     /// The knock.
-    pub mark: Mark,
+    pub(crate) mark: Mark,
     /// When the time for the other steps ends.
-    pub deadline: ShortDeadline,
+    pub(crate) deadline: ShortDeadline,
     /// The first trap that it has touched.
-    pub trap: Option<TouchedTrap>,
+    pub(crate) trap: Option<TouchedTrap>,
 }
 
 impl Entry for FirstKnock {

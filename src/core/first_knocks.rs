@@ -17,7 +17,7 @@ pub const FIRST_KNOCKS: usize = 12_288;
 pub const NAMES_6: usize = 64;
 
 /// First knocks of both families, in one table. A first knock lives until the table has taken as many others as it has
-/// places, of whatever family; two tables would need twice the memory for the same time.
+/// places, of either family; two tables would need twice the memory for the same time.
 #[derive(Debug)]
 pub struct FirstKnocks {
     knocks: FifoTable<FirstKnock, FIRST_KNOCKS>,
@@ -114,7 +114,7 @@ impl FirstKnocks {
     }
 }
 
-/// What is kept of an attempt that has taken one step.
+/// The part of an attempt with one step that is kept.
 fn first_knock(knocker: Knocker, attempt: &Attempt) -> FirstKnock {
     let Attempt { door, deadline, trap, marks: [mark, ..], .. } = *attempt;
     let source = Source::new(knocker.source, knocker.hash);

@@ -1,4 +1,4 @@
-//! Stage four of the packet's way: for whom each door is open, and until when.
+//! The grants: for each door the addresses that it is open for, and until when.
 
 use core::hash::BuildHasher;
 use core::net::IpAddr;
@@ -7,6 +7,8 @@ use core::time::Duration;
 use super::attempt::key;
 use super::door::DoorId;
 use super::hash_index::HashIndex;
+use super::passage::Passage;
+use super::sequence::Step;
 use super::session::Session;
 use super::time::Instant;
 use super::user::UserId;
@@ -15,15 +17,15 @@ use super::user::UserId;
 pub const MAX_GRANTS: usize = 256;
 
 /// Least time between two renewals of a grant that lengthen it by no more than this. Each renewal is a change
-/// of the firewall, and whoever knows a one-step door could ask for thousands in a second.
+/// of the firewall, and somebody who knows a one-step door could ask for thousands in a second.
 pub const RENEWAL_SPACING: Duration = Duration::from_millis(100);
 
-/// Who opens a door.
+/// The opener of a door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opener {
-    /// Somebody who knocked the door's sequence: a stranger.
+    /// A stranger who knocked the door's sequence.
     Knock,
-    /// A user, who proved who he is.
+    /// A user. His key or his secret proved it.
     User(UserId),
     /// The operator, over the control socket.
     Hand,
@@ -42,12 +44,12 @@ impl Opener {
 
 /// An address that a door is open for.
 ///
-/// A grant keeps who opened it. A weaker opener never takes the name of a stronger one off: a plain knock from a
-/// user's address renews the user's grant and leaves it his, and what the operator opened stays the operator's.
+/// A grant keeps its opener, and a weaker opener never replaces a stronger one. A plain knock from a user's address renews
+/// the user's grant, which stays the user's. A grant of the operator stays the operator's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grant {
     door: DoorId,
-    address: IpAddr,
+    passage: Passage,
     until: Option<Instant>,
     renewed: Instant,
     user: Option<UserId>,
@@ -58,11 +60,16 @@ pub struct Grant {
 }
 
 impl Grant {
-    /// A grant that nobody has opened yet.
-    pub(crate) const fn new(now: Instant, door: DoorId, address: IpAddr, until: Option<Instant>) -> Self {
+    /// A grant without an opener yet.
+    pub(crate) fn new(
+        now: Instant,
+        door: DoorId,
+        passage: impl Into<Passage>,
+        until: Option<Instant>,
+    ) -> Self {
         Self {
             door,
-            address,
+            passage: passage.into(),
             until,
             renewed: now,
             user: None,
@@ -78,12 +85,22 @@ impl Grant {
         self.door
     }
 
-    /// For whom: an address, or the first one of a network.
+    /// The address that is let in, or the first one of its network.
     pub const fn address(&self) -> IpAddr {
-        self.address
+        self.passage.address
     }
 
-    /// Until when; `None`: until it is shut.
+    /// The port that it may reach, at a door with `any_port`.
+    pub const fn port(&self) -> Option<Step> {
+        self.passage.port
+    }
+
+    /// The address and the port.
+    pub const fn passage(&self) -> Passage {
+        self.passage
+    }
+
+    /// The moment at which it ends; `None` means that it lasts until somebody shuts it.
     pub const fn until(&self) -> Option<Instant> {
         self.until
     }
@@ -93,7 +110,7 @@ impl Grant {
         self.user
     }
 
-    /// What is known of its connections, if the door shuts with the last of them.
+    /// The state of its connections, if the door shuts with the last of them.
     pub const fn session(&self) -> Option<&Session> {
         self.session.as_ref()
     }
@@ -108,15 +125,15 @@ impl Grant {
         self.hand_until.is_some_and(|until| until > now)
     }
 
-    /// Whether the operator opened it, even if his time is over.
+    /// Whether the operator opened it, even if the time that he gave is over.
     pub const fn was_by_hand(&self) -> bool {
         self.hand_until.is_some()
     }
 
-    /// Who opened it, the strongest claim first: what the operator opened stays, whatever becomes of a user.
+    /// The opener with the strongest claim: the operator before a user, a user before a stranger.
     pub fn opener(&self, now: Instant) -> Opener {
         match self.user {
-            // The name that lasts longest is the one that a restarted daemon must find.
+            // A restarted daemon must find the name of the opener whose time lasts longest.
             _ if self.is_by_hand(now) && self.lasts_by_hand() => Opener::Hand,
             Some(user) => Opener::User(user),
             None if self.is_by_hand(now) => Opener::Hand,
@@ -129,7 +146,7 @@ impl Grant {
         self.until.map(|until| until.since(now))
     }
 
-    /// The time that it certainly has left; `None` if there is no end, or if the end of a session decides.
+    /// The time that it has left; `None` if there is no end, or if the end of its last connection decides.
     pub fn time_left(&self, now: Instant) -> Option<Duration> {
         match self.session {
             Some(session) if self.is_held(now) => session.limit.map(|limit| limit.since(now)),
@@ -164,8 +181,8 @@ impl Grant {
         self.hand_until.is_some_and(|hand| hand >= self.until.unwrap_or(Instant::NEVER))
     }
 
-    /// The opener's claim, until `until`. Renewing never shortens: what an operator gave for a day, a knock does not
-    /// cut to 30 seconds.
+    /// The opener's claim, until `until`. A renewal never shortens a grant: a knock for 30 seconds does not end an
+    /// operator's day.
     pub(crate) fn claim(&mut self, now: Instant, opener: Opener, until: Option<Instant>) {
         self.renewed = now;
         self.until = self.until.zip(until).map(|(old, new)| old.max(new));
@@ -226,27 +243,32 @@ pub struct Grants {
 }
 
 impl Grants {
-    /// Nobody.
+    /// No grants.
     pub const fn new() -> Self {
         Self { grants: heapless::Vec::new(), index: HashIndex::new() }
     }
 
-    /// Adds a grant for an address that has none at its door.
+    /// Adds a grant for a passage that has none at its door.
     ///
     /// # Errors
     /// There is no room.
     pub fn insert(&mut self, keyed: &impl BuildHasher, grant: Grant) -> Result<(), TooManyGrants> {
-        let at = self.grants.len();
+        let (at, hash) = (self.grants.len(), hash_of(&grant, keyed));
         self.grants.push(grant).map_err(|_| TooManyGrants)?;
-        self.index.link(key(grant.door, grant.address, keyed), at);
+        self.index.link(hash, at);
         Ok(())
     }
 
     /// Ends a grant, and gives it back.
-    pub fn remove(&mut self, keyed: &impl BuildHasher, door: DoorId, address: IpAddr) -> Option<Grant> {
-        let at = self.position(keyed, door, address)?;
+    pub fn remove(
+        &mut self,
+        keyed: &impl BuildHasher,
+        door: DoorId,
+        passage: impl Into<Passage>,
+    ) -> Option<Grant> {
+        let at = self.position(keyed, door, passage.into())?;
         let last = self.grants.len() - 1;
-        let hash = |grant: &Grant| key(grant.door, grant.address, keyed);
+        let hash = |grant: &Grant| hash_of(grant, keyed);
         self.index.unlink(hash(&self.grants[at]), at);
         if last != at {
             // The last grant takes the place of the one removed.
@@ -262,14 +284,19 @@ impl Grants {
         self.grants.iter().filter_map(|grant| grant.until).min()
     }
 
-    /// The grant for an address at a door.
-    pub fn get(&self, keyed: &impl BuildHasher, door: DoorId, address: IpAddr) -> Option<&Grant> {
-        self.position(keyed, door, address).map(|at| &self.grants[at])
+    /// The grant for a passage at a door.
+    pub fn get(&self, keyed: &impl BuildHasher, door: DoorId, passage: impl Into<Passage>) -> Option<&Grant> {
+        self.position(keyed, door, passage.into()).map(|at| &self.grants[at])
     }
 
-    /// The grant for an address at a door.
-    pub fn get_mut(&mut self, keyed: &impl BuildHasher, door: DoorId, address: IpAddr) -> Option<&mut Grant> {
-        let at = self.position(keyed, door, address)?;
+    /// The grant for a passage at a door.
+    pub fn get_mut(
+        &mut self,
+        keyed: &impl BuildHasher,
+        door: DoorId,
+        passage: impl Into<Passage>,
+    ) -> Option<&mut Grant> {
+        let at = self.position(keyed, door, passage.into())?;
         Some(&mut self.grants[at])
     }
 
@@ -288,17 +315,22 @@ impl Grants {
         self.grants.len()
     }
 
-    /// Whether nobody is in.
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.grants.is_empty()
     }
 
-    fn position(&self, keyed: &impl BuildHasher, door: DoorId, address: IpAddr) -> Option<usize> {
-        self.index.slots(key(door, address, keyed)).find(|at| {
+    fn position(&self, keyed: &impl BuildHasher, door: DoorId, passage: Passage) -> Option<usize> {
+        // The ports of one address have one hash: a user has at most [`super::access::USER_GRANTS`] of them.
+        self.index.slots(key(door, passage.address, keyed)).find(|at| {
             let grant = &self.grants[*at];
-            grant.door == door && grant.address == address
+            grant.door == door && grant.passage == passage
         })
     }
+}
+
+fn hash_of(grant: &Grant, keyed: &impl BuildHasher) -> u64 {
+    key(grant.door, grant.passage.address, keyed)
 }
 
 impl Default for Grants {

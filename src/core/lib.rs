@@ -1,7 +1,7 @@
 //! The part that decides: packets in, verdicts out.
 //!
 //! Nothing here opens a socket, reads a clock, allocates or needs an operating system: `now` is an
-//! argument and a decision is a value of fixed size. That is what lets the same code run in the
+//! argument and a decision is a value of fixed size. So the same code runs in the
 //! daemon, under a fuzzer, and in a test that plays a day of traffic in a second.
 //!
 //! Read in the packet's order: [`packet`], [`engine`] (with [`ports`], [`attempts`]) or, for knocks that prove
@@ -29,11 +29,14 @@ pub mod grants;
 pub mod hash_index;
 pub mod hours;
 pub mod limit;
+mod listening;
 pub mod moment;
 pub mod network;
 pub mod packet;
+pub mod passage;
 pub mod place;
 pub mod ports;
+pub mod reason;
 pub mod recent;
 pub mod replay;
 pub mod sequence;
@@ -44,4 +47,5 @@ pub(crate) mod testing;
 pub mod time;
 pub mod totp_knocks;
 pub mod user;
+mod verdict;
 pub mod weakness;

@@ -2,7 +2,7 @@
 
 use super::time::Instant;
 
-/// How often something may happen.
+/// A rate at which something may happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
     /// Events a second, in the long run. Never 0.
@@ -11,8 +11,8 @@ pub struct Rate {
     pub burst: u32,
 }
 
-/// What has been used of a [`Rate`]. All zero is a full bucket, so that a table of them costs no memory until it is
-/// touched.
+/// The part of a [`Rate`] that was used. All zero means a full bucket, so that a table of buckets costs no memory until
+/// it is used.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Bucket {
     /// Thousandths of an event that are still to be gained back.
@@ -27,7 +27,7 @@ impl Bucket {
         Self { spent_milli: 0, last: Instant::from_millis(0), refused: 0 }
     }
 
-    /// Whether one more may happen at `now`.
+    /// Whether one more event may happen at `now`.
     pub fn has(&mut self, rate: Rate, now: Instant) -> bool {
         let ms = u64::try_from(now.since(self.last).as_millis()).unwrap_or(u64::MAX);
         self.spent_milli = self.spent_milli.saturating_sub(ms.saturating_mul(u64::from(rate.per_second)));
@@ -35,7 +35,7 @@ impl Bucket {
         self.spent_milli + 1000 <= u64::from(rate.burst) * 1000
     }
 
-    /// Whether one more may happen at `now`; if so it is taken.
+    /// Whether one more event may happen at `now`. If so, it is charged.
     pub fn take(&mut self, rate: Rate, now: Instant) -> bool {
         let has = self.has(rate, now);
         if has {
@@ -65,9 +65,15 @@ impl Limit {
         Self { rate: Rate { per_second, burst }, bucket: Bucket::new() }
     }
 
-    /// Whether one more may happen at `now`; if so it is taken.
+    /// Whether one more event may happen at `now`. If so, it is charged.
     pub fn allow(&mut self, now: Instant) -> bool {
         self.bucket.take(self.rate, now)
+    }
+
+    /// Whether less than half of the burst is left at `now`.
+    pub fn is_short(&mut self, now: Instant) -> bool {
+        let half = Rate { burst: self.rate.burst / 2, ..self.rate };
+        !self.bucket.has(half, now)
     }
 
     /// How many were refused since this was last asked.
@@ -89,6 +95,14 @@ mod tests {
         assert_eq!(limit.take_refused(), 3);
         assert_eq!(limit.take_refused(), 0);
         assert_eq!([9_000; 4].map(|ms| allowed(&mut limit, ms)), [true, true, true, false]);
+    }
+
+    #[test]
+    fn it_is_short_while_half_of_the_burst_is_spent() {
+        let (mut limit, now) = (Limit::new(10, 10), Instant::from_millis(0));
+        let before: Vec<bool> = (0..6).map(|_| (limit.is_short(now), limit.allow(now)).0).collect();
+        assert_eq!(before, [false, false, false, false, false, true]);
+        assert!(limit.is_short(Instant::from_millis(199)) && !limit.is_short(Instant::from_millis(200)));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::sequence::Protocol;
 /// header needs 80; the rest is room for IPv6 extension headers.
 pub const MAX_HEADERS: usize = 256;
 
-/// Longest packet that is read whole, in bytes: Ethernet's MTU. What is longer comes in fragments.
+/// Longest packet that is read whole, in bytes: Ethernet's MTU. Longer packets come in fragments.
 pub const MAX_PACKET: usize = 1500;
 
 /// Most IPv6 extension headers before the transport header. The kernel filter has no loops, so the

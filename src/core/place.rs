@@ -1,7 +1,7 @@
 //! The host's place in its networks: which packets its kernel would take where they came in.
 //!
-//! What is refused here is refused before anything is judged: a source that cannot be true where the packet came in
-//! (RFC 1812, 5.3.7: martian addresses), and a destination that nobody reaches that way.
+//! Packets are refused here before they are judged: those whose source cannot be true at the device where they came in
+//! (RFC 1812, 5.3.7: martian addresses), and those whose destination cannot be reached over that device.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -11,7 +11,7 @@ use super::network::Network;
 /// Most addresses of this host that count; more are not listened at.
 pub const MAX_ADDRESSES: usize = 128;
 
-/// Over what a packet came in.
+/// The kind of device that a packet came in over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Via {
     /// A device that leads to other hosts.
@@ -44,12 +44,12 @@ pub struct OwnAddress {
     pub on: On,
 }
 
-/// The addresses of this host, and what follows from them.
+/// The addresses of this host, and the sets that follow from them.
 #[derive(Debug)]
 pub struct Place {
     /// All, sorted.
     own: heapless::Vec<IpAddr, MAX_ADDRESSES>,
-    /// Those that are reached over a device that leads to other hosts, sorted.
+    /// The addresses that other hosts reach over a device that is listened on, sorted.
     reached: heapless::Vec<IpAddr, MAX_ADDRESSES>,
     /// Sources that cannot be true there.
     martians_4: AddressRanges,
@@ -67,8 +67,8 @@ impl Place {
         }
     }
 
-    /// Sets the addresses of this host; how many there was no room for. Those that are a door's target are reached
-    /// wherever they are.
+    /// Sets the addresses of this host. An address that is a door's target is reached over every device. Returns the number
+    /// of addresses and networks that there was no room for.
     pub fn set(&mut self, addresses: &[OwnAddress], is_target: impl Fn(IpAddr) -> bool) -> usize {
         self.own.clear();
         self.reached.clear();
@@ -83,14 +83,12 @@ impl Place {
         left_out + self.set_martians(addresses)
     }
 
-    /// How many addresses and networks there was no room for.
+    /// Returns the number of addresses and networks that there was no room for.
     fn set_martians(&mut self, addresses: &[OwnAddress]) -> usize {
-        let mut left_out = 0;
-        for (martians, never) in [(&mut self.martians_4, &NEVER_4[..]), (&mut self.martians_6, &NEVER_6[..])]
-        {
-            martians.clear();
-            left_out += never.iter().filter(|range| martians.add(**range).is_err()).count();
-        }
+        self.martians_4.clear();
+        self.martians_6.clear();
+        // First, so that there is room for them.
+        let mut left_out = self.add_impossible();
         // The networks that are connected, from the widest to the narrowest: the narrowest one decides, as in the
         // kernel's routes. Where two are the same, the one at a device that is listened on does.
         for prefix in 0..=128 {
@@ -104,6 +102,8 @@ impl Place {
                 }
             }
         }
+        // A network that contains them makes them no truer.
+        left_out += self.add_impossible();
         for own in addresses {
             let martians = self.martians_mut(own.address);
             let broadcast = Network::of(own.address, own.prefix)
@@ -116,6 +116,12 @@ impl Place {
         left_out
     }
 
+    /// Adds the sources that no packet from another host has. Returns the number of ranges that there was no room for.
+    fn add_impossible(&mut self) -> usize {
+        let of_v4 = NEVER_4.iter().filter(|range| self.martians_4.add(**range).is_err()).count();
+        of_v4 + NEVER_6.iter().filter(|range| self.martians_6.add(**range).is_err()).count()
+    }
+
     /// Every address of this host, sorted.
     pub fn own(&self) -> &[IpAddr] {
         &self.own
@@ -126,18 +132,18 @@ impl Place {
         self.own.binary_search(&address).is_ok()
     }
 
-    /// The addresses of this host that packets reach which came in `via`; with [`Via::Any`] all.
+    /// The addresses of this host that packets over such a device can reach; all addresses for [`Via::Any`].
     pub fn reached(&self, via: Via) -> &[IpAddr] {
         if via == Via::Network { &self.reached } else { &self.own }
     }
 
-    /// The sources of a family that cannot be true of a packet that came in over a device which leads to other hosts.
+    /// The sources that a packet cannot have if it came in over a device that leads to other hosts.
     pub fn martians(&self, v4: bool) -> &AddressRanges {
         if v4 { &self.martians_4 } else { &self.martians_6 }
     }
 
-    /// Whether the kernel would take such a packet where it came in. A destination that is no address of this host is
-    /// not looked at: a door may have it as its target.
+    /// Whether the kernel would take such a packet from this device. A destination that is no address of this host is
+    /// not checked, because a door may have it as its `target`.
     pub fn is_plausible(&self, source: IpAddr, destination: IpAddr, via: Via) -> bool {
         let by_network = || {
             (!self.is_own(destination) || self.reached.binary_search(&destination).is_ok())
@@ -163,8 +169,8 @@ impl Default for Place {
 }
 
 impl OwnAddress {
-    /// Whether other hosts reach it over a device that is listened on: it is that device's, or `lo` has it without its
-    /// being a loopback address, or it is a public one, which may be routed to this host whatever device it is on.
+    /// Whether other hosts reach it over a device that is listened on. They do if it is an address of that device, if `lo`
+    /// has it and it is no loopback address, or if it is public: a public address may be routed to this host over any device.
     fn is_reached(&self) -> bool {
         match self.on {
             On::Listened | On::Loopback => !self.address.is_loopback(),
@@ -244,140 +250,4 @@ impl From<IpAddr> for OwnAddress {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn own(address: &str, on: On) -> OwnAddress {
-        let (address, prefix) = address.split_once('/').unwrap();
-        OwnAddress { address: address.parse().unwrap(), prefix: prefix.parse().unwrap(), on }
-    }
-
-    /// A router: WAN listened on, a LAN, a tunnel.
-    fn router() -> Place {
-        let mut place = Place::new();
-        let addresses = [
-            own("127.0.0.1/8", On::Loopback),
-            own("::1/128", On::Loopback),
-            own("203.0.113.1/24", On::Listened),
-            own("2001:db8::1/64", On::Listened),
-            own("fe80::1/64", On::Listened),
-            own("192.168.1.1/24", On::Other),
-            own("2001:db8:1::1/64", On::Other),
-            own("fd00::1/64", On::Other),
-            own("fe80::2/64", On::Other),
-            own("198.51.100.1/32", On::Loopback),
-        ];
-        assert_eq!(place.set(&addresses, |_| false), 0);
-        place
-    }
-
-    fn takes(place: &Place, source: &str, destination: &str, via: Via) -> bool {
-        place.is_plausible(source.parse().unwrap(), destination.parse().unwrap(), via)
-    }
-
-    #[test]
-    fn sources_that_cannot_be_true_are_refused() {
-        let place = router();
-        for source in [
-            "0.0.0.0",
-            "0.1.2.3",
-            "127.0.0.1",
-            "127.9.9.9",
-            "224.0.0.1",
-            "240.0.0.1",
-            "255.255.255.255",
-            "203.0.113.1",
-            "203.0.113.255",
-            "192.168.1.1",
-            "192.168.1.77",
-            "192.168.1.255",
-            "198.51.100.1",
-        ] {
-            assert!(!takes(&place, source, "203.0.113.1", Via::Network), "{source}");
-        }
-        for source in [
-            "::",
-            "::1",
-            "ff02::1",
-            "::ffff:192.0.2.1",
-            "2001:db8::1",
-            "2001:db8:1::77",
-            "fd00::5",
-            "fe80::2",
-        ] {
-            assert!(!takes(&place, source, "2001:db8::1", Via::Network), "{source}");
-        }
-        for (source, to) in [
-            ("192.0.2.1", "203.0.113.1"),
-            ("203.0.113.2", "203.0.113.1"),
-            ("192.168.2.1", "203.0.113.1"),
-            ("223.255.255.255", "203.0.113.1"),
-            ("2001:db8::2", "2001:db8::1"),
-            ("fe80::7", "fe80::1"),
-            ("2001:db8:1:1::", "2001:db8::1"),
-        ] {
-            assert!(takes(&place, source, to, Via::Network), "{source}");
-        }
-    }
-
-    #[test]
-    fn on_the_loopback_device_the_hosts_own_addresses_are_right() {
-        let place = router();
-        for source in ["127.0.0.1", "203.0.113.1", "192.168.1.1"] {
-            assert!(takes(&place, source, "127.0.0.1", Via::Loopback), "{source}");
-            assert!(takes(&place, source, "127.0.0.1", Via::Any), "{source}");
-        }
-        assert!(takes(&place, "::1", "::1", Via::Loopback));
-        for source in ["0.0.0.0", "224.0.0.1", "255.255.255.255"] {
-            assert!(!takes(&place, source, "127.0.0.1", Via::Loopback), "{source}");
-        }
-        assert!(!takes(&place, "::ffff:127.0.0.1", "::1", Via::Loopback));
-    }
-
-    #[test]
-    fn destinations_that_other_hosts_do_not_reach_that_way_are_refused() {
-        let place = router();
-        for (to, reached) in [
-            ("127.0.0.1", false),
-            ("192.168.1.1", false),
-            ("203.0.113.1", true),
-            ("198.51.100.1", true),
-            // No own address: some door's target.
-            ("203.0.113.9", true),
-        ] {
-            assert_eq!(takes(&place, "192.0.2.1", to, Via::Network), reached, "{to}");
-        }
-        let mut place = place;
-        let lan = [own("192.168.1.1/24", On::Other)];
-        place.set(&lan, |address| address == lan[0].address);
-        assert!(takes(&place, "192.0.2.1", "192.168.1.1", Via::Network), "a door's target");
-        let place = router();
-        for (to, reached) in [("::1", false), ("fd00::1", false), ("fe80::2", false), ("2001:db8:1::1", true)]
-        {
-            assert_eq!(takes(&place, "2001:db8:9::1", to, Via::Network), reached, "{to}");
-        }
-    }
-
-    #[test]
-    fn the_narrowest_network_decides() {
-        let mut place = Place::new();
-        let networks =
-            [own("10.0.0.1/8", On::Other), own("10.1.2.3/24", On::Listened), own("10.1.2.129/26", On::Other)];
-        place.set(&networks, |_| false);
-        for (source, right) in
-            [("10.9.9.9", false), ("10.1.2.77", true), ("10.1.2.130", false), ("10.1.2.200", true)]
-        {
-            assert_eq!(takes(&place, source, "10.1.2.3", Via::Network), right, "{source}");
-        }
-        // The same network at both: somebody may be there.
-        place.set(&[own("10.1.2.3/24", On::Listened), own("10.1.2.4/24", On::Other)], |_| false);
-        assert!(takes(&place, "10.1.2.77", "10.1.2.3", Via::Network));
-    }
-
-    #[test]
-    fn what_there_is_no_room_for_is_counted() {
-        let mut place = Place::new();
-        let many: Vec<_> = (0..200_u8).map(|n| OwnAddress::from(IpAddr::from([203, 0, 113, n]))).collect();
-        assert_eq!(place.set(&many, |_| false), 200 - MAX_ADDRESSES);
-    }
-}
+mod tests;

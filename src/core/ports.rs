@@ -2,13 +2,13 @@
 
 pub use ketuk_protocol::PortRange;
 
-use super::door::{Door, DoorId};
+use super::door::{DoorId, DoorKnock};
 use super::sequence::{Protocol, Step};
 
 /// Number of traps near steps that an ordinary configuration gets, roughly.
 ///
-/// A scan in random order passes T traps between three right ports, one of them forgiven, with a probability of about
-/// 3/T^2. With those that are [`Scattered`] T is about 1,000: one in 350,000.
+/// A scan in random order passes T traps between three right ports, one trap forgiven, with a probability of about
+/// 3/T^2. Together with the traps that are [`Scattered`] T is about 1,000, so the chance is one in 350,000.
 pub const TRAP_PORTS: usize = 512;
 
 /// Fewest and most traps on either side of a step. The minimum stops an ascending or descending scan even where many doors
@@ -23,27 +23,27 @@ pub const MAX_PORTS: usize = 512;
 /// Ranges beyond that are no traps.
 pub const MAX_TRAP_RANGES: usize = 4 * MAX_PORTS;
 
-/// Traps all over the range, by a hash of the port under a factor that is random for each start: nobody can know which
-/// ports to leave out. They are TCP's alone, and only at doors that are knocked at with the first segment of a
-/// connection: other segments and datagrams also come in answer to what this host asked, at any port.
+/// Traps over the whole range of ports, chosen by a hash of the port under a factor that is random for each start. So nobody
+/// can know which ports to leave out. They exist for TCP only, at doors that are knocked at with SYNs: other segments, and
+/// datagrams, may be answers to this host, and answers come at any port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Scattered {
-    /// The hash of a port is its product with this, in 32 bits.
+    /// The hash of a port is the product of the port and this factor, in 32 bits.
     pub factor: u32,
 }
 
 impl Scattered {
-    /// Ports with at least this hash are traps: one in 128. The kernel filter wakes the daemon for each, so that a
-    /// flood of 100,000 SYNs at random ports wakes it for 780 packets a second.
+    /// A port whose hash is at least this is a trap: one port in 128. The kernel filter passes packets at traps, so a flood
+    /// of 100,000 SYNs a second at random ports wakes the daemon for 780 packets a second.
     pub const THRESHOLD: u32 = u32::MAX - u32::MAX / 128;
 
-    /// Those that a random number chooses.
+    /// The traps that a random number chooses.
     pub const fn new(random: u32) -> Self {
-        // Odd, so that the hashes of all ports differ.
+        // An odd factor gives each port another hash.
         Self { factor: random | 1 }
     }
 
-    /// Whether this port is one of them.
+    /// Whether this port is a trap.
     pub fn contains(self, port: u16) -> bool {
         u32::from(port).wrapping_mul(self.factor) >= Self::THRESHOLD
     }
@@ -80,20 +80,27 @@ impl DoorSet {
     }
 }
 
-/// Ports of one protocol that must not be traps, beside those that a sequence names.
+/// Ports of one protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NeverTrap {
+pub struct ProtocolPorts {
     /// The protocol.
     pub protocol: Protocol,
     /// The ports.
     pub ports: PortRange,
 }
 
+impl ProtocolPorts {
+    /// Whether this port is one of them.
+    pub fn contains(self, port: Step) -> bool {
+        self.protocol == port.protocol && self.ports.contains(port.port.get())
+    }
+}
+
 /// The sequences name more than [`MAX_PORTS`] different ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooManyPorts;
 
-/// What each port means.
+/// The meaning of each port: a step of some doors, a trap, or neither.
 #[derive(Debug)]
 pub struct PortMap {
     /// The ports that sequences name, sorted.
@@ -125,8 +132,8 @@ impl PortMap {
     /// a file before.
     pub fn draw<'a>(
         &mut self,
-        doors: impl Iterator<Item = (DoorId, &'a Door)>,
-        never: &[NeverTrap],
+        doors: impl Iterator<Item = (DoorId, &'a DoorKnock)>,
+        never: &[ProtocolPorts],
         scattered: Option<Scattered>,
     ) -> Result<(), TooManyPorts> {
         let mut drawn = Ok(());
@@ -147,7 +154,7 @@ impl PortMap {
         draw_traps(&mut self.tcp_traps, Protocol::Tcp, &self.named, never, beside);
         draw_traps(&mut self.udp_traps, Protocol::Udp, &self.named, never, beside);
         let has_tcp = self.named.iter().any(|(step, _)| step.protocol == Protocol::Tcp);
-        // Without room for what must be no trap there are none.
+        // If the list of ports that must be no traps does not fit, there are no traps.
         self.scattered =
             scattered.filter(|_| has_tcp && draw_exempt(&mut self.tcp_exempt, &self.named, never));
         drawn
@@ -243,7 +250,7 @@ fn draw_traps(
     ranges: &mut heapless::Vec<PortRange, MAX_TRAP_RANGES>,
     protocol: Protocol,
     named: &[(Step, DoorSet)],
-    never: &[NeverTrap],
+    never: &[ProtocolPorts],
     beside: usize,
 ) {
     let beside = u16::try_from(beside).expect("at most TRAPS_BESIDE");
@@ -263,7 +270,7 @@ fn draw_traps(
     for except in never.iter().filter(|except| except.protocol == protocol) {
         bits.set(except.ports, false);
     }
-    // Those that do not fit are no traps.
+    // Ranges that do not fit are no traps.
     let _ = bits.ranges(ranges);
 }
 
@@ -271,7 +278,7 @@ fn draw_traps(
 fn draw_exempt(
     ranges: &mut heapless::Vec<PortRange, MAX_TRAP_RANGES>,
     named: &[(Step, DoorSet)],
-    never: &[NeverTrap],
+    never: &[ProtocolPorts],
 ) -> bool {
     let mut bits = PortBits([0; 1024]);
     for (step, _) in named.iter().filter(|(step, _)| step.protocol == Protocol::Tcp) {
@@ -284,117 +291,4 @@ fn draw_exempt(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::door::MAX_DOORS;
-    use crate::testing::{door, step};
-
-    fn map(sequences: &[&[&str]], never: &[NeverTrap]) -> PortMap {
-        let doors: Vec<_> = sequences.iter().map(|steps| door(steps)).collect();
-        let mut map = PortMap::new();
-        map.draw(
-            doors.iter().enumerate().map(|(at, door)| (DoorId(u8::try_from(at).unwrap()), door)),
-            never,
-            None,
-        )
-        .unwrap();
-        map
-    }
-
-    fn count(map: &PortMap, protocol: Protocol) -> usize {
-        (0..=u16::MAX).filter(|port| map.is_trap(protocol, *port)).count()
-    }
-
-    #[test]
-    fn a_port_leads_to_every_door_that_names_it() {
-        let map = map(&[&["7000", "8000:udp"], &["9000", "7000"]], &[]);
-        assert_eq!(map.doors(Protocol::Tcp, 7000), DoorSet(0b11));
-        assert_eq!(map.doors(Protocol::Udp, 7000), DoorSet(0));
-        assert_eq!(map.doors(Protocol::Udp, 8000), DoorSet(0b01));
-        assert_eq!(DoorSet(1 << 63 | 0b101).iter().collect::<Vec<_>>(), [DoorId(0), DoorId(2), DoorId(63)]);
-    }
-
-    #[test]
-    fn traps_lie_on_both_sides_of_each_step_of_their_protocol() {
-        let map = map(&[&["7000", "8000", "9000:udp"]], &[]);
-        for (protocol, port) in [(Protocol::Tcp, 7000), (Protocol::Tcp, 8000), (Protocol::Udp, 9000)] {
-            assert!(map.is_trap(protocol, port - 1) && map.is_trap(protocol, port + 1));
-            assert!(!map.is_trap(protocol, port));
-        }
-        assert!(!map.is_trap(Protocol::Udp, 7001) && !map.is_trap(Protocol::Tcp, 9001));
-        let total = count(&map, Protocol::Tcp) + count(&map, Protocol::Udp);
-        assert!((400..=TRAP_PORTS).contains(&total), "{total}");
-        assert_eq!(map.traps(Protocol::Tcp).len(), 4, "ranges stay few: cheap in the kernel filter");
-    }
-
-    #[test]
-    fn steps_and_excepted_ports_are_no_traps() {
-        let never = [
-            NeverTrap { protocol: Protocol::Tcp, ports: PortRange::new(7010, 7020).unwrap() },
-            NeverTrap { protocol: Protocol::Udp, ports: PortRange::new(7001, 7001).unwrap() },
-        ];
-        let map = map(&[&["7000", "7001"], &["7002"]], &never);
-        for port in [7000, 7001, 7002, 7010, 7015, 7020] {
-            assert!(!map.is_trap(Protocol::Tcp, port), "{port}");
-        }
-        for port in [6999, 7003, 7009, 7021] {
-            assert!(map.is_trap(Protocol::Tcp, port), "{port}");
-        }
-    }
-
-    #[test]
-    fn scattered_traps_lie_everywhere_but_where_they_must_not() {
-        let doors = [door(&["7000", "8000:udp"])];
-        let never = [NeverTrap { protocol: Protocol::Tcp, ports: PortRange::new(20_000, 40_000).unwrap() }];
-        let mut total = 0;
-        for random in 0..200_u32 {
-            let scattered = Scattered::new(random.wrapping_mul(2_654_435_761));
-            let mut map = PortMap::new();
-            map.draw((0..).map(DoorId).zip(&doors), &never, Some(scattered)).unwrap();
-            assert!((20_000..=40_000).chain([7000]).all(|port| !map.is_scattered(port)));
-            let count = (1..=u16::MAX).filter(|port| map.is_scattered(*port)).count();
-            total += count;
-            let udp_only = [door(&["8000:udp"])];
-            map.draw((0..).map(DoorId).zip(&udp_only), &[], Some(scattered)).unwrap();
-            assert!(map.scattered().is_none());
-        }
-        // 45,000 ports, of which one in 128: 355.
-        assert!((300..400).contains(&(total / 200)), "{total}");
-    }
-
-    #[test]
-    fn the_ends_of_the_port_range() {
-        let map = map(&[&["1", "65535"]], &[]);
-        assert!(!map.is_trap(Protocol::Tcp, 0) && !map.is_trap(Protocol::Tcp, 1));
-        assert!(map.is_trap(Protocol::Tcp, 2) && map.is_trap(Protocol::Tcp, 65534));
-        assert_eq!(step("65535").port.get(), u16::MAX);
-    }
-
-    #[test]
-    fn the_fullest_configuration_still_has_traps_everywhere() {
-        let port = |n: usize| (100 + n * 120).to_string();
-        let names: Vec<String> = (0..MAX_PORTS).map(port).collect();
-        let doors: Vec<Vec<&str>> = names
-            .chunks(MAX_PORTS / MAX_DOORS)
-            .map(|chunk| chunk.iter().map(String::as_str).collect())
-            .collect();
-        let sequences: Vec<&[&str]> = doors.iter().map(Vec::as_slice).collect();
-        let map = map(&sequences, &[]);
-        for name in &names {
-            let port: u16 = name.parse().unwrap();
-            assert!(map.is_trap(Protocol::Tcp, port - 1) && map.is_trap(Protocol::Tcp, port + 1), "{port}");
-        }
-    }
-
-    #[test]
-    fn one_port_too_many_is_an_error() {
-        let steps: Vec<Vec<String>> = (0..=MAX_PORTS / 32)
-            .map(|door| (0..32).map(|n| (1 + door * 32 + n).to_string()).collect())
-            .collect();
-        let doors: Vec<_> =
-            steps.iter().map(|steps| door(&steps.iter().map(String::as_str).collect::<Vec<_>>())).collect();
-        let draw = |doors: &[Door]| PortMap::new().draw((0..).map(DoorId).zip(doors), &[], None);
-        assert_eq!(draw(&doors[..MAX_PORTS / 32]), Ok(()));
-        assert_eq!(draw(&doors), Err(TooManyPorts));
-    }
-}
+mod tests;

@@ -8,31 +8,27 @@
 use core::net::IpAddr;
 
 use super::door::DoorId;
-use super::sequence::Protocol;
+use super::reason::KnockReport;
 use super::time::Instant;
 use super::user::UserId;
 
-/// Entries in each half: what fits on one screen. Noting a judgement searches these entries only.
+/// Entries in each half, as many as fit on one screen. Noting a judgement searches these entries only.
 pub const ENTRIES: usize = 16;
 
-/// A source that has taken so many steps is no stranger.
+/// A source that has taken this many steps counts as known.
 const KNOWN_STAGE: u8 = 2;
 
 /// A judgement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Recent {
-    /// Who knocked.
+    /// The source of the knock.
     pub source: IpAddr,
     /// The door; `None` if the knock named no door that this user may open.
     pub door: Option<DoorId>,
     /// The user, if the knock proved one.
     pub user: Option<UserId>,
-    /// The port; `None` if the attempt ended because its time was over.
-    pub port: Option<(u16, Protocol)>,
-    /// Steps taken, this knock included; if the attempt ended, the steps before its end.
-    pub stage: u8,
-    /// The result: the name of the counter that counted it.
-    pub reason: &'static str,
+    /// The result of it.
+    pub report: KnockReport,
     /// How many times in a row this result came.
     pub times: u32,
     /// When it came last.
@@ -49,7 +45,7 @@ pub struct Recents {
 type Half = heapless::Vec<Recent, ENTRIES>;
 
 impl Recents {
-    /// None.
+    /// No judgements yet.
     pub const fn new() -> Self {
         Self { known: Half::new(), strangers: Half::new() }
     }
@@ -59,8 +55,8 @@ impl Recents {
         new.times = 1;
         let is_same = |old: &Recent| (old.source, old.door, old.user) == (new.source, new.door, new.user);
         let was_known = self.known.iter().position(is_same);
-        // A source that was no stranger stays in its half when it begins again.
-        let is_known = new.user.is_some() || new.stage >= KNOWN_STAGE;
+        // A known source stays in its half when it begins again.
+        let is_known = new.user.is_some() || new.report.stage >= KNOWN_STAGE;
         let half = if was_known.is_some() || is_known {
             if let Some(at) = self.strangers.iter().position(is_same) {
                 self.strangers.remove(at);
@@ -70,11 +66,9 @@ impl Recents {
             &mut self.strangers
         };
         if let Some(old) = half.iter_mut().find(|old| is_same(old)) {
-            if old.reason == new.reason && old.port == new.port {
+            let is_again = (old.report.reason, old.report.port) == (new.report.reason, new.report.port);
+            if is_again {
                 new.times = old.times.saturating_add(1);
-            }
-            if new.stage == 0 {
-                new.stage = old.stage;
             }
             *old = new;
         } else if let Err(new) = half.push(new) {
@@ -112,6 +106,9 @@ impl Default for Recents {
 
 #[cfg(test)]
 mod tests {
+    use super::super::counters::Judged;
+    use super::super::reason::{KnockedPort, Reason};
+    use super::super::sequence::Protocol;
     use super::*;
     use core::net::Ipv4Addr;
 
@@ -120,9 +117,13 @@ mod tests {
             source: IpAddr::V4(Ipv4Addr::from_bits(source)),
             door: Some(DoorId(0)),
             user: None,
-            port: Some((7000, Protocol::Tcp)),
-            stage,
-            reason: "trap",
+            report: KnockReport {
+                reason: Reason::Judged(Judged::Trap),
+                port: Some(KnockedPort { port: 7000, protocol: Protocol::Tcp }),
+                stage,
+                steps: 3,
+                due: None,
+            },
             times: 0,
             at: Instant::from_millis(at),
         }
@@ -135,7 +136,9 @@ mod tests {
             recents.note(knock(1, 1, at));
         }
         assert_eq!(recents.iter().map(|entry| entry.times).collect::<Vec<_>>(), [1000]);
-        recents.note(Recent { reason: "advanced", ..knock(1, 1, 1000) });
+        let mut right = knock(1, 1, 1000);
+        right.report.reason = Reason::Judged(Judged::Advanced);
+        recents.note(right);
         recents.note(Recent { door: Some(DoorId(1)), ..knock(1, 1, 1001) });
         assert_eq!(recents.iter().map(|entry| entry.times).collect::<Vec<_>>(), [1, 1]);
     }

@@ -15,7 +15,7 @@ pub type Identity = [u8; 16];
 pub struct Replay {
     /// Nothing at or before this time is taken, in seconds since 1970.
     floor: u64,
-    /// Time and identity of what was taken since.
+    /// Time and identity of each packet that was taken since.
     seen: heapless::Vec<(u64, Identity), REMEMBERED>,
 }
 

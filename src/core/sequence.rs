@@ -45,14 +45,29 @@ pub mod flag {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FlagMatch {
     /// The flags that matter.
-    pub mask: u8,
+    mask: u8,
     /// The values of those flags; no bit outside `mask`.
-    pub value: u8,
+    value: u8,
 }
 
 impl FlagMatch {
     /// The first segment of a connection, as firewalls define it: SYN, and none of FIN, RST, ACK.
     pub const SYN: Self = Self { mask: flag::FIN | flag::SYN | flag::RST | flag::ACK, value: flag::SYN };
+
+    /// A match for segments whose flags in `mask` have the values that they have in `value`.
+    pub const fn new(mask: u8, value: u8) -> Self {
+        Self { mask, value: value & mask }
+    }
+
+    /// The flags that matter.
+    pub const fn mask(self) -> u8 {
+        self.mask
+    }
+
+    /// The values of the flags that matter; no bit outside [`Self::mask`].
+    pub const fn value(self) -> u8 {
+        self.value
+    }
 
     /// Whether only the first segment of a connection matches: SYN, and not ACK.
     pub const fn is_first_segment(self) -> bool {

@@ -29,15 +29,15 @@ pub const POLL: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Session {
     /// The end of `open_time`; the door is not shut before.
-    pub open_until: Instant,
+    pub(crate) open_until: Instant,
     /// The end of `max_time`; the door is shut then, even if connections remain.
-    pub limit: Option<Instant>,
+    pub(crate) limit: Option<Instant>,
     /// Number of connections at the last count.
-    pub live: u32,
+    pub(crate) live: u32,
     /// Whether the kernel announces the end of each connection.
-    pub announced: bool,
+    pub(crate) announced: bool,
     /// When the kernel's timer ends.
-    pub leased: Instant,
+    pub(crate) leased: Instant,
 }
 
 impl Session {

@@ -3,7 +3,7 @@
 use core::hash::BuildHasher;
 
 use super::hash_index::HashIndex;
-use super::user::{MAX_SECRETS, MAX_USERS, User, UserId, users_of};
+use super::user::{KnownUser, MAX_SECRETS, MAX_USERS, UserId, users_of};
 use ketuk_protocol::packet::{TAG_WINDOW_S, tag_window};
 
 /// Most windows whose tags are accepted: the current one and those within [`MAX_SPA_AGE_S`] of it.
@@ -18,9 +18,9 @@ const MAX_TAGS: usize = MAX_USERS * MAX_SECRETS * MAX_WINDOWS;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Owner {
     /// The user.
-    pub user: UserId,
+    pub(crate) user: UserId,
     /// The number of the key among this user's keys.
-    pub key: u8,
+    pub(crate) key: u8,
 }
 
 /// The tags that are valid now.
@@ -33,7 +33,7 @@ pub struct Tags {
 }
 
 impl Tags {
-    /// None.
+    /// No tags yet.
     pub const fn new() -> Self {
         Self { all: heapless::Vec::new(), index: HashIndex::new(), window: None }
     }
@@ -43,8 +43,8 @@ impl Tags {
         self.window = None;
     }
 
-    /// Makes the tags for this moment unless they are there: once a window, with some hashing for each key.
-    pub fn follow(&mut self, keyed: &impl BuildHasher, users: &[Option<User>], wall_s: u64, max_age_s: u64) {
+    /// Makes the tags for this moment, once in each window. It costs a few hashes for each key.
+    pub fn follow(&mut self, keyed: &impl BuildHasher, users: &[KnownUser], wall_s: u64, max_age_s: u64) {
         let window = tag_window(wall_s);
         if self.window == Some(window) {
             return;

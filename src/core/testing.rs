@@ -3,7 +3,7 @@
 use core::net::IpAddr;
 use core::num::NonZeroU16;
 
-use super::door::Door;
+use super::door::DoorKnock;
 use super::packet::{Probe, Transport};
 use super::sequence::{Protocol, Step, flag};
 
@@ -18,8 +18,8 @@ pub(crate) fn step(text: &str) -> Step {
 }
 
 /// A door with the defaults and this sequence.
-pub(crate) fn door(steps: &[&str]) -> Door {
-    Door { sequence: steps.iter().map(|text| step(text)).collect(), ..Door::default() }
+pub(crate) fn door(steps: &[&str]) -> DoorKnock {
+    DoorKnock { sequence: steps.iter().map(|text| step(text)).collect(), ..DoorKnock::default() }
 }
 
 /// The address that the tests' router has.

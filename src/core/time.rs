@@ -23,19 +23,22 @@ impl Instant {
     }
 
     /// This moment plus `span`, or the last moment there is.
+    ///
+    /// Numbers of 64 bits take many instructions on a small processor, so this is a function and no copy at each call.
     #[must_use]
+    #[inline(never)]
     pub const fn after(self, span: Duration) -> Self {
         Self(self.0.saturating_add(millis(span)))
     }
 
     /// The time from `earlier` to this moment; zero if `earlier` is later.
+    #[inline(never)]
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 }
 
 /// Whole milliseconds of `span`, or the most that fits. (`Duration::as_millis` counts in 128 bits.)
-#[inline(never)]
 const fn millis(span: Duration) -> u64 {
     span.as_secs().saturating_mul(1000).saturating_add(span.subsec_millis() as u64)
 }

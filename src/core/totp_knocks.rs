@@ -1,12 +1,12 @@
 //! Changing sequences: the ports of every user's current windows, and the knocks of each source in their range.
 //!
-//! They are no doors' sequences: any port of the range may be the next step of somebody's. So the last knocks of each
-//! source in the range are remembered, and each knock is one look-up: which sequences end with its port.
+//! Any port of the range may be the next step of some user's sequence. So the core keeps the last knocks of each source in
+//! the range, and looks up with each knock which sequences end with its port.
 //!
-//! There is no limit on the knocks of a source: somebody else could send them in its name. Guessing is hopeless without
-//! one. With R ports and n sequences that are good, a knock is right once in R (R-1) (R-2) (R-3) / (4 n) times: with
-//! 10,000 ports and one user's door (3 windows) 100,000 guesses a second open it once in 260 years, with 100 users of two doors
-//! one of them once in 1.3 years.
+//! The knocks of a source are not limited, because somebody else could send them in its name. Guessing is hopeless without
+//! a limit. With R ports and n valid sequences a knock is right once in R (R-1) (R-2) (R-3) / (4 n) times. With 10,000 ports
+//! and one user with one door (3 windows), 100,000 guesses a second open it once in 260 years. With 100 users of two doors
+//! each they open one of the doors once in 1.3 years.
 
 use core::hash::BuildHasher;
 use core::net::IpAddr;
@@ -17,7 +17,7 @@ use super::door::DoorId;
 use super::fifo_table::{Entry, FifoTable};
 use super::hash_index::HashIndex;
 use super::time::Instant;
-use super::user::{User, UserId, users_of};
+use super::user::{KnownUser, UserId, users_of};
 use ketuk_protocol::totp::{STEPS, TotpPorts, WINDOW_S, sequence, window};
 
 /// Most pairs of a secret and a door that it opens. Each pair costs a MAC and 16 bytes for each of three windows.
@@ -26,16 +26,16 @@ const MAX_SEQUENCES: usize = 3 * MAX_PAIRS;
 
 /// Sources that have knocked once: as many as first knocks at doors.
 pub const FIRST_KNOCKS: usize = 12_288;
-/// Sources that have knocked more than once. A flood needs two packets for each entry, so 8,192 packets to replace all. At
-/// 10,000 a second that takes 0.8 s, four times as long as the second, third and fourth knock of a client.
+/// Sources that have knocked more than once. A flood needs two packets for each entry, so 8,192 packets replace all entries. At
+/// 10,000 packets a second that takes 0.8 s, four times as long as the second, third and fourth knock of a client.
 pub const LATER_KNOCKS: usize = 4_096;
 
-/// How long the knocks of a source are remembered, from the last one.
+/// The time that the knocks of a source are kept, from the last one on.
 pub const MEMORY: Duration = Duration::from_secs(60);
-/// Knocks of a source that are remembered: those of a sequence, a foreign one, and some that are sent again.
+/// Knocks that are kept of each source: those of a sequence, a foreign one, and some that were sent again.
 pub const REMEMBERED: usize = 8;
 
-/// The last knocks of a source, the newest at the end; 0 if there were fewer.
+/// The ports of a source's last knocks, the newest at the end. Unused places, at the beginning, are 0.
 pub type LastPorts = [u16; REMEMBERED];
 
 /// A sequence that opens a door now.
@@ -43,11 +43,11 @@ pub type LastPorts = [u16; REMEMBERED];
 pub struct Current {
     ports: [u16; STEPS],
     /// Its user.
-    pub user: UserId,
+    pub(crate) user: UserId,
     /// The door.
-    pub door: DoorId,
+    pub(crate) door: DoorId,
     /// Its window.
-    pub window: u64,
+    pub(crate) window: u64,
 }
 
 impl Current {
@@ -56,8 +56,8 @@ impl Current {
         self.window * WINDOW_S
     }
 
-    /// Whether these knocks end with the sequence. One of its ports that is heard again counts at the place that is right
-    /// for it. One foreign port between its ports is a coincidence, as at doors.
+    /// Whether these knocks end with the sequence. A port that was knocked twice counts at its right place. One foreign
+    /// port between the steps is forgiven, as at doors.
     fn is_end_of(&self, knocks: &LastPorts) -> bool {
         let (mut left, mut foreign) = (&self.ports[..], None);
         for port in knocks.iter().rev().take_while(|port| **port != 0) {
@@ -80,13 +80,13 @@ impl Current {
 /// The result of a knock in the range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Heard {
-    /// The port just knocked at once more: nothing changed.
+    /// The newest port was knocked once more. Nothing changed.
     Again,
-    /// One more, and too few for a sequence; `true` if another source had to be forgotten.
+    /// The knock was noted, and there are too few for a sequence; `true` if another source was forgotten for it.
     Noted(bool),
-    /// One more.
+    /// The knock was noted, and may complete a sequence.
     Knocks {
-        /// With those before it.
+        /// The last knocks, this one included.
         ports: LastPorts,
         /// Whether it is the knock that has opened a door for this source, sent again.
         has_opened: bool,
@@ -103,7 +103,7 @@ pub struct Sequences {
 }
 
 impl Sequences {
-    /// None.
+    /// No sequences yet.
     pub const fn new() -> Self {
         Self { all: heapless::Vec::new(), index: HashIndex::new(), window: None }
     }
@@ -113,11 +113,11 @@ impl Sequences {
         self.window = None;
     }
 
-    /// Makes the sequences for this moment unless they are there: once a window. `name` gives the name of a door.
+    /// Makes the sequences for this moment, once in each window. `name` gives the name of a door.
     pub fn follow<'n>(
         &mut self,
         keyed: &impl BuildHasher,
-        users: &[Option<User>],
+        users: &[KnownUser],
         name: impl Fn(DoorId) -> Option<&'n str>,
         range: TotpPorts,
         wall_s: u64,
@@ -168,7 +168,7 @@ struct Later {
     ports: LastPorts,
     /// The port of the knock that opened a door for this source; 0 if none did.
     opened: u16,
-    /// That knock.
+    /// The mark of that knock.
     opening: Mark,
 }
 
@@ -192,7 +192,8 @@ impl Later {
     }
 }
 
-/// The last knocks of each source. A source is known by its keyed hash alone, which nobody can aim at.
+/// The last knocks of each source. A source is stored as its keyed hash, and nobody can make two sources with one hash on
+/// purpose.
 #[derive(Debug)]
 pub struct LastKnocks {
     first: FifoTable<First, FIRST_KNOCKS>,

@@ -1,4 +1,4 @@
-//! Who may open which doors, and the secrets that prove who it is.
+//! Users: the secrets that prove who knocks, and the doors that each user may open.
 
 use super::ports::DoorSet;
 #[cfg(feature = "fwknop")]
@@ -27,9 +27,9 @@ impl UserId {
     }
 }
 
-/// What the core knows of a user.
+/// A user as the core knows him.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct User {
+pub struct KnownUser {
     /// Keys of ketuk's packet.
     pub keys: heapless::Vec<packet::Keys, MAX_SECRETS>,
     /// Secrets of changing sequences.
@@ -37,23 +37,40 @@ pub struct User {
     /// Keys of fwknop's packet.
     #[cfg(feature = "fwknop")]
     pub fwknop: heapless::Vec<fwknop::Keys, MAX_SECRETS>,
-    /// The user name that his fwknop client must send, if it must be one.
+    /// The user name that his fwknop client must send; `None` if any will do.
     #[cfg(feature = "fwknop")]
     pub fwknop_user: Option<UserName>,
     /// The doors he may open.
     pub doors: DoorSet,
-    /// From when on he may not, in seconds since 1970.
+    /// The time from which on he may not open anything, in seconds since 1970.
     pub expires: Option<u64>,
 }
 
-impl User {
+impl KnownUser {
+    /// Becomes the same as `other`. Secrets are written and wiped where they are: a move of the whole value would also
+    /// copy its unused parts, where the stack may hold another user's secret.
+    pub fn copy_from(&mut self, other: &Self) {
+        self.keys.clear();
+        self.keys.extend(other.keys.iter().cloned());
+        self.totp.clear();
+        self.totp.extend(other.totp.iter().cloned());
+        #[cfg(feature = "fwknop")]
+        {
+            self.fwknop.clear();
+            self.fwknop.extend(other.fwknop.iter().cloned());
+            self.fwknop_user.clone_from(&other.fwknop_user);
+        }
+        self.doors = other.doors;
+        self.expires = other.expires;
+    }
+
     /// Whether his time is over.
     pub fn is_expired(&self, wall_s: u64) -> bool {
         self.expires.is_some_and(|expires| expires <= wall_s)
     }
 }
 
-/// The users that are there, with their slots.
-pub(super) fn users_of(users: &[Option<User>]) -> impl Iterator<Item = (UserId, &User)> {
-    (0..).zip(users).filter_map(|(slot, user)| Some((UserId(slot), user.as_ref()?)))
+/// The users with their slots. A slot without a user has no secrets, so that no knock is his.
+pub(super) fn users_of(users: &[KnownUser]) -> impl Iterator<Item = (UserId, &KnownUser)> {
+    (0..).map(UserId).zip(users)
 }

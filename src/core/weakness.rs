@@ -4,14 +4,14 @@ use core::fmt;
 
 use super::sequence::Step;
 
-/// What is weak about a sequence.
+/// A weakness of a sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Weakness {
     /// It has fewer than [`MIN_STEPS`] steps.
     Short,
-    /// Guides print it.
+    /// Guides print it, or this project's examples do.
     WellKnown,
-    /// Each step is as far from the one before as any other.
+    /// The distance from each step to the next is the same.
     EqualDistances,
     /// Every port is a multiple of [`ROUND`].
     Round,
@@ -24,9 +24,12 @@ pub const MIN_STEPS: usize = 3;
 pub const ROUND: u16 = 50;
 
 /// Irregular sequences that guides print. The others that they print have even distances.
-/// The last is that of this project's examples.
-const WELL_KNOWN: [&[u16]; 4] =
-    [&[8881, 7777, 9991], &[571, 290, 911], &[12345, 54321, 24680, 13579], &[24817, 51203, 38466]];
+const WELL_KNOWN: [&[u16]; 3] = [&[8881, 7777, 9991], &[571, 290, 911], &[12345, 54321, 24680, 13579]];
+
+/// The ports of the sequences in this project's documents and examples. An attacker who tries the ports of guides tries these, in
+/// whatever order.
+const OF_EXAMPLES: [u16; 12] =
+    [24_817, 51_203, 38_466, 19_544, 62_738, 30_221, 16_333, 11_019, 52_008, 35_658, 33_667, 46_022];
 
 /// The gravest weakness of a sequence, if it has one. An empty sequence opens nothing and has none.
 pub fn weakness(sequence: &[Step]) -> Option<Weakness> {
@@ -36,7 +39,7 @@ pub fn weakness(sequence: &[Step]) -> Option<Weakness> {
     if sequence.len() < MIN_STEPS {
         return Some(Weakness::Short);
     }
-    if WELL_KNOWN.iter().any(is) {
+    if WELL_KNOWN.iter().any(is) || sequence.iter().all(|step| OF_EXAMPLES.contains(&port(step))) {
         return Some(Weakness::WellKnown);
     }
     let distance = |pair: &[Step]| i32::from(port(&pair[1])) - i32::from(port(&pair[0]));
@@ -49,12 +52,12 @@ pub fn weakness(sequence: &[Step]) -> Option<Weakness> {
     round.then_some(Weakness::Round)
 }
 
-/// What follows the name of a door.
+/// A predicate; the message puts the name of the door before it.
 impl fmt::Display for Weakness {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Short => "has fewer than three steps, which a scan may hit",
-            Self::WellKnown => "has a sequence that guides print",
+            Self::WellKnown => "has a sequence that guides or examples print",
             Self::EqualDistances => {
                 "has the same distance between its ports: a scan with this stride opens it"
             }
@@ -87,6 +90,9 @@ mod tests {
             (&["1150", "50", "60000", "7350"], Some(Round)),
             (&["12345", "54321", "24680", "13579"], Some(WellKnown)),
             (&["8881", "7777", "9991"], Some(WellKnown)),
+            (&["24817", "51203:udp", "38466"], Some(WellKnown)),
+            (&["38466", "51203", "24817", "38466"], Some(WellKnown)),
+            (&["24817", "51203", "38467"], None),
         ] {
             assert_eq!(weakness(&door(sequence).sequence), expected, "{sequence:?}");
         }

@@ -1,58 +1,72 @@
-//! Everybody who is told what happens: the log, those who watch, scripts, and the counters.
+//! The audience of events: the log, clients of `ketukd watch`, hotplug scripts, and the counters.
 
 use log::{info, warn};
 
 use super::hotplug::Hotplug;
+use super::hotplug::event::HotplugEvent;
 use super::household::Household;
 use crate::control::message;
-use crate::control::server::Server;
-use crate::core::access::{Cause, Policy as _};
+use crate::control::server::{About, Server};
+use crate::core::access::{Cause, GrantPrefix, Policy as _};
 use crate::core::counters::{Counter, Counters, Event, Judged};
 use crate::core::door::DoorId;
 use crate::core::event::{DoorChange, DoorEvent};
 use crate::core::grants::Opener;
 use crate::core::limit::{Bucket, Rate};
-use crate::core::recent::Recents;
+use crate::core::passage::Passage;
+use crate::core::recent::{Recent, Recents};
 use crate::core::time::Instant;
 use crate::core::user::UserId;
 
-/// Log lines a second, and at once, about what strangers send: a flood must not fill the log. A person's own three
-/// knocks always fit.
+/// The rate and burst of log lines about strangers' packets: a flood must not fill the log. The burst is larger than
+/// the lines of one person's three knocks.
 const STRANGERS_LINES: Rate = Rate { per_second: 20, burst: 100 };
-/// Log lines about plain knocks that opened one door, and as many about those that did not: whoever reads that a door
-/// opened can read that it did not.
+/// The rate of log lines about packets at the users' port that prove nobody: 60 a minute. Anybody can send them, and the
+/// log of a small router is short. They use up nobody else's lines.
+const REFUSED_LINES: Rate = Rate { per_second: 1, burst: 20 };
+/// The rate of log lines about plain knocks that opened one door. Refused knocks have a budget of their own of the
+/// same size, so that neither kind hides the other in the log.
 const DOOR_LINES: Rate = Rate { per_second: 10, burst: 50 };
-/// The same for each user. Nobody else's packets use it up.
+/// The rate of log lines about one user. Packets of others do not use it up.
 const USER_LINES: Rate = Rate { per_second: 5, burst: 20 };
 
-/// Whose lines are counted together.
+/// The rate of lines that failing commands of one door have printed: 60 a minute. Somebody who knows a sequence may
+/// make its command fail at every knock.
+const PRINTED_LINES: Rate = Rate { per_second: 1, burst: 20 };
+
+/// The budget that a log line counts against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Budget {
-    /// All strangers'.
+    /// One budget for all strangers' knocks.
     Strangers,
-    /// A door's, for what opened it.
+    /// One budget for all packets at the users' port that prove nobody.
+    Unproved,
+    /// One budget a door, for knocks that opened it.
     Opened(DoorId),
-    /// A door's, for what did not.
+    /// One budget a door, for knocks that did not open it.
     Refused(DoorId),
-    /// A user's, for what opened.
+    /// One budget a door, for the output of its failing commands.
+    Printed(DoorId),
+    /// One budget a user, for packets that opened a door.
     UserOpened(UserId),
-    /// A user's, for what did not.
+    /// One budget a user, for packets that opened nothing.
     UserRefused(UserId),
-    /// The operator's, and the clock's: nothing bounds it.
+    /// No limit: for the operator's requests and for the clock's events.
     Unbounded,
 }
 
-/// The audience.
+/// The receivers of events, and the limits of the log.
 #[derive(Debug)]
 pub(super) struct Audience {
     server: Option<Server>,
     pub(super) counters: Counters,
     pub(super) recents: Recents,
     pub(super) hotplug: Hotplug,
-    /// Events that those who watch are shown a little later.
+    /// Events that are kept back from clients of `ketukd watch`; `None` while nothing is kept back.
     held: Option<Vec<DoorEvent>>,
     strangers: Bucket,
-    doors: Vec<[Bucket; 2]>,
+    unproved: Bucket,
+    doors: Vec<[Bucket; 3]>,
     users: Vec<[Bucket; 2]>,
 }
 
@@ -65,51 +79,56 @@ impl Audience {
             hotplug: Hotplug::default(),
             held: None,
             strangers: Bucket::new(),
+            unproved: Bucket::new(),
             doors: Vec::new(),
             users: Vec::new(),
         }
     }
 
-    /// From now on there is a control socket, and with it those who watch.
+    /// Takes the control socket once it is open. Clients of `ketukd watch` come by it.
     pub(super) fn open(&mut self, server: Server) {
         self.server = Some(server);
     }
 
-    /// The control socket, once it is there.
+    /// The control socket; `None` before it is open.
     pub(super) const fn server(&self) -> Option<&Server> {
         self.server.as_ref()
     }
 
-    /// The control socket, once it is there.
+    /// The control socket; `None` before it is open.
     pub(super) const fn server_mut(&mut self) -> Option<&mut Server> {
         self.server.as_mut()
     }
 
-    /// Tells of a door.
+    /// Tells the whole audience of a door's event.
     pub(super) fn tell(&mut self, now: Instant, household: &Household, event: &DoorEvent) {
-        let DoorEvent { change, door, address, user, left } = *event;
+        let DoorEvent { change, door, address, port, user, left } = *event;
         let Some(door_name) = household.name(door) else { return };
         let user_name = user.and_then(|user| household.users.name(user));
         if let DoorChange::Opened { .. } | DoorChange::Renewed { .. } = change {
             self.counters.count(Counter::Judged(Judged::Opened));
         }
         self.log(now, household, event);
-        let seconds = left.map(|left| left.as_secs());
-        self.hotplug.call(now, event.kind(), (door_name, address), seconds, user_name);
+        let passage = Passage { address, port };
+        if let DoorChange::Opened { .. } | DoorChange::Shut { .. } = change {
+            let is_open = matches!(change, DoorChange::Opened { .. });
+            self.hotplug
+                .call(now, &HotplugEvent { is_open, door: door_name, passage, left, user: user_name });
+        }
         match &mut self.held {
             Some(held) => held.push(*event),
             None => self.show(now, household, event),
         }
     }
 
-    /// Keeps events from those who watch, until [`Self::release_events`].
+    /// Keeps events back from clients of `ketukd watch`, until [`Self::release_events`].
     pub(super) fn hold_events(&mut self) {
         if self.is_watched() {
             self.held = Some(Vec::new());
         }
     }
 
-    /// Shows what was kept to those who watch.
+    /// Sends the events that were kept back to clients of `ketukd watch`.
     pub(super) fn release_events(&mut self, now: Instant, household: &Household) {
         for event in self.held.take().unwrap_or_default() {
             self.show(now, household, &event);
@@ -118,19 +137,26 @@ impl Audience {
 
     fn show(&mut self, now: Instant, household: &Household, event: &DoorEvent) {
         let Some(server) = self.server.as_mut().filter(|server| server.is_watched()) else { return };
-        let event = message::Event {
+        let door = household.name(event.door).unwrap_or_default();
+        let prefix = household.slots.get(event.door).map(|door| door.grant_prefix).unwrap_or_default();
+        let about = About { door: Some(door), address: event.address, prefix };
+        let port = event.port.map(|port| port.to_string());
+        let event = message::EventLine {
             event: event.kind(),
-            door: household.name(event.door).unwrap_or_default(),
+            door,
             address: &event.address.to_string(),
+            port: port.as_deref(),
             seconds: event.left.map(|left| left.as_secs()),
             reason: event.reason(),
+            text: &event.to_string(),
             user: event.user.and_then(|user| household.users.name(user)),
         };
-        server.tell(now, "event", &event);
+        server.tell(now, "event", &about, &event);
     }
 
     fn log(&mut self, now: Instant, household: &Household, event: &DoorEvent) {
-        let DoorEvent { change, door, address, user, .. } = *event;
+        let DoorEvent { change, door, address, port, user, .. } = *event;
+        let port = port.map_or_else(String::new, |port| format!(", port {port}"));
         let name = household.name(door).unwrap_or_default();
         let user_name = user.and_then(|user| household.users.name(user)).unwrap_or_default();
         match change {
@@ -146,7 +172,7 @@ impl Audience {
                 let from = asked_by.map_or_else(String::new, |from| format!(", asked by {from}"));
                 match opener {
                     Opener::Knock => info!("{address}: {name}: OPEN SESAME"),
-                    Opener::User(_) => info!("{address}: {name}: OPEN SESAME, user {user_name}{from}"),
+                    Opener::User(_) => info!("{address}: {name}: OPEN SESAME, user {user_name}{port}{from}"),
                     Opener::Hand => info!("{address}: {name}: opened by hand"),
                 }
             }
@@ -160,24 +186,38 @@ impl Audience {
                     warn!("{address}: {name}: not opened: {refusal}");
                 }
             }
-            DoorChange::Shut { cause: Cause::TimeOver } => info!("{address}: {name}: command timeout"),
-            DoorChange::Shut { .. } => info!("{address}: {name}: shut"),
+            DoorChange::Shut { cause: Cause::TimeOver } => info!("{address}: {name}: command timeout{port}"),
+            DoorChange::Shut { .. } => info!("{address}: {name}: shut{port}"),
         }
     }
 
-    /// Tells whoever watches of a knock.
-    pub(super) fn tell_knock(&mut self, now: Instant, knock: &message::Knock<'_>) {
-        if let Some(server) = &mut self.server {
-            server.tell(now, "knock", knock);
-        }
+    /// Sends a judged knock to clients of `ketukd watch`, with the steps that are taken now. The sentence names the steps
+    /// that were taken before, if the knock ended an attempt.
+    pub(super) fn tell_knock(&mut self, household: &Household, stage: u8, knock: &Recent) {
+        let Some(server) = self.server.as_mut().filter(|server| server.is_watched()) else { return };
+        let Recent { source, door, user, report, at, .. } = *knock;
+        let door = door.and_then(|door| household.name(door));
+        let port = report.port.map(|came| format!("{}:{}", came.port, came.protocol));
+        let line = message::KnockLine {
+            address: &source.to_string(),
+            port: port.as_deref(),
+            door,
+            stage,
+            steps: report.steps,
+            judged: report.reason.name(),
+            text: &report.to_string(),
+            failed: report.reason.is_failure(),
+            user: user.and_then(|user| household.users.name(user)),
+        };
+        server.tell(at, "knock", &About { door, address: source, prefix: GrantPrefix::default() }, &line);
     }
 
-    /// Whether anybody watches.
+    /// Whether a client of `ketukd watch` is connected.
     pub(super) fn is_watched(&self) -> bool {
         self.server.as_ref().is_some_and(Server::is_watched)
     }
 
-    /// Whether one more line may be logged; one that may not is counted.
+    /// Whether one more line may be logged within its budget. A line that may not is counted.
     pub(super) fn may_log(&mut self, now: Instant, budget: Budget) -> bool {
         let Some((bucket, rate)) = self.bucket(budget) else { return true };
         let allowed = bucket.take(rate, now);
@@ -191,23 +231,29 @@ impl Audience {
     }
 
     fn bucket(&mut self, budget: Budget) -> Option<(&mut Bucket, Rate)> {
-        let (table, slot, place, rate) = match budget {
+        Some(match budget {
             Budget::Unbounded => return None,
-            Budget::Strangers => return Some((&mut self.strangers, STRANGERS_LINES)),
-            Budget::Opened(door) => (&mut self.doors, door.index(), 0, DOOR_LINES),
-            Budget::Refused(door) => (&mut self.doors, door.index(), 1, DOOR_LINES),
-            Budget::UserOpened(user) => (&mut self.users, user.index(), 0, USER_LINES),
-            Budget::UserRefused(user) => (&mut self.users, user.index(), 1, USER_LINES),
-        };
-        // As long as the configuration has doors or users: their slots are dense.
-        if table.len() <= slot {
-            table.resize(slot + 1, [Bucket::new(); 2]);
-        }
-        Some((&mut table[slot][place], rate))
+            Budget::Strangers => (&mut self.strangers, STRANGERS_LINES),
+            Budget::Unproved => (&mut self.unproved, REFUSED_LINES),
+            Budget::Opened(door) => (&mut at(&mut self.doors, door.index())[0], DOOR_LINES),
+            Budget::Refused(door) => (&mut at(&mut self.doors, door.index())[1], DOOR_LINES),
+            Budget::Printed(door) => (&mut at(&mut self.doors, door.index())[2], PRINTED_LINES),
+            Budget::UserOpened(user) => (&mut at(&mut self.users, user.index())[0], USER_LINES),
+            Budget::UserRefused(user) => (&mut at(&mut self.users, user.index())[1], USER_LINES),
+        })
     }
 
-    /// Whether a line for those who look for faults may be logged.
+    /// Whether one more debug line may be logged.
     pub(super) fn may_debug(&mut self, now: Instant) -> bool {
         log::log_enabled!(log::Level::Debug) && self.may_log(now, Budget::Strangers)
     }
+}
+
+/// The buckets of a door or user. The table grows to their number. It stays small because their slots are numbered
+/// without gaps.
+fn at<const N: usize>(table: &mut Vec<[Bucket; N]>, slot: usize) -> &mut [Bucket; N] {
+    if table.len() <= slot {
+        table.resize(slot + 1, [Bucket::new(); N]);
+    }
+    &mut table[slot]
 }

@@ -1,7 +1,8 @@
-//! Whether the wall clock can be believed, and since when: users' knocks carry a time.
+//! The trust in the wall clock. Users' packets carry a time, so they are taken only while the clock can be trusted.
 //!
-//! What was taken before this start is not remembered, but for one number: the newest time that was taken. It lies
-//! beside the control socket, in memory on a router; a flash is not written to.
+//! The daemon does not remember across a restart which packets it took. It keeps one number: the newest time of a
+//! packet that it took. The file lies beside the control socket, which is in memory on a router, so flash is not
+//! written.
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
@@ -12,45 +13,46 @@ use std::time::Duration;
 
 use log::{info, warn};
 
+use super::systemd;
 use crate::core::moment::Moment;
 use crate::core::time::Instant;
 use crate::linux::clock;
 
-/// Time between two looks whether the clock can be believed: a look is some system calls, and strangers cause it.
+/// Least time between two checks of the clock. A check costs some system calls, and strangers can cause it.
 const LOOK_SPACING: Duration = Duration::from_secs(1);
 
-/// Time between two complaints that the time is not known: strangers cause them.
+/// Least time between two complaints that the time is not known. Strangers can cause them.
 const COMPLAINTS: Duration = Duration::from_secs(60);
 
-/// Longest number in the file, in bytes.
+/// Largest size of the file, in bytes.
 const MAX_NUMBER: u64 = 32;
 
-/// Why the clock is believed, the better reason behind the weaker.
+/// The reason to trust the clock, from weakest to strongest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Trust {
-    /// It is not.
+    /// There is no reason to trust it.
     None,
-    /// The kernel took it from a clock chip, or the configuration vouches for it.
+    /// The kernel read the time from a clock chip, or the configuration vouches for it.
     Given,
     /// The kernel says that it is synchronised.
     Synchronised,
 }
 
-/// The trust in the wall clock, and the memory of a start before this one.
+/// The trust in the wall clock, and the newest packet time that an earlier run kept.
 #[derive(Debug)]
 pub(super) struct ClockTrust {
     started: Instant,
-    /// The configuration vouches for it.
+    /// Whether the configuration says that the clock is right.
     vouched: bool,
     trust: Trust,
     looked: Option<Instant>,
     complained: Option<Instant>,
     file: PathBuf,
-    /// What the file says, as far as this daemon has written it, in seconds since 1970.
+    /// The time that this daemon last wrote to the file, in seconds since 1970.
     newest_s: u64,
 }
 
-/// The newest time cannot be kept.
+/// The newest packet time could not be written to its file.
 #[derive(Debug)]
 pub(super) struct MemoryError {
     file: PathBuf,
@@ -59,12 +61,14 @@ pub(super) struct MemoryError {
 
 impl fmt::Display for MemoryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: cannot keep the time of the newest packet: {}", self.file.display(), self.error)
+        let Self { file, error } = self;
+        let advice = systemd::advice(error, file);
+        write!(f, "{}: cannot keep the time of the newest packet: {error}{advice}", file.display())
     }
 }
 
 impl ClockTrust {
-    /// The clock of a daemon that starts now. `socket`: the control socket.
+    /// The trust at start-up. The file is placed beside `socket`, the control socket.
     pub(super) fn new(started: Instant, socket: &Path) -> Self {
         let mut file = socket.as_os_str().to_owned();
         file.push(".newest");
@@ -79,20 +83,25 @@ impl ClockTrust {
         }
     }
 
-    /// Whether the clock is right whatever the kernel says. Trust that is there once stays.
+    /// The file with the newest time.
+    pub(super) fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// Sets whether the configuration vouches for the clock. Trust is never taken back while the daemon runs.
     pub(super) fn vouch(&mut self, vouched: bool) {
         if vouched != self.vouched {
             self.vouched = vouched;
-            // A new reason to believe it is looked at now.
+            // The next check then comes at once.
             self.looked = None;
         }
     }
 
-    /// If there is more reason to believe the clock than before, the time at or before which nothing may be taken, in
-    /// seconds since 1970.
+    /// Checks the clock. If there is a stronger reason to trust it than before, returns the floor: packets whose time
+    /// is at or before it must be refused. In seconds since 1970.
     ///
-    /// That happens twice at most, and never again: a chip may be wrong by hours, and then the first
-    /// synchronisation puts it right. After that no change of the clock moves the floor.
+    /// This happens twice at most. A clock chip may be wrong by hours, and the first synchronisation corrects it.
+    /// After that no change of the clock moves the floor.
     pub(super) fn look(&mut self, moment: &Moment, max_age_s: u64) -> Option<u64> {
         let now = moment.now;
         let just_now = self.looked.is_some_and(|looked| now < looked.after(LOOK_SPACING));
@@ -112,14 +121,16 @@ impl ClockTrust {
         let floor = self.floor(moment, max_age_s);
         let wait = floor.saturating_sub(moment.wall_s);
         if wait > 0 {
-            info!("users' knocks are taken in {wait} s: what was used before the start may come again");
+            info!(
+                "users' knocks are taken in {wait} s: packets that were used before the start may come again"
+            );
         } else if self.complained.is_some() {
             info!("the time is known: users' knocks are taken");
         }
         Some(floor)
     }
 
-    /// Says once a minute that the time is not known, while it is not.
+    /// Logs once a minute that the time is not known, while `trusted` is false.
     pub(super) fn complain(&mut self, moment: &Moment, trusted: bool) {
         if !trusted && self.complained.is_none_or(|last| moment.now >= last.after(COMPLAINTS)) {
             self.complained = Some(moment.now);
@@ -129,8 +140,9 @@ impl ClockTrust {
         }
     }
 
-    /// Since this start nothing is forgotten. Before it, the newest time is in the file; or it was before the
-    /// machine's own start.
+    /// The time at or before which packets must be refused, because an earlier run may have taken them. This run
+    /// remembers all packets since its start. A reboot deletes the file with the newest time, so the machine's start
+    /// counts too.
     fn floor(&self, moment: &Moment, max_age_s: u64) -> u64 {
         let start = moment.wall_s.saturating_sub(moment.now.since(self.started).as_secs());
         let boot = moment.wall_s.saturating_sub(clock::uptime_s()) + max_age_s;
@@ -138,17 +150,17 @@ impl ClockTrust {
     }
 
     fn newest(&self) -> Option<u64> {
-        // Never through a link that somebody else has put there.
+        // `O_NOFOLLOW`: somebody else may have put a link there.
         let file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(&self.file).ok()?;
         let mut text = String::new();
         file.take(MAX_NUMBER).read_to_string(&mut text).ok()?;
         text.trim_end().parse().ok()
     }
 
-    /// Remembers beyond this run that a packet with this time is to be taken, in seconds since 1970.
+    /// Writes to the file that a packet with this time is about to be taken. In seconds since 1970.
     ///
     /// # Errors
-    /// It cannot be written, and the packet must not be taken: a later start would take it again.
+    /// The file cannot be written. The packet must then be refused, because a later start would take it again.
     pub(super) fn remember(&mut self, time_s: u64) -> Result<(), MemoryError> {
         if self.newest_s >= time_s {
             return Ok(());
@@ -160,14 +172,14 @@ impl ClockTrust {
         Ok(())
     }
 
-    /// Writes a new file, and puts it in the place of the old: neither step follows a link.
+    /// Writes a new file and renames it over the old one. Neither step follows a link.
     fn write(&self, time_s: u64) -> io::Result<()> {
         let mut new = self.file.clone().into_os_string();
         new.push(".new");
         let create = || OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new);
         let mut file: File = match create() {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                // An earlier daemon died between the two steps.
+                // The file is left over from a daemon that died between the two steps.
                 fs::remove_file(&new)?;
                 create()?
             }

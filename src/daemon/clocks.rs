@@ -3,20 +3,21 @@
 use crate::core::moment::Moment;
 use crate::linux::clock;
 
-/// The clocks. The local time is worked out once a second: that reads the time zone's file.
+/// The monotonic clock, the wall clock and local time. Local time is computed once a second, because that reads the
+/// time zone's file.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Clocks {
     last: Moment,
 }
 
 impl Clocks {
-    /// Reads them for the first time.
+    /// Reads the clocks for the first time.
     pub(super) fn new() -> Self {
         let wall_s = clock::wall_s();
         Self { last: Moment { now: clock::now(), wall_s, local: clock::local_time(wall_s) } }
     }
 
-    /// This moment, by every clock.
+    /// Reads all clocks.
     pub(super) fn read(&mut self) -> Moment {
         let wall_s = clock::wall_s();
         let local = if wall_s == self.last.wall_s { self.last.local } else { clock::local_time(wall_s) };

@@ -1,26 +1,32 @@
-//! Which devices to listen on, by name.
+//! The names of the devices to listen on.
 
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::path::Path;
 
 use log::warn;
 
 use super::devices::ANY;
-use super::start::Options;
-use crate::config::Config;
+use super::options::Options;
+use crate::config::{Config, device};
 
-/// Longest device file, in bytes: some room around [`crate::config::MAX_DEVICES`] names.
+/// Largest device file, in bytes. It holds [`crate::config::MAX_DEVICES`] names with room to spare.
 const MAX_DEVICE_FILE: u64 = 4096;
 
-/// The devices to listen on: the command line's, the configuration's, or all.
-pub(super) fn wanted(options: &Options, config: &Config) -> Vec<String> {
+/// The devices to listen on: those of the command line and the device file; without them those of the configuration;
+/// otherwise all. `open` opens the device file.
+pub(super) fn wanted(
+    options: &Options,
+    config: &Config,
+    open: &dyn Fn(&Path) -> io::Result<File>,
+) -> Vec<String> {
     let sources = [&options.devices, &config.globals.devices];
     let mut names = sources.into_iter().find(|names| !names.is_empty()).cloned().unwrap_or_default();
     if let Some(file) = &options.device_file {
-        // Whoever writes it knows the devices of the networks; none is none yet, not all.
+        // The device file's writer knows the networks' devices. An empty file means that there is no device yet, not
+        // all devices.
         names.clone_from(&options.devices);
-        names.extend(listed_devices(file));
+        names.extend(listed_devices(file, open(file)));
     } else if names.is_empty() {
         if !config.globals.networks.is_empty() {
             warn!("networks are resolved by the init script, with --device; listening on every device");
@@ -31,13 +37,20 @@ pub(super) fn wanted(options: &Options, config: &Config) -> Vec<String> {
 }
 
 /// The devices that `file` names.
-fn listed_devices(file: &Path) -> Vec<String> {
+fn listed_devices(file: &Path, opened: io::Result<File>) -> Vec<String> {
     let mut text = String::new();
-    let read = File::open(file).and_then(|opened| opened.take(MAX_DEVICE_FILE).read_to_string(&mut text));
+    let read = opened.and_then(|opened| opened.take(MAX_DEVICE_FILE).read_to_string(&mut text));
     if let Err(error) = read {
         warn!("{}: {error}", file.display());
     }
-    text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
+    let mut names = Vec::new();
+    for name in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        match device::fault(name) {
+            None => names.push(name.to_owned()),
+            Some(wrong) => warn!("{}: '{name}' {wrong}", file.display()),
+        }
+    }
+    names
 }
 
 /// The names for a log line.
@@ -45,7 +58,7 @@ pub(super) fn shown(names: &[String]) -> String {
     if names.is_empty() { "no device before a network is up".to_owned() } else { names.join(", ") }
 }
 
-/// Two logical networks may share a device, which must not hear each packet twice.
+/// Removes duplicates. Two logical networks may share a device, and a packet must not be received twice.
 fn each_once(names: Vec<String>) -> Vec<String> {
     let mut once = Vec::with_capacity(names.len());
     for name in names {
@@ -63,14 +76,14 @@ mod tests {
     #[test]
     fn a_device_of_two_networks_is_listened_on_once() {
         let file = std::env::temp_dir().join(format!("ketuk-names-{}", std::process::id()));
-        std::fs::write(&file, "eth1\n wwan0 \n\neth1\n").unwrap();
+        std::fs::write(&file, "eth1\n wwan0 \n\neth1\neth2@eth1\n").unwrap();
         let options = Options {
             config: "/nowhere".into(),
             devices: vec!["wwan0".to_owned()],
             device_file: Some(file.clone()),
             socket: "/nowhere".into(),
         };
-        let names = wanted(&options, &crate::config::parse("test", b"").unwrap());
+        let names = wanted(&options, &crate::config::parse("test", b"").unwrap(), &|file| File::open(file));
         std::fs::remove_file(&file).unwrap();
         assert_eq!(names, ["wwan0", "eth1"]);
     }

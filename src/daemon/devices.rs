@@ -1,4 +1,4 @@
-//! The devices that are listened on, through everything that happens to them.
+//! The devices that the daemon listens on. Devices may appear, vanish, be renamed and go down while it runs.
 
 use std::hash::BuildHasher;
 use std::io;
@@ -6,7 +6,7 @@ use std::mem;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use log::{error, info, trace, warn};
+use log::{debug, error, info, trace, warn};
 
 use crate::core::engine::Engine;
 use crate::core::network::AddressFamily;
@@ -15,64 +15,70 @@ use crate::core::time::Instant;
 use crate::linux::capture::{Batch, Capture, Received};
 use crate::linux::filter::{self, FORMS, Form};
 use crate::linux::links::{DeviceAddress, LinkState, state_of};
+use crate::linux::upper::{Upper, upper_of};
 
 /// The name that stands for every device.
 pub const ANY: &str = "any";
 
-/// Batches read from one socket before the others get their turn.
+/// Batches read from one socket in one turn, before the other sockets are read.
 const BATCHES: usize = 8;
 
-/// Time between two tries to give a socket the filter that the kernel has refused.
+/// Time until a filter that the kernel refused is tried again.
 const FILTER_RETRY: Duration = Duration::from_secs(10);
 
-/// What the kernel refuses a filter for that it has no room for (`net.core.optmem_max`).
+/// The kernel's error when a filter does not fit into the socket's memory (`net.core.optmem_max`).
 const NO_ROOM: Option<i32> = Some(libc::ENOMEM);
 
-/// What is heard of a device.
+/// How much of a device's traffic the daemon receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hearing {
-    /// All that matters.
+    /// All packets that the filter is meant to pass.
     Listening,
-    /// Nothing: it is not there, or not up.
+    /// Nothing: the device does not exist or is down.
     Waiting,
-    /// Not all that matters: the kernel refuses the filter for it.
+    /// Not everything: the kernel refused the device's filter.
     Refused,
+    /// Nothing: the device is the port of another one, which takes its packets.
+    Port,
 }
 
 impl Hearing {
-    /// Its name in `ketukd status`.
+    /// The word in `ketukd status`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Listening => "listening",
             Self::Waiting => "waiting",
             Self::Refused => "refused",
+            Self::Port => "port",
         }
     }
 }
 
-/// A device by its name, whether it is there or not.
+/// A device by its name. It need not exist.
 #[derive(Debug)]
 pub struct Device {
     name: String,
-    /// The index that the sockets are bound to; none while the device is not there.
+    /// The interface index that the sockets are bound to; `None` while the device does not exist.
     bound: Option<u32>,
-    /// Whether it is there and up.
+    /// Whether the device exists and is up.
     listening: bool,
+    /// The device that has this one as a port.
+    upper: Option<Upper>,
     captures: [Capture; 2],
-    /// What the filters of its sockets are; none if the kernel refused each.
+    /// The form of its sockets' filters; `None` if the kernel refused every form.
     form: Option<Form>,
 }
 
-/// All of them.
+/// All devices that the daemon listens on.
 #[derive(Debug, Default)]
 pub struct Devices {
     devices: Vec<Device>,
-    /// When the filters that were refused are tried again.
+    /// When refused filters are tried again.
     retry_at: Option<Instant>,
 }
 
 impl Devices {
-    /// Opens sockets for these devices, which listen to nothing before [`Self::filter`] and [`Self::follow`].
+    /// Opens sockets for these devices. They receive nothing before [`Self::filter`] and [`Self::follow`] are called.
     ///
     /// # Errors
     /// `EPERM` without `CAP_NET_RAW`.
@@ -87,6 +93,7 @@ impl Devices {
                 name: name.clone(),
                 bound: None,
                 listening: false,
+                upper: None,
                 captures,
                 form: Some(Form::Exact),
             });
@@ -94,8 +101,8 @@ impl Devices {
         Ok(Self { devices, retry_at: None })
     }
 
-    /// Gives every socket the most exact filter that the kernel takes. One that takes none keeps the filter that it had,
-    /// or hears nothing, until the next try.
+    /// Gives every socket the most exact filter that the kernel accepts. If the kernel accepts none, the socket keeps
+    /// its old filter, or receives nothing, until the next try.
     pub fn filter<S: BuildHasher>(&mut self, now: Instant, engine: &Engine<'_, S>) {
         for device in &mut self.devices {
             device.filter(engine);
@@ -126,12 +133,12 @@ impl Devices {
         self.devices.iter_mut().for_each(Device::follow);
     }
 
-    /// What to poll for input.
+    /// The descriptors to poll for input.
     pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.devices.iter().flat_map(|device| &device.captures).map(AsFd::as_fd)
     }
 
-    /// Reads what has come, up to a bound that lets everything else have its turn.
+    /// Reads packets that have arrived, at most `BATCHES` a socket, so that the rest of the loop gets its turn.
     pub fn receive(&mut self, batch: &mut Batch, mut each: impl FnMut(Via, &[u8])) {
         for device in &mut self.devices {
             let (mut down, via) = (false, device.via());
@@ -152,35 +159,42 @@ impl Devices {
                 }
             }
             if down {
-                // It may have been away and be back under the same index, its news long read: only binding
-                // again makes the sockets hear again.
+                // The device may have vanished and come back under the same index, and that news has been read
+                // already. Only binding again makes the sockets receive.
                 device.bound = None;
                 device.follow();
             }
         }
     }
 
-    /// Packets lost since this was last asked, for want of room in the sockets.
+    /// Packets that the kernel dropped for lack of room in the sockets, since the last call.
     pub fn dropped(&self) -> u64 {
         let captures = self.devices.iter().flat_map(|device| &device.captures);
         captures.map(|capture| u64::from(capture.dropped())).sum()
     }
 
-    /// Each device's name, and what is heard of it.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, Hearing)> {
+    /// The names of the devices that knocks are heard on.
+    pub fn heard(&self) -> Vec<&str> {
+        let heard = self.iter().filter(|(_, hearing, _)| *hearing == Hearing::Listening);
+        heard.map(|(name, ..)| name).collect()
+    }
+
+    /// Each device's name, how much of its traffic is received, and the device that has it as a port.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Hearing, Option<&Upper>)> {
         self.devices.iter().map(|device| {
             let hearing = match (device.listening, device.form) {
                 (false, _) => Hearing::Waiting,
+                (true, _) if device.upper.as_ref().is_some_and(Upper::takes_all) => Hearing::Port,
                 (true, None) => Hearing::Refused,
                 (true, Some(_)) => Hearing::Listening,
             };
-            (device.name.as_str(), hearing)
+            (device.name.as_str(), hearing, device.upper.as_ref())
         })
     }
 }
 
 impl Device {
-    /// What its packets come in over.
+    /// The device as the core names it.
     fn via(&self) -> Via {
         match &self.name[..] {
             ANY => Via::Any,
@@ -215,7 +229,7 @@ impl Device {
         self.form = form;
     }
 
-    /// Gives one socket its filter; which form the kernel took.
+    /// Gives one socket its filter. Returns the form that the kernel accepted.
     fn filter_socket<S: BuildHasher>(&mut self, at: usize, engine: &Engine<'_, S>) -> io::Result<Form> {
         let (family, via) = (self.captures[at].family(), self.via());
         let mut refused = None;
@@ -226,8 +240,8 @@ impl Device {
                     trace!("{}: {family:?}: {form:?} filter of {} instructions", self.name, program.len());
                     return Ok(form);
                 }
-                // While a filter takes another's place the kernel counts both, so the next form finds no more room: the
-                // old one goes first. What comes in this moment is lost.
+                // While one filter replaces another the kernel counts the memory of both, so a smaller form would be
+                // refused too. The old filter is removed first. Packets that arrive meanwhile are lost.
                 Err(error) if error.raw_os_error() == NO_ROOM && refused.is_none() => {
                     if self.captures[at].filter(&filter::nothing()).is_err() {
                         self.reopen(at)?;
@@ -257,22 +271,42 @@ impl Device {
         };
         if self.bound != Some(index) {
             if let Err(error) = self.captures.iter().try_for_each(|capture| capture.bind(index)) {
-                // It went away between looking and binding; the link's news will say when it is back.
+                // The device vanished between the look-up and the bind. A link notification will say when it is back.
                 warn!("{}: cannot listen: {error}", self.name);
                 return;
             }
             self.bound = Some(index);
         }
-        // Bound sockets hear by themselves when the device comes up.
+        self.look_up(index);
+        // Bound sockets receive again without further calls when the device comes up.
         match (mem::replace(&mut self.listening, is_up), is_up) {
+            (false, true) if self.upper.as_ref().is_some_and(Upper::takes_all) => {}
             (false, true) => info!("listening on {}", self.name),
             (true, false) => warn!("{}: the device is down, waiting for it to come up", self.name),
             _ => {}
         }
     }
 
-    /// Stops listening. A device that was renamed is still there, and the kernel knows no way to unbind: only
-    /// new sockets hear nothing of it.
+    /// Finds out whether the device is a port of another one, and says so when that changes.
+    fn look_up(&mut self, index: u32) {
+        if self.name == ANY {
+            return;
+        }
+        match upper_of(index) {
+            Ok(upper) if upper == self.upper => {}
+            Ok(upper) => {
+                match &upper {
+                    Some(upper) => warn!("{} {upper}", self.name),
+                    None => info!("{} is no port of another device any more, listening on it", self.name),
+                }
+                self.upper = upper;
+            }
+            Err(error) => debug!("{}: cannot find out whether it is a port: {error}", self.name),
+        }
+    }
+
+    /// Stops listening. A renamed device still exists, and the kernel cannot unbind a socket. Only new sockets receive
+    /// nothing from it.
     fn forget(&mut self) {
         for at in 0..self.captures.len() {
             if let Err(error) = self.reopen(at) {
@@ -281,7 +315,7 @@ impl Device {
         }
     }
 
-    /// Takes a new socket, with a filter that passes nothing, in the place of the old one.
+    /// Replaces the old socket by a new one, whose filter passes nothing.
     fn reopen(&mut self, at: usize) -> io::Result<()> {
         let new = Capture::open(self.captures[at].family())?;
         if let Some(index) = self.bound {

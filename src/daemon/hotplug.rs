@@ -1,62 +1,60 @@
 //! The scripts of /etc/hotplug.d/ketuk, run when a door opens or shuts, as OpenWrt runs those of its own events.
 //!
-//! They get ACTION (`open` or `close`), DOOR, USER (empty if nobody proved who he is), ADDRESS and SECONDS (until it
-//! shuts; empty for until it is shut) in their environment. One event after the other, apart from the doors' own
-//! commands: a script that hangs holds up other scripts, never a door.
+//! The scripts get ACTION (`open` or `close`), DOOR, USER (empty without a user), ADDRESS, SECONDS (until the door
+//! shuts; empty if it has no end) and PORT (of a door with `any_port`) in their environment. The scripts of one event run
+//! before those of the next, apart from the doors' own commands. A script that hangs holds up other scripts, never a door.
 
-use std::fs;
-use std::net::IpAddr;
+pub mod event;
+
 use std::time::Duration;
 
 use heapless::Deque;
 use log::{debug, warn};
 
+use self::event::{FOLDER, HotplugEvent, has_scripts};
+use super::jobs::Running as _;
+use super::monitor::{Call, Caller, Program};
 use crate::core::time::Instant;
-use crate::linux::process::{self, Child};
 
-/// Where the scripts are.
-const FOLDER: &str = "/etc/hotplug.d/ketuk";
-
-/// Most events that wait. Doors open [some fifty times a second](super::gate) at most; who knows a sequence and
-/// forges addresses must not fill the memory.
+/// The most events that wait. Doors open [some fifty times a second](super::gate) at most. Somebody who knows a
+/// sequence and forges addresses must not fill the memory.
 const MAX_WAITING: usize = 128;
 
-/// How long all scripts together may take for one event.
+/// The time limit for all scripts of one event together.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
 
-/// What OpenWrt's `hotplug-call` does: each script in a shell of its own, in the order of their names.
-const CALL: &str = r#"export ACTION="$1" DOOR="$2" USER="$3" ADDRESS="$4" SECONDS="$5"
-for script in /etc/hotplug.d/ketuk/*; do [ -f "$script" ] && ( . "$script" ); done"#;
-
-/// The events that wait, and the one whose scripts run.
+/// The events that wait, and the event whose scripts run.
 #[derive(Debug, Default)]
 pub struct Hotplug {
-    waiting: Deque<Vec<String>, MAX_WAITING>,
-    /// Without a deadline they have been killed, and end as soon as the kernel lets them.
-    running: Option<(Child, Option<Instant>)>,
-    /// Events have been left out, and that has been said.
+    waiting: Deque<Call, MAX_WAITING>,
+    /// The scripts that run, and their deadline. `None` as deadline means that they have been killed and have not
+    /// ended yet.
+    running: Option<(Program, Option<Instant>)>,
+    /// Whether the log says already that events were dropped.
     complained: bool,
+    /// The way to the monitor; `None` if there is none, since there were no scripts when the daemon started.
+    caller: Option<Caller>,
 }
 
 impl Hotplug {
-    /// A door opened or shut, if `event` is one of the two; other events have no scripts.
-    pub fn call(
-        &mut self,
-        now: Instant,
-        event: &str,
-        (door, address): (&str, IpAddr),
-        seconds: Option<u64>,
-        user: Option<&str>,
-    ) {
-        let has_scripts = || fs::read_dir(FOLDER).is_ok_and(|mut scripts| scripts.next().is_some());
-        if !matches!(event, "open" | "close") || !has_scripts() {
+    /// Lets the monitor run the scripts.
+    pub(super) fn set_caller(&mut self, caller: Option<Caller>) {
+        self.caller = caller;
+    }
+
+    /// Queues the scripts for a door that opened or shut.
+    pub fn call(&mut self, now: Instant, event: &HotplugEvent<'_>) {
+        if !has_scripts() {
             return;
         }
-        let seconds = seconds.map(|seconds| seconds.to_string()).unwrap_or_default();
-        let address = address.to_string();
-        let words =
-            ["/bin/sh", "-c", CALL, "ketuk", event, door, user.unwrap_or_default(), &address, &seconds];
-        if self.waiting.push_back(words.map(str::to_owned).to_vec()).is_err() {
+        let Some(caller) = &self.caller else {
+            if !std::mem::replace(&mut self.complained, true) {
+                warn!("{FOLDER}: the folder was empty when ketukd started: its scripts run after a restart");
+            }
+            return;
+        };
+        let Some(call) = caller.about(event) else { return };
+        if self.waiting.push_back(call).is_err() {
             if !std::mem::replace(&mut self.complained, true) {
                 warn!("{FOLDER}: scripts are too slow, events are left out");
             }
@@ -65,7 +63,7 @@ impl Hotplug {
         self.tend(now);
     }
 
-    /// Looks after the scripts that run, and starts those of the next event. To be called on SIGCHLD and at
+    /// Checks the running scripts, and starts those of the next event. Call it on SIGCHLD and at
     /// [`Self::next_deadline`].
     pub fn tend(&mut self, now: Instant) {
         if let Some((child, deadline)) = &mut self.running {
@@ -73,7 +71,7 @@ impl Hotplug {
                 Ok(None) => {
                     if deadline.is_some_and(|deadline| deadline <= now) {
                         warn!("{FOLDER}: killed after {} s", TIME_LIMIT.as_secs());
-                        child.kill_group();
+                        child.kill();
                         *deadline = None;
                     }
                     return;
@@ -83,9 +81,9 @@ impl Hotplug {
             }
             self.running = None;
         }
-        // An event whose scripts cannot be started is lost, and must not hold up those behind it.
-        while let Some(argv) = self.waiting.pop_front() {
-            match process::spawn(&argv) {
+        // An event whose scripts cannot be started is dropped. It must not hold up the events behind it.
+        while let (Some(caller), Some(call)) = (&self.caller, self.waiting.pop_front()) {
+            match caller.spawn(call) {
                 Ok(child) => {
                     self.running = Some((child, Some(now.after(TIME_LIMIT))));
                     return;
@@ -93,7 +91,8 @@ impl Hotplug {
                 Err(error) => warn!("{FOLDER}: {error}"),
             }
         }
-        self.complained = false;
+        // A daemon that starts no scripts says so once.
+        self.complained &= self.caller.is_none();
     }
 
     /// When [`Self::tend`] must be called next.

@@ -1,4 +1,4 @@
-//! The configuration as the core asks for it: the doors and the users, by their numbers.
+//! The enabled doors and users of the configuration, by the numbers that the core uses.
 
 use crate::config::{self, Config, Door, Opening, User};
 use crate::core::access::{DoorRules, OpeningRules, Policy, UserRules};
@@ -13,20 +13,20 @@ use super::users::Users;
 /// The enabled doors and users.
 #[derive(Clone, Debug, Default)]
 pub struct Household {
-    /// The doors.
+    /// The doors by their numbers.
     pub slots: Slots,
-    /// The users.
+    /// The users by their numbers.
     pub users: Users,
 }
 
 impl Household {
-    /// What `config` wants, with the doors and users that are there already in their places.
+    /// The household of a new configuration. Doors and users that exist already keep their numbers.
     #[must_use]
     pub fn with(&self, config: &Config) -> Self {
         Self { slots: self.slots.with(config), users: self.users.with(config) }
     }
 
-    /// Where users' knocks are listened for.
+    /// The ports and settings for users' packets.
     pub fn listening(&self, config: &Config) -> Listening {
         let config::Auth { spa_port, totp_ports, .. } = config.globals.auth;
         let users = || self.users.iter().map(|(user, _)| user);
@@ -37,7 +37,7 @@ impl Household {
         }
     }
 
-    /// The doors of these names. Of a configuration's own names some may be disabled.
+    /// The doors with these names. Disabled doors are left out.
     fn set(&self, names: &[String]) -> DoorSet {
         let mut set = DoorSet::default();
         names.iter().filter_map(|name| self.slots.find(name)).for_each(|id| set.add(id));
@@ -56,6 +56,7 @@ impl Household {
             is_momentary: is_momentary(door),
             is_one_time: door.one_time.is_some(),
             opening: door.opening.as_ref().map(opening),
+            any_port: &door.any_port,
             #[cfg(feature = "fwknop")]
             fwknop_port: door.fwknop_port,
             #[cfg(not(feature = "fwknop"))]
@@ -89,9 +90,9 @@ impl Policy for Household {
     }
 }
 
-/// A door that only starts a command, and has nothing to undo: each knock runs it, as with knockd.
+/// Whether a door only runs a command and has nothing to undo. Each knock then runs the command, as with knockd.
 fn is_momentary(door: &Door) -> bool {
-    door.opening.is_none() && door.commands.stop.is_none() && door.commands.stop_6.is_none()
+    !door.opens_ports() && door.commands.stop.is_none() && door.commands.stop_6.is_none()
 }
 
 fn opening(opening: &Opening) -> OpeningRules<'_> {

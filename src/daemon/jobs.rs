@@ -1,89 +1,94 @@
-//! The programs to run, so that a burst of knocks cannot make a burst of processes.
+//! The queue of programs to run. A burst of knocks must not start a burst of processes.
 //!
-//! A job is what one door needs to be opened or shut to one address. It has two parts, which do not wait for each
-//! other: rules of iptables, one at a time; and the user's start or stop command, of which several run side by side
-//! and may take as long as they like. For each door and address the parts of one kind run in order. Whatever becomes of
-//! one command, the next runs: a stop command that fails must not keep the rules.
+//! A job opens or shuts one door for one address. It has two parts that do not wait for each other. The first inserts
+//! or deletes rules of iptables, one job at a time. The second is the user's start or stop command; several run side
+//! by side and may take as long as they like. For each door and address the parts of one kind run in order. If a
+//! command fails, the next runs nevertheless: a stop command that fails must not keep the rules in place.
 
 mod current;
 mod job;
 mod lane;
+mod words;
 
 use std::fmt;
 use std::io;
-use std::net::IpAddr;
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 pub use self::current::Running;
-pub use self::job::{Event, Job, JobKind, Report};
-use self::lane::Lane;
+pub use self::job::{Event, Job, JobKind, Order, Part, Report, Ticket};
+use self::lane::{Lane, MAX_RUNNING};
 pub use self::lane::{MAX_STARTS, MAX_STARTS_OF_DOOR};
 use crate::config::Door;
+use crate::core::passage::Passage;
 use crate::core::time::Instant;
 use crate::firewall::iptables::Iptables;
 use crate::linux::process::Child;
 
-/// Most jobs that wait: one start and one stop for each of 256 grants.
+/// The most jobs that wait: one start and one stop for each of 256 grants.
 pub const MAX_JOBS: usize = 2 * 256;
 
-/// How long one command of iptables may run. It may have to wait for its lock; whatever takes longer hangs, and holds
-/// up every other door.
+/// The time limit of one iptables command. It may have to wait for the lock of iptables. A command that takes longer
+/// hangs, and holds up every other door.
 pub const RULE_TIME_LIMIT: Duration = Duration::from_secs(30);
 
-/// [`MAX_JOBS`] wait already.
+/// The most descriptors of running commands: one command of iptables, and users' commands.
+pub const MAX_DESCRIPTORS: usize = 1 + MAX_RUNNING;
+
+/// The queue holds [`MAX_JOBS`] jobs already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
 
-/// What waits and what runs.
+/// The jobs that wait and run.
 #[derive(Debug)]
 pub struct Jobs<C = Child> {
     iptables: Option<Iptables>,
-    /// `command_timeout`: how long a user's command may run; none: as long as it likes.
+    /// `command_timeout`: the time limit of a user's command; `None` means no limit.
     command_limit: Option<Duration>,
     rules: Lane<C>,
     commands: Lane<C>,
 }
 
-/// Whether this door needs any [`Job`] at all; `iptables` is whether that is the backend.
+/// Whether this door needs a [`Job`]. `iptables` says whether iptables is the backend.
 pub fn door_needs_jobs(door: &Door, iptables: bool) -> bool {
-    (iptables && door.opening.is_some()) || door.commands.any()
+    (iptables && door.opens_ports()) || door.commands.any()
 }
 
 impl<C: Running> Jobs<C> {
-    /// Nothing to do; `iptables` is set if that is the backend.
+    /// An empty queue. `iptables` is set if it is the backend.
     pub fn new(iptables: Option<Iptables>) -> Self {
         Self { iptables, command_limit: None, rules: Lane::of_rules(), commands: Lane::of_commands() }
     }
 
-    /// Bounds the time of users' commands that start from now on; none: they take as long as they like.
+    /// Sets the time limit of users' commands that start from now on; `None` means no limit.
     pub fn set_command_limit(&mut self, limit: Option<Duration>) {
         self.command_limit = limit;
     }
 
-    /// Whether this many more jobs can wait.
+    /// Whether the queue has room for this many more jobs.
     ///
-    /// Who opens a door must be able to shut it, so before a start is pushed there must be room for it
-    /// and for the stop of every door that is open.
+    /// Every door that opens must be able to shut. So before a start is queued, there must be room for it and for the
+    /// stop of every open door.
     pub fn has_room(&self, jobs: usize) -> bool {
         jobs <= self.free()
     }
 
-    /// How many more jobs can wait.
+    /// The free places in the queue.
     pub fn free(&self) -> usize {
         self.rules.free().min(self.commands.free())
     }
 
-    /// How many jobs of a door wait.
+    /// The number of waiting jobs of a door.
     pub fn waiting_of(&self, door: &str) -> usize {
         self.rules.waiting_of(door).max(self.commands.waiting_of(door))
     }
 
-    /// Appends a job, to be started by [`Self::run`].
+    /// Appends a job. [`Self::run`] starts it.
     ///
-    /// A stop whose start still waits takes the start away instead: neither has to run.
+    /// If a stop's start still waits, the start is removed and neither runs.
     ///
     /// # Errors
-    /// There is no room.
+    /// The queue is full.
     pub fn push(&mut self, job: Job) -> Result<(), Full> {
         let rules = job.rules(self.iptables.as_ref());
         let commands = job.user_commands();
@@ -96,31 +101,42 @@ impl<C: Running> Jobs<C> {
         Ok(())
     }
 
-    /// Whether such a job waits or runs.
-    pub fn is_pending(&self, door: &str, address: IpAddr, kind: JobKind) -> bool {
-        [&self.rules, &self.commands].iter().any(|lane| lane.is_pending(door, address, kind))
+    /// Whether a job of this kind waits or runs for this door and address.
+    pub fn is_pending(&self, door: &str, passage: Passage, kind: JobKind) -> bool {
+        [&self.rules, &self.commands].iter().any(|lane| lane.is_pending(door, passage, kind))
     }
 
-    /// Looks after what runs, and starts what may run next. To be called after [`Self::push`], on SIGCHLD, and at
-    /// [`Self::next_deadline`]; what it returns is to be logged.
-    pub fn run(&mut self, now: Instant, mut spawn: impl FnMut(&[String]) -> io::Result<C>) -> Vec<Report> {
+    /// Whether a job of this opening waits or runs.
+    pub fn has(&self, ticket: Ticket) -> bool {
+        [&self.rules, &self.commands].iter().any(|lane| lane.has(ticket))
+    }
+
+    /// Checks the running jobs, and starts those that may run next. Call it after [`Self::push`], on SIGCHLD, and at
+    /// [`Self::next_deadline`]. The caller logs the reports.
+    pub fn run(&mut self, now: Instant, mut spawn: impl FnMut(&Order<'_>) -> io::Result<C>) -> Vec<Report> {
         let mut reports = Vec::new();
         self.rules.run(now, Some(RULE_TIME_LIMIT), &mut spawn, &mut reports);
         self.commands.run(now, self.command_limit, &mut spawn, &mut reports);
         reports
     }
 
-    /// When [`Self::run`] is next to be called, if nothing happens before.
+    /// The descriptors of the running commands' output, at most [`MAX_DESCRIPTORS`]. Call [`Self::run`] when one can be
+    /// read.
+    pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.rules.descriptors().chain(self.commands.descriptors())
+    }
+
+    /// When [`Self::run`] must be called next, if nothing happens before.
     pub fn next_deadline(&self) -> Option<Instant> {
         [self.rules.next_deadline(), self.commands.next_deadline()].into_iter().flatten().min()
     }
 
-    /// Whether nothing waits or runs.
+    /// Whether no job waits or runs.
     pub fn is_idle(&self) -> bool {
         self.rules.is_idle() && self.commands.is_idle()
     }
 
-    /// Whether no rule is to be inserted or deleted any more.
+    /// Whether no rule is waiting to be inserted or deleted.
     pub fn are_rules_done(&self) -> bool {
         self.rules.is_idle()
     }

@@ -1,4 +1,4 @@
-//! Looks at the loaded firewall, for [`super::watch`].
+//! Checks the loaded firewall for [`super::watch`].
 
 use super::porter::Porter;
 use crate::config::Config;
@@ -7,7 +7,7 @@ use crate::core::time::Instant;
 use crate::firewall::exposure;
 
 impl Porter<'_> {
-    /// Looks at the loaded rules and sets, and logs what is new.
+    /// Checks the loaded rules and sets, and logs new findings.
     pub(super) fn look_at_firewall(&mut self, now: Instant, config: &Config, devices: &[String]) {
         let missing = self.missing_sets();
         let backend = self.gate.backend().kind();
@@ -19,12 +19,16 @@ impl Porter<'_> {
     /// The doors that cannot open because the firewall lacks their sets.
     fn missing_sets(&mut self) -> Vec<String> {
         let Self { household, gate, .. } = self;
-        let doors = household.slots.iter().filter(|(_, door)| door.opening.is_some());
+        // The gate has logged already that it could not make the daemon's own chains.
+        if gate.backend().iptables().is_some() {
+            return Vec::new();
+        }
+        let doors = household.slots.iter().filter(|(_, door)| door.opens_ports());
         doors
             .filter_map(|(_, door)| match gate.missing(door) {
                 Ok(None) => None,
                 Ok(Some(what)) => Some(format!(
-                    "{}: {what} is not there: reload the firewall, or run 'ketukd ruleset --replace | nft -f -'; the door opens \
+                    "{}: {what} is not there: reload the firewall, or run 'ketukd ruleset | nft -f -'; the door opens \
                      as soon as it is",
                     door.name
                 )),

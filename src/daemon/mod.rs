@@ -1,23 +1,31 @@
-//! The daemon: start-up as a list, the loop that waits, and the packet's way through it.
+//! The daemon: start-up, the poll loop, and the packet's way through it.
 
+mod account;
 mod audience;
 mod clock_trust;
 mod clocks;
+mod closing;
+mod confinement;
 mod device_names;
 pub mod devices;
 mod gate;
 pub mod hotplug;
 pub mod household;
 pub mod jobs;
+mod last_shut;
+mod lines;
 mod look;
+mod monitor;
 pub mod one_time;
 mod opening;
+pub mod options;
 mod packets;
 mod porter;
 pub(crate) mod reload;
 mod requests;
 mod restore;
 pub mod run;
+mod sessions;
 pub mod slots;
 pub mod start;
 mod state;

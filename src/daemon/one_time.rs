@@ -1,4 +1,4 @@
-//! Sequences for one time: knockd's file, in which a used line begins with `#`.
+//! One-time sequences, in knockd's file format: a used line begins with `#`.
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
@@ -7,87 +7,60 @@ use std::num::NonZeroU16;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use log::{error, warn};
+use log::warn;
+use nix::errno::Errno;
 
-use super::slots::Slots;
 use super::systemd;
-use crate::core::door::{self, DoorId};
 use crate::core::sequence::{Protocol, Sequence, Step};
 
 /// Largest file, in bytes: some ten thousand sequences.
 const MAX_FILE: u64 = 256 * 1024;
 
-/// The line whose turn it is.
+/// The first unused line of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
     file: PathBuf,
-    /// Where it begins, in bytes.
+    /// The line's start in the file, in bytes.
     offset: u64,
     text: Vec<u8>,
-    /// What it says.
-    pub sequence: Sequence,
+    /// The line's sequence.
+    pub(crate) sequence: Sequence,
 }
 
-/// The lines whose turn it is, each with its door.
-#[derive(Debug, Default)]
-pub struct Lines {
-    lines: Vec<(DoorId, Line)>,
-    is_used_up: bool,
-}
-
-impl Lines {
-    /// Reads the line whose turn it is at each door that has a file of them, and makes it the door's sequence.
-    pub fn read(&mut self, slots: &Slots, knocks: &mut [Option<door::Door>]) {
-        self.is_used_up = false;
-        self.lines.clear();
-        for (id, door) in slots.iter() {
-            let (Some(file), Some(Some(knock))) = (&door.one_time, knocks.get_mut(id.index())) else {
-                continue;
-            };
-            match next_line(file) {
-                Ok(Some(line)) => {
-                    knock.sequence.clone_from(&line.sequence);
-                    self.lines.push((id, line));
-                }
-                Ok(None) => warn!("{}: {}: no sequence is left", door.name, file.display()),
-                Err(error) => {
-                    let advice = systemd::advice(&error, file);
-                    error!("{}: {}: {error}{advice}", door.name, file.display());
-                }
-            }
-        }
-    }
-
-    /// Marks the door's line as used.
-    ///
-    /// # Errors
-    /// The door must stay shut.
-    pub fn mark(&mut self, door: DoorId) -> Result<(), MarkError> {
-        let at = self.lines.iter().position(|(of, _)| *of == door).ok_or(MarkError::None)?;
-        let marked = self.lines[at].1.mark();
-        // A line that cannot be written stays the one whose turn it is: repeating the knock reads nothing anew.
-        if !matches!(marked, Err(MarkError::Io(..))) {
-            self.lines.swap_remove(at);
-            self.is_used_up = true;
-        }
-        marked
-    }
-
-    /// Whether a line was used, so that the doors must be given their next ones.
-    pub const fn is_used_up(&self) -> bool {
-        self.is_used_up
-    }
-}
-
-/// Why a line could not be used up.
+/// Why a line could not be marked.
 #[derive(Debug)]
 pub enum MarkError {
-    /// The door has no line whose turn it is.
+    /// The door has no unused line.
     None,
-    /// The file was changed since it was read.
+    /// The file has changed since it was read.
     Changed(PathBuf),
-    /// It cannot be written.
+    /// The file cannot be written.
     Io(PathBuf, io::Error),
+}
+
+impl MarkError {
+    /// The error behind this number, which [`Self::number`] gave.
+    pub(super) fn from_io(file: &Path, error: io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(libc::ESTALE) => Self::Changed(file.to_owned()),
+            Some(libc::ENOENT) => Self::None,
+            _ => Self::Io(file.to_owned(), error),
+        }
+    }
+
+    /// The number that stands for this error between the two processes.
+    pub(super) fn number(&self) -> Errno {
+        match self {
+            Self::None => Errno::ENOENT,
+            Self::Changed(_) => Errno::ESTALE,
+            // A file that is gone is not a line that is gone.
+            Self::Io(_, error) => error
+                .raw_os_error()
+                .map(Errno::from_raw)
+                .filter(|errno| *errno != Errno::ENOENT)
+                .unwrap_or(Errno::EIO),
+        }
+    }
 }
 
 impl fmt::Display for MarkError {
@@ -104,14 +77,13 @@ impl fmt::Display for MarkError {
     }
 }
 
-/// The first line that is not used; `None` if there is none. Lines that are no sequence are passed over with a
-/// warning.
+/// The first unused line, or `None`. Lines that are not a sequence are skipped with a warning.
 ///
 /// # Errors
 /// The file cannot be read.
 pub fn next_line(file: &Path) -> io::Result<Option<Line>> {
     if fs::metadata(file)?.len() > MAX_FILE {
-        return Err(io::Error::other(format!("larger than {} KiB", MAX_FILE / 1024)));
+        return Err(Errno::EFBIG.into());
     }
     let text = fs::read(file)?;
     let mut offset = 0;
@@ -133,11 +105,16 @@ pub fn next_line(file: &Path) -> io::Result<Option<Line>> {
 }
 
 impl Line {
-    /// Marks the line as used, on the disk when this returns. One byte is written, so that a power cut leaves
-    /// the line as it was or marked, and nothing in between.
+    /// The line's start in the file, in bytes.
+    pub(super) const fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Marks the line as used. The mark is on the disk when this returns. Only one byte is written, so after a power
+    /// cut the line is either unchanged or marked.
     ///
     /// # Errors
-    /// The line is not marked, as far as anyone knows: the door must stay shut.
+    /// The line may not be marked, so the door must stay shut.
     pub fn mark(&self) -> Result<(), MarkError> {
         let opened = OpenOptions::new().read(true).write(true).open(&self.file);
         self.mark_in(&opened.map_err(|error| self.unwritten(error))?)
@@ -162,7 +139,7 @@ impl Line {
     }
 }
 
-/// `7000,8000:udp,9000`, with blanks wherever.
+/// Parses `7000,8000:udp,9000`. Blanks are allowed anywhere.
 fn parse(line: &[u8]) -> Option<Sequence> {
     let mut sequence = Sequence::new();
     for piece in std::str::from_utf8(line).ok()?.split(',') {

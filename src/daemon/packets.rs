@@ -1,14 +1,13 @@
-//! The packet's way, from bytes to an open door: the core decides, the porter carries out and tells.
-
-use std::net::IpAddr;
+//! The packet's way, from bytes to an open door. The core decides; the porter carries out the decision and tells the
+//! audience.
 
 use log::{debug, error, info, warn};
 
 use super::audience::Budget;
 use super::opening::Outcome;
 use super::porter::Porter;
-use crate::control::message::Knock;
 use crate::core::access::{self, Policy as _};
+use crate::core::attempts::TimedOut;
 use crate::core::auth::{self, Refusal, Refused};
 use crate::core::counters::{Counter, Event, Judged};
 use crate::core::door::DoorId;
@@ -17,28 +16,39 @@ use crate::core::engine::{Listening, Verdict};
 use crate::core::moment::Moment;
 use crate::core::packet::Probe;
 use crate::core::place::Via;
+use crate::core::reason::{KnockReport, Reason};
 use crate::core::recent::Recent;
 use crate::core::time::Instant;
 use crate::core::user::UserId;
 
+/// The door and the user that a knock was for, as far as they are known.
+#[derive(Clone, Copy, Debug, Default)]
+struct Subject {
+    door: Option<DoorId>,
+    user: Option<UserId>,
+}
+
 impl Porter<'_> {
-    /// The packet's way, from bytes to an open door.
+    /// Handles one packet, from bytes to an open door.
+    // A frame of its own, below the caller's: `wipe_stack` overwrites there the secrets that were moved.
+    #[inline(never)]
     pub(super) fn on_packet(&mut self, moment: &Moment, via: Via, bytes: &[u8]) {
         let heard = match self.keeper.hear(moment, &self.household, via, bytes) {
             Ok(heard) => heard,
             Err(reason) => return self.audience.counters.count(reason.counter()),
         };
-        if let Some(proven) = heard.proof {
+        if let Some(proven) = heard.proof() {
             self.on_users_knock(moment, &heard, proven);
         }
-        if heard.judgement.is_some() {
+        if heard.judgement().is_some() {
             self.on_plain_knock(moment, &heard);
         }
     }
 
-    /// A knock at a port of users' knocks. What a door's own sequence names too is counted there.
+    /// Handles a packet at a users' port. If a door's own sequence names the port too, the packet counts there as
+    /// well.
     fn on_users_knock(&mut self, moment: &Moment, heard: &Heard, proven: Proven) {
-        let probe = &heard.probe;
+        let probe = heard.probe();
         let result = match proven {
             Proven::Request(request) => self.admit(moment, probe, &request),
             Proven::Noted { displaced } => {
@@ -50,30 +60,32 @@ impl Porter<'_> {
             Proven::Again => Ok(Some(Judged::Retransmission)),
             Proven::Refused(refused) => Err(refused),
         };
-        if heard.judgement.is_some() {
+        if heard.judgement().is_some() {
             return;
         }
         match result {
             Ok(Some(judged)) => {
                 self.audience.counters.count(Counter::Judged(judged));
-                self.tell_knock(moment.now, probe, None, judged.name(), None);
+                let report = KnockReport::without_door(Reason::Judged(judged), probe);
+                let knock = noted(moment.now, probe, report, Subject::default());
+                self.audience.tell_knock(&self.household, 0, &knock);
             }
             Ok(None) => {}
             Err(refused) => self.refuse_packet(moment.now, probe, refused),
         }
     }
 
-    /// Opens what a user asks for, if he may have all of it.
+    /// Opens the doors that a user asks for, if the user may open all of them.
     fn admit(
         &mut self,
         moment: &Moment,
         probe: &Probe,
-        request: &auth::Request,
+        request: &auth::UserRequest,
     ) -> Result<Option<Judged>, Refused> {
-        let user = request.user;
-        let refused = |refusal| (refusal, Some(user));
-        // Before anything opens: a later start must not take it again.
-        if let Err(error) = self.clock.remember(request.time) {
+        let user = request.user();
+        let refused = |refusal: Refusal| refusal.of(user);
+        // The time is written before anything opens, because a later start must not take the packet again.
+        if let Err(error) = self.clock.remember(request.time()) {
             if self.audience.may_log(moment.now, Budget::UserRefused(user)) {
                 error!("{error}: users' knocks cannot be taken");
             }
@@ -89,105 +101,81 @@ impl Porter<'_> {
             if outcome.is_in() {
                 self.household.users.see(user, moment.now);
             }
-            let recent = noted(moment.now, probe, Some(request.door), 0, outcome.word());
-            self.audience.recents.note(Recent { user: Some(user), ..recent });
+            let report = KnockReport::without_door(outcome.reason(), probe);
+            let subject = Subject { door: Some(request.door), user: Some(user) };
+            self.audience.recents.note(noted(moment.now, probe, report, subject));
         }
         Ok(None)
     }
 
-    /// Says why a knock opened nothing: to the log if it was a user's, for strangers' are many.
-    fn refuse_packet(&mut self, now: Instant, probe: &Probe, (refusal, user): Refused) {
+    /// Tells the audience why a packet was refused. The log names its address.
+    fn refuse_packet(&mut self, now: Instant, probe: &Probe, refused: Refused) {
+        let Refused { refusal, user } = refused;
         let source = probe.source;
         self.audience.counters.count(Counter::Refused(refusal));
-        let recent = noted(now, probe, None, 0, refusal.name());
-        self.audience.recents.note(Recent { user, ..recent });
-        if let Some(id) = user {
-            if self.audience.may_log(now, Budget::UserRefused(id)) {
-                let name = self.household.users.name(id).unwrap_or_default();
-                warn!("{source}: user {name}: not opened: {refusal}");
+        let report = KnockReport::without_door(Reason::Refused(refusal), probe);
+        let subject = Subject { door: None, user };
+        let knock = noted(now, probe, report, subject);
+        self.audience.recents.note(knock);
+        if self.audience.may_log(now, user.map_or(Budget::Unproved, Budget::UserRefused)) {
+            match user.and_then(|id| self.household.users.name(id)) {
+                Some(name) => warn!("{source}: user {name}: {report}"),
+                None => info!("{source}: {report}"),
             }
-        } else if self.audience.may_debug(now) {
-            debug!("{source}: not opened: {refusal}");
         }
-        self.tell_knock(now, probe, None, refusal.name(), user);
+        self.audience.tell_knock(&self.household, 0, &knock);
     }
 
-    /// A knock at the doors' own sequences.
+    /// Handles a knock at a door's own sequence.
     fn on_plain_knock(&mut self, moment: &Moment, heard: &Heard) {
-        let (probe, Some(judgement)) = (&heard.probe, &heard.judgement) else { return };
-        if judgement.judged != Judged::Opened {
-            self.audience.counters.count(Counter::Judged(judgement.judged));
+        let (probe, Some(judgement)) = (heard.probe(), heard.judgement()) else { return };
+        if judgement.judged() != Judged::Opened {
+            self.audience.counters.count(Counter::Judged(judgement.judged()));
         }
-        if judgement.verdicts.is_empty() {
-            self.tell_knock(moment.now, probe, None, judgement.judged.name(), None);
+        if judgement.verdicts().is_empty() {
+            let report = KnockReport::without_door(Reason::Judged(judgement.judged()), probe);
+            let knock = noted(moment.now, probe, report, Subject::default());
+            self.audience.tell_knock(&self.household, 0, &knock);
         }
-        for verdict in &judgement.verdicts {
-            self.log_verdict(moment.now, probe.source, *verdict);
-            // Those who watch read of the knock before they read what it did.
+        for verdict in judgement.verdicts() {
+            self.log_verdict(moment.now, probe, *verdict);
+            // `ketukd watch` shows the knock before the event that it caused.
             self.audience.hold_events();
-            let word = match heard.request(verdict) {
-                Some(request) => self.open(moment, &request).word(),
-                None => verdict.judged.name(),
+            let reason = match heard.request(verdict) {
+                Some(request) => self.open(moment, &request).reason(),
+                None => Reason::Judged(verdict.judged()),
             };
-            if !matches!(verdict.judged, Judged::Retransmission | Judged::Repeat) {
-                let recent = noted(moment.now, probe, Some(verdict.door), verdict.stage, word);
-                self.audience.recents.note(recent);
+            let report = self.keeper.engine.report(probe, verdict, reason);
+            let subject = Subject { door: Some(verdict.door()), user: None };
+            let knock = noted(moment.now, probe, report, subject);
+            if !matches!(verdict.judged(), Judged::Retransmission | Judged::Repeat) {
+                self.audience.recents.note(knock);
             }
-            if verdict.displaced {
+            if verdict.has_displaced() {
                 self.audience.counters.count(Counter::Event(Event::Displaced));
             }
-            self.tell_knock(moment.now, probe, Some(verdict), word, None);
+            self.audience.tell_knock(&self.household, verdict.stage(), &knock);
             self.audience.release_events(moment.now, &self.household);
         }
     }
 
-    /// Logs a verdict in knockd's words.
-    fn log_verdict(&mut self, now: Instant, source: IpAddr, verdict: Verdict) {
-        let Some(door) = self.household.name(verdict.door) else { return };
-        let step = matches!(verdict.judged, Judged::Opened | Judged::Advanced | Judged::WrongStep);
-        if step && verdict.stage > 0 {
+    /// Logs a right step in knockd's words. The reason of a wrong step names steps of the sequence, so it is logged for debugging
+    /// only.
+    fn log_verdict(&mut self, now: Instant, probe: &Probe, verdict: Verdict) {
+        let Some(door) = self.household.name(verdict.door()) else { return };
+        let source = probe.source;
+        let step = matches!(verdict.judged(), Judged::Opened | Judged::Advanced | Judged::WrongStep);
+        if step && verdict.stage() > 0 {
             if self.audience.may_log(now, Budget::Strangers) {
-                info!("{source}: {door}: Stage {}", verdict.stage);
+                info!("{source}: {door}: Stage {}", verdict.stage());
             }
         } else if self.audience.may_debug(now) {
-            debug!("{source}: {door}: {}", verdict.judged.name());
+            let report = self.keeper.engine.report(probe, &verdict, Reason::Judged(verdict.judged()));
+            debug!("{source}: {door}: {report}");
         }
     }
 
-    /// Tells whoever watches what became of a knock.
-    fn tell_knock(
-        &mut self,
-        now: Instant,
-        probe: &Probe,
-        verdict: Option<&Verdict>,
-        word: &str,
-        user: Option<UserId>,
-    ) {
-        if !self.audience.is_watched() {
-            return;
-        }
-        let address = probe.source.to_string();
-        let port = format!("{}:{}", probe.transport.port(), probe.transport.protocol());
-        let steps = verdict.map_or(0, |verdict| self.steps(verdict.door));
-        let knock = Knock {
-            address: &address,
-            port: &port,
-            door: verdict.and_then(|verdict| self.household.name(verdict.door)),
-            stage: verdict.map_or(0, |verdict| verdict.stage),
-            steps,
-            judged: word,
-            user: user.and_then(|user| self.household.users.name(user)),
-        };
-        self.audience.tell_knock(now, &knock);
-    }
-
-    /// Steps of the door's sequence, also of one whose turn it is.
-    fn steps(&self, id: DoorId) -> u8 {
-        let door = self.keeper.engine.doors().find(|(door, _)| *door == id);
-        door.map_or(0, |(_, door)| u8::try_from(door.sequence.len()).expect("at most MAX_STEPS"))
-    }
-
-    /// Believes the clock as soon as there is reason to, where there are users.
+    /// Checks the clock, if there are users, and tells the core when it can be trusted.
     pub(super) fn look_at_clock(&mut self, moment: &Moment) {
         if self.keeper.engine.listening() == Listening::default() {
             return;
@@ -199,27 +187,17 @@ impl Porter<'_> {
         self.clock.complain(moment, auth.trusts_clock());
     }
 
-    /// Ends what has run out of time, and runs what is due.
+    /// Ends attempts and grants whose time is over, and runs commands and scripts that are due.
     pub(super) fn expire(&mut self, moment: &Moment) {
         let Self { keeper, household, audience, .. } = self;
-        keeper.engine.expire(moment.now, |timed_out| {
+        keeper.engine.expire(moment.now, |TimedOut { source, door, stage }, report| {
             audience.counters.count(Counter::Event(Event::TimedOut));
-            let (Some(door), Some(source)) = (household.name(timed_out.door), timed_out.source) else {
-                return;
-            };
-            let stage = timed_out.stage;
-            audience.recents.note(Recent {
-                source,
-                door: Some(timed_out.door),
-                user: None,
-                port: None,
-                stage,
-                reason: Event::TimedOut.name(),
-                times: 1,
-                at: moment.now,
-            });
+            let (Some(name), Some(source)) = (household.name(door), source) else { return };
+            let ended = Recent { source, door: Some(door), user: None, report, times: 1, at: moment.now };
+            audience.recents.note(ended);
+            audience.tell_knock(household, 0, &ended);
             if audience.may_log(moment.now, Budget::Strangers) {
-                info!("{source}: {door}: sequence timeout (stage {stage})");
+                info!("{source}: {name}: sequence timeout (stage {stage})");
             }
         });
         self.end_what_is_due(moment);
@@ -240,8 +218,7 @@ impl Porter<'_> {
     }
 }
 
-/// What is noted of a probe at one door.
-fn noted(now: Instant, probe: &Probe, door: Option<DoorId>, stage: u8, reason: &'static str) -> Recent {
-    let port = Some((probe.transport.port(), probe.transport.protocol()));
-    Recent { source: probe.source, door, user: None, port, stage, reason, times: 1, at: now }
+/// The entry for a probe in the list of recent judgements.
+fn noted(now: Instant, probe: &Probe, report: KnockReport, Subject { door, user }: Subject) -> Recent {
+    Recent { source: probe.source, door, user, report, times: 1, at: now }
 }

@@ -1,4 +1,4 @@
-//! What stands at the doors: the core, which decides, and what its decisions are carried out on.
+//! The porter: the core, which decides, and the parts that carry out its decisions.
 
 use std::hash::RandomState;
 use std::net::IpAddr;
@@ -7,13 +7,14 @@ use super::audience::Audience;
 use super::clock_trust::ClockTrust;
 use super::gate::Gate;
 use super::household::Household;
-use super::one_time::Lines;
+use super::lines::Lines;
+use super::monitor::Monitor;
 use super::watch::Watch;
 use crate::control::server::Client;
 use crate::core::door::DoorId;
 use crate::core::doorkeeper::Doorkeeper;
 
-/// A client whose door a program is opening.
+/// A client that waits until a program has opened its door.
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub(super) client: Client,
@@ -21,8 +22,8 @@ pub(super) struct Waiting {
     pub(super) address: IpAddr,
 }
 
-/// It judges each packet (`packets`), opens and shuts (`opening`), puts back what was lost (`restore`) and answers the
-/// operator (`requests`).
+/// The porter judges each packet (`packets`), opens and shuts doors (`opening`), restores lost grants (`restore`) and
+/// answers the operator (`requests`).
 #[derive(Debug)]
 pub(super) struct Porter<'t> {
     pub(super) keeper: Doorkeeper<'t, RandomState>,
@@ -31,22 +32,24 @@ pub(super) struct Porter<'t> {
     pub(super) clock: ClockTrust,
     pub(super) lines: Lines,
     pub(super) audience: Audience,
-    /// What the firewall makes of the doors.
+    /// Findings about how the firewall treats the doors.
     pub(super) watch: Watch,
-    /// Clients whose door a program is opening.
+    /// Clients that wait until a program has opened their door.
     pub(super) waiting: Vec<Waiting>,
 }
 
 impl<'t> Porter<'t> {
     /// A porter without doors.
     pub(super) fn new(keeper: Doorkeeper<'t, RandomState>, gate: Gate, clock: ClockTrust) -> Self {
+        let mut audience = Audience::new();
+        audience.hotplug.set_caller(gate.monitor().map(Monitor::caller));
         Self {
             keeper,
             household: Household::default(),
             gate,
             clock,
             lines: Lines::default(),
-            audience: Audience::new(),
+            audience,
             watch: Watch::default(),
             waiting: Vec::new(),
         }

@@ -1,5 +1,7 @@
-//! A configuration takes effect, at start and whenever it is read anew.
+//! Puts a configuration into effect, at start and at each reload.
 
+use std::fs::File;
+use std::io;
 use std::path::Path;
 
 use log::{error, info, warn};
@@ -7,34 +9,45 @@ use log::{error, info, warn};
 use super::device_names;
 use super::devices::{self, Devices};
 use super::household::Household;
+use super::last_shut;
+use super::monitor::Input;
 use super::porter::Porter;
 use super::slots::never_traps;
 use super::start::StartError;
 use super::state::Daemon;
 use super::systemd;
-use crate::config::{self, Config, Door, MAX_DEVICES};
+use crate::config::{self, AllowedPorts, Config, Door, FirewallFile, MAX_DEVICES};
 use crate::core::access::{Cause, Policy as _};
 use crate::core::auth;
 use crate::core::door::DoorId;
 use crate::core::moment::Moment;
 use crate::core::user::{MAX_USERS, UserId};
+use crate::firewall::absent::NotShut;
+use crate::firewall::backend::Kind;
+use crate::firewall::iptables::Shutting;
 use crate::log as sinks;
+use crate::protocol::secret::wipe_stack;
 
 impl Daemon<'_> {
-    /// Reads the configuration anew. A wrong one changes nothing.
+    /// Reads the configuration again. A wrong one changes nothing.
     pub(super) fn reload(&mut self, moment: &Moment) -> Result<(), StartError> {
         info!("re-reading config file: {}", self.options.config.display());
-        let config = config::load(&self.options.config).map_err(StartError::Config)?;
-        let names = device_names::wanted(&self.options, &config);
+        let config =
+            config::load_opened(&self.options.config, self.open(Input::Config, &self.options.config))
+                .map_err(StartError::Config)?;
+        self.confinement.check(&config).map_err(StartError::Unfit)?;
+        let names = device_names::wanted(&self.options, &config, &|file| self.open(Input::Devices, file));
         let devices = if names == self.device_names { None } else { Some(open_devices(&names)?) };
+        self.porter.gate.reload(&config).map_err(StartError::Disagreement)?;
 
         // From here on nothing can fail.
-        set_log(&config);
+        self.set_log(&config);
         let globals = |config: &Config| (config.globals.backend, config.globals.nft_table.clone());
         if globals(&config) != globals(&self.config) {
             warn!("another backend or table is used only after a restart");
         }
         self.porter.change_doors(moment, &config);
+        let has_moved = devices.is_some();
         if let Some(devices) = devices {
             info!("listening on {} from now on", device_names::shown(&names));
             self.devices = devices;
@@ -43,6 +56,9 @@ impl Daemon<'_> {
         self.config = config;
         self.set_doors();
         self.load_own_table(moment);
+        if has_moved {
+            self.say_what_is_shut();
+        }
         self.set_users(moment);
         self.warn();
         self.look_at_firewall(moment);
@@ -52,48 +68,85 @@ impl Daemon<'_> {
         Ok(())
     }
 
+    /// Opens a file that the daemon reads again. The monitor opens it, if there is one: this process may have given up the
+    /// right to.
+    fn open(&self, input: Input, file: &Path) -> io::Result<File> {
+        self.porter.gate.monitor().map_or_else(|| File::open(file), |monitor| monitor.hand(input))
+    }
+
+    /// Reads the firewall's configuration.
+    pub(super) fn firewall_file(&self) -> FirewallFile {
+        let path = FirewallFile::path(&self.options.config);
+        let opened = self.open(Input::Firewall, &path);
+        FirewallFile::read(path, opened)
+    }
+
+    /// Sets the log as the configuration says, and opens its file, which may have been rotated away, anew.
+    pub(super) fn set_log(&self, config: &Config) {
+        sinks::set_level(config.globals.log_level);
+        let file = config.globals.log_file.as_deref();
+        said(file, self.porter.gate.monitor().map_or_else(|| sinks::set_file(file), |it| it.open_log(file)));
+    }
+
     /// Gives the core the doors of the configuration.
     pub(super) fn set_doors(&mut self) {
         self.porter.gate.set_command_limit(self.config.globals.command_timeout);
-        let Porter { keeper, household, lines, .. } = &mut self.porter;
+        let exposed = self.firewall_file().exposed_ports(&self.config);
+        let Porter { keeper, household, lines, gate, .. } = &mut self.porter;
         household.slots = household.slots.with(&self.config);
         let mut knocks = household.slots.knocks();
-        lines.read(&household.slots, &mut knocks);
-        let exposed = config::exposed_ports(&self.options.config, &self.config);
+        lines.read(&household.slots, &mut knocks, gate.monitor());
         if keeper.engine.set_doors(&knocks, &never_traps(&self.config, exposed)).is_err() {
             error!("the doors name too many different ports: some cannot be knocked");
         }
     }
 
-    /// Makes the daemon's own table what the configuration wants.
+    /// Loads the daemon's own table, or its own chains, as the configuration wants them.
     pub(super) fn load_own_table(&mut self, moment: &Moment) {
         let Porter { gate, household, .. } = &mut self.porter;
-        let shut = gate.backend().is_own().then_some(&self.device_names[..]);
-        gate.own.load(moment.now, &household.slots, shut);
-        // That was this daemon's own doing.
-        gate.backend_mut().changed();
+        let is_own = gate.backend().is_own();
+        gate.own.load(moment.now, &household.slots, is_own.then_some(&self.device_names[..]));
+        let doors = household.slots.iter().map(|(_, door)| &**door);
+        last_shut::keep(doors.filter(|_| is_own), &self.device_names);
+        let iptables = gate.backend().iptables();
+        if iptables.is_some_and(|iptables| iptables.shutting == Shutting::OwnChain) {
+            gate.load_chains(moment.now);
+        }
     }
 
-    /// Says which ports the daemon's own table shuts.
+    /// Logs which ports the daemon's own table or chains shut.
     pub(super) fn say_what_is_shut(&self) {
-        if !self.porter.gate.backend().is_own() {
-            return;
+        let gate = &self.porter.gate;
+        match gate.backend().kind() {
+            Kind::Own if !gate.own.is_missing() => {}
+            Kind::Iptables(Shutting::OwnChain) if !gate.chains.is_missing() => {}
+            _ => return,
+        }
+        if let Some(not_shut) = NotShut::with(&self.device_names) {
+            warn!("{not_shut}");
         }
         let any = self.device_names.is_empty() || self.device_names.iter().any(|name| name == devices::ANY);
         let on = if any { "every device but lo".to_owned() } else { self.device_names.join(", ") };
         for (_, door) in self.porter.household.slots.iter() {
+            if !door.any_port.is_empty() {
+                let ports = AllowedPorts(&door.any_port);
+                info!(
+                    "door '{}': {ports} are shut on {on} for everybody who has not asked for them",
+                    door.name
+                );
+            }
             if let Some(opening) = &door.opening {
                 info!("door '{}': {opening} is shut on {on} for everybody who has not knocked", door.name);
             }
         }
     }
 
-    /// Looks what the firewall makes of the doors, and says what is new.
+    /// Checks how the firewall treats the doors, and logs new findings.
     pub(super) fn look_at_firewall(&mut self, moment: &Moment) {
         self.porter.look_at_firewall(moment.now, &self.config, &self.device_names);
     }
 
-    /// Gives the core the users of the configuration, once it has the doors.
+    /// Gives the core the users of the configuration. The core must have the doors already.
     pub(super) fn set_users(&mut self, moment: &Moment) {
         self.porter.clock.vouch(self.config.globals.auth.trust_clock);
         self.porter.change_users(moment, &self.config);
@@ -104,7 +157,7 @@ impl Daemon<'_> {
 }
 
 impl Porter<'_> {
-    /// Puts new doors in the place of the old. Who is in stays in, unless his door is gone or opens something else now.
+    /// Replaces the doors. Grants stay, unless their door is gone or opens something else now.
     fn change_doors(&mut self, moment: &Moment, config: &Config) {
         let new = self.household.slots.with(config);
         let old = self.household.slots.clone();
@@ -119,7 +172,9 @@ impl Porter<'_> {
         self.household.slots = new;
     }
 
-    /// Puts new users in the place of the old. What a user opened who may not any more is shut.
+    /// Replaces the users. Grants of users who may no longer open their door end.
+    // A frame of its own, below the caller's: `wipe_stack` overwrites there the secrets that were moved.
+    #[inline(never)]
     fn change_users(&mut self, moment: &Moment, config: &Config) {
         let (old, new) = (self.household.users.clone(), self.household.users.with(config));
         let after = Household { slots: self.household.slots.clone(), users: new };
@@ -137,37 +192,41 @@ impl Porter<'_> {
             }
         }
         self.household = after;
+        // Remains of packets and keys on the stack must not get into the unused parts of the tables.
+        wipe_stack();
         let users = self.household.users.for_core(&self.household.slots);
+        wipe_stack();
         self.keeper.auth.set_users(auth_rules(config), &users);
     }
 }
 
-/// Whether whoever is in at a door may stay in. The name is that of the sets, and in the comments of rules.
+/// Whether a door's grants may stay after a reload. The door's name counts, because it is part of set names and rule
+/// comments.
 fn opens_the_same(old: &Door, new: &Door) -> bool {
     new.name == old.name
         && new.grant_prefix == old.grant_prefix
         && new.opening == old.opening
+        && new.any_port == old.any_port
         && new.commands == old.commands
         && new.kill == old.kill
 }
 
-/// The rules that are the same for all users.
-pub(crate) fn auth_rules(config: &Config) -> auth::Rules {
+/// The rules that apply to all users.
+pub(crate) fn auth_rules(config: &Config) -> auth::AuthRules {
     let config::Auth { max_age, totp_ports, .. } = config.globals.auth;
-    auth::Rules { max_age_s: max_age.as_secs(), range: totp_ports }
+    auth::AuthRules { max_age_s: max_age.as_secs(), range: totp_ports }
 }
 
-/// Begins to log.
+/// Starts the log.
 pub(super) fn start_log(config: &Config) {
     sinks::start(config.globals.log_level);
-    set_log(config);
+    let file = config.globals.log_file.as_deref();
+    said(file, sinks::set_file(file));
 }
 
-/// Logs as the configuration says from now on.
-pub(super) fn set_log(config: &Config) {
-    sinks::set_level(config.globals.log_level);
-    let file: Option<&Path> = config.globals.log_file.as_deref();
-    if let (Some(path), Err(error)) = (file, sinks::set_file(file)) {
+/// Logs that the log file could not be opened.
+fn said(file: Option<&Path>, opened: io::Result<()>) {
+    if let (Some(path), Err(error)) = (file, opened) {
         warn!("log file {}: {error}{}", path.display(), systemd::advice(&error, path));
     }
 }
@@ -177,5 +236,5 @@ pub(super) fn open_devices(names: &[String]) -> Result<Devices, StartError> {
     if names.len() > MAX_DEVICES {
         return Err(StartError::Devices(names.len()));
     }
-    Devices::open(names).map_err(|error| StartError::Socket("a packet socket (CAP_NET_RAW is needed)", error))
+    Devices::open(names).map_err(|error| StartError::Socket("a packet socket", error))
 }

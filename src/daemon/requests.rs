@@ -1,4 +1,4 @@
-//! Requests on the control socket: what the operator asks, and what he is answered.
+//! Answers the operator's requests on the control socket.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -8,25 +8,25 @@ use super::porter::{Porter, Waiting};
 use super::start::StartError;
 use super::state::Daemon;
 use crate::config::MAX_OPEN_TIME_S;
-use crate::control::message::{Request, Verb};
-use crate::control::server::{self, Client, MAX_CLIENTS};
+use crate::control::message::{ControlRequest, Verb};
+use crate::control::server::{self, Client, MAX_CLIENTS, WatchFilter};
 use crate::core::access::{AskedTime, Cause, OpenRequest};
 use crate::core::auth::Refusal;
 use crate::core::door::DoorId;
 use crate::core::grants::Opener;
 use crate::core::moment::Moment;
 
-/// Why a request was not carried out: the command line's exit code, and a sentence.
+/// A failed request: the exit code for the command line, and a sentence.
 #[derive(Debug)]
 struct Failure {
     code: u8,
     message: String,
 }
 
-/// What is to be answered.
+/// When to answer a request.
 enum Answered {
     Now,
-    /// When a program has ended.
+    /// When the program that opens this door has ended.
     Later(DoorId, IpAddr),
 }
 
@@ -45,13 +45,16 @@ impl Daemon<'_> {
             Err(message) => return client.refuse(2, message),
         };
         let answered = match request.request {
-            Verb::Watch => {
-                if let Some(server) = self.porter.audience.server_mut() {
-                    server.watch(client);
+            Verb::Watch | Verb::Events => match self.porter.watch_filter(&request) {
+                Ok(filter) => {
+                    if let Some(server) = self.porter.audience.server_mut() {
+                        server.watch(client, filter);
+                    }
+                    return;
                 }
-                return;
-            }
-            // A client that does not read its answer is no reason to say anything.
+                Err(failure) => Err(failure),
+            },
+            // A client that does not read its answer is not worth a log line.
             Verb::Status => self
                 .status(moment, &mut client)
                 .map(|()| Answered::Now)
@@ -72,7 +75,16 @@ impl Daemon<'_> {
 }
 
 impl Porter<'_> {
-    fn open_by_hand(&mut self, moment: &Moment, request: &Request<'_>) -> Result<Answered, Failure> {
+    /// The lines that a watcher asks for.
+    fn watch_filter(&self, request: &ControlRequest<'_>) -> Result<WatchFilter, Failure> {
+        if request.door.is_some() {
+            self.door(request)?;
+        }
+        let only_events = request.request == Verb::Events;
+        Ok(WatchFilter { door: request.door.map(str::to_owned), address: address(request)?, only_events })
+    }
+
+    fn open_by_hand(&mut self, moment: &Moment, request: &ControlRequest<'_>) -> Result<Answered, Failure> {
         let (door, address) = (self.door(request)?, address(request)?);
         let address = address.ok_or_else(|| Failure::new(2, "which address?"))?;
         if let Some(seconds) = request.seconds.filter(|seconds| *seconds > MAX_OPEN_TIME_S) {
@@ -86,7 +98,7 @@ impl Porter<'_> {
             Some(seconds) => AskedTime::For(Duration::from_secs(seconds.into())),
             None => AskedTime::OpenTime,
         };
-        let asked = OpenRequest { opener: Opener::Hand, door, sender: None, address, time };
+        let asked = OpenRequest { opener: Opener::Hand, door, sender: None, address, port: None, time };
         let group =
             |it: &Self| it.household.slots.get(door).map_or(address, |door| door.grant_prefix.group(address));
         match self.open(moment, &asked) {
@@ -97,7 +109,7 @@ impl Porter<'_> {
         }
     }
 
-    fn close_by_hand(&mut self, moment: &Moment, request: &Request<'_>) -> Result<(), Failure> {
+    fn close_by_hand(&mut self, moment: &Moment, request: &ControlRequest<'_>) -> Result<(), Failure> {
         let (id, address) = (self.door(request)?, address(request)?);
         let prefix = self.household.slots.get(id).map(|door| door.grant_prefix).unwrap_or_default();
         let address = address.map(|address| prefix.group(address));
@@ -106,12 +118,12 @@ impl Porter<'_> {
                 let door = request.door.unwrap_or_default();
                 Err(Failure::new(1, format!("door '{door}' is not open for {address}")))
             }
-            // Shut for everybody is what was asked for.
+            // Without an address, a door that is shut already is no failure.
             _ => Ok(()),
         }
     }
 
-    /// Why the firewall does not have a door that was asked for.
+    /// The reason why the firewall lacks a door that was asked for.
     fn not_yet(&mut self, id: DoorId) -> String {
         let Some(door) = self.household.slots.get(id).cloned() else { return String::new() };
         let why = match self.gate.missing(&door) {
@@ -125,6 +137,13 @@ impl Porter<'_> {
     fn refused(&self, id: DoorId, address: IpAddr, refusal: Refusal) -> Failure {
         match (refusal, self.household.slots.get(id)) {
             (Refusal::NoHost, _) => Failure::new(2, format!("'{address}' is no host's address")),
+            (Refusal::NoPort, Some(door)) => Failure::new(
+                2,
+                format!(
+                    "door '{}' opens the port that an fwknop client asks for, and none by hand",
+                    door.name
+                ),
+            ),
             (Refusal::Closing, Some(door)) => {
                 let (name, names) = (&door.name, door.closes.join(", "));
                 Failure::new(2, format!("door '{name}' opens nothing, its knock shuts: {names}"))
@@ -133,7 +152,7 @@ impl Porter<'_> {
         }
     }
 
-    fn door(&self, request: &Request<'_>) -> Result<DoorId, Failure> {
+    fn door(&self, request: &ControlRequest<'_>) -> Result<DoorId, Failure> {
         let name = request.door.ok_or_else(|| Failure::new(2, "which door?"))?;
         let slots = &self.household.slots;
         slots.find(name).ok_or_else(|| {
@@ -142,7 +161,7 @@ impl Porter<'_> {
         })
     }
 
-    /// Keeps a client until the program has ended that opens its door.
+    /// Keeps a client until the program that opens its door has ended.
     fn wait_for(&mut self, waiting: Waiting) {
         if self.waiting.len() < MAX_CLIENTS {
             self.waiting.push(waiting);
@@ -164,7 +183,7 @@ impl Porter<'_> {
     }
 }
 
-fn address(request: &Request<'_>) -> Result<Option<IpAddr>, Failure> {
+fn address(request: &ControlRequest<'_>) -> Result<Option<IpAddr>, Failure> {
     let address = request.address.map(str::parse).transpose();
     address.map_err(|_| Failure::new(2, format!("'{}' is no address", request.address.unwrap_or_default())))
 }

@@ -1,7 +1,6 @@
-//! Firewalls that were loaded anew, and daemons that were: who is in stays in.
+//! Restores grants after the firewall was loaded anew, and adopts grants after the daemon started anew.
 
 use std::rc::Rc;
-use std::time::Duration;
 
 use log::{debug, info};
 
@@ -14,76 +13,79 @@ use crate::core::moment::Moment;
 use crate::core::network::AddressFamily;
 use crate::core::time::Instant;
 use crate::firewall::nft::{OpenedBy, SecretsId};
-use crate::firewall::sweep;
-
-/// How long to look for lost rules of iptables, at most: packets wait meanwhile.
-const LOOK: Duration = Duration::from_secs(10);
 
 impl Porter<'_> {
-    /// Puts everybody back who is in and whom the firewall has lost, with the time that is left. To be
-    /// called when its tables changed.
+    /// Puts the grants that the firewall has lost back, with their remaining time. Call it when the firewall's tables
+    /// changed.
     pub(super) fn restore(&mut self, moment: &Moment) {
         let Self { keeper, household, gate, .. } = self;
         self.watch.on_change(moment.now);
-        if gate.own.mend(moment.now, &household.slots) {
-            // That was this daemon's own doing.
-            gate.backend_mut().changed();
-        }
+        gate.own.mend(moment.now, &household.slots);
         let Some(sets) = gate.backend_mut().sets() else { return };
         keeper.access.forget_firewall();
-        for (id, door) in household.slots.iter().filter(|(_, door)| door.opening.is_some()) {
+        for (id, door) in household.slots.iter().filter(|(_, door)| door.opens_ports()) {
             if !keeper.access.grants().iter().any(|grant| grant.door() == id) {
                 continue;
             }
             let mut there = Vec::new();
             for family in AddressFamily::ALL {
-                // A set that cannot be listed has lost everybody, as far as anyone knows.
-                let _ = sets.list(&**door, family, &mut |element| there.push(element.address));
+                // A set that cannot be listed counts as empty.
+                let _ = sets.list(&**door, family, &mut |element| there.push(element.passage));
             }
-            for address in there {
-                if keeper.access.grant(id, address).is_some_and(Grant::is_told) {
-                    keeper.access.confirm(id, address);
+            for passage in there {
+                if keeper.access.grant(id, passage).is_some_and(Grant::is_told) {
+                    keeper.access.confirm(id, passage);
                 }
             }
         }
         self.put_waiting(moment, Attempt::Restore);
     }
 
-    /// The same for iptables, when a reload is asked for: that is how fw3's include says that it has made its
-    /// chains anew.
-    pub(super) fn restore_rules(&mut self, now: Instant) {
-        let Self { keeper, household, gate, .. } = self;
-        let Some(iptables) = gate.backend().iptables() else { return };
-        let access = &mut keeper.access;
-        if access.grants().is_empty() || !gate.are_rules_done() || !sweep::all_gone(iptables, LOOK) {
+    /// Makes the daemon's own chains again if another program changed them, and inserts rules that were lost.
+    pub(super) fn mend_chains(&mut self, now: Instant) {
+        let Self { gate, watch, .. } = self;
+        if !gate.chains.is_used() {
             return;
         }
-        let all: Vec<_> = access.grants().iter().map(|grant| (grant.door(), grant.address())).collect();
-        for (id, address) in all {
-            let Some(door) = household.slots.get(id).filter(|door| door.opening.is_some()) else { continue };
-            let Some(lease) = access.lease(now, id, address) else { continue };
-            gate.restore_rules(door, address, lease.time);
+        if gate.mend_chains(now) {
+            watch.on_change(now);
+        }
+        self.restore_rules(now);
+    }
+
+    /// Does the same for iptables at a reload. fw3's include asks for a reload when fw3 has made its chains anew.
+    pub(super) fn restore_rules(&mut self, now: Instant) {
+        let Self { keeper, household, gate, .. } = self;
+        let access = &mut keeper.access;
+        if access.grants().is_empty() || !gate.are_rules_done() || !gate.are_rules_gone() {
+            return;
+        }
+        let all: Vec<_> = access.grants().iter().map(|grant| (grant.door(), grant.passage())).collect();
+        for (id, passage) in all {
+            let Some(door) = household.slots.get(id).filter(|door| door.opens_ports()) else { continue };
+            let Some(lease) = access.lease(now, id, passage) else { continue };
+            gate.restore_rules(door, passage, lease.time());
         }
     }
 
-    /// Takes over who is in the sets already: a daemon before this one let them in. A user who may not open the door any
-    /// more is shut out.
+    /// Adopts the sets' elements, which an earlier run of the daemon added. Elements of users who may no longer open
+    /// the door are removed.
     pub(super) fn adopt(&mut self, moment: &Moment) {
         let Self { keeper, household, gate, .. } = self;
         let mut strays = Vec::new();
-        for (id, door) in household.slots.iter().filter(|(_, door)| door.opening.is_some()) {
+        for (id, door) in household.slots.iter().filter(|(_, door)| door.opens_ports()) {
             let mut there = Vec::new();
             for family in AddressFamily::ALL {
                 let Some(sets) = gate.backend_mut().sets() else { return };
                 let listed = sets.list(&**door, family, &mut |element| {
-                    there.push((element.address, element.left, opener(household, element.by)));
+                    there.push((element.passage, element.left, opener(household, element.by)));
                 });
                 if let Err(error) = listed {
                     debug!("{}: {error}", door.name);
                 }
             }
             let mut adopted = 0;
-            for (address, left, opener) in there {
+            for (passage, left, opener) in there {
                 let may = match opener {
                     Some(Opener::User(user)) => household
                         .user(user)
@@ -92,15 +94,16 @@ impl Porter<'_> {
                     None => false,
                 };
                 if !may {
-                    info!("{address}: {}: shut: its user may not open it any more", door.name);
-                    strays.push(Leaver { door: Rc::clone(door), address, is_timed_out: false });
+                    info!("{passage}: {}: shut: its user may not open it any more", door.name);
+                    strays.push(Leaver { door: Rc::clone(door), passage, is_timed_out: false });
                 } else if let Some(opener) = opener
                     && keeper.access.adopt(
                         moment.now,
                         household,
-                        &Adopted { door: id, address, left, opener },
+                        &Adopted { door: id, passage, left, opener },
                     )
                 {
+                    gate.adopt(door, passage);
                     adopted += 1;
                 }
             }
@@ -115,7 +118,7 @@ impl Porter<'_> {
     }
 }
 
-/// Who opened a door; none for a user who is not there any more, or has other secrets now.
+/// The opener that an element names; `None` if it is a user who no longer exists or has other secrets now.
 fn opener(household: &Household, by: OpenedBy<'_>) -> Option<Opener> {
     match by {
         OpenedBy::Knock => Some(Opener::Knock),

@@ -1,19 +1,19 @@
-//! Which configured door has which number in the core.
+//! The doors' numbers in the core.
 
 use std::rc::Rc;
 
 use crate::config::{self, Config};
 use crate::core::door::{DoorId, MAX_DOORS};
-use crate::core::ports::{NeverTrap, PortRange};
+use crate::core::ports::{PortRange, ProtocolPorts};
 use crate::core::sequence::Protocol;
 
-/// The enabled doors. A door keeps its slot through a reload, found by its name, and with it the progress
-/// and the grants that the core knows under that number.
+/// The enabled doors by slot. A door keeps its slot through a reload, because the core keeps its attempts and grants
+/// under that number.
 #[derive(Clone, Debug, Default)]
 pub struct Slots(Vec<Option<Rc<config::Door>>>);
 
 impl Slots {
-    /// The slots that `config` wants, with the doors that are there already in their places.
+    /// The slots of a new configuration. Doors that exist already keep their places.
     #[must_use]
     pub fn with(&self, config: &Config) -> Self {
         let enabled = || config.doors.iter().filter(|door| door.enabled);
@@ -47,27 +47,28 @@ impl Slots {
         (0..).zip(&self.0).filter_map(|(slot, door)| Some((DoorId(slot), door.as_ref()?)))
     }
 
-    /// What the core wants to know of the doors.
-    pub fn knocks(&self) -> Vec<Option<crate::core::door::Door>> {
+    /// The doors' sequences and flags for the core.
+    pub fn knocks(&self) -> Vec<Option<crate::core::door::DoorKnock>> {
         self.0.iter().map(|door| door.as_ref().map(|door| door.knock.clone())).collect()
     }
 }
 
-/// The ports that must not be traps: what the doors open, where users' packets come, what the configuration excepts,
-/// and what the firewall lets everybody use, `exposed`.
-pub fn never_traps(config: &Config, exposed: Vec<NeverTrap>) -> Vec<NeverTrap> {
+/// The ports that must not be traps: ports that doors open, users' ports, the configuration's exceptions, and ports
+/// that the firewall opens to everybody (`exposed`).
+pub fn never_traps(config: &Config, exposed: Vec<ProtocolPorts>) -> Vec<ProtocolPorts> {
     let mut never = exposed;
     let excepted = config
         .globals
         .trap_except
         .iter()
-        .map(|step| NeverTrap { protocol: step.protocol, ports: PortRange::one(step.port) });
+        .map(|step| ProtocolPorts { protocol: step.protocol, ports: PortRange::one(step.port) });
     never.extend(excepted);
-    never.push(NeverTrap { protocol: Protocol::Udp, ports: PortRange::one(config.globals.auth.spa_port) });
+    never
+        .push(ProtocolPorts { protocol: Protocol::Udp, ports: PortRange::one(config.globals.auth.spa_port) });
     for opening in config.doors.iter().filter(|door| door.enabled).filter_map(|door| door.opening.as_ref()) {
         let outer = opening.forward.as_ref().map_or(&opening.dest_port, |forward| &forward.src_dport);
         for protocol in &opening.protocols {
-            never.extend(outer.iter().map(|range| NeverTrap { protocol: *protocol, ports: *range }));
+            never.extend(outer.iter().map(|range| ProtocolPorts { protocol: *protocol, ports: *range }));
         }
     }
     never

@@ -1,44 +1,41 @@
-//! What `ketukd run` is asked for, and why it may not start.
+//! The reasons why the daemon may not start or go on.
 
 use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use super::confinement::Unfit;
+use super::monitor::Disagreement;
 use super::systemd;
 use crate::config::{self, MAX_DEVICES};
 use crate::control::server::ServerError;
 use crate::firewall::backend::BackendError;
 
-/// What the command line says.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// `--config`
-    pub config: PathBuf,
-    /// `--device`, instead of the configuration's.
-    pub devices: Vec<String>,
-    /// `--device-file`: more of them, one a line, read again at each reload.
-    pub device_file: Option<PathBuf>,
-    /// `--socket`
-    pub socket: PathBuf,
-}
-
-/// Why the daemon did not start.
+/// Why the daemon did not start, ends, or does not take a new configuration.
 #[derive(Debug)]
 pub enum StartError {
     /// The configuration is wrong.
     Config(config::Error),
     /// The doors cannot be opened on this host.
     Backend(BackendError),
-    /// There is no control socket.
+    /// The control socket could not be opened.
     Control(ServerError),
-    /// More devices than [`MAX_DEVICES`].
+    /// The number of devices, which is more than [`MAX_DEVICES`].
     Devices(usize),
+    /// The new configuration needs what the daemon has given up.
+    Unfit(Unfit),
+    /// The monitor does not take the new configuration.
+    Disagreement(Disagreement),
     /// A socket could not be opened.
     Socket(&'static str, io::Error),
+    /// The monitor could not be made.
+    NoMonitor(io::Error),
+    /// The monitor has ended while the daemon ran.
+    LostMonitor,
 }
 
 impl StartError {
-    /// The exit code: 2 for what the user has to change, 1 for what failed.
+    /// The exit code: 2 for mistakes in usage or configuration, 1 for failures.
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) | Self::Devices(_) => 2,
@@ -56,10 +53,18 @@ impl fmt::Display for StartError {
             Self::Config(error) => error.fmt(f),
             Self::Backend(error) => error.fmt(f),
             Self::Control(error) => error.fmt(f),
+            Self::Unfit(why) => why.fmt(f),
+            Self::Disagreement(why) => why.fmt(f),
+            Self::NoMonitor(error) => write!(f, "cannot make the process that runs commands: {error}"),
+            Self::LostMonitor => f.write_str("the process that runs commands has ended, so ketukd ends"),
             Self::Devices(count) => {
                 write!(f, "{count} devices, and at most {MAX_DEVICES} can be listened on")
             }
-            Self::Socket(what, error) => write!(f, "cannot open {what}: {error}"),
+            Self::Socket(what, error) => {
+                let is_denied = error.kind() == io::ErrorKind::PermissionDenied;
+                let advice = if is_denied { ": run ketukd as root, or with CAP_NET_RAW" } else { "" };
+                write!(f, "cannot open {what}: {error}{advice}")
+            }
         }
     }
 }

@@ -1,17 +1,18 @@
-//! Everything that the daemon holds.
+//! The daemon's whole state.
 
 use nix::sys::signalfd::SignalFd;
 
 use super::clocks::Clocks;
+use super::confinement::Confinement;
 use super::devices::Devices;
+use super::options::Options;
 use super::porter::Porter;
-use super::start::Options;
 use crate::config::Config;
 use crate::core::time::Instant;
 use crate::linux::capture::Batch;
 use crate::linux::links::Links;
 
-/// Everything that the daemon holds.
+/// The running daemon.
 #[derive(Debug)]
 pub(super) struct Daemon<'t> {
     pub(super) started: Instant,
@@ -24,4 +25,5 @@ pub(super) struct Daemon<'t> {
     pub(super) device_names: Vec<String>,
     pub(super) links: Links,
     pub(super) signals: SignalFd,
+    pub(super) confinement: Confinement,
 }

@@ -1,4 +1,4 @@
-//! `ketukd status`: everything there is to know.
+//! The answer to `ketukd status`.
 
 use std::io;
 
@@ -9,10 +9,11 @@ use crate::control::message;
 use crate::control::server::Client;
 use crate::core::counters::{Counter, Event};
 use crate::core::moment::Moment;
+use crate::core::reason::KnockedPort;
 use crate::core::time::Instant;
 
 impl Daemon<'_> {
-    /// Sends everything there is to know.
+    /// Sends the daemon's whole state.
     pub(super) fn status(&mut self, moment: &Moment, client: &mut Client) -> io::Result<()> {
         let now = moment.now;
         self.porter.audience.counters.add(Counter::Event(Event::SocketDrops), self.devices.dropped());
@@ -23,7 +24,7 @@ impl Daemon<'_> {
         let table = self.porter.gate.backend().table_name();
         client.send(
             "daemon",
-            &message::Daemon {
+            &message::DaemonLine {
                 version: env!("CARGO_PKG_VERSION"),
                 uptime_seconds: now.since(self.started).as_secs(),
                 config: &self.options.config.to_string_lossy(),
@@ -34,23 +35,26 @@ impl Daemon<'_> {
                 clock_trusted: has_users.then(|| self.porter.keeper.auth.trusts_clock()),
             },
         )?;
-        for (name, hearing) in self.devices.iter() {
+        for (name, hearing, upper) in self.devices.iter() {
             let state = hearing.name();
-            client.send("device", &message::Device { name, state })?;
+            let text = upper.map(ToString::to_string);
+            client.send("device", &message::DeviceLine { name, state, text: text.as_deref() })?;
         }
         if !self.porter.watch.is_fresh(now) {
+            self.porter.mend_chains(now);
             self.look_at_firewall(moment);
         }
         for (id, door) in self.porter.household.slots.iter() {
-            let warning = self.porter.watch.of_door(&door.name).map(ToString::to_string).next();
-            let firewall = match (door.opening.is_some(), self.porter.gate.missing(door)) {
+            let warnings: Vec<_> = self.porter.watch.of_door(&door.name).collect();
+            let warning = (!warnings.is_empty()).then(|| warnings.join("; and "));
+            let firewall = match (door.opens_ports(), self.porter.gate.missing(door)) {
                 (false, _) => "none",
                 (true, Ok(None)) => "ready",
                 (true, _) => "missing",
             };
             client.send(
                 "door",
-                &message::Door {
+                &message::DoorLine {
                     name: &door.name,
                     action: if door.closes.is_empty() { "open" } else { "close" },
                     steps: door.knock.sequence.len(),
@@ -75,7 +79,7 @@ impl Daemon<'_> {
         for (user, seen) in self.porter.household.users.iter() {
             client.send(
                 "user",
-                &message::User {
+                &message::UserLine {
                     name: &user.name,
                     doors: user.doors.len(),
                     seen_seconds_ago: seen.map(|seen| now.since(seen).as_secs()),
@@ -87,9 +91,10 @@ impl Daemon<'_> {
             let Some(door) = self.porter.household.slots.get(grant.door()) else { continue };
             client.send(
                 "grant",
-                &message::Grant {
+                &message::GrantLine {
                     door: &door.name,
                     address: &door.grant_prefix.shown(grant.address()).to_string(),
+                    port: grant.port().map(|port| port.to_string()).as_deref(),
                     user: grant.user().and_then(|user| self.porter.household.users.name(user)),
                     seconds_left: grant
                         .time_left(now)
@@ -102,28 +107,31 @@ impl Daemon<'_> {
         }
         self.recents(now, client)?;
         for (name, value) in self.porter.audience.counters.iter() {
-            client.send("counter", &message::Counter { name, value })?;
+            client.send("counter", &message::CounterLine { name, value })?;
         }
         Ok(())
     }
 
-    /// The last judgements, the newest first.
+    /// Sends the recent judgements, the newest first.
     fn recents(&self, now: Instant, client: &mut Client) -> io::Result<()> {
         let mut recents: Vec<_> = self.porter.audience.recents.iter().collect();
         recents.sort_unstable_by_key(|recent| std::cmp::Reverse(recent.at));
         for recent in recents {
             let door = recent.door.and_then(|door| self.porter.household.slots.get(door));
-            let port = recent.port.map(|(port, protocol)| format!("{port}:{protocol}"));
+            let report = &recent.report;
+            let port = report.port.map(|KnockedPort { port, protocol }| format!("{port}:{protocol}"));
             client.send(
                 "recent",
-                &message::Recent {
+                &message::RecentLine {
                     door: door.map(|door| door.name.as_str()),
                     user: recent.user.and_then(|user| self.porter.household.users.name(user)),
                     address: &recent.source.to_string(),
                     port: port.as_deref(),
-                    stage: recent.stage,
-                    steps: door.map_or(0, |door| door.knock.sequence.len()),
-                    reason: recent.reason,
+                    stage: report.stage,
+                    steps: report.steps.into(),
+                    reason: report.reason.name(),
+                    text: &report.to_string(),
+                    failed: report.reason.is_failure(),
                     times: recent.times,
                     seconds_ago: now.since(recent.at).as_secs(),
                 },

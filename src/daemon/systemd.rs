@@ -1,4 +1,5 @@
-//! What is different under systemd: it is told that the daemon can hear knocks (`sd_notify(3)`), and its unit may forbid a file.
+//! Support for systemd: tells it that the daemon has started (`sd_notify(3)`), and explains file errors that the unit
+//! may cause.
 
 use std::env;
 use std::ffi::OsStr;
@@ -11,10 +12,10 @@ use std::path::Path;
 use log::warn;
 use nix::errno::Errno;
 
-/// The variable by which systemd says where it listens; absent elsewhere.
+/// The variable with the address of systemd's notification socket. It is absent elsewhere.
 const SOCKET: &str = "NOTIFY_SOCKET";
 
-/// Says that the daemon has started, to whoever waits for it.
+/// Tells systemd that the daemon has started.
 pub(super) fn tell() {
     let Some(socket) = env::var_os(SOCKET) else { return };
     if let Err(error) = send(&socket, b"READY=1") {
@@ -22,10 +23,10 @@ pub(super) fn tell() {
     }
 }
 
-/// What to add to a message about a file: what to change, if systemd started the daemon and the unit may be why the file
-/// cannot be read or written.
+/// Advice to add to a message about a file. It is empty unless systemd started the daemon and the unit may be why the
+/// file cannot be read or written.
 pub(super) fn advice(error: &io::Error, file: &Path) -> String {
-    // systemd sets it for whatever a unit runs.
+    // systemd sets this variable for every unit.
     if env::var_os("INVOCATION_ID").is_none() {
         return String::new();
     }
@@ -33,7 +34,7 @@ pub(super) fn advice(error: &io::Error, file: &Path) -> String {
     change.map_or_else(String::new, |change| format!("; {change}"))
 }
 
-/// What to change. The unit that the packages bring says `User=ketuk`, `ProtectSystem=strict`, `ProtectHome=yes`,
+/// The advice for one error. The unit in the packages says `User=ketuk`, `ProtectSystem=strict`, `ProtectHome=yes`,
 /// `PrivateTmp=yes`, `LogsDirectory=ketuk`, `StateDirectory=ketuk`.
 fn change(error: Errno, file: &Path) -> Option<String> {
     let under = |folders: &[&str]| folders.iter().any(|folder| file.starts_with(folder));
@@ -60,7 +61,7 @@ fn change(error: Errno, file: &Path) -> Option<String> {
 }
 
 fn send(socket: &OsStr, message: &[u8]) -> io::Result<()> {
-    // A name that begins with @ is no file, but one of Linux's abstract names.
+    // A name that begins with @ is no file. It is an abstract socket name of Linux.
     let address = match socket.as_bytes().strip_prefix(b"@") {
         Some(name) => SocketAddr::from_abstract_name(name)?,
         None => SocketAddr::from_pathname(socket)?,
@@ -81,7 +82,7 @@ mod tests {
             (Errno::EACCES, "/home/a/log", Some("[Service]: ProtectHome=no")),
             (Errno::ENOENT, "/root/log", Some("[Service]: ProtectHome=no")),
             (Errno::ENOENT, "/tmp/log", Some("[Service]: PrivateTmp=no")),
-            // Here the unit is not to blame.
+            // In this case the unit is not the cause.
             (Errno::ENOENT, "/etc/ketuk.once", None),
             (Errno::ENOSPC, "/tmp/log", None),
         ] {

@@ -1,4 +1,4 @@
-//! Which configured user has which number in the core.
+//! The users' numbers in the core.
 
 use std::rc::Rc;
 
@@ -9,20 +9,20 @@ use crate::core::time::Instant;
 use crate::core::user::{self, UserId};
 use crate::firewall::nft::SecretsId;
 
-/// The enabled users. A user keeps his slot through a reload, found by his name, and with it what the core
-/// remembers of him.
+/// The enabled users by slot. A user keeps the slot through a reload, because the core remembers a user's packets
+/// under that number.
 #[derive(Clone, Debug, Default)]
 pub struct Users(Vec<Option<Slot>>);
 
 #[derive(Clone, Debug)]
 struct Slot {
     user: Rc<config::User>,
-    /// When a knock of his opened something.
+    /// When a packet of the user last opened a door.
     seen: Option<Instant>,
 }
 
 impl Users {
-    /// The users that `config` wants, with those that are there already in their places.
+    /// The users of a new configuration. Users that exist already keep their places.
     #[must_use]
     pub fn with(&self, config: &Config) -> Self {
         let enabled = || config.users.iter().filter(|user| user.enabled);
@@ -49,24 +49,24 @@ impl Users {
         self.0.get(id.index())?.as_ref().map(|slot| &slot.user)
     }
 
-    /// Every user, and when a knock of his opened something.
+    /// Every user, and when a packet of the user last opened a door.
     pub fn iter(&self) -> impl Iterator<Item = (&config::User, Option<Instant>)> {
         self.0.iter().flatten().map(|slot| (&*slot.user, slot.seen))
     }
 
-    /// A knock of his opened something.
+    /// Notes that a packet of the user opened a door.
     pub fn see(&mut self, id: UserId, now: Instant) {
         if let Some(Some(slot)) = self.0.get_mut(id.index()) {
             slot.seen = Some(now);
         }
     }
 
-    /// Which secrets he has, for the firewall to keep.
+    /// A digest of the user's secrets, which the firewall keeps.
     pub fn secrets(&self, id: UserId) -> SecretsId {
         self.get(id).map(|user| user.secrets_id()).map(SecretsId).unwrap_or_default()
     }
 
-    /// His name.
+    /// The user's name.
     pub fn name(&self, id: UserId) -> Option<&str> {
         self.get(id).map(|user| user.name.as_str())
     }
@@ -78,19 +78,27 @@ impl Users {
         named.map(|(slot, _)| UserId(slot))
     }
 
-    /// Whether the user in a slot is the same in `after`, and has every secret there that he has here.
+    /// Whether the user in a slot still exists in `after`, with all the same secrets.
     pub fn keeps_secrets(&self, after: &Self, id: UserId) -> bool {
         let (Some(before), Some(after)) = (self.get(id), after.get(id)) else { return false };
         before.name == after.name && before.secrets_are_in(after)
     }
 
-    /// What the core wants to know of them.
-    pub fn for_core(&self, slots: &Slots) -> Vec<Option<user::User>> {
+    /// The users' rules and secrets for the core.
+    pub fn for_core(&self, slots: &Slots) -> Vec<Option<user::KnownUser>> {
         let doors = |user: &config::User| {
             let ids = user.doors.iter().filter_map(|door| slots.find(door));
             DoorSet(ids.fold(0, |set, id| set | 1 << id.0))
         };
-        self.0.iter().map(|slot| slot.as_ref().map(|slot| slot.user.for_core(doors(&slot.user)))).collect()
+        // Each user is filled in where he stays, see `user::KnownUser::copy_from`.
+        let mut known: Vec<_> =
+            self.0.iter().map(|slot| slot.as_ref().map(|_| user::KnownUser::default())).collect();
+        for (slot, known) in self.0.iter().zip(&mut known) {
+            if let (Some(slot), Some(known)) = (slot, known) {
+                slot.user.tell_core(doors(&slot.user), known);
+            }
+        }
+        known
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the daemon sleeps on: packets, signals, links, the firewall, connections, and whoever asks it something.
+//! The daemon's sleep. It ends at packets, signals, requests, and news of links, firewall and connections.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -9,16 +9,18 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
+use super::monitor::Monitor;
 use super::state::Daemon;
 use crate::config::MAX_DEVICES;
 use crate::control::server::{MAX_CLIENTS, Server};
 use crate::core::time::Instant;
 use crate::linux::clock::now;
 
-/// Two sockets a device, the control socket and its clients, links, firewall, connections, signals.
-const MAX_DESCRIPTORS: usize = 2 * MAX_DEVICES + 1 + MAX_CLIENTS + 4;
+/// The most descriptors: two sockets a device, the control socket and its clients, links, firewall, connections,
+/// signals, the monitor.
+const MAX_DESCRIPTORS: usize = 2 * MAX_DEVICES + 1 + MAX_CLIENTS + 5;
 
-/// What there is to read.
+/// The sources that have something to read.
 #[expect(clippy::struct_excessive_bools, reason = "each is a descriptor of its own")]
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ready {
@@ -30,34 +32,40 @@ pub(super) struct Ready {
 }
 
 impl Daemon<'_> {
-    /// Sleeps until something is there to read, or until `deadline`.
+    /// Sleeps until a source can be read, or until `deadline`.
     pub(super) fn wait(&self, deadline: Option<Instant>) -> Ready {
         let mut fds = heapless::Vec::<PollFd<'_>, MAX_DESCRIPTORS>::new();
         let firewall = self.porter.gate.backend().events().map(AsFd::as_fd);
         let connections = self.porter.gate.connections.announcements();
-        // What is not there keeps its place.
+        // An absent source keeps its place in the list.
         let signals = self.signals.as_fd();
-        let fixed =
-            [signals, self.links.as_fd(), firewall.unwrap_or(signals), connections.unwrap_or(signals)];
+        let monitor = self.porter.gate.monitor().map(Monitor::descriptor);
+        let fixed = [
+            signals,
+            self.links.as_fd(),
+            firewall.unwrap_or(signals),
+            connections.unwrap_or(signals),
+            monitor.unwrap_or(signals),
+        ];
         fds.extend(fixed.map(polled));
         let server = self.porter.audience.server();
         fds.extend(self.devices.descriptors().map(polled));
         fds.extend(server.into_iter().flat_map(Server::descriptors).map(polled));
         let timeout = deadline.map_or(PollTimeout::NONE, |deadline| {
-            // Rounded up by the clock's own granularity: waking early would only mean sleeping again.
+            // The time is rounded up by the clock's granularity. Waking early would only mean sleeping again.
             let ms = deadline.since(now()).as_millis();
             PollTimeout::try_from(ms).unwrap_or(PollTimeout::MAX)
         });
         match poll(&mut fds, timeout) {
             Ok(_) | Err(nix::errno::Errno::EINTR) => {}
             Err(errno) => {
-                // Only a lack of memory can do this; do not make it worse by trying at full speed.
+                // Only a lack of memory can cause this. A pause keeps the loop from running at full speed.
                 error!("poll: {}", io::Error::from(errno));
                 std::thread::sleep(Duration::from_millis(100));
             }
         }
         let ready = |fd: &PollFd<'_>| fd.any().unwrap_or(true);
-        let (fixed, rest) = fds.split_at(4);
+        let (fixed, rest) = fds.split_at(5);
         Ready {
             signals: ready(&fixed[0]),
             links: ready(&fixed[1]),
@@ -68,15 +76,15 @@ impl Daemon<'_> {
     }
 }
 
-/// To be asked of `poll`.
+/// An entry for `poll` that waits for input.
 pub(super) fn polled(fd: BorrowedFd<'_>) -> PollFd<'_> {
     PollFd::new(fd, PollFlags::POLLIN)
 }
 
-/// Signals come by a descriptor, like everything else.
+/// Blocks the signals, and returns a descriptor that delivers them.
 pub(super) fn block_signals() -> io::Result<SignalFd> {
     let mut mask = SigSet::empty();
-    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGCHLD] {
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGUSR1, Signal::SIGHUP, Signal::SIGCHLD] {
         mask.add(signal);
     }
     mask.thread_block()?;

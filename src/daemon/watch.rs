@@ -1,24 +1,28 @@
-//! What the firewall makes of the doors, looked at when it changed and when somebody asks: sets that are missing, ports
-//! that are open to everybody, and other firewalls that keep out whoever knocked.
+//! Findings about how the firewall treats the doors: missing sets, ports that are open to everybody, and other
+//! firewalls that keep users of open doors out. The firewall is checked when it changed and when `ketukd status` asks.
 
 use std::time::Duration;
 
-use log::{debug, info, warn};
+use log::{info, warn};
 
 use crate::core::time::Instant;
 use crate::firewall::exposure::Finding;
 
-/// How soon after a change of the firewall it is looked at: who loads it anew does so in several steps.
+/// The time from a change of the firewall to the check. Loading a firewall takes several steps.
 const SOON: Duration = Duration::from_millis(500);
 
-/// Least time between two looks, each of which reads all rules.
+/// Least time between two checks. Each check reads all rules.
 const SPACING: Duration = Duration::from_secs(2);
 
-/// How long a set may be missing before it is said: at a start, for a new door, and when the firewall is restarted, it
-/// comes a moment later.
+/// The time for which a set may be missing before it is logged. At a start, for a new door, and after a restart of the
+/// firewall, the set comes a moment later.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Something that the firewall lacks.
+/// The sentence for rules that cannot be read. The reason follows.
+const UNKNOWN: &str = "whether the doors' ports can be reached without a knock is not known: the rules that are loaded cannot \
+                       be read";
+
+/// A set or table that the firewall lacks.
 #[derive(Clone, Debug)]
 struct Missing {
     text: String,
@@ -26,43 +30,47 @@ struct Missing {
     is_said: bool,
 }
 
-/// The last look.
+/// The results of the last check, and the time of the next.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
     findings: Vec<Finding>,
+    /// Why the rules could not be read.
+    unreadable: Option<String>,
     missing: Vec<Missing>,
     looked: Option<Instant>,
     due: Option<Instant>,
 }
 
 impl Watch {
-    /// The firewall has changed.
+    /// Notes that the firewall has changed.
     pub(super) fn on_change(&mut self, now: Instant) {
         let earliest = self.looked.map_or(now, |looked| looked.after(SPACING));
         self.due.get_or_insert(now.after(SOON).max(earliest));
     }
 
-    /// When to look next.
+    /// When to check next.
     pub(super) const fn next_deadline(&self) -> Option<Instant> {
         self.due
     }
 
-    /// Whether it is time to look.
+    /// Whether a check is due.
     pub(super) fn is_due(&self, now: Instant) -> bool {
         self.due.is_some_and(|due| due <= now)
     }
 
-    /// Whether the last look was a moment ago.
+    /// Whether the last check was less than [`SPACING`] ago.
     pub(super) fn is_fresh(&self, now: Instant) -> bool {
         self.looked.is_some_and(|looked| now < looked.after(SPACING))
     }
 
-    /// What was found about a door.
-    pub(super) fn of_door(&self, door: &str) -> impl Iterator<Item = &Finding> {
-        self.findings.iter().filter(move |finding| finding.door == door)
+    /// The findings about a door, as sentences.
+    pub(super) fn of_door(&self, door: &str) -> impl Iterator<Item = String> {
+        let of_door =
+            self.findings.iter().filter(move |finding| finding.door == door).map(ToString::to_string);
+        of_door.chain(self.unreadable.iter().map(|error| format!("{UNKNOWN}: {error}")))
     }
 
-    /// Takes the result of a look, and logs what is new in it. Returns how many of the missing sets were said to be.
+    /// Takes the results of a check, and logs new ones. Returns how many missing sets were logged for the first time.
     pub(super) fn looked(
         &mut self,
         now: Instant,
@@ -82,13 +90,19 @@ impl Watch {
                     info!("door '{door}': {protocol} port {port} is right again");
                 }
                 self.findings = findings;
+                self.unreadable = None;
             }
-            Err(error) => debug!("the rules that are loaded cannot be read: {error}"),
+            Err(error) => {
+                if self.unreadable.as_ref() != Some(&error) {
+                    warn!("{UNKNOWN}: {error}");
+                }
+                self.unreadable = Some(error);
+            }
         }
         said
     }
 
-    /// Says what has been missing for [`PATIENCE`], and looks again when that is over for the rest.
+    /// Logs sets that have been missing for [`PATIENCE`], and plans the next check for the rest.
     fn note_missing(&mut self, now: Instant, missing: Vec<String>) -> u64 {
         let before = std::mem::take(&mut self.missing);
         let mut said = 0;

@@ -1,12 +1,13 @@
-//! The way to open doors on this host, found at the start.
+//! The backend: how doors are opened on this host. It is chosen at the start.
 
 use std::fmt;
 use std::io;
 
+use super::error::NftError;
 use super::{own, sweep};
 use crate::config::{self, Config, Table, TableFamily};
 use crate::firewall::events::Events;
-use crate::firewall::iptables::Iptables;
+use crate::firewall::iptables::{Iptables, Shutting};
 use crate::firewall::sets::Sets;
 use crate::linux::process::find_program;
 
@@ -17,23 +18,23 @@ pub enum Backend {
     Nft {
         /// `fw4`, `nft` or `own`.
         name: &'static str,
-        /// The sets.
+        /// The doors' sets.
         sets: Box<Sets>,
-        /// The notices that tables and sets changed.
+        /// Notifications of changed tables and sets.
         events: Events,
     },
-    /// Rules by `iptables` and `ip6tables`.
+    /// Rules, made by `iptables` and `ip6tables`.
     Iptables(Iptables),
-    /// Only the doors' own commands.
+    /// No firewall: only the doors' own commands run.
     None,
 }
 
-/// Why there is no way to open doors.
+/// Why no backend works on this host.
 #[derive(Debug)]
 pub enum BackendError {
     /// The kernel's firewall cannot be reached.
     Nft(io::Error),
-    /// The backend is `iptables`, and there is none.
+    /// The backend is `iptables`, but the program was not found.
     NoIptables,
 }
 
@@ -41,52 +42,83 @@ impl fmt::Display for BackendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Nft(error) => {
-                write!(
-                    f,
-                    "cannot reach the kernel's firewall: {error} (nf_tables and CAP_NET_ADMIN are needed)"
-                )
+                let what_to_do = match error.raw_os_error() {
+                    Some(libc::EPERM | libc::EACCES) => "run ketukd as root, or with CAP_NET_ADMIN",
+                    _ => "load the module nf_tables, or set backend to iptables",
+                };
+                write!(f, "cannot reach the kernel's firewall: {error}: {what_to_do}")
             }
             Self::NoIptables => f.write_str("backend 'iptables': there is no iptables program"),
         }
     }
 }
 
-/// The backend that the configuration names; for `auto` the one that fits this host, which is never `auto`.
-pub fn resolve(config: &Config) -> config::Backend {
-    if config.globals.backend != config::Backend::Auto {
-        return config.globals.backend;
-    }
-    // An older router may have neither nf_tables nor its netlink family.
-    let has_fw4 = Sets::connect(fw4()).map(|mut sets| sets.table_exists());
-    // Where fw4 is installed, it will make its table if that is missing now.
-    if matches!(has_fw4, Ok(Ok(true))) || find_program("fw4").is_some() {
-        config::Backend::Fw4
-    } else if config.globals.nft_table.is_some() {
-        config::Backend::Nft
-    } else if find_program("fw3").is_some() || !matches!(has_fw4, Ok(Ok(_))) {
-        config::Backend::Iptables
-    } else {
-        config::Backend::Own
+/// The kinds of backends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The sets of OpenWrt's `table inet fw4`.
+    Fw4,
+    /// The sets of a table that the configuration names.
+    Nft,
+    /// The daemon's own table.
+    Own,
+    /// Rules of iptables.
+    Iptables(Shutting),
+    /// Commands alone.
+    None,
+}
+
+impl Kind {
+    /// Whether the daemon itself shuts the doors' ports.
+    pub const fn shuts(self) -> bool {
+        matches!(self, Self::Own | Self::Iptables(Shutting::OwnChain))
     }
 }
 
-fn fw4() -> Table {
+/// The backend that the configuration names, or that fits this host.
+pub fn resolve(config: &Config) -> Kind {
+    match config.globals.backend {
+        config::Backend::Auto => {}
+        config::Backend::Fw4 => return Kind::Fw4,
+        config::Backend::Nft => return Kind::Nft,
+        config::Backend::Own => return Kind::Own,
+        config::Backend::Iptables => return Kind::Iptables(Shutting::Firewall),
+        config::Backend::None => return Kind::None,
+    }
+    // An older router may have neither nf_tables nor its netlink family.
+    let has_fw4 = Sets::connect(fw4()).map(|mut sets| sets.table_exists());
+    // If fw4 is installed but its table is missing, fw4 will make it.
+    if matches!(has_fw4, Ok(Ok(true))) || find_program("fw4").is_some() {
+        Kind::Fw4
+    } else if config.globals.nft_table.is_some() {
+        Kind::Nft
+    } else if find_program("fw3").is_some() {
+        Kind::Iptables(Shutting::Firewall)
+    } else if matches!(has_fw4, Ok(Ok(_) | Err(NftError::Denied))) {
+        Kind::Own
+    } else {
+        Kind::Iptables(Shutting::OwnChain)
+    }
+}
+
+/// OpenWrt's table.
+pub fn fw4() -> Table {
     Table { family: TableFamily::Inet, name: "fw4".to_owned() }
 }
 
 impl Backend {
-    /// The backend that the configuration names, or that fits this host.
+    /// Sets up the backend that the configuration names or that fits this host.
     ///
     /// # Errors
-    /// It cannot work here.
+    /// The backend does not work on this host.
     pub fn find(config: &Config) -> Result<Self, BackendError> {
         let named = || config.globals.nft_table.clone().unwrap_or_else(fw4);
         match resolve(config) {
-            config::Backend::Fw4 => Self::nft("fw4", named()),
-            config::Backend::Nft => Self::nft("nft", named()),
-            config::Backend::Own | config::Backend::Auto => Self::nft("own", own::table()),
-            config::Backend::Iptables => Self::by_iptables(),
-            config::Backend::None => Ok(Self::None),
+            Kind::Fw4 => Self::nft("fw4", named()),
+            Kind::Nft => Self::nft("nft", named()),
+            Kind::Own => Self::nft("own", own::table()),
+            Kind::Iptables(shutting) => Self::by_iptables(shutting),
+            Kind::None => Ok(Self::None),
         }
     }
 
@@ -99,14 +131,14 @@ impl Backend {
         }
     }
 
-    /// Which it is.
-    pub fn kind(&self) -> config::Backend {
+    /// The backend's kind.
+    pub fn kind(&self) -> Kind {
         match self {
-            Self::Nft { name: "own", .. } => config::Backend::Own,
-            Self::Nft { name: "fw4", .. } => config::Backend::Fw4,
-            Self::Nft { .. } => config::Backend::Nft,
-            Self::Iptables(_) => config::Backend::Iptables,
-            Self::None => config::Backend::None,
+            Self::Nft { name: "own", .. } => Kind::Own,
+            Self::Nft { name: "fw4", .. } => Kind::Fw4,
+            Self::Nft { .. } => Kind::Nft,
+            Self::Iptables(iptables) => Kind::Iptables(iptables.shutting),
+            Self::None => Kind::None,
         }
     }
 
@@ -134,7 +166,7 @@ impl Backend {
         }
     }
 
-    /// The notices of the firewall, for nftables.
+    /// The notifications of the firewall, for nftables.
     pub fn events(&self) -> Option<&Events> {
         match self {
             Self::Nft { events, .. } => Some(events),
@@ -142,7 +174,7 @@ impl Backend {
         }
     }
 
-    /// Whether the firewall's tables or sets changed since this was last asked.
+    /// Whether the firewall's tables or sets have changed since the last call.
     pub fn changed(&mut self) -> bool {
         match self {
             Self::Nft { events, .. } => events.drain(),
@@ -163,11 +195,15 @@ impl Backend {
         Ok(Self::Nft { name, sets, events: Events::open().map_err(BackendError::Nft)? })
     }
 
-    fn by_iptables() -> Result<Self, BackendError> {
+    fn by_iptables(shutting: Shutting) -> Result<Self, BackendError> {
         if find_program("iptables").is_none() {
             return Err(BackendError::NoIptables);
         }
-        // On OpenWrt the chain of the WAN's zone, since INPUT is made anew by each reload.
+        if shutting == Shutting::OwnChain {
+            let iptables = sweep::working();
+            return Ok(Self::Iptables(Iptables { sets: sweep::has_sets(&iptables), ..iptables.own_chain() }));
+        }
+        // On OpenWrt the rules go into the chain of the WAN zone, because fw3 makes INPUT anew at each reload.
         let fw3 = Iptables::fw3();
         let iptables = if sweep::has_chain(&fw3, fw3.input()) { fw3 } else { Iptables::default() };
         Ok(Self::Iptables(Iptables { sets: sweep::has_sets(&iptables), ..iptables }))

@@ -8,7 +8,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use crate::core::flow::Flow;
 use crate::core::sequence::Protocol;
 
-use crate::linux::netlink::message::{Attributes, Message, Request};
+use crate::linux::netlink::message::{Attributes, Datagram, Message};
 
 /// `NFNL_SUBSYS_CTNETLINK`: the upper byte of every message type.
 const SUBSYSTEM: u16 = 1;
@@ -16,14 +16,14 @@ const SUBSYSTEM: u16 = 1;
 pub const NEW: u16 = SUBSYSTEM << 8;
 /// `IPCTNL_MSG_CT_GET`.
 const GET: u16 = SUBSYSTEM << 8 | 1;
-/// `IPCTNL_MSG_CT_DELETE`: a connection is forgotten, or to be.
+/// `IPCTNL_MSG_CT_DELETE`: a connection was deleted from tracking, or must be.
 pub const DELETE: u16 = SUBSYSTEM << 8 | 2;
 
 const REQUEST: u16 = 0x001;
 const ACK: u16 = 0x004;
 const DUMP: u16 = 0x300;
 
-/// `CTA_TUPLE_ORIG`: who began it and with whom.
+/// `CTA_TUPLE_ORIG`: the connection's first direction, from its originator.
 pub(super) const TUPLE_ORIGINAL: u16 = 1;
 const TUPLE_REPLY: u16 = 2;
 /// `CTA_STATUS`, and its bit `IPS_SEEN_REPLY`. Numbers of connection tracking are big-endian.
@@ -49,12 +49,12 @@ const PROTOINFO_TCP_STATE: u16 = 1;
 pub(super) const FAMILY_HEADER: usize = 4;
 
 /// A request for all connections.
-pub fn dump(request: &mut Request, sequence: u32) {
+pub fn dump(request: &mut Datagram, sequence: u32) {
     request.message(GET, REQUEST | DUMP, sequence, |r| r.raw(&[0; FAMILY_HEADER]));
 }
 
 /// A request to forget a connection.
-pub fn delete(request: &mut Request, flow: &Flow, sequence: u32) {
+pub fn delete(request: &mut Datagram, flow: &Flow, sequence: u32) {
     request.message(DELETE, REQUEST | ACK, sequence, |r| {
         // AF_INET, AF_INET6
         r.raw(&[if flow.source.is_ipv4() { 2 } else { 10 }, 0, 0, 0]);
@@ -78,7 +78,7 @@ pub fn delete(request: &mut Request, flow: &Flow, sequence: u32) {
     });
 }
 
-/// The connection that a message of type [`NEW`] or [`DELETE`] tells of; none for other protocols.
+/// The connection in a message of type [`NEW`] or [`DELETE`]; `None` for other protocols.
 pub fn flow(message: &Message<'_>) -> Option<Flow> {
     let attributes = Attributes::new(message.body.get(FAMILY_HEADER..)?);
     let nested = |kind| attributes.clone().find(kind).map(Attributes::new);
@@ -100,7 +100,7 @@ pub fn flow(message: &Message<'_>) -> Option<Flow> {
         answers: address(&reply, V4_SOURCE, V6_SOURCE)?,
         answers_port: port(&reply, PROTO_SOURCE_PORT)?,
         replied: status.is_some_and(|status| u32::from_be_bytes(*status) & SEEN_REPLY != 0),
-        // A connection that is forgotten has no state any more.
+        // A message about a deleted connection has no state.
         tcp_state: (protocol == Protocol::Tcp).then_some(tcp_state.unwrap_or(0)),
     })
 }
@@ -214,11 +214,11 @@ mod tests {
 
     #[test]
     fn what_is_deleted_is_named_by_its_beginning() {
-        let mut request = Request::new();
+        let mut request = Datagram::new();
         delete(&mut request, &forwarded(), 7);
         let message = Messages::new(request.bytes()).next().unwrap();
         assert_eq!((message.kind, message.sequence), (DELETE, 7));
-        // The answer's half is not sent, and without it there is no connection to read.
+        // Without the reply's half there is no connection to read.
         assert_eq!(flow(&message), None);
         let attributes = Attributes::new(&message.body[FAMILY_HEADER..]);
         let original = Attributes::new(attributes.find(TUPLE_ORIGINAL).unwrap());

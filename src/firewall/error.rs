@@ -1,4 +1,4 @@
-//! Why the kernel's firewall was not changed or read, and what to do about it.
+//! The reasons why the kernel's firewall was not changed or read, with advice.
 
 use core::fmt;
 use std::sync::Arc;
@@ -13,42 +13,42 @@ use crate::linux::netlink::DialogueError;
 /// Why the firewall was not changed or read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NftError {
-    /// The table is not there.
+    /// The table does not exist.
     MissingTable {
-        /// Family and name.
+        /// The table's family and name.
         table: Arc<str>,
     },
-    /// The table is there, but not the set.
+    /// The table exists, but the set does not.
     MissingSet {
         /// Family and name of the table.
         table: Arc<str>,
-        /// Its name.
+        /// The set's name.
         set: Box<SetName>,
     },
-    /// This process may not.
+    /// This process lacks the right to change the firewall.
     Denied,
     /// The kernel has no `nf_tables`.
     Unsupported,
     /// A door's name is longer than [`MAX_NAME`].
     DoorName,
-    /// Another error of the kernel's.
+    /// Another error of the kernel.
     Kernel {
-        /// What was being done.
+        /// The operation that failed.
         operation: Operation,
-        /// To what: family and name of the table.
+        /// The table's family and name.
         table: Arc<str>,
         /// The error.
         errno: Errno,
     },
     /// An answer did not fit its buffer.
     Truncated,
-    /// No answer in time.
+    /// The kernel did not answer in time.
     Silent,
     /// The firewall changed so often that its sets could not be listed.
     Busy,
 }
 
-/// What was being done when an error came.
+/// The operation that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
     /// Looking for a table.
@@ -61,16 +61,16 @@ pub enum Operation {
     Delete,
     /// Committing a batch.
     Commit,
-    /// Listing elements, or what a table holds.
+    /// Listing elements or the objects of a table.
     List,
-    /// Making the table with its rules.
+    /// Loading the table with its rules.
     Load,
     /// Deleting the table.
     Unload,
 }
 
 impl NftError {
-    /// The request had no outcome.
+    /// The error for a request without a result.
     pub(super) fn of_dialogue(operation: Operation, table: &Arc<str>, error: DialogueError) -> Self {
         match error {
             DialogueError::Socket(error) => {
@@ -81,19 +81,19 @@ impl NftError {
         }
     }
 
-    /// The kernel's `errno` as one of these.
+    /// The error for the kernel's `errno`.
     pub(super) fn of(operation: Operation, table: &Arc<str>, errno: Errno) -> Self {
         use Operation::{FindSet, FindTable, List};
         match (operation, errno) {
             (_, Errno::EPERM | Errno::EACCES) => Self::Denied,
-            // What nfnetlink says of a subsystem that is not there: to a batch, and to a question.
+            // nfnetlink's errors for a missing subsystem: the first for a batch, the second for a query.
             (_, Errno::EOPNOTSUPP) | (FindTable | FindSet | List, Errno::EINVAL) => Self::Unsupported,
             _ => Self::Kernel { operation, table: table.clone(), errno },
         }
     }
 }
 
-/// Whether a table's family has no packets with the addresses of the set.
+/// Whether the set's address family cannot occur in the table's family.
 fn is_other_family(table: &str, set: &str) -> bool {
     table.starts_with("ip ") && set.ends_with("_6") || table.starts_with("ip6 ") && set.ends_with("_4")
 }
@@ -111,11 +111,9 @@ impl fmt::Display for NftError {
             ),
             Self::MissingSet { table, set } => write!(
                 f,
-                "table {table} has no set {set}: reload the firewall, or load what 'ketukd ruleset' prints"
+                "table {table} has no set {set}: reload the firewall, or load the output of 'ketukd ruleset'"
             ),
-            Self::Denied => f.write_str(
-                "the kernel lets nobody without CAP_NET_ADMIN touch its firewall: run ketukd as root",
-            ),
+            Self::Denied => f.write_str("only root may change the kernel's firewall: run ketukd as root"),
             Self::Unsupported => f.write_str(
                 "the kernel has no nf_tables: load the module nf_tables, or set backend to iptables",
             ),
@@ -152,7 +150,7 @@ impl fmt::Display for Operation {
     }
 }
 
-/// What may be done about an error that a set's declaration can cause.
+/// Advice for an error that a wrong declaration of the set can cause.
 fn advice(operation: Operation, errno: Errno) -> &'static str {
     match (operation, errno) {
         (Operation::Load, Errno::ENOENT | Errno::EINVAL | Errno::EOPNOTSUPP) => {
@@ -162,6 +160,10 @@ fn advice(operation: Operation, errno: Errno) -> &'static str {
             ": the set must be declared with `type ipv4_addr` or `ipv6_addr` and `flags timeout`"
         }
         (_, Errno::ENFILE) => ": the set is full, give it a larger `size`",
+        (_, Errno::EMSGSIZE) => {
+            ": the rules of so many doors and ports do not fit into one message here; raise net.core.wmem_max on the \
+             machine, or name fewer ports"
+        }
         _ => "",
     }
 }

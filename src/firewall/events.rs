@@ -16,9 +16,9 @@ use super::nft::{kind, message_type};
 /// `NFNLGRP_NFTABLES`, the multicast group of `nf_tables`' notifications.
 const GROUP: u32 = 7;
 
-/// What wakes us. The kernel packs the notifications of one transaction together and the filter sees only
-/// the first of each pack. So chains and rules are here: a table that is loaded anew may begin with them.
-/// What is missed: a transaction that begins with an element and whose notifications fit one pack (some 4 kB).
+/// The message types that wake the daemon. The kernel packs the notifications of one transaction together, and the
+/// filter sees only the first of each pack. Chains and rules are included because a table that is loaded anew may
+/// begin with them. The filter misses a transaction that begins with an element and fits one pack (some 4 kB).
 const WATCHED: [u8; 8] = [
     kind::NEW_TABLE,
     kind::DEL_TABLE,
@@ -40,10 +40,10 @@ pub struct Events {
 }
 
 impl Events {
-    /// Opens it.
+    /// Opens the socket.
     ///
     /// # Errors
-    /// As [`Socket::open`]; `EPERM` without `CAP_NET_ADMIN`.
+    /// Those of [`Socket::open`]; `EPERM` without `CAP_NET_ADMIN`.
     pub fn open() -> io::Result<Self> {
         Ok(Self { socket: Socket::open(libc::NETLINK_NETFILTER, &[GROUP], &filter())? })
     }
@@ -68,7 +68,7 @@ impl AsFd for Events {
     }
 }
 
-/// Length of the filter: load the type, compare it with each that is watched, drop or accept.
+/// Length of the filter in instructions: load the type, compare it with each watched type, drop or accept.
 const FILTER: usize = WATCHED.len() + 3;
 
 /// The filter, which accepts messages whose type is [`WATCHED`].
@@ -82,7 +82,7 @@ const fn filter() -> [sock_filter; FILTER] {
     program[0] = sock_filter { code: LOAD_HALF, jt: 0, jf: 0, k: TYPE_OFFSET };
     let mut i = 0;
     while i < WATCHED.len() {
-        // Loads are big-endian, but the header is in the host's order: what is compared turns with it.
+        // BPF loads are big-endian, but the header is in the host's order. So the constant is byte-swapped too.
         let loaded = message_type(WATCHED[i]).to_be() as u32;
         #[expect(clippy::cast_possible_truncation, reason = "there are eight")]
         let to_accept = (WATCHED.len() - i) as u8;

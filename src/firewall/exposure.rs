@@ -1,129 +1,103 @@
-//! Doors that are open to everybody, and doors that stay shut for those who knocked, by the rules that are loaded.
+//! Finds doors that the loaded rules open to everybody, and doors that stay shut although somebody knocked.
 
-use std::fmt;
+mod finding;
+
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+pub use self::finding::{Fault, Finding, Maker, Obstacle};
+use super::backend::Kind;
+use super::iptables::{FW3, OPENING, Shutting};
 use super::listeners::Listeners;
-use super::loaded::{Arrival, ChainName, Outcome, Packet, Rules};
+use super::loaded::{Arrival, ChainName, LoadedRules, Outcome, Packet};
 use super::own::{self, ANY};
 use super::set_name::SetName;
 use super::sets::Sets;
-use crate::config::{self, Config, Door, Opening, PortRange};
+use crate::config::{Config, Door, Opening, PortRange};
 use crate::core::network::AddressFamily;
+use crate::core::ports::ProtocolPorts;
 use crate::core::sequence::Protocol;
 use crate::linux::links::{self, DeviceAddress};
 
-/// Most devices that are looked at where every device is listened on.
+/// The most devices that are checked where the daemon listens on every device.
 const MAX_DEVICES: usize = 16;
 
-/// A stranger: addresses of example.com, which no firewall names.
+/// The widest range of a door with `any_port` whose services are checked one by one, in ports. A wider range is meant to
+/// hold services for everybody too: only whether the firewall shuts strangers out at all is checked there.
+const WIDEST_RANGE: u16 = 1024;
+
+/// The most services that are checked in one range. Each costs a walk through the rules.
+const MAX_LISTENED: usize = 32;
+
+/// A stranger's addresses: those of example.com, which no firewall names.
 const STRANGER: [IpAddr; 2] = [
     IpAddr::V4(Ipv4Addr::new(93, 184, 215, 14)),
     IpAddr::V6(Ipv6Addr::new(0x2606, 0x2800, 0x21f, 0xcb07, 0x6820, 0x80da, 0xaf6b, 0x8b2c)),
 ];
 
-/// How doors are opened, as far as it says what somebody who knocked is let in by.
+/// How the backend lets a knocker in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opens {
-    /// By a set that loaded rules look into.
+    /// It adds the address to a set that loaded rules look up.
     BySets,
-    /// By rules that are made when he knocks.
-    ByRules,
+    /// It makes rules at the knock, at the front of chains of iptables.
+    ByRules(Shutting),
 }
 
-/// Something about a door that is other than people believe.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// The door's name.
-    pub door: String,
-    /// The protocol that it was found with.
-    pub protocol: Protocol,
-    /// The port, as strangers see it.
-    pub port: u16,
-    /// The device.
-    pub device: String,
-    /// What it is.
-    pub fault: Fault,
+impl Opens {
+    /// The firewall that should shut the doors' ports.
+    const fn shutting(self) -> Shutting {
+        match self {
+            Self::BySets => Shutting::Firewall,
+            Self::ByRules(shutting) => shutting,
+        }
+    }
 }
 
-/// What is wrong with a door.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// Everybody gets in without a knock.
-    Open {
-        /// Whether something listens there now.
-        answered: bool,
-    },
-    /// Nobody gets in, though he knocked: this chain drops it.
-    Blocked {
-        /// The chain.
-        by: ChainName,
-        /// Which program made the rules.
-        maker: Maker,
-    },
-}
-
-/// A program that makes rules of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Maker {
-    /// `ufw`
-    Ufw,
-    /// `firewalld`
-    Firewalld,
-    /// Docker
-    Docker,
-    /// OpenWrt's firewall.
-    Fw4,
-    /// Another.
-    Other,
-}
-
-/// Looks at every door of a configuration, as `backend` opens them (see [`super::backend::resolve`]).
+/// Checks every door of a configuration with this backend (see [`super::backend::resolve`]).
 ///
 /// # Errors
-/// As [`look`].
-pub fn look_at(config: &Config, backend: config::Backend, devices: &[String]) -> io::Result<Vec<Finding>> {
+/// Those of [`look`].
+pub fn look_at(config: &Config, backend: Kind, devices: &[String]) -> io::Result<Vec<Finding>> {
     let doors: Vec<&Door> = config.doors.iter().collect();
     let opens = match backend {
-        // Only commands are run: what they open nobody can know.
-        config::Backend::None => return Ok(Vec::new()),
-        config::Backend::Iptables => Opens::ByRules,
+        // Only commands are run, and their effect is unknown.
+        Kind::None => return Ok(Vec::new()),
+        Kind::Iptables(shutting) => Opens::ByRules(shutting),
         _ => Opens::BySets,
     };
     let mut findings = look(&doors, devices, opens)?;
-    // What the own table shuts is open only until it is made.
+    // If the own table is not loaded yet, ports that it will shut are no finding.
     let is_made =
         || Sets::connect(own::table()).is_ok_and(|mut sets| matches!(sets.table_exists(), Ok(true)));
-    if backend == config::Backend::Own && !is_made() {
-        findings.retain(|finding| !matches!(finding.fault, Fault::Open { .. }));
+    if backend == Kind::Own && !is_made() {
+        findings.retain(|finding| !matches!(finding.fault, Fault::Open { .. } | Fault::Unknown(_)));
     }
     Ok(findings)
 }
 
-/// Looks at every door of `doors` on these devices. At most one [`Fault`] of each kind is found for a door.
+/// Checks every door of `doors` on these devices. Reports at most one [`Fault`] of each kind for a door.
 ///
 /// # Errors
-/// The rules that are loaded cannot be read.
+/// The loaded rules cannot be read.
 pub fn look(doors: &[&Door], devices: &[String], opens: Opens) -> io::Result<Vec<Finding>> {
-    let openings = doors.iter().copied().filter(|door| door.enabled);
-    let openings: Vec<_> = openings.filter_map(|door| Some((door, door.opening.as_ref()?))).collect();
-    if openings.is_empty() {
+    let doors: Vec<&Door> = doors.iter().copied().filter(|door| door.enabled && door.opens_ports()).collect();
+    if doors.is_empty() {
         return Ok(Vec::new());
     }
     let mut eyes = Eyes {
-        rules: Rules::read()?,
+        rules: LoadedRules::read()?,
         listeners: Listeners::read(),
         addresses: links::device_addresses()?.filter(|found| !found.is_loopback).collect(),
     };
     let mut findings = Vec::new();
-    for (door, opening) in openings {
+    for door in doors {
         let mut found: Vec<Finding> = Vec::new();
+        let ports = eyes.ports(door);
         for device in eyes.devices(devices) {
             for family in AddressFamily::ALL {
-                for (protocol, port) in ports(opening) {
-                    for finding in
-                        eyes.at(door, opening, Entrance { device: &device, family, protocol, port }, opens)
+                for &(protocol, port) in &ports {
+                    for finding in eyes.at(door, Entrance { device: &device, family, protocol, port }, opens)
                     {
                         let same = |other: &Finding| {
                             std::mem::discriminant(&other.fault) == std::mem::discriminant(&finding.fault)
@@ -140,14 +114,14 @@ pub fn look(doors: &[&Door], devices: &[String], opens: Opens) -> io::Result<Vec
     Ok(findings)
 }
 
-/// What is known of this host.
+/// The state of this host that the check reads.
 struct Eyes {
-    rules: Rules,
+    rules: LoadedRules,
     listeners: Listeners,
     addresses: Vec<DeviceAddress>,
 }
 
-/// Where a packet for a door comes in.
+/// The test packet's device, family, protocol and port.
 #[derive(Clone, Copy, Debug)]
 struct Entrance<'a> {
     device: &'a str,
@@ -157,7 +131,7 @@ struct Entrance<'a> {
 }
 
 impl Eyes {
-    /// The devices by name.
+    /// The names of the devices to check.
     fn devices(&self, devices: &[String]) -> Vec<String> {
         if !devices.iter().any(|device| device == ANY) {
             return devices.to_vec();
@@ -173,7 +147,7 @@ impl Eyes {
 
     /// This host's address on a device.
     fn address(&self, device: &str, family: AddressFamily) -> Option<IpAddr> {
-        // A link-local address is only for the neighbours.
+        // Only neighbours can reach a link-local address.
         let is_local = |address: IpAddr| match address {
             IpAddr::V4(address) => address.is_link_local(),
             IpAddr::V6(address) => address.is_unicast_link_local(),
@@ -184,18 +158,33 @@ impl Eyes {
             .find(|address| AddressFamily::of(*address) == family && !is_local(*address))
     }
 
-    /// What is wrong with a door at one entrance.
-    fn at(&mut self, door: &Door, opening: &Opening, entrance: Entrance<'_>, opens: Opens) -> Vec<Finding> {
+    /// Each protocol with the ports to check: the first port of each range that strangers see. At a door with
+    /// `any_port` also the ports that programs listen on, if `allow_port` bounds them narrowly.
+    fn ports(&self, door: &Door) -> Vec<(Protocol, u16)> {
+        let any = door.any_port.iter().flat_map(|ProtocolPorts { protocol, ports }| {
+            let is_narrow = ports.last() - ports.first() < WIDEST_RANGE;
+            let listened =
+                self.listeners.ports(*protocol).filter(move |port| is_narrow && ports.contains(*port));
+            std::iter::once(ports.first())
+                .chain(listened.take(MAX_LISTENED))
+                .map(move |port| (*protocol, port))
+        });
+        door.opening.iter().flat_map(ports).chain(any).collect()
+    }
+
+    /// The faults of a door for one test packet.
+    fn at(&mut self, door: &Door, entrance: Entrance<'_>, opens: Opens) -> Vec<Finding> {
         let Entrance { device, family, protocol, port } = entrance;
-        // For IPv6 the host behind is called by its own address and port.
-        let behind = opening
-            .forward
-            .as_ref()
+        let opening = door.opening.as_ref();
+        let forward = opening.and_then(|opening| opening.forward.as_ref());
+        // With IPv6, strangers address the host behind the router by its own address and port.
+        let behind = forward
             .map(|forward| forward.dest_ip.iter().copied().find(|host| AddressFamily::of(*host) == family));
         let (destination, port) = match behind {
             Some(None) => return Vec::new(),
             Some(Some(host @ IpAddr::V6(_))) => {
-                (Some(host), opening.dest_port.first().map_or(port, |range| range.first()))
+                let inside = opening.and_then(|opening| opening.dest_port.first());
+                (Some(host), inside.map_or(port, |range| range.first()))
             }
             _ => (self.address(device, family), port),
         };
@@ -212,22 +201,39 @@ impl Eyes {
             protocol,
             port,
             sets: &[],
+            accepted_in: &[],
         };
         let finding =
             |fault| Finding { door: door.name.clone(), protocol, port, device: device.to_owned(), fault };
         let mut findings = Vec::new();
         match self.rules.follow(&mut Packet::new(&arrival, !is_routed)) {
-            // Nothing leads it to the host behind: at this host itself the port is no concern of the door's.
-            Outcome::Passes { is_local: true } if opening.forward.is_some() => {}
+            // No rule translates the packet to the host behind. The router's own port is not the door's.
+            Outcome::Passes { is_local: true } if forward.is_some() => {}
+            // A rule that was not read may drop it.
+            Outcome::Passes { .. } if self.rules.is_partial() => {
+                findings.push(finding(Fault::Unknown(Obstacle::Unread)));
+            }
             Outcome::Passes { is_local } => {
                 let answered = !is_local || self.listeners.answers(protocol, destination, port);
-                findings.push(finding(Fault::Open { answered }));
+                findings.push(finding(Fault::Open { answered, shutting: opens.shutting() }));
+            }
+            Outcome::Depends if forward.is_none() || is_routed => {
+                findings.push(finding(Fault::Unknown(Obstacle::Rule)));
             }
             Outcome::Dropped { .. } | Outcome::Depends => {}
         }
-        arrival.sets = &his;
-        if opens == Opens::BySets
-            && let Outcome::Dropped { by } = self.rules.follow(&mut Packet::new(&arrival, !is_routed))
+        // The port that opens through a door with any_port is known at the knock only.
+        if opening.is_none() {
+            return findings;
+        }
+        let accepted_in = self.knockers_chains(opens);
+        match opens {
+            Opens::BySets => arrival.sets = &his,
+            // The rule that would translate the packet is made at the knock.
+            Opens::ByRules(_) if forward.is_some() && !is_routed => return findings,
+            Opens::ByRules(_) => arrival.accepted_in = &accepted_in,
+        }
+        if let Outcome::Dropped { by } = self.rules.follow(&mut Packet::new(&arrival, !is_routed))
             && !by.is_own()
         {
             let maker = self.maker(&by);
@@ -236,7 +242,18 @@ impl Eyes {
         findings
     }
 
-    /// Who made a chain.
+    /// The chains of iptables at whose front the rules for knockers are.
+    fn knockers_chains(&self, opens: Opens) -> [&'static str; 2] {
+        match opens {
+            Opens::BySets => ["", ""],
+            // Before the daemon's start the chains are not there. They will come first.
+            Opens::ByRules(Shutting::OwnChain) if self.rules.has_chain("filter", OPENING[0]) => OPENING,
+            Opens::ByRules(Shutting::Firewall) if self.rules.has_chain("filter", FW3[0]) => FW3,
+            Opens::ByRules(_) => ["INPUT", "FORWARD"],
+        }
+    }
+
+    /// The program that made a chain.
     fn maker(&self, by: &ChainName) -> Maker {
         let has = |chain: &str| self.rules.has_chain(&by.table, chain);
         match by.table.as_str() {
@@ -249,51 +266,11 @@ impl Eyes {
     }
 }
 
-/// The protocols with the ports that strangers see, one of each range.
+/// Each protocol with the ports that strangers see: the first port of each range.
 fn ports(opening: &Opening) -> impl Iterator<Item = (Protocol, u16)> {
     let ranges = opening.forward.as_ref().map_or(&opening.dest_port, |forward| &forward.src_dport);
     opening
         .protocols
         .iter()
         .flat_map(|protocol| ranges.iter().map(|range: &PortRange| (*protocol, range.first())))
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { door, protocol, port, device, fault } = self;
-        write!(f, "door '{door}': {protocol} port {port} ")?;
-        match fault {
-            Fault::Open { answered } => {
-                write!(f, "can be reached without a knock on {device}")?;
-                if !answered {
-                    f.write_str(" (nothing listens on it now)")?;
-                }
-                f.write_str(": close it in the firewall, or let ketuk do so with backend 'own'")
-            }
-            Fault::Blocked { by, maker } => {
-                write!(f, "stays shut on {device} even after a knock: {by} drops what the door lets in")?;
-                match maker {
-                    Maker::Ufw => {
-                        write!(f, "; run 'ufw allow {port}/{protocol}', the door keeps it shut for strangers")
-                    }
-                    Maker::Firewalld => write!(
-                        f,
-                        "; run 'firewall-cmd --permanent --add-port={port}/{protocol}' and 'firewall-cmd --reload', \
-                         the door keeps it shut for strangers"
-                    ),
-                    Maker::Docker => write!(
-                        f,
-                        "; run 'iptables -I DOCKER-USER -i {device} -p {protocol} --dport {port} -j ACCEPT', the \
-                         door keeps it shut for strangers"
-                    ),
-                    Maker::Fw4 => {
-                        f.write_str("; reload the firewall, so that it takes up the rules of the doors")
-                    }
-                    Maker::Other => {
-                        f.write_str("; accept the port there, the door keeps it shut for strangers")
-                    }
-                }
-            }
-        }
-    }
 }

@@ -1,4 +1,4 @@
-//! The connections that the kernel tracks: counted, announced when they end, and forgotten on request.
+//! The connections that the kernel tracks: lists them, listens for their ends, and deletes them.
 
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader};
@@ -22,7 +22,7 @@ const PROC_EVENTS: &str = "/proc/sys/net/netfilter/nf_conntrack_events";
 /// `NFNLGRP_CONNTRACK_UPDATE` and `NFNLGRP_CONNTRACK_DESTROY`.
 const GROUPS: [u32; 2] = [2, 3];
 
-/// Longest line of [`PROC`], in bytes. They have some 250.
+/// Longest line of [`PROC`], in bytes. Lines have some 250.
 const MAX_LINE: u64 = 1024;
 
 /// Most announcements that are read at once. If there are more, the descriptor stays readable.
@@ -51,10 +51,10 @@ pub fn each(mut each: impl FnMut(&Flow)) -> io::Result<Source> {
     }
 }
 
-/// The same, from one source.
+/// Does the same from one source.
 ///
 /// # Errors
-/// It is not there.
+/// The source does not exist.
 pub fn each_from(source: Source, mut each: impl FnMut(&Flow)) -> io::Result<()> {
     match source {
         Source::Netlink => {
@@ -139,7 +139,7 @@ impl AsFd for Announcements {
     }
 }
 
-/// Lets through what tells of a connection that one of these addresses began.
+/// Accepts notifications about connections that one of these addresses began.
 fn filter(addresses: &[IpAddr]) -> Vec<sock_filter> {
     const LOAD_IMMEDIATE: u16 = 0x00; // BPF_LD | BPF_IMM
     const LOAD_X_IMMEDIATE: u16 = 0x01; // BPF_LDX | BPF_IMM
@@ -162,12 +162,12 @@ fn filter(addresses: &[IpAddr]) -> Vec<sock_filter> {
     let attributes = (HEADER + FAMILY_HEADER) as u32;
     let mut program = Vec::new();
     for (source, v4) in [(V4_SOURCE, true), (V6_SOURCE, false)] {
-        // Where the address is, into X.
+        // The offset of the address goes into X.
         program.push(op(LOAD_IMMEDIATE, attributes));
         for (kind, find) in [(TUPLE_ORIGINAL, FIND), (TUPLE_IP, FIND_INSIDE), (source, FIND_INSIDE)] {
             program.push(op(LOAD_X_IMMEDIATE, kind.into()));
             program.push(op(LOAD_WORD, find));
-            // Not there: every later look is at 0, the header, in which these types are not found either.
+            // If the attribute is absent, every later search starts at 0, in the header, and finds nothing either.
         }
         program.push(op(TO_X, 0));
         for address in addresses.iter().filter(|address| address.is_ipv4() == v4) {

@@ -1,43 +1,68 @@
-//! The same sets and rules as the service's data, from which OpenWrt's fw4 makes its own: `ketukd ruleset --fw4`.
+//! The doors' sets and rules in the form of service data, from which OpenWrt's fw4 makes them: `ketukd ruleset --fw4`.
 //!
-//! The text is for the init script, which hands the objects to procd: a line for each option, `NAME VALUE`, and
-//! an empty line after each object. Values have no line breaks. The options are those of /etc/config/firewall.
+//! The init script reads the text and hands the objects to procd. Each option is a line `NAME VALUE`; an empty line
+//! ends an object. Values have no line breaks. The options are those of /etc/config/firewall.
 
 use core::fmt::{self, Write};
 use core::net::IpAddr;
 
 use crate::config::{Config, Door, Forward, Opening, PortRange};
 
-use super::ruleset::{Zone, merged, openings, set};
+use super::ruleset::{Zone, doors, merged, set};
+use super::set_name::{SetKey, SetName};
 use crate::core::network::AddressFamily;
+use crate::core::sequence::Protocol;
 
-/// Writes the objects of every enabled door that opens something: sets first, since fw4 wants to know a set
-/// before the rules that use it.
+/// Writes the objects of every enabled door that opens something. Sets come first, because fw4 must know a set before
+/// the rules that use it.
 ///
 /// # Errors
-/// Only `out`'s own.
+/// Only errors of `out`.
 pub fn write(out: &mut impl Write, config: &Config, zone: Zone<'_>) -> fmt::Result {
-    for (door, _) in openings(config) {
-        for family in AddressFamily::ALL {
-            // A timeout of 0 is "elements have timers, and there is no default".
-            let name = set(door, family);
-            let match_ = if name.is_of_networks() { "src_net" } else { "src_ip" };
+    let each = || doors(config).flat_map(|door| AddressFamily::ALL.map(|family| (door, family)));
+    for (door, family) in each() {
+        let any_port = |protocol| SetName::of_protocol(door, family, protocol);
+        let sets =
+            if door.any_port.is_empty() { [Some(set(door, family)), None] } else { BOTH.map(any_port) };
+        for name in sets.into_iter().flatten() {
+            let match_ = match name.key() {
+                SetKey::Network(_) => "src_net",
+                SetKey::Address => "src_ip",
+                SetKey::AddressPort(_) | SetKey::AddressProtocolPort => "src_ip dest_port",
+            };
+            // A timeout of 0 means that elements have timers but no default.
             write!(out, "type ipset\nname {name}\nfamily {}\nmatch {match_}\ntimeout 0\n\n", word(family))?;
         }
     }
-    for (door, opening) in openings(config) {
-        for family in AddressFamily::ALL {
-            let object = Object { door, opening, zone, family };
-            match &opening.forward {
-                None => object.local(out)?,
-                Some(forward) => object.forward(out, forward)?,
+    for (door, family) in each() {
+        match &door.opening {
+            None => any_port(out, door, zone, family)?,
+            Some(opening) => {
+                let object = Object { door, opening, zone, family };
+                match &opening.forward {
+                    None => object.local(out)?,
+                    Some(forward) => object.forward(out, forward)?,
+                }
             }
         }
     }
     Ok(())
 }
 
-/// What lets in who is in a door's set, for one family of addresses.
+const BOTH: [Protocol; 2] = [Protocol::Tcp, Protocol::Udp];
+
+/// A rule for each protocol: fw4's sets can hold a port, and no protocol.
+fn any_port(out: &mut impl Write, door: &Door, zone: Zone<'_>, family: AddressFamily) -> fmt::Result {
+    for protocol in BOTH {
+        let Some(set) = SetName::of_protocol(door, family, protocol) else { continue };
+        let (name, family) = (&door.name, word(family));
+        writeln!(out, "type rule\nname ketuk: {name}\nsrc {zone}\nfamily {family}\nproto {protocol}")?;
+        write!(out, "ipset {set}\ntarget ACCEPT\n\n")?;
+    }
+    Ok(())
+}
+
+/// The objects that let the addresses of a door's set in, for one address family.
 struct Object<'a> {
     door: &'a Door,
     opening: &'a Opening,
@@ -46,19 +71,19 @@ struct Object<'a> {
 }
 
 impl Object<'_> {
-    /// A port of the router's own.
+    /// The rule for a port of the router.
     fn local(&self, out: &mut impl Write) -> fmt::Result {
         self.begin(out, "rule")?;
         write!(out, "dest_port {}\ntarget ACCEPT\n\n", Ports(&merged(&self.opening.dest_port)))
     }
 
-    /// A port of a host behind the router, in whichever zone that is. fw4 translates only IPv4; an IPv6
-    /// host is let through to.
+    /// The objects for a port of a host behind the router, in any zone. fw4 translates only IPv4. For IPv6 a rule lets
+    /// packets through to the host.
     fn forward(&self, out: &mut impl Write, forward: &Forward) -> fmt::Result {
         let same = forward.src_dport == self.opening.dest_port;
         for host in &forward.dest_ip {
             match (host, self.family) {
-                // A redirect takes one range. Its reflection for the LAN would not ask the set.
+                // A redirect takes one range. Its reflection for the LAN would not check the set.
                 (IpAddr::V4(host), AddressFamily::V4) => {
                     for outside in &forward.src_dport {
                         self.begin(out, "redirect")?;
@@ -79,7 +104,7 @@ impl Object<'_> {
         Ok(())
     }
 
-    /// What all have in common.
+    /// The options that all objects have.
     fn begin(&self, out: &mut impl Write, kind: &str) -> fmt::Result {
         let Self { door, opening, zone, family } = self;
         write!(out, "type {kind}\nname ketuk: {}\nsrc {zone}\nfamily {}\nproto", door.name, word(*family))?;
@@ -88,7 +113,7 @@ impl Object<'_> {
     }
 }
 
-/// Ports with blanks between them.
+/// Ports, separated by blanks.
 struct Ports<'a>(&'a [PortRange]);
 
 impl fmt::Display for Ports<'_> {
@@ -162,6 +187,16 @@ target ACCEPT
 
 ";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn any_port_has_sets_and_rules_for_each_protocol() {
+        let text = text("config door 'any'\n option any_port '1'\n");
+        assert_eq!(text.matches("type ipset").count(), 4);
+        let set = "type ipset\nname ketuk_any_udp6\nfamily ipv6\nmatch src_ip dest_port\ntimeout 0\n\n";
+        assert!(text.contains(set), "{text}");
+        let rule = "type rule\nname ketuk: any\nsrc wan\nfamily ipv4\nproto tcp\nipset ketuk_any_tcp4\ntarget ACCEPT\n\n";
+        assert!(text.contains(rule) && text.matches("type rule").count() == 4, "{text}");
     }
 
     #[test]

@@ -1,39 +1,63 @@
-//! The `iptables` backend: argument lists in, argument lists out, nothing run.
+//! The `iptables` backend. It builds argument lists and reads listings; it runs nothing.
 //!
-//! A rule is known by its comment, `ketuk:DOOR`. That is how the next start finds what a crash has
-//! left, see [`Iptables::stale`]. Where there is ipset, it also wants the address in a set of the door's,
-//! whose elements the kernel times: when the time is over it lets nobody in, though the daemon be dead.
+//! The comment of each rule is `ketuk:DOOR`. By it the next start finds the rules that a crash has left, see
+//! [`Iptables::stale`]. Where ipset exists, a rule also requires that the address is in a set of the door. The kernel
+//! removes the set's elements when their time is over, so the door shuts even if the daemon is dead.
+
+mod ip_set;
+mod listing;
+mod rule;
 
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::config::{Door, Forward, MAX_NAME, Opening, PortRange};
+use self::ip_set::SetElement;
+pub(super) use self::listing::split_rules;
+use self::rule::{Rule, door_rules};
+pub(super) use self::rule::{port, ports};
+use crate::config::{Door, Forward, Opening, PortRange};
+use crate::core::passage::Passage;
+use crate::core::sequence::Protocol;
 
-/// What the comment of every rule of ours begins with; the door's name is the rest.
+/// The prefix of the comment of every rule of ours. The door's name follows.
 const COMMENT: &str = "ketuk:";
 
-/// How long to wait for the lock that programs of this kind share, in seconds: a restart of the firewall
-/// holds it that long on a slow router.
+/// The time to wait for the lock of iptables, in seconds. A restart of the firewall holds it that long on a slow
+/// router.
 const LOCK_WAIT_S: &str = "5";
 
-/// Most ports in one rule, a range counting two (iptables-extensions(8), multiport).
-const MULTIPORT: usize = 15;
-
-/// Longest door name that fits into the name of a set (`IPSET_MAXNAMELEN` less its zero). Others have no sets.
-const MAX_NAME_IN_SET: usize = 31 - "ketuk__4".len();
-
-/// Longest timeout that ipset takes, in seconds: what is longer the daemon alone ends.
-const MAX_TIMEOUT_S: u64 = 2_147_483;
-
-/// The exit code for "somebody else holds the lock" (`RESOURCE_PROBLEM` in xtables.h).
+/// The exit code when another program holds the lock (`RESOURCE_PROBLEM` in xtables.h).
 pub const EXIT_BUSY: i32 = 4;
 
-/// Where rules go, and which programs put them there.
+/// The condition on packets that another rule has translated from a port; the port follows.
+pub(super) const DNAT_FROM: [&str; 5] = ["-m", "conntrack", "--ctstate", "DNAT", "--ctorigdstport"];
+
+/// The daemon's own chains that shut the doors' ports: this host's, and those of hosts behind it.
+pub(super) const SHUTTING: [&str; 2] = ["ketuk_input", "ketuk_forward"];
+
+/// The daemon's own chains for the rules that let knockers in. Each belongs to the chain of [`SHUTTING`] in the same place.
+pub(super) const OPENING: [&str; 2] = ["ketuk_input_open", "ketuk_forward_open"];
+
+/// fw3's chains for the rules of others: for the router's own ports, and for forwarded packets.
+pub(super) const FW3: [&str; 2] = ["input_wan_rule", "forwarding_wan_rule"];
+
+/// The firewall that shuts the doors' ports for everybody who has not knocked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shutting {
+    /// The host's firewall, or nothing. The daemon only lets knockers in.
+    Firewall,
+    /// Chains of the daemon's own, see [`super::own_chain`].
+    OwnChain,
+}
+
+/// The chains for the rules, and the programs that insert them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Iptables {
-    /// The chain for the router's own ports, which must exist in both families.
+    /// The firewall that shuts the doors' ports.
+    pub shutting: Shutting,
+    /// The chain for the router's own ports. It must exist for both families.
     pub chain: String,
-    /// The chain for what goes through the router, likewise.
+    /// The chain for forwarded packets. It must exist for both families.
     pub forwarding: String,
     /// The chain of table nat in which destinations are translated, for IPv4.
     pub prerouting: String,
@@ -41,22 +65,23 @@ pub struct Iptables {
     pub ipv4: String,
     /// The program for IPv6.
     pub ipv6: String,
-    /// Whether there is ipset, see [`Self::probe`].
+    /// Whether ipset works, see [`Self::probe`].
     pub sets: bool,
 }
 
 /// A chain of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Chain<'a> {
-    /// `nat`, or none for `filter`.
+    /// `nat`, or `None` for `filter`.
     pub table: Option<&'static str>,
-    /// Its name.
+    /// The chain's name.
     pub name: &'a str,
 }
 
 impl Default for Iptables {
     fn default() -> Self {
         Self {
+            shutting: Shutting::Firewall,
             chain: "INPUT".to_owned(),
             forwarding: "FORWARD".to_owned(),
             prerouting: "PREROUTING".to_owned(),
@@ -68,68 +93,84 @@ impl Default for Iptables {
 }
 
 impl Iptables {
-    /// The chains of OpenWrt's fw3 that are for rules of others: it leaves them alone when it reloads.
+    /// fw3's chains for the rules of others, which it keeps at a reload (OpenWrt).
     pub fn fw3() -> Self {
-        Self {
-            chain: "input_wan_rule".to_owned(),
-            forwarding: "forwarding_wan_rule".to_owned(),
-            prerouting: "prerouting_wan_rule".to_owned(),
-            ..Self::default()
+        let [chain, forwarding] = FW3.map(str::to_owned);
+        Self { chain, forwarding, prerouting: "prerouting_wan_rule".to_owned(), ..Self::default() }
+    }
+
+    /// The daemon's own chains.
+    #[must_use]
+    pub fn own_chain(self) -> Self {
+        let [chain, forwarding] = OPENING.map(str::to_owned);
+        Self { shutting: Shutting::OwnChain, chain, forwarding, ..self }
+    }
+
+    /// The chains that may hold rules of an earlier run. Those of the daemon's own are emptied when they are loaded, and
+    /// the earlier run may have used the firewall's.
+    #[must_use]
+    pub fn swept(&self) -> Self {
+        match self.shutting {
+            Shutting::Firewall => self.clone(),
+            Shutting::OwnChain => {
+                Self { ipv4: self.ipv4.clone(), ipv6: self.ipv6.clone(), ..Self::default() }
+            }
         }
     }
 
-    /// What lets `address` in at `door`, one command for each rule, after that of [`Self::lease`].
+    /// The chain by which the daemon shuts the router's own ports.
+    pub fn own_input(&self) -> Chain<'_> {
+        Chain { table: None, name: SHUTTING[0] }
+    }
+
+    /// The commands that let `address` in at `door`, one for each rule. [`Self::lease`] runs before them.
     ///
-    /// None for a door that opens nothing, nor for a forward to a host of the other family.
-    pub fn insert(&self, door: &Door, address: IpAddr, time: Option<Duration>) -> Vec<Vec<String>> {
-        // At the front: the chain's last rule may be one that rejects everything.
-        let mut commands = self.rules("-I", door, address);
-        if let Some(lease) = self.lease(door, address, time) {
+    /// Empty for a door that opens nothing, and for a forward to a host of the other family.
+    pub fn insert(
+        &self,
+        door: &Door,
+        passage: impl Into<Passage>,
+        time: Option<Duration>,
+    ) -> Vec<Vec<String>> {
+        let passage = passage.into();
+        // Rules go to the front, because the chain's last rule may reject everything.
+        let mut commands = self.rules("-I", door, passage);
+        if let Some(lease) = self.lease(door, passage, time) {
             commands.insert(0, lease);
         }
         commands
     }
 
-    /// What undoes [`Self::insert`].
-    pub fn delete(&self, door: &Door, address: IpAddr) -> Vec<Vec<String>> {
-        let mut commands = self.rules("-D", door, address);
-        if let Some(set) = self.set(door, address) {
-            commands.push(shell(format!("ipset -exist del {set} {}", door.grant_prefix.shown(address))));
-        }
+    /// The commands that undo [`Self::insert`].
+    pub fn delete(&self, door: &Door, passage: impl Into<Passage>) -> Vec<Vec<String>> {
+        let passage = passage.into();
+        let mut commands = self.rules("-D", door, passage);
+        commands.extend(self.element(door, passage).map(SetElement::remove));
         commands
     }
 
-    /// What gives `address` so much time from now, if there is a set for it; without a time there is no end.
-    pub fn lease(&self, door: &Door, address: IpAddr, time: Option<Duration>) -> Option<Vec<String>> {
-        let set = self.set(door, address)?;
-        let family = if address.is_ipv4() { "inet" } else { "inet6" };
-        // Rounded up: the daemon, which ends it to the millisecond, comes first.
-        let timeout = time.map(|time| time.as_secs() + 1).filter(|time| *time <= MAX_TIMEOUT_S).unwrap_or(0);
-        let address = door.grant_prefix.shown(address);
-        Some(shell(format!(
-            "ipset -exist create {set} hash:net family {family} timeout 0; \
-             ipset -exist add {set} {address} timeout {timeout}"
-        )))
+    /// The command that sets the remaining time of `address` in the door's set; `None` if the door has no set. Without
+    /// `time` there is no end.
+    pub fn lease(
+        &self,
+        door: &Door,
+        passage: impl Into<Passage>,
+        time: Option<Duration>,
+    ) -> Option<Vec<String>> {
+        self.element(door, passage.into()).map(|element| element.put(time))
     }
 
-    /// What succeeds where [`Self::sets`] work: in the programs and in the kernel. The rule has no target, and goes.
+    /// A command that succeeds only if the programs and the kernel support [`Self::sets`].
     pub fn probe(&self) -> Vec<String> {
-        let (program, chain) = (&self.ipv4, &self.chain);
-        shell(format!(
-            "ipset -exist create ketuk hash:net timeout 0 && r='{chain} -m set --match-set ketuk src' && \
-             {program} -w 5 -I $r && {program} -w 5 -D $r && ipset destroy ketuk"
-        ))
+        ip_set::probe(&self.ipv4, &self.chain)
     }
 
-    /// The set that `address` has to be in.
-    fn set(&self, door: &Door, address: IpAddr) -> Option<String> {
-        if !self.sets || door.opening.is_none() || door.name.len() > MAX_NAME_IN_SET {
-            return None;
-        }
-        Some(format!("ketuk_{}_{}", door.name, if address.is_ipv4() { '4' } else { '6' }))
+    /// The element of a passage in the door's set.
+    fn element<'d>(&self, door: &'d Door, passage: Passage) -> Option<SetElement<'d>> {
+        SetElement::new(door, passage).filter(|_| self.sets)
     }
 
-    /// The chains that rules of ours can be in; `program` is [`Self::ipv4`] or [`Self::ipv6`].
+    /// The chains that may hold rules of ours. `program` is [`Self::ipv4`] or [`Self::ipv6`].
     pub fn chains(&self, program: &str) -> Vec<Chain<'_>> {
         let mut chains = vec![self.input(), Chain { table: None, name: &self.forwarding }];
         if program == self.ipv4 {
@@ -143,19 +184,19 @@ impl Iptables {
         Chain { table: None, name: &self.chain }
     }
 
-    /// What lists a chain's rules, for [`Self::stale`].
+    /// The command that lists a chain's rules, for [`Self::stale`].
     pub fn list(&self, program: &str, chain: Chain<'_>) -> Vec<String> {
         command(program, chain, "-S")
     }
 
-    /// What deletes every rule of ours in `listing`, the output of [`Self::list`].
+    /// The commands that delete every rule of ours in `listing`, the output of [`Self::list`].
     ///
-    /// Ours is a rule whose comment is `ketuk:` and what could be a door's name, and nothing more.
+    /// A rule is ours if its comment is `ketuk:` and a possible door name, and nothing more.
     pub fn stale(&self, program: &str, chain: Chain<'_>, listing: &str) -> Vec<Vec<String>> {
         let append = ["-A", chain.name];
         split_rules(listing)
             .into_iter()
-            .filter(|rule| rule.iter().take(2).eq(append) && is_ours(rule))
+            .filter(|rule| rule.iter().take(2).eq(append) && listing::is_ours(rule))
             .map(|rule| {
                 let mut argv = command(program, chain, "-D");
                 argv.extend(rule.into_iter().skip(append.len()));
@@ -164,24 +205,26 @@ impl Iptables {
             .collect()
     }
 
-    fn rules(&self, action: &str, door: &Door, address: IpAddr) -> Vec<Vec<String>> {
-        let Some(opening) = &door.opening else { return Vec::new() };
+    fn rules(&self, action: &str, door: &Door, passage: Passage) -> Vec<Vec<String>> {
+        let Passage { address, port } = passage;
         let program = if address.is_ipv4() { &self.ipv4 } else { &self.ipv6 };
-        let rules = match &opening.forward {
-            None => door_rules(self.input(), opening, &opening.dest_port, &[], &["ACCEPT"]),
-            Some(forward) => self.forward(opening, forward, address),
+        let rules = match (&door.opening, port) {
+            (None, None) => return Vec::new(),
+            (None, Some(port)) => self.local(&[port.protocol], &[PortRange::one(port.port)]),
+            (Some(opening), _) => match &opening.forward {
+                None => self.local(&opening.protocols, &opening.dest_port),
+                Some(forward) => self.forward(opening, forward, address),
+            },
         };
         let comment = format!("{COMMENT}{}", door.name);
-        let set = self.set(door, address);
+        let element = self.element(door, passage);
         rules
             .into_iter()
             .map(|Rule { chain, condition, target }| {
                 let mut argv = command(program, chain, action);
                 argv.extend(["-s".to_owned(), door.grant_prefix.shown(address).to_string()]);
                 argv.extend(condition);
-                if let Some(set) = &set {
-                    argv.extend(["-m", "set", "--match-set", set, "src"].map(str::to_owned));
-                }
+                argv.extend(element.iter().flat_map(|element| element.condition()));
                 argv.extend(["-m", "comment", "--comment", &comment, "-j"].map(str::to_owned));
                 argv.extend(target);
                 argv
@@ -189,63 +232,48 @@ impl Iptables {
             .collect()
     }
 
-    /// The rules of a forward. What is translated is let through too; the latter comes first, so that no packet
-    /// is ever translated and then refused.
+    /// The rules for ports of this host. The daemon's own chains shut a container's published port too, so they need a rule
+    /// that lets knockers through to it.
+    fn local(&self, protocols: &[Protocol], ranges: &[PortRange]) -> Vec<Rule<'_>> {
+        let mut rules = door_rules(self.input(), protocols, ranges, &[], &["ACCEPT"]);
+        if self.shutting == Shutting::OwnChain {
+            let chain = Chain { table: None, name: &self.forwarding };
+            rules.extend(protocols.iter().flat_map(|protocol| {
+                ranges.iter().map(move |range| {
+                    let (protocol, port) = (protocol.to_string(), port(*range));
+                    let condition = ["-p", &protocol].into_iter().chain(DNAT_FROM).chain([&*port]);
+                    let condition = condition.map(str::to_owned).collect();
+                    Rule { chain, condition, target: vec!["ACCEPT".to_owned()] }
+                })
+            }));
+        }
+        rules
+    }
+
+    /// The rules of a forward. The rule that lets packets through is inserted before the one that translates, so that
+    /// no packet is translated and then refused.
     fn forward(&self, opening: &Opening, forward: &Forward, address: IpAddr) -> Vec<Rule<'_>> {
+        let protocols = &opening.protocols;
         let through = Chain { table: None, name: &self.forwarding };
         let host = forward.dest_ip.iter().find(|host| host.is_ipv4() == address.is_ipv4());
         let Some(host) = host.map(IpAddr::to_string) else { return Vec::new() };
         if address.is_ipv6() {
-            return door_rules(through, opening, &opening.dest_port, &["-d", &host], &["ACCEPT"]);
+            return door_rules(through, protocols, &opening.dest_port, &["-d", &host], &["ACCEPT"]);
         }
-        // Only what came by the translation: the host's address may be routed to from outside.
+        // Only translated packets may pass: the host may also be reachable by its own address from outside.
         let translated = ["-d", &host, "-m", "conntrack", "--ctstate", "DNAT"];
-        let mut rules = door_rules(through, opening, &opening.dest_port, &translated, &["ACCEPT"]);
+        let mut rules = door_rules(through, protocols, &opening.dest_port, &translated, &["ACCEPT"]);
         let to = match opening.dest_port[..] {
-            // Every port leads to this one; more than one is as many as outside, and each keeps its number.
+            // With one inside port, every outside port is translated to it. With more, both sides have the same number
+            // and each port keeps its own.
             [range] if range.is_one() => format!("{host}:{range}"),
             _ => host,
         };
         let nat = Chain { table: Some("nat"), name: &self.prerouting };
         let target = ["DNAT", "--to-destination", &to];
-        rules.extend(door_rules(nat, opening, &forward.src_dport, &[], &target));
+        rules.extend(door_rules(nat, protocols, &forward.src_dport, &[], &target));
         rules
     }
-}
-
-/// A rule without the program, the knocker's address and the comment.
-struct Rule<'a> {
-    chain: Chain<'a>,
-    condition: Vec<String>,
-    target: Vec<String>,
-}
-
-/// A rule for each protocol and as many ports as fit into one.
-fn door_rules<'a>(
-    chain: Chain<'a>,
-    opening: &Opening,
-    ranges: &[PortRange],
-    condition: &[&str],
-    target: &[&str],
-) -> Vec<Rule<'a>> {
-    let strings = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
-    let ports = ports(ranges);
-    let pairs =
-        opening.protocols.iter().flat_map(|protocol| ports.iter().map(move |ports| (protocol, ports)));
-    pairs
-        .map(|(protocol, [option, ports])| {
-            let protocol = protocol.to_string();
-            let module = if option == "--dports" { "multiport" } else { &protocol };
-            let mut words = strings(&["-p", &protocol, "-m", module, option, ports]);
-            words.extend(strings(condition));
-            Rule { chain, condition: words, target: strings(target) }
-        })
-        .collect()
-}
-
-/// A command for a shell: names of doors and addresses mean nothing to it.
-fn shell(text: String) -> Vec<String> {
-    vec!["/bin/sh".to_owned(), "-c".to_owned(), text]
 }
 
 fn command(program: &str, chain: Chain<'_>, action: &str) -> Vec<String> {
@@ -256,83 +284,6 @@ fn command(program: &str, chain: Chain<'_>, action: &str) -> Vec<String> {
         .chain([action, chain.name])
         .map(str::to_owned)
         .collect()
-}
-
-/// The port options, one pair of arguments for each rule.
-fn ports(ranges: &[PortRange]) -> Vec<[String; 2]> {
-    let mut rules = Vec::new();
-    let mut rest = ranges;
-    while !rest.is_empty() {
-        let (this, next) = rest.split_at(multiport(rest));
-        let list: Vec<String> = this.iter().copied().map(port).collect();
-        let option = if list.len() == 1 { "--dport" } else { "--dports" };
-        rules.push([option.to_owned(), list.join(",")]);
-        rest = next;
-    }
-    rules
-}
-
-/// How many of `ranges` fit into one rule: at least one, if there is one.
-fn multiport(ranges: &[PortRange]) -> usize {
-    let mut room = MULTIPORT;
-    ranges
-        .iter()
-        .take_while(|range| {
-            let need = if range.is_one() { 1 } else { 2 };
-            let fits = need <= room;
-            room = room.saturating_sub(need);
-            fits
-        })
-        .count()
-}
-
-fn port(range: PortRange) -> String {
-    if range.is_one() { range.to_string() } else { format!("{}:{}", range.first(), range.last()) }
-}
-
-/// Whether one of the rule's comments is one that we write.
-///
-/// `--comment` could be another option's value, but what follows a value is an option, which begins
-/// with a dash.
-fn is_ours(rule: &[String]) -> bool {
-    rule.windows(2).any(|pair| {
-        let name = if pair[0] == "--comment" { pair[1].strip_prefix(COMMENT) } else { None };
-        name.is_some_and(|name| {
-            (1..=MAX_NAME).contains(&name.len())
-                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-        })
-    })
-}
-
-/// The words of each line, as `iptables -S` quotes them (`xtables_save_string`): double quotes around
-/// anything unusual, within which a backslash makes the next character literal. A quoted comment may
-/// contain a line break, so that a line is not always a rule.
-fn split_rules(listing: &str) -> Vec<Vec<String>> {
-    let mut rules = vec![Vec::new()];
-    let mut word: Option<String> = None;
-    let mut quoted = false;
-    let mut characters = listing.chars();
-    while let Some(character) = characters.next() {
-        match character {
-            '"' => {
-                quoted = !quoted;
-                // Two quotes alone are a word, an empty one.
-                word.get_or_insert_default();
-            }
-            '\\' if quoted => word.get_or_insert_default().extend(characters.next()),
-            ' ' | '\n' if !quoted => {
-                let rule = rules.last_mut().expect("it begins with one, and only grows");
-                rule.extend(word.take());
-                if character == '\n' {
-                    rules.push(Vec::new());
-                }
-            }
-            _ => word.get_or_insert_default().push(character),
-        }
-    }
-    // What follows the last line break is no whole line, and so no rule.
-    rules.pop();
-    rules
 }
 
 #[cfg(test)]

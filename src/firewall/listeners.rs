@@ -1,28 +1,28 @@
-//! Which ports of this host somebody listens on.
+//! The sockets that programs listen on at this host.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::core::sequence::Protocol;
 
-/// Most sockets that are looked at. A host with more is told about as if everything were listened on.
+/// The most sockets that are read. If a host has more, every port counts as listened on.
 const MAX_SOCKETS: usize = 65_536;
 
-/// `TCP_LISTEN`, and what an unconnected UDP socket is in (`TCP_CLOSE`), as /proc writes them.
+/// The states of listening sockets, as /proc writes them: `TCP_LISTEN`, and `TCP_CLOSE` for an unconnected UDP socket.
 const LISTENING: [(Protocol, &str); 2] = [(Protocol::Tcp, "0A"), (Protocol::Udp, "07")];
 
 /// The sockets that answer strangers.
 #[derive(Debug, Default)]
 pub struct Listeners {
-    /// Protocol, address (unspecified for every address), port.
+    /// Protocol, address (unspecified means every address), port.
     sockets: Vec<(Protocol, IpAddr, u16)>,
-    /// Some could not be read.
+    /// Whether some sockets could not be read.
     incomplete: bool,
 }
 
 impl Listeners {
-    /// Reads them from /proc/net.
+    /// Reads the sockets from /proc/net.
     pub fn read() -> Self {
         let mut listeners = Self::default();
         for (protocol, state) in LISTENING {
@@ -31,8 +31,8 @@ impl Listeners {
                     Ok(file) => {
                         let lines = BufReader::new(file).lines().take(MAX_SOCKETS).map_while(Result::ok);
                         listeners.sockets.extend(lines.filter_map(|text| {
-                            let (address, port) = line(&text, state)?;
-                            Some((protocol, address, port))
+                            let socket = line(&text, state)?;
+                            Some((protocol, socket.ip(), socket.port()))
                         }));
                     }
                     // A kernel without IPv6 has no such file.
@@ -44,26 +44,36 @@ impl Listeners {
         listeners
     }
 
-    /// Whether somebody listens on this port of this address. So it is taken to be where that cannot be seen.
+    /// The ports that programs listen on, in the order of the kernel's list.
+    pub fn ports(&self, protocol: Protocol) -> impl Iterator<Item = u16> {
+        self.sockets.iter().filter(move |(found, ..)| *found == protocol).map(|(.., port)| *port)
+    }
+
+    /// Whether some sockets could not be read.
+    pub const fn is_incomplete(&self) -> bool {
+        self.incomplete
+    }
+
+    /// Whether a program listens on this port of this address. If sockets could not be read, the answer is yes.
     pub fn answers(&self, protocol: Protocol, address: IpAddr, port: u16) -> bool {
         self.incomplete
             || self.sockets.iter().any(|(found, at, listened)| {
-                // A socket of IPv6 for every address has IPv4 too, unless it was told otherwise.
+                // An IPv6 socket for every address receives IPv4 too, unless it is told otherwise.
                 let everywhere = at.is_unspecified() && (at.is_ipv6() || address.is_ipv4());
                 *found == protocol && *listened == port && (everywhere || *at == address)
             })
     }
 }
 
-/// Address and port of a socket in this state.
-fn line(text: &str, state: &str) -> Option<(IpAddr, u16)> {
+/// The address and port of a socket in this state.
+fn line(text: &str, state: &str) -> Option<SocketAddr> {
     // sl local_address rem_address st ...:  0: 0100007F:0016 00000000:0000 0A
     let mut words = text.split_ascii_whitespace().skip(1);
     let (address, port) = words.next()?.split_once(':')?;
     if words.nth(1)? != state {
         return None;
     }
-    // Words of 32 bits in the host's order.
+    // The address is written in words of 32 bits, in the host's byte order.
     let words = address
         .as_bytes()
         .chunks(8)
@@ -77,7 +87,7 @@ fn line(text: &str, state: &str) -> Option<(IpAddr, u16)> {
         },
         _ => return None,
     };
-    Some((address, u16::from_str_radix(port, 16).ok()?))
+    Some(SocketAddr::new(address, u16::from_str_radix(port, 16).ok()?))
 }
 
 #[cfg(test)]
@@ -88,12 +98,12 @@ mod tests {
     #[cfg(target_endian = "little")]
     fn lines_of_proc() {
         let v4 = "   0: 0100007F:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1 1 0";
-        assert_eq!(line(v4, "0A"), Some((IpAddr::V4(Ipv4Addr::LOCALHOST), 22)));
+        assert_eq!(line(v4, "0A"), Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 22))));
         assert_eq!(line(v4, "07"), None);
         let v6 = "   1: 00000000000000000000000001000000:01BB 00000000000000000000000000000000:0000 0A 0 0";
-        assert_eq!(line(v6, "0A"), Some((IpAddr::V6(Ipv6Addr::LOCALHOST), 443)));
+        assert_eq!(line(v6, "0A"), Some(SocketAddr::from((Ipv6Addr::LOCALHOST, 443))));
         let mapped = v6.replacen("0000000001000000", "FFFF00000100007F", 1);
-        assert_eq!(line(&mapped, "0A"), Some((IpAddr::V4(Ipv4Addr::LOCALHOST), 443)));
+        assert_eq!(line(&mapped, "0A"), Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 443))));
         assert_eq!(line("  sl  local_address rem_address   st", "0A"), None);
     }
 

@@ -1,6 +1,7 @@
 //! Stage five of the packet's way: a door that opens or shuts becomes a change of the kernel's firewall.
 #![forbid(unsafe_code)]
 
+pub mod absent;
 pub mod backend;
 pub mod commands;
 pub mod conntrack;
@@ -14,6 +15,7 @@ pub mod listeners;
 pub mod loaded;
 pub mod nft;
 pub mod own;
+pub mod own_chain;
 pub mod ruleset;
 pub mod set_name;
 pub mod sets;

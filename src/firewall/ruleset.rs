@@ -1,7 +1,7 @@
-//! What the firewall must contain, as `nft -f` reads it: `ketukd ruleset` prints it.
+//! The sets and rules that the firewall must contain, in nft's syntax: `ketukd ruleset` prints them.
 //!
-//! On OpenWrt fw4 makes the same of the service's data. Anywhere else the administrator loads this text
-//! after his own table, once each time that table is made anew, or with `--replace` as often as he likes.
+//! On OpenWrt fw4 makes them from the service's data. Elsewhere the administrator loads this text after loading the
+//! host's own table, as often as needed: it takes the place of the rules of doors that are loaded.
 
 use core::fmt::{self, Write};
 use core::net::IpAddr;
@@ -9,10 +9,10 @@ use core::net::IpAddr;
 use crate::config::{Config, Door, Forward, MAX_PORT_RANGES, Opening, PortRange, Table, TableFamily};
 use crate::core::sequence::Protocol;
 
-use super::set_name::SetName;
+use super::set_name::{SetKey, SetName};
 use crate::core::network::AddressFamily;
 
-/// The zone that strangers come from, which chains' names end with.
+/// The firewall zone that strangers come from. Chain names end with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Zone<'a>(Option<&'a str>);
 
@@ -22,7 +22,8 @@ impl<'a> Zone<'a> {
     /// No zone: chains `input`, `forward`, `dstnat`.
     pub const NONE: Self = Self(None);
 
-    /// A zone by its name, of letters, digits and underscores; `none` is [`Zone::NONE`].
+    /// The zone of this name; `none` is [`Zone::NONE`]. `None` if the name has other characters than letters, digits
+    /// and underscores.
     pub fn new(name: &'a str) -> Option<Self> {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
         match name {
@@ -33,25 +34,31 @@ impl<'a> Zone<'a> {
     }
 }
 
-/// A chain: its own name, and the zone's after it.
+/// A chain's name, followed by the zone's.
 #[derive(Clone, Copy)]
-struct Chain<'a>(&'a str, Zone<'a>);
+struct ZoneChain<'a>(&'a str, Zone<'a>);
 
-/// A rule that is loaded: its chain, and the kernel's number for it.
-pub type LoadedRule = (String, u64);
+/// A rule of a door that is loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoadedRule {
+    /// Its chain.
+    pub(crate) chain: String,
+    /// The kernel's number for it.
+    pub(crate) handle: u64,
+}
 
-/// Writes the sets of every enabled door that opens something, and the rules that let in who is in them.
+/// Writes the sets of every enabled door that opens something, and the rules that let the sets' addresses in.
 ///
 /// # Errors
-/// Only `out`'s own.
+/// Only errors of `out`.
 pub fn write(out: &mut impl Write, config: &Config, table: &Table, zone: Zone<'_>) -> fmt::Result {
     write_in_place_of(out, config, table, zone, &[])
 }
 
-/// The same, in the place of rules that are loaded. The text is one transaction.
+/// Does the same, and deletes the rules that are loaded. The text is one transaction.
 ///
 /// # Errors
-/// Only `out`'s own.
+/// Only errors of `out`.
 pub fn write_in_place_of(
     out: &mut impl Write,
     config: &Config,
@@ -61,46 +68,52 @@ pub fn write_in_place_of(
 ) -> fmt::Result {
     let name = format_args!("{} {}", table.family.name(), table.name);
     writeln!(out, "# ketuk: the sets and rules of the doors. Load with nft -f after table {name}.")?;
-    for (chain, handle) in loaded {
+    for LoadedRule { chain, handle } in loaded {
         writeln!(out, "delete rule {name} {chain} handle {handle}")?;
     }
     let forwards = |(_, opening): (&Door, &Opening)| opening.forward.is_some();
     if zone == Zone::NONE && table.family != TableFamily::Ip6 && openings(config).any(forwards) {
-        // Few tables have one.
+        // Few tables have such a chain.
         writeln!(
             out,
             "add chain {name} dstnat {{ type nat hook prerouting priority dstnat; policy accept; }}"
         )?;
     }
-    for (door, _) in openings(config) {
+    for door in doors(config) {
         writeln!(out)?;
         for family in families(table) {
-            let words = Words::of(family);
-            let (set, kind) = (set(door, family), words.set_type);
-            writeln!(out, "add set {name} {set} {{ type {kind}; flags {}; }}", set.flags())?;
+            let (set, kind) = (set(door, family), Words::of(family).set_type);
+            let kind_rest =
+                if set.key() == SetKey::AddressProtocolPort { " . inet_proto . inet_service" } else { "" };
+            writeln!(out, "add set {name} {set} {{ type {kind}{kind_rest}; flags {}; }}", set.flags())?;
         }
     }
-    for (door, opening) in openings(config) {
+    for door in doors(config) {
         writeln!(out)?;
         for family in families(table) {
-            let rules = Rules { out: &mut *out, table, door, family, words: Words::of(family) };
-            match &opening.forward {
-                None => rules.local(opening, zone)?,
-                Some(forward) => rules.forward(opening, forward, zone)?,
+            let rules = FamilyRules { out: &mut *out, table, door, family, words: Words::of(family) };
+            match door.opening.as_ref().map(|opening| (opening, &opening.forward)) {
+                None => rules.any_port(zone)?,
+                Some((opening, None)) => rules.local(opening, zone)?,
+                Some((opening, Some(forward))) => rules.forward(opening, forward, zone)?,
             }
         }
     }
     Ok(())
 }
 
-/// The doors that open something in the firewall, and what they open.
-pub(super) fn openings(config: &Config) -> impl Iterator<Item = (&Door, &Opening)> {
-    let enabled = config.doors.iter().filter(|door| door.enabled);
-    enabled.filter_map(|door| door.opening.as_ref().map(|opening| (door, opening)))
+/// The doors that open ports in the firewall.
+pub(super) fn doors(config: &Config) -> impl Iterator<Item = &Door> {
+    config.doors.iter().filter(|door| door.enabled && door.opens_ports())
 }
 
-/// The rules of one door for one family of addresses.
-struct Rules<'a, W> {
+/// The doors whose ports are fixed, with these ports.
+fn openings(config: &Config) -> impl Iterator<Item = (&Door, &Opening)> {
+    doors(config).filter_map(|door| door.opening.as_ref().map(|opening| (door, opening)))
+}
+
+/// The rules of one door for one address family.
+struct FamilyRules<'a, W> {
     out: &'a mut W,
     table: &'a Table,
     door: &'a Door,
@@ -108,14 +121,24 @@ struct Rules<'a, W> {
     words: Words,
 }
 
-impl<W: Write> Rules<'_, W> {
-    /// For a port of the router's own.
+impl<W: Write> FamilyRules<'_, W> {
+    /// Writes the rules for a port of the router.
     fn local(mut self, opening: &Opening, zone: Zone<'_>) -> fmt::Result {
         let ports = Match { protocols: &opening.protocols, ports: &opening.dest_port };
-        self.rule(Chain("input", zone), format_args!(""), ports, format_args!("accept"))
+        self.rule(ZoneChain("input", zone), format_args!(""), ports, format_args!("accept"))
     }
 
-    /// For a port of a host behind the router: translated for IPv4, let through for IPv6.
+    /// For any port of the router's own: the set names it.
+    fn any_port(mut self, zone: Zone<'_>) -> fmt::Result {
+        self.write(
+            ZoneChain("input", zone),
+            format_args!(""),
+            " . meta l4proto . th dport",
+            format_args!("accept"),
+        )
+    }
+
+    /// Writes the rules for a port of a host behind the router: translated for IPv4, let through for IPv6.
     fn forward(mut self, opening: &Opening, forward: &Forward, zone: Zone<'_>) -> fmt::Result {
         let protocols = &opening.protocols;
         let ip = self.words.ip;
@@ -126,15 +149,16 @@ impl<W: Write> Rules<'_, W> {
                     for (outside, port) in translations(&forward.src_dport, &opening.dest_port) {
                         let outside = Match { protocols, ports: outside };
                         let to = format_args!("dnat {ip} to {host}{port}");
-                        self.rule(Chain("dstnat", zone), format_args!(""), outside, to)?;
+                        self.rule(ZoneChain("dstnat", zone), format_args!(""), outside, to)?;
                     }
-                    // Only what came by the rule above: the host's address may be routed to from outside.
+                    // Only translated packets may pass: the host may also be reachable by its own address from
+                    // outside.
                     let daddr = format_args!("ct status dnat {ip} daddr {host} ");
-                    self.rule(Chain("forward", zone), daddr, inside, format_args!("accept"))?;
+                    self.rule(ZoneChain("forward", zone), daddr, inside, format_args!("accept"))?;
                 }
                 (IpAddr::V6(host), AddressFamily::V6) => {
                     let daddr = format_args!("{ip} daddr {host} ");
-                    self.rule(Chain("forward", zone), daddr, inside, format_args!("accept"))?;
+                    self.rule(ZoneChain("forward", zone), daddr, inside, format_args!("accept"))?;
                 }
                 _ => {}
             }
@@ -142,12 +166,24 @@ impl<W: Write> Rules<'_, W> {
         Ok(())
     }
 
-    /// One rule, at the head of its chain: zones end by rejecting everything.
+    /// One rule for the addresses in the door's set.
     fn rule(
         &mut self,
-        chain: Chain<'_>,
+        chain: ZoneChain<'_>,
         what: fmt::Arguments<'_>,
         ports: Match<'_>,
+        verdict: fmt::Arguments<'_>,
+    ) -> fmt::Result {
+        self.write(chain, format_args!("{what}{ports} "), "", verdict)
+    }
+
+    /// One rule, at the head of its chain: zones end by rejecting everything. `key` are the parts of the set's elements
+    /// beside the source address.
+    fn write(
+        &mut self,
+        chain: ZoneChain<'_>,
+        condition: fmt::Arguments<'_>,
+        key: &str,
         verdict: fmt::Arguments<'_>,
     ) -> fmt::Result {
         let Words { ip, nfproto, .. } = self.words;
@@ -155,7 +191,7 @@ impl<W: Write> Rules<'_, W> {
         let (table, set, door) = (self.table, set(self.door, self.family), &self.door.name);
         writeln!(
             self.out,
-            "insert rule {} {} {chain} {nfproto}{what}{ports} {ip} saddr @{set} counter {verdict} \
+            "insert rule {} {} {chain} {nfproto}{condition}{ip} saddr{key} @{set} counter {verdict} \
              comment \"ketuk: {door}\"",
             table.family.name(),
             table.name,
@@ -163,11 +199,11 @@ impl<W: Write> Rules<'_, W> {
     }
 }
 
-/// nft's words for a family of addresses.
+/// nft's words for an address family.
 #[derive(Clone, Copy)]
 struct Words {
     set_type: &'static str,
-    /// Only for family inet: in the others nft refuses it.
+    /// Only for tables of family inet. In others nft refuses it.
     nfproto: &'static str,
     ip: &'static str,
 }
@@ -187,7 +223,7 @@ impl fmt::Display for Zone<'_> {
     }
 }
 
-impl fmt::Display for Chain<'_> {
+impl fmt::Display for ZoneChain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.1.0 {
             Some(zone) => write!(f, "{}_{zone}", self.0),
@@ -224,7 +260,7 @@ impl fmt::Display for Match<'_> {
     }
 }
 
-/// The port that a translation leads to, with its colon; nothing when the port stays as it is.
+/// The port that a translation leads to, with a colon; empty if the port stays.
 struct ToPort(Option<PortRange>);
 
 impl fmt::Display for ToPort {
@@ -235,8 +271,8 @@ impl fmt::Display for ToPort {
     }
 }
 
-/// Which outside ports lead to which inside: all to the same port, or the first range to the first and so on.
-/// As in fw4, a whole range is translated to another, not each port to its own.
+/// Pairs outside ports with inside ports: all with the same port, or the first range with the first and so on. As in
+/// fw4, a whole range is translated to another, not each port to its own.
 fn translations<'a>(
     outside: &'a [PortRange],
     inside: &'a [PortRange],
@@ -249,7 +285,7 @@ fn translations<'a>(
     })
 }
 
-/// The ranges in order, those that touch made one: nft refuses a set whose ranges overlap.
+/// The ranges in order, with touching ones merged: nft refuses a set whose ranges overlap.
 pub(super) fn merged(ports: &[PortRange]) -> heapless::Vec<PortRange, MAX_PORT_RANGES> {
     let mut sorted = heapless::Vec::<PortRange, MAX_PORT_RANGES>::new();
     sorted.extend(ports.iter().copied().take(MAX_PORT_RANGES));

@@ -8,18 +8,19 @@ mod apply;
 use std::io;
 use std::sync::Arc;
 
+pub use apply::{Access, Change};
 use nix::errno::Errno;
 
+use super::error::{NftError, Operation};
+use super::nft::element::{self, Element};
+use super::nft::{self, Answer, kind};
+use super::set_name::{DoorSets, SetKey, SetName};
 use crate::config::Table;
+use crate::core::network::AddressFamily;
+use crate::core::passage::Passage;
+use crate::core::sequence::Protocol;
 use crate::linux::netlink::message::Message;
 use crate::linux::netlink::{Dialogue, DialogueError};
-
-use super::error::{NftError, Operation};
-use super::nft::{self, Answer, Element, kind};
-use super::set_name::{DoorSets, SetName};
-use crate::core::network::AddressFamily;
-
-pub use apply::{Access, Change};
 
 /// How often a listing is repeated because another program changed the firewall meanwhile. A listing takes milliseconds, and
 /// changes are rarer.
@@ -30,12 +31,12 @@ const LISTINGS: usize = 16;
 pub struct Sets {
     dialogue: Dialogue,
     table: Table,
-    /// Family and name, for errors, which then need no allocation.
+    /// The table's family and name for errors, which then need no allocation.
     table_name: Arc<str>,
 }
 
 impl Sets {
-    /// Connects to the kernel's firewall. The table need not be there yet.
+    /// Connects to the kernel's firewall. The table need not exist yet.
     ///
     /// # Errors
     /// `EPROTONOSUPPORT` when the kernel has no nfnetlink; `InvalidInput` for a table name of more than 255
@@ -56,10 +57,10 @@ impl Sets {
         &self.table
     }
 
-    /// Whether the table is there.
+    /// Whether the table exists.
     ///
     /// # Errors
-    /// Any but [`NftError::MissingTable`] and [`NftError::MissingSet`].
+    /// Any error but [`NftError::MissingTable`] and [`NftError::MissingSet`].
     pub fn table_exists(&mut self) -> Result<bool, NftError> {
         let (request, sequence) = self.dialogue.begin(1);
         nft::get_table(request, &self.table, sequence);
@@ -69,23 +70,25 @@ impl Sets {
     /// The sets of a door that are missing: both if the table is missing. A table of family ip or ip6 needs only one.
     ///
     /// # Errors
-    /// Any but [`NftError::MissingTable`] and [`NftError::MissingSet`].
+    /// Any error but [`NftError::MissingTable`] and [`NftError::MissingSet`].
     pub fn missing<'a>(
         &mut self,
         door: impl Into<DoorSets<'a>>,
-    ) -> Result<heapless::Vec<SetName, 2>, NftError> {
+    ) -> Result<heapless::Vec<SetName, 4>, NftError> {
         let (door, mut missing) = (door.into(), heapless::Vec::new());
-        for family in AddressFamily::ALL {
-            let set = SetName::new(door, family).ok_or(NftError::DoorName)?;
-            if self.table.family.holds(family) && !self.set_exists(&set)? {
-                missing.push(set).expect("there are two families");
+        let table = self.table.family;
+        for family in AddressFamily::ALL.into_iter().filter(|family| table.holds(*family)) {
+            for set in self.sets_of(door, family)? {
+                if !self.set_exists(&set)? {
+                    missing.push(set).expect("two for each family");
+                }
             }
         }
         Ok(missing)
     }
 
-    /// Calls `each` with every address that is let in, its remaining time (`None`: until it is shut), and who opened the door.
-    /// If the firewall changes meanwhile, the list begins again, so an address may come more than once.
+    /// Calls `each` with every address in the door's set, its remaining time (`None` means no end), and the opener. If
+    /// the firewall changes meanwhile, the list begins again, so an address may come more than once.
     ///
     /// # Errors
     /// The reason why the list is incomplete.
@@ -95,10 +98,20 @@ impl Sets {
         family: AddressFamily,
         each: &mut dyn FnMut(&Element<'_>),
     ) -> Result<(), NftError> {
-        let set = SetName::new(door, family).ok_or(NftError::DoorName)?;
+        for set in self.sets_of(door.into(), family)? {
+            self.list_set(&set, each)?;
+        }
+        Ok(())
+    }
+
+    fn list_set(&mut self, set: &SetName, each: &mut dyn FnMut(&Element<'_>)) -> Result<(), NftError> {
+        let protocol = match set.key() {
+            SetKey::AddressPort(protocol) => Some(protocol),
+            _ => None,
+        };
         for _ in 0..LISTINGS {
             let (request, sequence) = self.dialogue.begin(1);
-            nft::dump_elements(request, &self.table, set.as_str(), sequence);
+            element::dump(request, &self.table, set.as_str(), sequence);
             let (mut whole, mut begun) = (true, None);
             let errno = self.exchange(Operation::List, &mut |message| {
                 if message.sequence != sequence {
@@ -108,7 +121,7 @@ impl Sets {
                     Answer::Outcome(errno) => return Some(errno),
                     Answer::Object { kind: kind::NEW_ELEMENT, attributes, generation } => {
                         whole &= *begun.get_or_insert(generation) == generation;
-                        nft::elements(attributes).for_each(|element| each(&element));
+                        element::elements(attributes, protocol).for_each(|element| each(&element));
                     }
                     _ => {}
                 }
@@ -118,11 +131,42 @@ impl Sets {
                 _ if errno == 0 && whole => return Ok(()),
                 _ if errno == 0 => {}
                 Errno::EINTR => {}
-                Errno::ENOENT => return Err(self.not_there(set)?),
+                Errno::ENOENT => return Err(self.not_there(set.clone())?),
                 errno => return Err(self.error(Operation::List, errno)),
             }
         }
         Err(NftError::Busy)
+    }
+
+    /// The sets of a door for one family: one, or one for each protocol where fw4 has declared those of a door with
+    /// `any_port`.
+    fn sets_of(
+        &mut self,
+        door: DoorSets<'_>,
+        family: AddressFamily,
+    ) -> Result<heapless::Vec<SetName, 2>, NftError> {
+        let set = SetName::new(door, family).ok_or(NftError::DoorName)?;
+        if set.key() == SetKey::AddressProtocolPort && !self.set_exists(&set)? {
+            let of_each: Option<heapless::Vec<_, 2>> = [Protocol::Tcp, Protocol::Udp]
+                .into_iter()
+                .map(|protocol| SetName::of_protocol(door, family, protocol))
+                .collect();
+            let of_each = of_each.ok_or(NftError::DoorName)?;
+            if self.set_exists(&of_each[0])? {
+                return Ok(of_each);
+            }
+        }
+        Ok(heapless::Vec::from_iter([set]))
+    }
+
+    /// The set that holds this passage.
+    fn set_for(&mut self, door: DoorSets<'_>, passage: Passage) -> Result<SetName, NftError> {
+        let is_his = |set: &SetName| match set.key() {
+            SetKey::AddressPort(protocol) => passage.port.is_some_and(|port| port.protocol == protocol),
+            _ => true,
+        };
+        let sets = self.sets_of(door, AddressFamily::of(passage.address))?;
+        sets.into_iter().find(is_his).ok_or(NftError::DoorName)
     }
 
     fn set_exists(&mut self, set: &SetName) -> Result<bool, NftError> {
@@ -131,7 +175,7 @@ impl Sets {
         self.find(sequence, kind::NEW_SET, Operation::FindSet)
     }
 
-    /// After `ENOENT` for something in `set`: what is missing, the table or the set.
+    /// After `ENOENT` for an element: finds out whether the table or the set is missing.
     fn not_there(&mut self, set: SetName) -> Result<NftError, NftError> {
         let table = self.table_name.clone();
         Ok(if self.table_exists()? {
@@ -141,7 +185,7 @@ impl Sets {
         })
     }
 
-    /// Sends the request for one object: whether it is there.
+    /// Sends the request for one object. Returns whether it exists.
     fn find(&mut self, sequence: u32, wanted: u8, operation: Operation) -> Result<bool, NftError> {
         let errno = self.exchange(operation, &mut |message| match Answer::of(message) {
             _ if message.sequence != sequence => None,

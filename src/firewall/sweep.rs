@@ -5,73 +5,92 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use crate::firewall::iptables::{Chain, EXIT_BUSY, Iptables};
-use crate::linux::process::{self, Exit, OutputError};
+use crate::linux::process::{self, Exit, Output, OutputError};
 
-/// How long a sweep may take in all: the time of some hundred rules on a slow router, and of several
-/// waits for the lock.
+/// The time limit of a whole sweep: some hundred rules on a slow router, and several waits for the lock.
 pub const SWEEP_TIME_LIMIT: Duration = Duration::from_secs(30);
 
-/// Longest listing of one chain, in bytes: a blocklist of some ten thousand rules fits.
+/// The time limit of the search for lost rules, see [`all_gone`].
+pub const LOOK_TIME_LIMIT: Duration = Duration::from_secs(10);
+
+/// Largest listing of one chain, in bytes. A blocklist of some ten thousand rules fits.
 const MAX_LISTING: usize = 1024 * 1024;
 
-/// How often a command is tried that has waited for the lock in vain. Without privilege iptables fails in the same way, at
-/// once and always.
+/// The most tries for a command that waits for the lock in vain. Without privilege iptables fails with the same code,
+/// at once and always.
 const MAX_ATTEMPTS: usize = 3;
 
 /// The result of a sweep of one family's chains.
 #[derive(Debug)]
 pub struct Swept {
-    /// The program that was run.
+    /// The program that ran.
     pub program: String,
     /// The chain that `fault` is about.
     pub chain: String,
-    /// Number of our rules that it deleted.
+    /// The number of our rules that were deleted.
     pub deleted: usize,
-    /// Number of our rules that it could not delete.
+    /// The number of our rules that could not be deleted.
     pub left: usize,
-    /// What went wrong.
+    /// The error, if there was one.
     pub fault: Option<Fault>,
 }
 
-/// Why a chain, or a rule of it, could not be swept.
+/// Why a chain or one of its rules could not be swept.
 #[derive(Debug)]
 pub enum Fault {
-    /// There is no such program.
+    /// The program does not exist.
     Missing,
     /// The program failed.
     Failed(Exit),
-    /// The program could not be run, or not to its end.
+    /// The program could not be run to its end.
     Output(OutputError),
+    /// The daemon's own chains were loaded, but packets do not enter them first.
+    Unreached,
 }
 
-/// Deletes all our rules of both families. It blocks for at most `limit`, so it is for the start of the daemon, before doors
-/// are open. `forwards` says that the doors translate addresses.
+/// Deletes all our rules of both families. It blocks for at most `limit`, so call it at the daemon's start, before
+/// doors are open. `forwards` says that doors translate addresses.
 pub fn sweep(iptables: &Iptables, forwards: bool, limit: Duration) -> [Swept; 2] {
     let deadline = Instant::now() + limit;
     let nat = forwards || nat_may_hold_rules();
     [&iptables.ipv4, &iptables.ipv6].map(|program| sweep_family(iptables, program, nat, deadline))
 }
 
-/// Whether a chain is there, for IPv4.
+/// Whether a chain exists, for IPv4.
 pub fn has_chain(iptables: &Iptables, chain: Chain<'_>) -> bool {
     let deadline = Instant::now() + SWEEP_TIME_LIMIT;
     // A chain whose listing is too long exists.
-    !matches!(output(&iptables.list(&iptables.ipv4, chain), deadline), Err(Fault::Failed(_) | Fault::Missing))
+    !matches!(
+        output(&iptables.list(&iptables.ipv4, chain), None, deadline),
+        Err(Fault::Failed(_) | Fault::Missing)
+    )
 }
 
-/// Whether ipset works here, so that the kernel can time what is open.
+/// The programs of this host that work. Where `iptables` is the kind that needs `nf_tables`, and the kernel has none, they
+/// are those of the older kind.
+pub fn working() -> Iptables {
+    let usual = Iptables::default();
+    let older = Iptables {
+        ipv4: "iptables-legacy".to_owned(),
+        ipv6: "ip6tables-legacy".to_owned(),
+        ..Iptables::default()
+    };
+    if has_chain(&usual, usual.input()) || !has_chain(&older, older.input()) { usual } else { older }
+}
+
+/// Whether ipset works, so that the kernel can end grants.
 pub fn has_sets(iptables: &Iptables) -> bool {
     let deadline = Instant::now() + SWEEP_TIME_LIMIT;
-    output(&iptables.probe(), deadline).is_ok()
+    output(&iptables.probe(), None, deadline).is_ok()
 }
 
-/// Whether no chain holds a rule of ours any more: somebody has made the firewall anew. A chain that cannot
-/// be listed counts as one that does.
+/// Whether no chain holds a rule of ours any more, because the firewall was made anew. A chain that cannot be listed
+/// counts as holding one.
 pub fn all_gone(iptables: &Iptables, limit: Duration) -> bool {
     let deadline = Instant::now() + limit;
     let gone = |program: &str| {
         iptables.chains(program).into_iter().filter(|chain| chain.table.is_none()).all(|chain| {
-            output(&iptables.list(program, chain), deadline)
+            output(&iptables.list(program, chain), None, deadline)
                 .is_ok_and(|text| iptables.stale(program, chain, &String::from_utf8_lossy(&text)).is_empty())
         })
     };
@@ -79,8 +98,8 @@ pub fn all_gone(iptables: &Iptables, limit: Duration) -> bool {
     programs.filter(|program| process::find_program(program).is_some()).all(|program| gone(program))
 }
 
-/// Whether table nat can hold rules of ours. To list a table of the older kind makes it, and with it
-/// connection tracking on a host that has no other use for it.
+/// Whether table nat can hold rules of ours. Listing a table of the older kind creates it, and with it connection
+/// tracking on a host that may not need it.
 fn nat_may_hold_rules() -> bool {
     fs::read_to_string("/proc/net/ip_tables_names")
         .map_or(true, |tables| tables.lines().any(|table| table == "nat"))
@@ -103,7 +122,7 @@ fn sweep_family(iptables: &Iptables, program: &str, nat: bool, deadline: Instant
             chain.name.clone_into(&mut swept.chain);
             swept.fault = Some(fault);
         };
-        let listing = match output(&iptables.list(program, chain), deadline) {
+        let listing = match output(&iptables.list(program, chain), None, deadline) {
             Ok(listing) => listing,
             Err(error) => {
                 fault(&mut swept, error);
@@ -112,7 +131,7 @@ fn sweep_family(iptables: &Iptables, program: &str, nat: bool, deadline: Instant
         };
         // A foreign rule's comment may be in any encoding; our own rules are ASCII.
         for argv in iptables.stale(program, chain, &String::from_utf8_lossy(&listing)) {
-            match output(&argv, deadline) {
+            match output(&argv, None, deadline) {
                 Ok(_) => swept.deleted += 1,
                 Err(error) => {
                     swept.left += 1;
@@ -124,14 +143,14 @@ fn sweep_family(iptables: &Iptables, program: &str, nat: bool, deadline: Instant
     swept
 }
 
-/// Runs one command, up to [`MAX_ATTEMPTS`] times.
-fn output(argv: &[String], deadline: Instant) -> Result<Vec<u8>, Fault> {
+/// Runs one command with this standard input, up to [`MAX_ATTEMPTS`] times. Returns its standard output.
+pub(super) fn output(argv: &[String], input: Option<&str>, deadline: Instant) -> Result<Vec<u8>, Fault> {
     let mut attempts = 1;
     loop {
-        match process::output(argv, deadline, MAX_LISTING) {
-            Ok((text, Exit::Code(0))) => return Ok(text),
-            Ok((_, Exit::Code(EXIT_BUSY))) if attempts < MAX_ATTEMPTS => attempts += 1,
-            Ok((_, exit)) => return Err(Fault::Failed(exit)),
+        match process::output(argv, input, deadline, MAX_LISTING) {
+            Ok(Output { text, exit: Exit::Code(0) }) => return Ok(text),
+            Ok(Output { exit: Exit::Code(EXIT_BUSY), .. }) if attempts < MAX_ATTEMPTS => attempts += 1,
+            Ok(Output { exit, .. }) => return Err(Fault::Failed(exit)),
             Err(error) => return Err(Fault::Output(error)),
         }
     }
@@ -152,6 +171,7 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing => f.write_str("no such program; is the package installed?"),
+            Self::Unreached => f.write_str("something else changes the firewall at the same time"),
             Self::Failed(exit) => exit.fmt(f),
             Self::Output(OutputError::TooLong) => write!(f, "lists more than {MAX_LISTING} bytes of rules"),
             Self::Output(error) => error.fmt(f),

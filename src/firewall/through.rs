@@ -1,57 +1,64 @@
-//! Which connections go through a door, and how they are cut.
+//! Finds and cuts the connections that go through a door.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::error::NftError;
 use super::flows;
 use super::own::Own;
 use crate::config::{Door, PortRange};
 use crate::core::flow::Flow;
+use crate::core::passage::Passage;
 
-/// Whether a connection goes through a door as it is open for `address`, an address or the first one of a network.
+/// Whether a connection goes through a door that is open for this passage.
 /// `own` are this host's addresses.
 ///
-/// It does if it leads to what the door opens: one of this host's own addresses and the door's port, or the host behind
-/// this one that the door forwards to. A connection that only passes through this host is none of the door's, whatever
-/// its port.
-pub fn goes_through(door: &Door, address: IpAddr, own: &[IpAddr], flow: &Flow) -> bool {
+/// It does if the door opens its destination: this host's own address with the door's port, or the host behind that
+/// the door forwards to. Other connections through this host do not count, with any port.
+pub fn goes_through(door: &Door, passage: Passage, own: &[IpAddr], flow: &Flow) -> bool {
+    if door.grant_prefix.group(flow.source) != passage.address {
+        return false;
+    }
+    let to_this_host = own.contains(&flow.destination);
+    if let Some(port) = passage.port {
+        let is_at_port = flow.protocol == port.protocol && flow.destination_port == port.port.get();
+        return to_this_host && is_at_port;
+    }
     let Some(opening) = &door.opening else { return false };
-    if door.grant_prefix.group(flow.source) != address || !opening.protocols.contains(&flow.protocol) {
+    if !opening.protocols.contains(&flow.protocol) {
         return false;
     }
     let has = |ports: &[PortRange]| ports.iter().any(|range| range.contains(flow.destination_port));
-    let to_this_host = own.contains(&flow.destination);
     match &opening.forward {
-        // Another table may lead it on, to a container.
+        // Another table may translate the port to a container.
         None => to_this_host && has(&opening.dest_port),
         Some(forward) if flow.answers != flow.destination => {
             to_this_host && forward.dest_ip.contains(&flow.answers) && has(&forward.src_dport)
         }
-        // To a host's own address the port is not translated.
+        // The port of a connection to the host's own address is not translated.
         Some(forward) => forward.dest_ip.contains(&flow.destination) && has(&opening.dest_port),
     }
 }
 
-/// Most connections cut at once; the rest follows, in at most [`ROUNDS`].
+/// The most connections that are cut in one round. The rest follows, in at most [`ROUNDS`].
 const AT_ONCE: usize = 256;
 const ROUNDS: usize = 16;
 
-/// Cuts the connections of `address` that go through a door, and no others: how many. What both ends still say on them
-/// is refused from now on, and the kernel forgets them.
+/// Cuts the connections of a passage that go through a door, and no others. Returns their number. Packets of both ends
+/// are refused from now on, and the kernel forgets the connections.
 ///
 /// # Errors
-/// Some live on.
-pub fn cut(own_table: &mut Own, door: &Door, address: IpAddr, own: &[IpAddr]) -> Result<usize, NftError> {
+/// Some connections live on.
+pub fn cut(own_table: &mut Own, door: &Door, passage: Passage, own: &[IpAddr]) -> Result<usize, NftError> {
     let mut cut = 0;
     for _ in 0..ROUNDS {
         let mut found = Vec::new();
         let read = flows::each(|flow| {
-            // What does not fit is found in the next round.
-            if found.len() < AT_ONCE && goes_through(door, address, own, flow) {
+            // Connections that do not fit are found in the next round.
+            if found.len() < AT_ONCE && goes_through(door, passage, own, flow) {
                 found.push(*flow);
             }
         });
-        // First the refusal, so that nothing can bring a forgotten connection back.
+        // The refusal comes first, so that no packet can bring a forgotten connection back.
         own_table.cut(&found)?;
         let forgotten = flows::forget(&found).unwrap_or(0);
         cut += forgotten;
@@ -62,20 +69,20 @@ pub fn cut(own_table: &mut Own, door: &Door, address: IpAddr, own: &[IpAddr]) ->
     Ok(cut)
 }
 
-/// Takes back what [`cut`] did, since `address` is let in again.
+/// Undoes [`cut`], because `address` is let in again.
 ///
 /// # Errors
-/// He may still be refused on the ports of his old connections.
+/// Packets on the ports of the old connections may still be refused.
 pub fn uncut(own_table: &mut Own, door: &Door, address: IpAddr) -> Result<(), NftError> {
-    let his = |ends: [(IpAddr, u16); 2]| ends.iter().any(|(end, _)| door.grant_prefix.group(*end) == address);
-    own_table.uncut(address, his)
+    let is_his = |ends: [SocketAddr; 2]| ends.iter().any(|end| door.grant_prefix.group(end.ip()) == address);
+    own_table.uncut(address, is_his)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config;
-    use crate::core::sequence::Protocol;
+    use crate::core::sequence::{Protocol, Step};
 
     const ROUTER: &str = "203.0.113.1";
     const KNOCKER: &str = "198.51.100.10";
@@ -99,7 +106,7 @@ config door 'net'
         text.parse().unwrap()
     }
 
-    /// Whether a connection `from` to `to` (address and port), which `answers` answers, goes through the door.
+    /// Whether a connection from `from` to `to`, which `answers` answers, goes through the door.
     fn goes(door: &str, from: &str, to: (&str, u16), answers: &str) -> bool {
         let config = config::parse("test", DOORS.as_bytes()).unwrap();
         let door = config.doors.iter().find(|found| found.name == door).unwrap();
@@ -116,7 +123,7 @@ config door 'net'
             replied: true,
             tcp_state: Some(3),
         };
-        goes_through(door, address, &own, &flow)
+        goes_through(door, address.into(), &own, &flow)
     }
 
     #[test]
@@ -127,7 +134,7 @@ config door 'net'
             ("ssh", KNOCKER, (ROUTER, 22), "172.17.0.2", true), // led on to a container
             ("ssh", KNOCKER, (ROUTER, 23), ROUTER, false),
             ("ssh", "198.51.100.11", (ROUTER, 22), ROUTER, false),
-            // Out to the world, through the router.
+            // A connection from the LAN to the world, through the router.
             ("ssh", KNOCKER, ("192.0.2.1", 22), "192.0.2.1", false),
             ("net", "198.51.100.77", (ROUTER, 22), ROUTER, true),
             ("net", "198.51.101.77", (ROUTER, 22), ROUTER, false),
@@ -141,5 +148,30 @@ config door 'net'
         ] {
             assert_eq!(goes(door, from, to, answers), expected, "{door}: {from} to {to:?}, {answers}");
         }
+    }
+
+    #[test]
+    fn of_any_port_only_the_one_that_was_asked_for() {
+        let own = [ip(ROUTER)];
+        let port = Step { protocol: Protocol::Tcp, port: 22.try_into().unwrap() };
+        let passage = Passage { address: ip(KNOCKER), port: Some(port) };
+        let goes = |from, to, port| {
+            let flow = Flow {
+                protocol: Protocol::Tcp,
+                source: ip(from),
+                source_port: 40000,
+                destination: ip(to),
+                destination_port: port,
+                answers: ip(to),
+                answers_port: port,
+                replied: true,
+                tcp_state: Some(3),
+            };
+            goes_through(&Door::named("any"), passage, &own, &flow)
+        };
+        assert!(goes(KNOCKER, ROUTER, 22));
+        assert!(!goes(KNOCKER, ROUTER, 23));
+        assert!(!goes(KNOCKER, "192.0.2.1", 22), "it only passes");
+        assert!(!goes("198.51.100.11", ROUTER, 22));
     }
 }

@@ -1,34 +1,31 @@
-//! `access.conf` of fwknopd 2.6, read as fwknopd reads it.
+//! Reads `access.conf` of fwknopd 2.6 as fwknopd does.
 //!
-//! A stanza begins with `SOURCE` and becomes a user; each port that it opens becomes a door of that port. A comment is a
-//! line that begins with `#` or `;`; a value ends at a `;`; what stands before the first stanza is for none.
+//! A stanza begins with `SOURCE` and becomes a user. Each port that it opens becomes a door. A comment is a line that
+//! begins with `#` or `;`. A value ends at a `;`. Lines before the first stanza are ignored.
 
-use std::io;
 use std::ops::Range;
 use std::path::Path;
 
+use super::host::Host;
 use super::lines::Lines;
 use super::outcome::{ImportError, Imported, Note};
 use super::settings::{Setting, Stanza, key_and_value};
 use super::stanza;
 
-/// Reads a file that another one includes.
-pub type Reader<'r> = dyn Fn(&Path) -> io::Result<Vec<u8>> + 'r;
-
-/// How deep files may include each other, as in fwknopd.
+/// The most levels of includes, as in fwknopd.
 const MAX_DEPTH: usize = 3;
 
 /// Reads an access.conf; `file` is its name, for the comments.
 ///
 /// # Errors
-/// There is nothing to import, or too much.
+/// The file has nothing to import, or too much.
 pub(super) fn import(
     file: &str,
     lines: &mut Lines,
     range: Range<usize>,
-    read: &Reader<'_>,
+    host: &dyn Host,
 ) -> Result<Imported, ImportError> {
-    let mut stanzas = Stanzas { lines, read, all: Vec::new(), notes: Vec::new() };
+    let mut stanzas = Stanzas { lines, host, all: Vec::new(), notes: Vec::new() };
     stanzas.file(range, MAX_DEPTH)?;
     let Stanzas { all, notes, .. } = stanzas;
     if all.is_empty() && notes.is_empty() {
@@ -39,13 +36,13 @@ pub(super) fn import(
 
 struct Stanzas<'l> {
     lines: &'l mut Lines,
-    read: &'l Reader<'l>,
+    host: &'l dyn Host,
     all: Vec<Stanza>,
     notes: Vec<Note>,
 }
 
 impl Stanzas<'_> {
-    /// Reads the stanzas of one file, and of those that it includes.
+    /// Reads the stanzas of one file and of its includes.
     fn file(&mut self, range: Range<usize>, depth: usize) -> Result<(), ImportError> {
         let mut current: Option<usize> = None;
         for line in self.lines.get(range).to_vec() {
@@ -81,10 +78,10 @@ impl Stanzas<'_> {
         Ok(())
     }
 
-    /// Reads a file that is included; its lines.
+    /// Reads an included file. Returns the range of its lines.
     fn open(&mut self, line: usize, path: &Path) -> Result<Option<Range<usize>>, ImportError> {
         let name = path.display().to_string();
-        match (self.read)(path) {
+        match self.host.read(path) {
             Ok(text) => self.lines.add(&name, &text).map(Some),
             Err(error) => {
                 self.notes.push(Note::new(line, format!("cannot read {name}: {error}")));
@@ -107,7 +104,7 @@ impl Stanzas<'_> {
         }
     }
 
-    /// Includes the files of a folder whose name ends as a configuration's.
+    /// Includes the files of a folder whose names end in `.conf`.
     fn folder(&mut self, line: usize, path: &Path, depth: usize) -> Result<(), ImportError> {
         let entries = std::fs::read_dir(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
         let mut files: Vec<_> = match entries {
@@ -122,7 +119,7 @@ impl Stanzas<'_> {
         files.iter().try_for_each(|file| self.include(line, file, depth))
     }
 
-    /// `%include_keys`: a file of which only keys count, for this stanza.
+    /// `%include_keys`: reads a file of which only the keys count, for this stanza.
     fn keys(&mut self, line: usize, path: &Path, stanza: usize) -> Result<(), ImportError> {
         let Some(range) = self.open(line, path)? else {
             self.all[stanza].unreadable = Some((line, "its keys cannot be read"));

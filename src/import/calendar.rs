@@ -1,6 +1,6 @@
-//! Seconds since 1970 as a date.
+//! Writes seconds since 1970 as a date.
 
-/// `YYYY-MM-DD hh:mm:ss`, UTC; at most the end of the year 9999.
+/// `YYYY-MM-DD hh:mm:ss`, UTC. Later times give the end of the year 9999.
 pub(super) fn date_and_time(seconds: u64) -> String {
     /// 9999-12-31 23:59:59.
     const LAST: u64 = 253_402_300_799;

@@ -1,24 +1,23 @@
-//! Which doors open and shut by themselves: only those that nothing else in the file shuts in a way that is not
-//! understood.
+//! Decides which doors open and shut without commands: those that no misunderstood command in the file may shut.
 
-use super::commands::{self, Deed};
+use super::commands::{self, Deed, Rule};
 use super::door::KnockdDoor;
 use super::opens::{Opens, shuts};
 use super::outcome::Note;
 
-/// How a door does what its commands did.
+/// How an imported door does its work.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Way {
-    /// It opens by itself.
+    /// ketuk opens it, without commands.
     Opens(Opens),
-    /// It shuts these doors, by their places in the list.
+    /// It shuts these doors, given by their indices.
     Closes(Vec<usize>),
-    /// By its commands.
+    /// It runs its commands.
     Commands,
 }
 
 impl Way {
-    /// What it opens by itself.
+    /// The ports that the door opens without commands.
     pub(super) fn opens(&self) -> Option<&Opens> {
         match self {
             Self::Opens(opens) => Some(opens),
@@ -26,17 +25,17 @@ impl Way {
         }
     }
 
-    /// Whether this deletes a rule of it.
+    /// Whether `deed` deletes one of the door's rules.
     fn is_shut_by(&self, deed: &Deed) -> bool {
         self.opens().is_some_and(|opens| opens.rules.iter().any(|rule| shuts(deed, rule)))
     }
 }
 
-/// What a door's commands do.
+/// The deeds of a door's commands.
 struct Deeds {
-    /// Each, and its line.
+    /// Each deed with its line.
     all: Vec<(Deed, usize)>,
-    /// It deletes rules and does nothing else.
+    /// Whether the door only deletes rules.
     only_shuts: bool,
 }
 
@@ -50,7 +49,7 @@ impl Deeds {
         Self { only_shuts: only_shuts && !all.is_empty() && all.iter().all(shuts), all }
     }
 
-    /// Whether one of them deletes a rule that one of `other` adds.
+    /// Whether one of these deeds deletes a rule that one of `other` adds.
     fn undo(&self, other: &Self) -> bool {
         let mut added = other.all.iter().filter_map(|(deed, _)| match deed {
             Deed::Open(rule) => Some(rule),
@@ -59,26 +58,26 @@ impl Deeds {
         added.any(|rule| self.all.iter().any(|(deed, _)| shuts(deed, rule)))
     }
 
-    /// The line of a command that may do anything.
+    /// The line of a command that is not understood.
     fn unknown(&self) -> Option<usize> {
         self.all.iter().find(|(deed, _)| *deed == Deed::Unknown).map(|(_, line)| *line)
     }
 }
 
-/// How each door does it; `device` is the one that is listened on.
+/// The way of each door. `device` is the device that knockd listens on.
 pub(super) fn ways(doors: &[KnockdDoor], device: &str, notes: &mut Vec<Note>) -> Vec<Way> {
     let deeds: Vec<Deeds> = doors.iter().map(Deeds::of).collect();
     let mut ways: Vec<Way> = doors.iter().map(|door| native(door, device)).collect();
-    // One backend serves all doors: the first one's firewall.
+    // One backend serves all doors: that of the first door's commands.
     let program = ways.iter().find_map(|way| way.opens()?.program());
     for way in &mut ways {
         if way.opens().is_some_and(|opens| opens.program() != program) {
             *way = Way::Commands;
         }
     }
-    // A door that keeps its commands may let others keep theirs: until nothing changes.
+    // A door that keeps its commands may force others to keep theirs, so this repeats until nothing changes.
     while let Some((keeps, because)) = next_to_keep(&deeds, &ways) {
-        let message = format!("it keeps its commands, since line {because} may shut what it opens");
+        let message = format!("it keeps its commands, since line {because} may shut the same port");
         notes.push(doors[keeps].note_at(line_of(&doors[keeps]), message));
         ways[keeps] = Way::Commands;
     }
@@ -90,12 +89,12 @@ pub(super) fn ways(doors: &[KnockdDoor], device: &str, notes: &mut Vec<Note>) ->
         if !closed.is_empty() {
             ways[at] = Way::Closes(closed);
         } else if !others.any(|other| own.undo(other) || other.unknown().is_some()) {
-            let message = "it deletes a rule that no door of this file adds: what it should shut stays open";
+            let message = "it deletes a rule that no door of this file adds, so a port may stay open";
             notes.push(doors[at].note_at(line_of(&doors[at]), message));
         }
     }
-    for (door, own) in doors.iter().zip(&deeds) {
-        name_kept(door, own, doors, &ways, notes);
+    for (at, own) in deeds.iter().enumerate() {
+        name_kept(at, own, doors, &ways, notes);
     }
     ways
 }
@@ -104,7 +103,7 @@ fn line_of(door: &KnockdDoor) -> usize {
     door.commands().all().next().map_or(1, |(_, line)| line)
 }
 
-/// What a door opens by itself, if it can.
+/// The way of a door that could do without its commands, taken alone.
 fn native(door: &KnockdDoor, device: &str) -> Way {
     match Opens::read(&door.commands()) {
         Some(opens) if opens.device().is_none_or(|only| only == device) => Way::Opens(opens),
@@ -115,12 +114,12 @@ fn native(door: &KnockdDoor, device: &str) -> Way {
 /// The first door that must keep its commands, and the line of the command that may shut it.
 fn next_to_keep(deeds: &[Deeds], ways: &[Way]) -> Option<(usize, usize)> {
     for own in deeds.iter().zip(ways).filter(|(_, way)| way.opens().is_none()).map(|(own, _)| own) {
-        // It must be run, since it deletes a rule of a door that keeps its commands.
+        // Commands that only shut are run only if they delete a rule of a door that keeps its commands.
         let others = || deeds.iter().zip(ways).filter(|(_, way)| **way == Way::Commands);
         let is_run = !own.only_shuts || others().any(|(other, _)| own.undo(other));
         for (deed, line) in &own.all {
             let may_shut = |way: &Way| match deed {
-                // A door that ends by itself is only open for longer, if for that.
+                // A door that shuts after its time is at worst open for longer.
                 Deed::Unknown => way.opens().is_some_and(|opens| !opens.ends),
                 _ => is_run && way.is_shut_by(deed),
             };
@@ -132,16 +131,32 @@ fn next_to_keep(deeds: &[Deeds], ways: &[Way]) -> Option<(usize, usize)> {
     None
 }
 
-/// Names what a door's commands do that is not understood, as far as it matters to others or to the firewall.
-fn name_kept(door: &KnockdDoor, own: &Deeds, doors: &[KnockdDoor], ways: &[Way], notes: &mut Vec<Note>) {
-    for (deed, line) in &own.all {
-        if let Deed::Foreign(program) = deed {
-            notes.push(door.note_at(
-                *line,
-                format!("it keeps its commands: only {program} changes what {program} made"),
-            ));
-            break;
-        }
+/// Notes commands of a door that are not understood, if they may matter to other doors or to the firewall.
+fn name_kept(at: usize, own: &Deeds, doors: &[KnockdDoor], ways: &[Way], notes: &mut Vec<Note>) {
+    let (door, way) = (&doors[at], &ways[at]);
+    let kept = || own.all.iter().filter(|_| *way == Way::Commands);
+    let foreign = kept().find_map(|(deed, line)| match deed {
+        Deed::Foreign(program) => Some((program, *line)),
+        _ => None,
+    });
+    if let Some((program, line)) = foreign {
+        notes.push(
+            door.note_at(line, format!("it keeps its commands: only {program} changes what {program} made")),
+        );
+    }
+    let opened = kept().find_map(|(deed, line)| match deed {
+        Deed::Open(rule) => Some((rule, *line)),
+        _ => None,
+    });
+    if let Some((Rule { protocol, ports, .. }, line)) = opened {
+        let ports = ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let message =
+            format!("ketuk shuts no port that a command opens: a firewall must drop {protocol} {ports}");
+        notes.push(door.note_at(line, message));
+    } else if let Some(line) = foreign.map(|(_, line)| line).or(own.unknown()) {
+        let message = "ketuk shuts no port for this door: if its command opens one, a firewall must drop it \
+                       for everybody else";
+        notes.push(door.note_at(line, message));
     }
     let opening: Vec<_> = doors
         .iter()

@@ -1,8 +1,9 @@
-//! Firewall commands as people write them into knockd.conf, recognised.
+//! Recognises firewall commands in knockd.conf.
 //!
-//! Recognised is only what is understood to the last word: a command that does more than let one address in
-//! at some ports, or shut it out again, stays a command.
+//! A command is recognised only if every word of it is understood. A command that does more than let one address in at
+//! some ports, or shut it out again, stays a command.
 
+mod helper;
 mod iptables;
 mod nft;
 mod ports;
@@ -14,22 +15,22 @@ use crate::config::PortRange;
 use crate::core::network::AddressFamily;
 use crate::core::sequence::Protocol;
 
-/// What one simple command of a list does.
+/// The effect of one simple command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Deed {
     /// Adds a rule that accepts `%IP%`.
     Open(Rule),
-    /// Deletes one.
+    /// Deletes such a rule.
     Shut(Rule),
     /// Finds the rules for `%IP%` in an nftables table and deletes them by their handle.
     ShutByHandle(ByHandle),
-    /// Waits, in seconds.
+    /// Waits for this many seconds.
     Sleep(u32),
-    /// Changes entries of a firewall that no other program makes: ufw's rules, an ipset. The program's name.
+    /// Changes entries that no other program makes, such as ufw's rules or an ipset. Holds the program's name.
     Foreign(&'static str),
-    /// Touches no firewall.
+    /// Does not touch a firewall.
     Harmless,
-    /// Anything: it may shut what another command has opened.
+    /// Not understood. It may shut what another command has opened.
     Unknown,
 }
 
@@ -38,49 +39,49 @@ pub(super) enum Deed {
 pub(super) struct Rule {
     /// The firewall that holds it.
     pub(super) program: Program,
-    /// Where it stands.
+    /// The rule's chain.
     pub(super) chain: Chain,
     /// The protocol.
     pub(super) protocol: Protocol,
-    /// The destination ports, in order.
+    /// The destination ports, sorted.
     pub(super) ports: Vec<PortRange>,
     /// The knockers' address family.
     pub(super) family: AddressFamily,
-    /// The device it is limited to.
+    /// The device that the rule is limited to.
     pub(super) device: Option<String>,
 }
 
-/// Which firewall a command speaks to.
+/// The firewall that a command changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Program {
     /// `iptables` or `ip6tables`.
     Iptables,
-    /// `nft`, with the table, family first.
+    /// `nft`, with the table: its family, then its name.
     Nft(String),
 }
 
-/// Where a rule stands.
+/// The chain of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Chain {
     /// For connections to this host.
     Input,
-    /// For connections through it, to this host if one is named.
+    /// For forwarded connections, to this host if one is named.
     Forward(Option<IpAddr>),
-    /// Translates them to this host, and to this port if it is another.
+    /// Translates connections to this host, and to this port if it is another.
     Dnat(IpAddr, Option<u16>),
 }
 
-/// Rules for `%IP%` that are deleted by their handle.
+/// A deletion of rules for `%IP%` by their handle.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ByHandle {
     /// The table's name, without its family.
     table: String,
-    /// Numbers in the command, of which one may be the port that it looks for.
+    /// Numbers in the command. One of them may be the port.
     numbers: Vec<u16>,
 }
 
 impl Rule {
-    /// Whether both accept the same, whatever device they are limited to.
+    /// Whether both rules accept the same packets, apart from the device.
     pub(super) fn opens_as(&self, other: &Self) -> bool {
         let what = |rule: &Self| (rule.protocol, rule.chain, rule.family, rule.ports.clone());
         what(self) == what(other) && self.program == other.program
@@ -88,7 +89,7 @@ impl Rule {
 }
 
 impl ByHandle {
-    /// Whether it deletes this rule too. Without a port in the command it deletes all those for `%IP%`.
+    /// Whether the command deletes this rule too. Without a port it deletes all rules for `%IP%`.
     pub(super) fn shuts(&self, rule: &Rule) -> bool {
         let Program::Nft(table) = &rule.program else { return false };
         let has = |port: &u16| rule.ports.iter().any(|range| range.contains(*port));
@@ -97,7 +98,7 @@ impl ByHandle {
     }
 }
 
-/// What a command does, one simple command after the other.
+/// The deeds of a command, one for each simple command.
 pub(super) fn read(command: &str) -> Vec<Deed> {
     if let Some(by_handle) = nft::by_handle(command) {
         return vec![Deed::ShutByHandle(by_handle)];
@@ -109,7 +110,7 @@ pub(super) fn read(command: &str) -> Vec<Deed> {
 }
 
 fn deed(words: &[String]) -> Deed {
-    /// Programs that people run beside or instead of a firewall's, and that touch none.
+    /// Programs that people run in such commands, and that touch no firewall.
     const HARMLESS: &[&str] = &[
         ":",
         "true",
@@ -132,7 +133,7 @@ fn deed(words: &[String]) -> Deed {
     ];
     let Some((program, rest)) = shell::program(words) else { return Deed::Unknown };
     let first = rest.first().map_or("", String::as_str);
-    // It ends what stands behind its time, which does nothing else because of it.
+    // `timeout` runs the words after its time as a command.
     if program == "timeout" && rest.len() > 1 && !first.starts_with('-') {
         return match deed(&rest[1..]) {
             deed @ (Deed::Harmless | Deed::Unknown) => deed,
@@ -144,6 +145,7 @@ fn deed(words: &[String]) -> Deed {
         "iptables" | "iptables-legacy" | "iptables-nft" => iptables::read(AddressFamily::V4, rest),
         "ip6tables" | "ip6tables-legacy" | "ip6tables-nft" => iptables::read(AddressFamily::V6, rest),
         "nft" => nft::read(rest),
+        "knock_add" | "knock_helper_ipt.sh" => helper::read(rest),
         "sleep" => return ports::number(first).map_or(Deed::Unknown, Deed::Sleep),
         "ufw" if ["allow", "delete", "insert", "prepend"].contains(&first) => return Deed::Foreign("ufw"),
         "firewall-cmd" if rest.iter().any(|word| word.contains("-rich-rule")) => {
@@ -156,7 +158,7 @@ fn deed(words: &[String]) -> Deed {
     rule.unwrap_or(Deed::Unknown)
 }
 
-/// `tcp` or `udp`, or its number.
+/// Reads `tcp`, `udp` or a protocol number.
 fn protocol_of(word: &str) -> Option<Protocol> {
     match word {
         "tcp" | "6" => Some(Protocol::Tcp),

@@ -1,6 +1,6 @@
-//! fwknopd's `CMD_CYCLE_OPEN` and `CMD_CYCLE_CLOSE` as commands of a door.
+//! Turns fwknopd's `CMD_CYCLE_OPEN` and `CMD_CYCLE_CLOSE` into a door's commands.
 
-/// What a stanza says of its commands.
+/// A stanza's settings for commands.
 pub(super) struct Cycle<'a> {
     /// `CMD_CYCLE_OPEN`.
     pub(super) open: &'a str,
@@ -26,9 +26,9 @@ pub(super) fn read(
     Ok((start, Some(command(close, protocol, port)?), seconds))
 }
 
-/// The command with fwknopd's variables filled in, and the knocker's address as ketuk names it.
+/// The command with fwknopd's variables filled in. The knocker's address becomes ketuk's `%IP%`.
 fn command(text: &str, protocol: &str, port: u16) -> Result<String, &'static str> {
-    // fwknopd runs it without a shell: what a shell would take for more than a word must not be there.
+    // fwknopd runs the command without a shell, so characters that are special in a shell are refused.
     if text.contains(|c: char| "|&;<>`\\*?~!#()[]{}\n".contains(c)) || text.contains("%IP%") {
         return Err(
             "it has characters that mean something to a shell, which fwknopd does not run it by: put it into a script",

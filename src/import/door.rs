@@ -1,41 +1,41 @@
-//! A door as knockd's configuration has it.
+//! A door in knockd's configuration.
 
 use super::outcome::Note;
 use super::part::{Part, Value};
 
-/// What opens.
+/// The names of the key for the command that opens.
 pub(super) const START: &[&str] = &["start_command", "command"];
-/// The same for IPv6.
+/// The names of the same key for IPv6.
 pub(super) const START_6: &[&str] = &["start_command_6", "command_6"];
-/// What shuts.
+/// The names of the key for the command that shuts.
 pub(super) const STOP: &[&str] = &["stop_command"];
-/// The same for IPv6.
+/// The names of the same key for IPv6.
 pub(super) const STOP_6: &[&str] = &["stop_command_6"];
-/// The knock.
+/// The names of the key for the sequence.
 pub(super) const SEQUENCE: &[&str] = &["sequence"];
-/// A file of knocks.
+/// The names of the key for the file of one-time sequences.
 pub(super) const ONE_TIME: &[&str] = &["one_time_sequences"];
-/// The time for a knock, in seconds.
+/// The names of the key for the time for a knock, in seconds.
 pub(super) const SEQ_TIMEOUT: &[&str] = &["seq_timeout", "timeout"];
-/// The time until it shuts, in seconds.
+/// The names of the key for the time until the door shuts, in seconds.
 pub(super) const CMD_TIMEOUT: &[&str] = &["cmd_timeout"];
-/// The flags of segments that count.
+/// The names of the key for the TCP flags of knocks.
 pub(super) const TCP_FLAGS: &[&str] = &["tcpflags"];
-/// The destination that counts.
+/// The names of the key for the knocks' destination.
 pub(super) const TARGET: &[&str] = &["target"];
-/// Every key of a door, the names of one together.
+/// All keys of a door, each with its names.
 pub(super) const KEYS: &[&[&str]] =
     &[SEQUENCE, ONE_TIME, SEQ_TIMEOUT, TCP_FLAGS, TARGET, START, START_6, STOP, STOP_6, CMD_TIMEOUT];
 
-/// A door as knockd has it.
+/// A door in knockd's configuration.
 #[derive(Debug)]
 pub(super) struct KnockdDoor {
     pub(super) part: Part,
-    /// Its name in UCI.
+    /// The door's name in UCI.
     pub(super) name: String,
 }
 
-/// A door's commands, as far as they are given and not empty, with their lines.
+/// A door's commands that are given and not empty, with their lines.
 pub(super) struct Commands<'a> {
     /// `start_command`.
     pub(super) start: Option<Value<'a>>,
@@ -45,36 +45,36 @@ pub(super) struct Commands<'a> {
     pub(super) stop: Option<Value<'a>>,
     /// `stop_command_6`.
     pub(super) stop_6: Option<Value<'a>>,
-    /// `start_command_6` is there, and empty: nothing opens for IPv6.
+    /// Whether `start_command_6` is empty: nothing opens for IPv6.
     pub(super) nothing_for_6: bool,
-    /// `stop_command_6` is there, and empty: nothing shuts for IPv6.
+    /// Whether `stop_command_6` is empty: nothing shuts for IPv6.
     pub(super) never_shut_for_6: bool,
 }
 
 impl Commands<'_> {
-    /// All of them.
+    /// All commands.
     pub(super) fn all(&self) -> impl Iterator<Item = Value<'_>> {
         [self.start, self.start_6, self.stop, self.stop_6].into_iter().flatten()
     }
 }
 
 impl KnockdDoor {
-    /// A door whose name is still to be found.
+    /// A door that has no UCI name yet.
     pub(super) fn new(part: Part) -> Self {
         Self { name: String::new(), part }
     }
 
-    /// The value of a key, whose names these are.
+    /// The value of the key with these names.
     pub(super) fn get(&self, names: &[&str]) -> Option<Value<'_>> {
         self.part.get(names)
     }
 
-    /// A note about a line of it.
+    /// A note about one of the door's lines.
     pub(super) fn note_at(&self, line: usize, message: impl std::fmt::Display) -> Note {
         self.part.note_at(line, message)
     }
 
-    /// Its commands.
+    /// The door's commands.
     pub(super) fn commands(&self) -> Commands<'_> {
         let written = |names| self.get(names).filter(|(command, _): &Value<'_>| !command.is_empty());
         let is_empty = |names| self.get(names).is_some_and(|(command, _)| command.is_empty());

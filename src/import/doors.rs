@@ -1,28 +1,35 @@
-//! knockd's doors as ketuk's.
+//! Turns knockd's doors into ketuk's.
 
 use super::closing::{self, Way};
 use super::door::{
     CMD_TIMEOUT, KEYS, KnockdDoor, ONE_TIME, SEQ_TIMEOUT, SEQUENCE, START, START_6, STOP, STOP_6, TARGET,
     TCP_FLAGS,
 };
+use super::host::Host;
+use super::lines::Lines;
+use super::listens::{own_options, unknown};
 use super::opens::Opens;
 use super::outcome::{Imported, Note};
-use super::part::{Part, Value, atoi, without_comment};
+use super::part::{Part, atoi, is_digits, without_comment};
 use super::write::{Section, settle};
-use crate::config::device::{is_alias, is_name, meant};
 use crate::config::{MAX_NAME, MAX_OPEN_TIME_S};
 use crate::core::door::{MAX_DOORS, MAX_SEQ_TIMEOUT_S};
 use crate::core::network::AddressFamily;
 
-/// knockd's `cmd_timeout` if it is not given, in seconds.
+/// knockd's default of `cmd_timeout`, in seconds.
 const CMD_TIMEOUT_S: u32 = 10;
-/// The device that knockd listens on if it is not told one.
-const KNOCKDS_DEVICE: &str = "eth0";
+/// The file that is imported, and the host that has it.
+#[derive(Clone, Copy)]
+pub(super) struct Source<'s> {
+    /// The file's name, for comments.
+    pub(super) file: &'s str,
+    pub(super) lines: &'s Lines,
+    pub(super) host: &'s dyn Host,
+}
 
-/// What comes of the file's own sections and its doors.
+/// Imports the file's own sections and its doors.
 pub(super) fn import(
-    file: &str,
-    lines: &super::lines::Lines,
+    Source { file, lines, host }: Source<'_>,
     own: &[Part],
     doors: Vec<Part>,
     mut notes: Vec<Note>,
@@ -39,7 +46,7 @@ pub(super) fn import(
     let mut globals = Section::new("globals", "globals", own.first().map_or(1, |part| part.line));
     globals.comment(&format!("Made from {file} by 'ketukd import'."));
     globals.option(globals.line, "enabled", "1");
-    let listens = own_options(&mut globals, own, &mut notes);
+    let listens = own_options(&mut globals, own, host, &mut notes);
     let ways = closing::ways(&doors, &listens.device, &mut notes);
     if let Some(table) = ways.iter().find_map(|way| way.opens()?.nft_table()) {
         globals.option(globals.line, "nft_table", table);
@@ -49,6 +56,9 @@ pub(super) fn import(
     let mut sections = vec![globals];
     for (door, way) in doors.iter().zip(&ways) {
         let mut section = door.section(way, &doors, &mut notes);
+        if let Some((target, line)) = listens.target.filter(|_| door.get(TARGET).is_none()) {
+            section.option(line, "target", target.to_string());
+        }
         if let Some(why) = &listens.shut {
             section.shut(why);
         }
@@ -57,86 +67,6 @@ pub(super) fn import(
     let (uci, refused) = settle(&mut sections);
     notes.extend(refused);
     lines.imported(uci, notes)
-}
-
-/// What the file says of devices.
-struct Listens {
-    /// The device, by its name.
-    device: String,
-    /// Why no door may be open: what the file said of devices is not carried over.
-    shut: Option<String>,
-}
-
-/// `[options]`.
-fn own_options(globals: &mut Section, own: &[Part], notes: &mut Vec<Note>) -> Listens {
-    let mut device: Option<Value<'_>> = None;
-    for entry in own.iter().flat_map(|part| &part.entries) {
-        match (entry.key.as_str(), entry.value.as_deref()) {
-            // It always does.
-            ("usesyslog", _) => {}
-            ("logfile", Some(path)) => globals.option(entry.line, "log_file", path),
-            ("interface", Some(value)) => match device {
-                None => device = Some((value, entry.line)),
-                Some((_, line)) => notes.push(Note::new(
-                    entry.line,
-                    format!("interface is left out: line {line} says it first, and counts"),
-                )),
-            },
-            ("pidfile", _) => notes.push(Note::new(
-                entry.line,
-                "PidFile is left out: ketukd runs in the foreground, and whoever starts it knows",
-            )),
-            _ => notes.push(unknown(&entry.key, entry.value.as_deref(), entry.line)),
-        }
-    }
-    let unreadable = own.iter().find_map(|part| part.unreadable);
-    let mut shut = unreadable.map(|line| format!("line {line} cannot be read"));
-    let mut listens = String::new();
-    if let Some((value, line)) = device.filter(|(value, _)| !value.is_empty()) {
-        for written in without_comment(value).split([',', ' ', '\t']).filter(|piece| !piece.is_empty()) {
-            let name = if is_name(written) { Some(written) } else { meant(written) };
-            let Some(name) = name else {
-                notes.push(Note::new(
-                    line,
-                    format!("interface '{written}' is left out: no device has such a name"),
-                ));
-                continue;
-            };
-            if is_alias(written) {
-                shut = Some(format!("'{written}' is an alias: give it the alias's address as target"));
-                notes.push(Note::new(
-                    line,
-                    format!(
-                        "'{written}' is an alias of device {name}: the doors are shut until each has the alias's address \
-                         as target"
-                    ),
-                ));
-            } else if name != written {
-                notes.push(Note::new(line, format!("interface '{written}' is taken for device {name}")));
-            }
-            globals.list(line, "device", name);
-            if listens.is_empty() {
-                name.clone_into(&mut listens);
-            }
-        }
-        if listens.is_empty() {
-            shut = Some(format!("line {line} names no device"));
-        }
-    } else {
-        globals.comment("No Interface was given: it listens on every device, or on what --device says.");
-        KNOCKDS_DEVICE.clone_into(&mut listens);
-    }
-    Listens { device: listens, shut }
-}
-
-fn unknown(key: &str, value: Option<&str>, line: usize) -> Note {
-    Note::new(
-        line,
-        match value {
-            Some(_) => format!("{key} is left out: knockd has no such option"),
-            None => format!("'{key}' is left out: it has no value"),
-        },
-    )
 }
 
 impl KnockdDoor {
@@ -159,7 +89,10 @@ impl KnockdDoor {
         self.part.name_doubles(KEYS, notes);
         for entry in &self.part.entries {
             if entry.value.is_none() || !KEYS.iter().any(|names| entry.is(names)) {
-                notes.push(unknown(&entry.key, entry.value.as_deref(), entry.line));
+                let note = unknown(&entry.key, entry.value.as_deref(), entry.line);
+                // It may have kept somebody out.
+                section.shut(&format!("line {}: {}", entry.line, note.message));
+                notes.push(note);
             }
         }
         if let Some(line) = self.part.unreadable {
@@ -181,7 +114,7 @@ impl KnockdDoor {
             steps = steps.max(2);
         }
         if let Some((value, line)) = self.get(SEQ_TIMEOUT) {
-            match u32::try_from(atoi(value)).unwrap_or(0) {
+            match read_time("Seq_Timeout", value, line, notes) {
                 0 if steps > 1 => {
                     notes.push(self.note_at(line, "shut: with this Seq_Timeout no sequence is ever in time"));
                     section.shut(&format!("line {line}: with this Seq_Timeout no sequence is ever in time"));
@@ -211,7 +144,7 @@ impl KnockdDoor {
         }
     }
 
-    /// What opens, and for how long.
+    /// Writes the ports and the time.
     fn native(&self, section: &mut Section, opens: &Opens, notes: &mut Vec<Note>) {
         let (command, line) = self.get(START).or(self.get(START_6)).unwrap_or(("", self.part.line));
         section.comment(&format!("[{}] opened it with: {command}", self.part.name));
@@ -248,14 +181,14 @@ impl KnockdDoor {
             section.comment(&format!("[{}] shut it with: {command}", self.part.name));
             section.option(line, "open_time", self.cmd_timeout(notes).to_string());
         } else {
-            // Without a command to shut it, knockd's door stays open.
+            // Without a stop command knockd's door stays open.
             let seconds = opens.seconds.map(|seconds| seconds.clamp(1, MAX_OPEN_TIME_S));
             section.option(line, "open_time", seconds.unwrap_or(0).to_string());
             self.name_useless_timeout(notes);
         }
     }
 
-    /// The commands as they are.
+    /// Writes the commands unchanged.
     fn keep_commands(&self, section: &mut Section, notes: &mut Vec<Note>) {
         for (names, option) in [
             (START, "start_command"),
@@ -264,7 +197,7 @@ impl KnockdDoor {
             (STOP_6, "stop_command_6"),
         ] {
             let Some((command, line)) = self.get(names) else { continue };
-            // To UCI an empty value is one that is not given.
+            // UCI treats an empty value as absent.
             section.option(line, option, if command.is_empty() { "none" } else { command });
         }
         match self.get(STOP) {
@@ -275,14 +208,14 @@ impl KnockdDoor {
         }
     }
 
-    /// How long it stays open, in seconds.
+    /// The time for which the door stays open, in seconds.
     fn cmd_timeout(&self, notes: &mut Vec<Note>) -> u32 {
         let Some((value, line)) = self.get(CMD_TIMEOUT) else {
             notes.push(self.part.note(format!("Cmd_Timeout is not given: {CMD_TIMEOUT_S} s, as in knockd")));
             return CMD_TIMEOUT_S;
         };
-        let (seconds, why) = match u32::try_from(atoi(value)).unwrap_or(0) {
-            0 => (1, "0 means until it is shut"),
+        let (seconds, why) = match read_time("Cmd_Timeout", value, line, notes) {
+            0 => (1, "no door shuts sooner"),
             long if long > MAX_OPEN_TIME_S => (MAX_OPEN_TIME_S, "no door is open for longer"),
             seconds => return seconds,
         };
@@ -297,11 +230,21 @@ impl KnockdDoor {
     }
 }
 
-/// A step of a sequence: the number as knockd reads it, and the protocol.
+/// A time as knockd reads it, in seconds. Units have no meaning for knockd, so they are noted.
+fn read_time(key: &str, value: &str, line: usize, notes: &mut Vec<Note>) -> u32 {
+    let seconds = u32::try_from(atoi(value)).unwrap_or(0);
+    let number = without_comment(value);
+    if seconds > 0 && !is_digits(number) {
+        notes.push(Note::new(line, format!("{key} {number} is {seconds} s, as knockd reads it")));
+    }
+    seconds
+}
+
+/// A step of a sequence: the port's number as knockd reads it, and the protocol.
 fn read_step(step: &str) -> String {
     let (port, protocol) = step.split_once(':').map_or((step, None), |(port, word)| (port, Some(word)));
     let number = atoi(port);
-    // What is no port to knockd is none here: as it was written, so that the message shows it.
+    // A port that knockd refuses stays as written, so that the message shows it.
     let port = if (1..=65535).contains(&number) { number.to_string() } else { port.trim().to_owned() };
     match protocol {
         Some(protocol) => format!("{port}:{}", without_comment(protocol)),
@@ -309,14 +252,14 @@ fn read_step(step: &str) -> String {
     }
 }
 
-/// Finds for each door a name that UCI takes and no other door has.
+/// Gives each door a name that UCI accepts and no other door has.
 fn name(doors: &mut [KnockdDoor], notes: &mut Vec<Note>) {
     let mut taken: Vec<String> = vec!["globals".to_owned()];
     for door in doors {
         let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
         let plain: String = door.part.name.chars().map(plain).take(MAX_NAME).collect();
         let plain = if plain.is_empty() { "door".to_owned() } else { plain };
-        // Two digits do for the doors there can be.
+        // Two digits are enough for the most doors.
         let numbered = (2..).map(|n| format!("{}_{n}", &plain[..plain.len().min(MAX_NAME - 3)]));
         let mut names = std::iter::once(plain.clone()).chain(numbered);
         door.name = names.find(|name| !taken.contains(name)).expect("there is always a next number");

@@ -1,4 +1,4 @@
-//! `fwknopd.conf`: what it says of the port, the age of packets and the device.
+//! Reads `fwknopd.conf`: the port, the age of packets and the device.
 
 use std::ops::Range;
 
@@ -35,7 +35,7 @@ pub(super) fn import(file: &str, lines: &Lines, range: Range<usize>) -> Imported
     lines.imported(uci, notes)
 }
 
-/// What these settings mean to `config globals`. `with_device` is whether the device counts.
+/// These settings as `config globals`. `with_device` says whether the device counts.
 pub(super) fn globals_of(
     globals: &mut Section,
     settings: &[Setting],

@@ -1,9 +1,9 @@
-//! Whose configuration a file is.
+//! The program whose configuration a file is.
 
 use super::lines::Line;
 use super::outcome::ImportError;
 
-/// Whose configuration a file is.
+/// The program whose configuration a file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// knockd.conf.
@@ -12,11 +12,11 @@ pub(super) enum Kind {
     Access,
     /// fwknopd.conf.
     Fwknopd,
-    /// OpenWrt's UCI, of either.
+    /// OpenWrt's UCI configuration of knockd or fwknopd.
     Uci,
 }
 
-/// Keys of which at least one stands in every fwknopd.conf that says anything.
+/// Keys of fwknopd.conf. Every file that sets anything has at least one of them.
 const FWKNOPD: &[&str] = &[
     "PCAP_INTF",
     "PCAP_FILTER",
@@ -41,7 +41,7 @@ const FWKNOPD: &[&str] = &[
 /// The kind of a file.
 ///
 /// # Errors
-/// It is none that is imported; what it looks like.
+/// The file is of no kind that can be imported. The error names its kind if it is known.
 pub(super) fn of(lines: &[Line]) -> Result<Kind, ImportError> {
     let content = || {
         lines.iter().map(|line| line.text.trim()).filter(|text| !text.is_empty() && !text.starts_with('#'))
@@ -73,6 +73,11 @@ pub(super) fn of(lines: &[Line]) -> Result<Kind, ImportError> {
     }
     if has(FWKNOPD) {
         return Ok(Kind::Fwknopd);
+    }
+    if has(&["START_KNOCKD", "KNOCKD_OPTS"]) {
+        return Err(ImportError::Other(
+            "this is /etc/default/knockd: ketuk takes the knockd.conf, and the device behind -i as 'list device'",
+        ));
     }
     if content()
         .any(|text| text.starts_with("*filter") || text.starts_with("table inet ") || text.starts_with("-A "))

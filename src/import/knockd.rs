@@ -1,25 +1,27 @@
-//! `knockd.conf` of knockd 0.8, read as knockd reads it.
+//! Reads `knockd.conf` of knockd 0.8 as knockd does.
 //!
-//! Keys ignore case, section names do not; a comment is a whole line; a value is all behind the first `=`; of a
-//! key that is written twice the last counts. Where people write what knockd refuses (a comment behind a value, a
-//! line that goes on in the next), they mean one thing only, and that is read.
+//! Keys ignore case, section names do not. A comment is a whole line. A value is everything after the first `=`. If a
+//! key is written twice, the last one counts. Some files contain lines that knockd refuses: a comment after a value,
+//! or a line that continues in the next. Their meaning is clear, so they are read.
 
-use super::doors;
+use super::doors::{self, Source};
+use super::host::Host;
 use super::lines::{Line, Lines};
 use super::outcome::{ImportError, Imported, Note};
 use super::part::{KnockdLine, Part};
 
-/// What the file's own section is called.
+/// The name of the section for knockd itself.
 const OPTIONS: &str = "options";
 
 /// Reads a knockd.conf; `file` is its name, for the comments.
 ///
 /// # Errors
-/// There is nothing to import.
+/// The file has nothing to import.
 pub(super) fn import(
     file: &str,
     lines: &Lines,
     range: std::ops::Range<usize>,
+    host: &dyn Host,
 ) -> Result<Imported, ImportError> {
     let mut notes = Vec::new();
     if lines.has_mark() {
@@ -33,10 +35,10 @@ pub(super) fn import(
         return Err(ImportError::Unknown);
     }
     let (own, doors): (Vec<_>, Vec<_>) = parts.into_iter().partition(|part| part.name == OPTIONS);
-    Ok(doors::import(file, lines, &own, doors, notes))
+    Ok(doors::import(Source { file, lines, host }, &own, doors, notes))
 }
 
-/// A line, with those that it goes on in.
+/// A line with its continuation lines.
 struct Joined {
     text: String,
     number: usize,
@@ -77,7 +79,7 @@ fn parts(lines: &[Line], notes: &mut Vec<Note>) -> Vec<Part> {
     parts
 }
 
-/// The lines, with those joined that end in a backslash.
+/// The lines, with lines that end in a backslash joined to the next.
 fn joined(lines: &[Line], notes: &mut Vec<Note>) -> Vec<Joined> {
     let mut all: Vec<Joined> = Vec::new();
     let mut goes_on = false;

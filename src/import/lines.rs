@@ -1,40 +1,40 @@
-//! The lines of a foreign file: without a byte order mark and carriage returns, and each with its place.
+//! The lines of a foreign file, without byte order mark and carriage returns, each with its place.
 
 use super::outcome::{ImportError, Imported, Note, Warning};
 use crate::config::MAX_FILE;
 
-/// Most files that may be included, one by the other: fwknopd stops at three levels, and a folder has few.
+/// The most files that may be included. fwknopd allows three levels, and a folder holds few files.
 pub(super) const MAX_FILES: usize = 64;
 
-/// The lines of a file, and of those that it includes.
+/// The lines of a file and of its includes.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
     all: Vec<Line>,
     files: Vec<String>,
-    /// The first file begins with a byte order mark.
+    /// Whether the first file begins with a byte order mark.
     has_mark: bool,
-    /// Bytes read so far, of all files together.
+    /// Bytes read so far from all files together.
     size: usize,
 }
 
 /// One line.
 #[derive(Clone, Debug)]
 pub(super) struct Line {
-    /// Its number among all lines of all files, from 1: what a [`super::outcome::Note`] names.
+    /// The line's number among all lines of all files, from 1. A [`super::outcome::Note`] names it.
     pub(super) number: usize,
-    /// Its text, without the end of line. Bytes that are no UTF-8 are replaced in it.
+    /// The line's text without the end of line. Bytes that are not UTF-8 are replaced.
     pub(super) text: String,
-    /// Whether every byte of it is UTF-8.
+    /// Whether the whole line is UTF-8.
     pub(super) is_text: bool,
     file: usize,
     in_file: usize,
 }
 
 impl Lines {
-    /// Adds the lines of one more file; the range of those that are new, as indices.
+    /// Adds the lines of one more file. Returns the range of the new lines, as indices.
     ///
     /// # Errors
-    /// The files are too large together, too many, or this is UTF-16.
+    /// The files together are too large or too many, or this one is UTF-16.
     pub(super) fn add(&mut self, file: &str, text: &[u8]) -> Result<std::ops::Range<usize>, ImportError> {
         self.size += text.len();
         if self.size > MAX_FILE || self.files.len() == MAX_FILES {
@@ -52,7 +52,7 @@ impl Lines {
         let text = text.strip_suffix(b"\n").unwrap_or(text);
         for (in_file, bytes) in (1..).zip(text.split(|byte| *byte == b'\n')) {
             let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
-            // A NUL ends what a C program reads of a line, and UCI has none.
+            // A C program stops reading a line at a NUL, and UCI has none.
             let is_text = std::str::from_utf8(bytes).is_ok() && !bytes.contains(&0);
             let text = String::from_utf8_lossy(bytes).replace('\0', "\u{fffd}");
             let number = self.all.len() + 1;

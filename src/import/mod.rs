@@ -1,7 +1,8 @@
-//! Other programs' configurations as UCI: `ketukd import`.
+//! Turns other programs' configurations into UCI: `ketukd import`.
 //!
-//! What comes out is always a configuration that `ketukd check` accepts. What cannot be carried over is
-//! named with its line. If it may have kept somebody out, its section is shut (`enabled '0'`, the reason as a comment).
+//! The result is always a configuration that `ketukd check` accepts. Settings that cannot be carried over are reported
+//! with their line. If such a setting may have kept somebody out, its section is disabled (`enabled '0'`, with the
+//! reason as a comment).
 #![forbid(unsafe_code)]
 
 mod access;
@@ -12,9 +13,11 @@ mod commands_of_cycle;
 mod door;
 mod doors;
 mod fwknopd;
+mod host;
 mod kind;
 mod knockd;
 mod lines;
+mod listens;
 mod netmask;
 mod opens;
 mod outcome;
@@ -26,24 +29,24 @@ mod stanza;
 mod uci;
 mod write;
 
-pub use self::access::Reader;
+pub use self::host::Host;
 use self::kind::Kind;
 use self::lines::Lines;
 pub use self::outcome::{ImportError, Imported, Warning};
 
-/// Reads another program's configuration; `file` is its name, for comments and messages, and `read` reads the files that
-/// it includes.
+/// Reads another program's configuration. `file` is its name, for comments and messages. `host` is asked for included
+/// files and for the addresses of aliases.
 ///
 /// # Errors
-/// There is nothing to import.
-pub fn import(file: &str, text: &[u8], read: &Reader<'_>) -> Result<Imported, ImportError> {
+/// The file has nothing to import.
+pub fn import(file: &str, text: &[u8], host: &dyn Host) -> Result<Imported, ImportError> {
     let mut lines = Lines::default();
     let range = lines.add(file, text)?;
     match kind::of(lines.get(range.clone()))? {
-        Kind::Knockd => knockd::import(file, &lines, range),
-        Kind::Access => access::import(file, &mut lines, range, read),
+        Kind::Knockd => knockd::import(file, &lines, range, host),
+        Kind::Access => access::import(file, &mut lines, range, host),
         Kind::Fwknopd => Ok(fwknopd::import(file, &lines, range)),
-        Kind::Uci => uci::import(file, text, &lines, range),
+        Kind::Uci => uci::import(file, text, &lines, range, host),
     }
 }
 

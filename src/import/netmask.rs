@@ -1,8 +1,8 @@
-//! Networks as fwknopd writes them: an IPv4 address, with its bits or its mask.
+//! Reads networks as fwknopd writes them: an IPv4 address with a prefix length or a mask.
 
 use std::net::Ipv4Addr;
 
-/// The network with its number of bits; none if it is none, or has a mask with holes.
+/// The network with its prefix length; `None` if the text is no network or its mask has holes.
 pub(super) fn network(text: &str) -> Option<String> {
     let (address, mask) = text.split_once('/').unwrap_or((text, "32"));
     let address: Ipv4Addr = address.parse().ok()?;
@@ -12,7 +12,7 @@ pub(super) fn network(text: &str) -> Option<String> {
         let mask = u32::from(mask.parse::<Ipv4Addr>().ok()?);
         (mask.leading_ones() == mask.count_ones()).then_some(mask.leading_ones())?
     };
-    // fwknopd refuses /0, too.
+    // fwknopd refuses /0 too.
     if !(1..=32).contains(&bits) {
         return None;
     }

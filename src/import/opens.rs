@@ -1,4 +1,4 @@
-//! What a door's commands open, where that can be opened without them.
+//! Works out what a door's commands open, if ketuk can open it without them.
 
 use std::net::IpAddr;
 
@@ -8,29 +8,29 @@ use crate::config::PortRange;
 use crate::core::network::AddressFamily;
 use crate::core::sequence::Protocol;
 
-/// What a door opens by itself.
+/// The ports that a door opens without commands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Opens {
     /// The protocols.
     pub(super) protocols: Vec<Protocol>,
-    /// The ports of this host, in order.
+    /// The ports of this host, sorted.
     pub(super) ports: Vec<PortRange>,
-    /// The host behind this one, and the port there if it is another.
+    /// The host behind this one, and its port if it is another.
     pub(super) forward: Option<(IpAddr, Option<u16>)>,
-    /// The knockers' families that it opens for.
+    /// The address families of knockers that the door opens for.
     pub(super) families: Vec<AddressFamily>,
-    /// For how long, in seconds, if the start command itself shuts it.
+    /// The time in seconds, if the start command itself shuts the door.
     pub(super) seconds: Option<u32>,
-    /// Whether a command shuts it again.
+    /// Whether a command shuts the door again.
     pub(super) ends: bool,
-    /// The rules that stood for it.
+    /// The rules of the commands.
     pub(super) rules: Vec<Rule>,
 }
 
 impl Opens {
-    /// What these commands open, if that is all they do, and if they shut it again or never.
+    /// The ports that these commands open, if they do nothing else, and shut them again or never do.
     pub(super) fn read(of: &Commands<'_>) -> Option<Self> {
-        // A knocker over IPv6 gets the commands for IPv6, or the same.
+        // For a knocker over IPv6 the commands for IPv6 run; without them the same as for IPv4.
         let start_6 = if of.nothing_for_6 { None } else { of.start_6.or(of.start) };
         let stop_6 = if of.never_shut_for_6 { None } else { of.stop_6.or(of.stop) };
         if of.never_shut_for_6 && of.stop.is_some() && start_6.is_some() {
@@ -67,12 +67,12 @@ impl Opens {
         Some(opens)
     }
 
-    /// The device that its rules are limited to.
+    /// The device that the rules are limited to.
     pub(super) fn device(&self) -> Option<&str> {
         self.rules.iter().find_map(|rule| rule.device.as_deref())
     }
 
-    /// The nftables table that holds its rules.
+    /// The nftables table of the rules.
     pub(super) fn nft_table(&self) -> Option<&str> {
         match &self.rules.first()?.program {
             Program::Nft(table) => Some(table),
@@ -80,13 +80,13 @@ impl Opens {
         }
     }
 
-    /// Which firewall holds its rules.
+    /// The firewall of the rules.
     pub(super) fn program(&self) -> Option<Program> {
         self.rules.first().map(|rule| rule.program.clone())
     }
 }
 
-/// What a pair of commands opens for knockers of one family: none if nothing; `None` if more than that.
+/// The ports that a pair of commands opens for knockers of one family: `Some(None)` if none, `None` if the commands do more.
 #[expect(clippy::option_option, reason = "it is not understood; or it is, and nothing opens")]
 fn side(family: AddressFamily, start: Option<&str>, stop: Option<&str>) -> Option<Option<Opens>> {
     let Some(start) = start else { return Some(None) };
@@ -117,7 +117,7 @@ fn side(family: AddressFamily, start: Option<&str>, stop: Option<&str>) -> Optio
             return None;
         }
     }
-    // iptables with an IPv6 address fails: for such a knocker the other family's rules are none.
+    // iptables fails with an IPv6 address, so rules of the other family do not count.
     rules.retain(|rule| rule.family == family);
     if rules.is_empty() {
         return Some(None);
@@ -127,7 +127,7 @@ fn side(family: AddressFamily, start: Option<&str>, stop: Option<&str>) -> Optio
     Some(Some(Opens { protocols, ports, forward, families: vec![family], seconds, ends, rules }))
 }
 
-/// Whether this deletes that rule.
+/// Whether the deed deletes the rule.
 pub(super) fn shuts(deed: &Deed, rule: &Rule) -> bool {
     match deed {
         Deed::Shut(other) => other.opens_as(rule),
@@ -138,7 +138,7 @@ pub(super) fn shuts(deed: &Deed, rule: &Rule) -> bool {
 
 type What = (Vec<Protocol>, Vec<PortRange>, Option<(IpAddr, Option<u16>)>);
 
-/// Several rules as one opening.
+/// Joins several rules into one opening.
 fn together(rules: &[Rule]) -> Option<What> {
     let first = rules.first()?;
     if rules.iter().any(|rule| (&rule.program, &rule.device) != (&first.program, &first.device)) {
@@ -165,7 +165,7 @@ fn together(rules: &[Rule]) -> Option<What> {
     same.then(|| (vec![Protocol::Tcp, Protocol::Udp], first.ports.clone(), None))
 }
 
-/// A pair of rules that translate and let through.
+/// Joins a rule that translates and a rule that lets through.
 fn forward(dnat: &Rule, through: &Rule) -> Option<What> {
     let (Chain::Dnat(host, port), Chain::Forward(to)) = (dnat.chain, through.chain) else { return None };
     let behind =

@@ -1,33 +1,33 @@
-//! What comes of an import: a configuration, and what was not carried over; or why there is none.
+//! The result of an import: a configuration with warnings, or an error.
 
 use crate::config::MAX_FILE;
 
-/// A configuration, and what it lacks.
+/// An imported configuration, and the settings that it lacks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Imported {
     /// The text of /etc/config/ketuk.
     pub uci: String,
-    /// What was not carried over, in the order of the lines.
+    /// The settings that were not carried over, in the order of their lines.
     pub warnings: Vec<Warning>,
 }
 
-/// Something that was not carried over, or not as it was.
+/// A setting that was not carried over, or was changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
     /// The file.
-    pub file: String,
+    pub(crate) file: String,
     /// The line, from 1.
-    pub line: usize,
-    /// What, and what to do.
-    pub message: String,
+    pub(crate) line: usize,
+    /// The setting that was lost, and the remedy.
+    pub(crate) message: String,
 }
 
-/// The same, before it is known which file the line is of.
+/// A warning before its file is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Note {
     /// The number of a [`super::lines::Line`].
     pub(super) line: usize,
-    /// What.
+    /// The setting that was lost, and the remedy.
     pub(super) message: String,
 }
 
@@ -41,15 +41,15 @@ impl Note {
 /// Why nothing was imported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ImportError {
-    /// The file, with those that it includes, is larger than a configuration may be.
+    /// The file and its includes are larger than a configuration may be.
     TooLarge,
-    /// It is UTF-16.
+    /// The file is UTF-16.
     Utf16,
-    /// It is ketuk's own configuration.
+    /// The file is ketuk's own configuration.
     Ketuk,
-    /// It is of a program that is not imported: which, and what to do.
+    /// The file is of a program that cannot be imported. The text names it and says what to do.
     Other(&'static str),
-    /// It is nothing that is known.
+    /// The file is of no known kind.
     Unknown,
 }
 

@@ -1,28 +1,28 @@
-//! A section of knockd's configuration, in whatever syntax it was written.
+//! A section of knockd's configuration, from knockd.conf or UCI.
 
 use super::outcome::Note;
 
 /// A section and its lines.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Part {
-    /// Its name, as it was written.
+    /// The section's name as written.
     pub(super) name: String,
-    /// Its line.
+    /// The number of its line.
     pub(super) line: usize,
-    /// Its keys and values, in order.
+    /// The keys and values in order.
     pub(super) entries: Vec<KnockdLine>,
-    /// A line of it that could not be read.
+    /// A line of the section that could not be read.
     pub(super) unreadable: Option<usize>,
 }
 
 /// `key = value`.
 #[derive(Clone, Debug)]
 pub(super) struct KnockdLine {
-    /// In lower case.
+    /// The key in lower case.
     pub(super) key: String,
-    /// None for a word alone.
+    /// `None` if the line is a single word.
     pub(super) value: Option<String>,
-    /// Its line.
+    /// The number of its line.
     pub(super) line: usize,
 }
 
@@ -30,7 +30,7 @@ pub(super) struct KnockdLine {
 pub(super) type Value<'a> = (&'a str, usize);
 
 impl Part {
-    /// The value of a key, whose names these are. Of a key written twice the last counts.
+    /// The value of the key with these names. If a key is written twice, the last one counts.
     pub(super) fn get(&self, names: &[&str]) -> Option<Value<'_>> {
         let entry = self.entries.iter().rev().find(|entry| entry.is(names))?;
         Some((entry.value.as_deref()?, entry.line))
@@ -41,12 +41,12 @@ impl Part {
         self.note_at(self.line, message)
     }
 
-    /// A note about a line of it.
+    /// A note about a line of the section.
     pub(super) fn note_at(&self, line: usize, message: impl std::fmt::Display) -> Note {
         Note::new(line, format!("[{}]: {message}", self.name))
     }
 
-    /// Names the keys that are written again further down, of which the last counts.
+    /// Notes keys that are written again further down. The last one counts.
     pub(super) fn name_doubles(&self, keys: &[&[&str]], notes: &mut Vec<Note>) {
         for names in keys {
             let entries: Vec<_> = self.entries.iter().filter(|entry| entry.is(names)).collect();
@@ -63,13 +63,14 @@ impl Part {
 }
 
 impl KnockdLine {
-    /// Whether it is written with one of these names, and a value.
+    /// Whether the line has one of these keys, and a value.
     pub(super) fn is(&self, names: &[&str]) -> bool {
         self.value.is_some() && names.contains(&self.key.as_str())
     }
 }
 
-/// A number as `atoi` reads it: digits up to the first other character, none is 0; what does not fit is the largest.
+/// Reads a number as `atoi` does: digits up to the first other character. Without digits it is 0; too large a number
+/// gives the largest.
 pub(super) fn atoi(text: &str) -> i64 {
     let text = text.trim_start();
     let (sign, digits) = match text.strip_prefix('-') {
@@ -83,12 +84,22 @@ pub(super) fn atoi(text: &str) -> i64 {
     }
 }
 
-/// A value without the comment that stands behind it.
+/// Whether the text is a number of digits only.
+pub(super) fn is_digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// The value without a comment after it.
 pub(super) fn without_comment(value: &str) -> &str {
     let comment = value.char_indices().find(|&(at, c)| {
         c == '#' && (at == 0 || value[..at].ends_with(|before: char| before.is_whitespace()))
     });
     comment.map_or(value, |(at, _)| &value[..at]).trim()
+}
+
+/// Whether OpenWrt's scripts read the value as yes.
+pub(super) fn is_on(value: &str) -> bool {
+    matches!(value, "1" | "on" | "true" | "yes" | "enabled")
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
-//! What keeps somebody out in fwknopd's stanzas: carried over exactly, or the user is shut.
+//! Carries over fwknopd's restrictions exactly, or disables the user.
 
 use super::outcome::Note;
+use super::part::{atoi, is_digits};
 use super::settings::{Setting, Stanza, is_yes};
 use super::write::Section;
 
-/// Keys that are read elsewhere, or mean nothing here that could let anybody in.
+/// Keys that are read elsewhere or whose loss lets nobody in.
 const READ_ELSEWHERE: &[&str] = &[
     "OPEN_PORTS",
     "RESTRICT_PORTS",
@@ -12,23 +13,24 @@ const READ_ELSEWHERE: &[&str] = &[
     "KEY_BASE64",
     "HMAC_KEY",
     "HMAC_KEY_BASE64",
-    "FW_ACCESS_TIMEOUT",
-    "MAX_FW_TIMEOUT",
     "FORCE_NAT",
     "CMD_CYCLE_OPEN",
     "CMD_CYCLE_CLOSE",
     "CMD_CYCLE_TIMER",
+    // luci-app-fwknopd's own: which of its two fields for a key is shown.
+    "keytype",
+    "hkeytype",
 ];
 
-/// The HMACs that are taken.
+/// The supported HMACs.
 const HMACS: &[&str] = &["md5", "sha1", "sha256", "sha384", "sha512"];
 
 impl Stanza {
-    /// Carries over who may use the stanza; what cannot be carried over shuts the user.
+    /// Carries over the stanza's restrictions. One that cannot be carried over disables the user.
     pub(super) fn restrictions(&self, user: &mut Section, notes: &mut Vec<Note>) {
         let mut seen: Vec<&str> = Vec::new();
         for Setting { key, line, .. } in self.settings.iter().rev() {
-            // Of a key written twice the last counts.
+            // If a key is written twice, the last one counts.
             if seen.contains(&key.as_str()) {
                 continue;
             }
@@ -48,11 +50,11 @@ impl Stanza {
     }
 }
 
-/// What is to be said of a key.
+/// Why a key is not carried over.
 enum Problem {
-    /// It may have kept somebody out.
+    /// It may have kept somebody out, so the user must be disabled.
     Shuts(String),
-    /// It let somebody in, or did something else that is not done here.
+    /// It let somebody in, or did something else that ketuk does not do.
     Remark(String),
 }
 
@@ -60,6 +62,17 @@ fn restriction(user: &mut Section, key: &str, value: &str, line: usize) -> Resul
     let shuts = |why: &str| Err(Problem::Shuts(format!("{key} {value} is left out: {why}")));
     let remark = |why: &str| Err(Problem::Remark(format!("{key} is left out: {why}")));
     match key {
+        "FW_ACCESS_TIMEOUT" | "MAX_FW_TIMEOUT" if is_digits(value) => {}
+        "FW_ACCESS_TIMEOUT" | "MAX_FW_TIMEOUT" => match atoi(value) {
+            ..0 => return shuts("it is no time"),
+            0 => {
+                return Err(Problem::Remark(format!("{key} {value} is no number: fwknopd's default counts")));
+            }
+            seconds => {
+                let message = format!("{key} {value} is {seconds} s, as fwknopd reads it");
+                return Err(Problem::Remark(message));
+            }
+        },
         "SOURCE" => {
             let networks: Vec<_> = value.split(',').map(str::trim).collect();
             if networks.iter().any(|network| network.eq_ignore_ascii_case("any")) {
@@ -89,7 +102,7 @@ fn restriction(user: &mut Section, key: &str, value: &str, line: usize) -> Resul
             None => return shuts("it is no date"),
         },
         "ACCESS_EXPIRE_EPOCH" => match value.parse::<u64>() {
-            // fwknopd knows no end for 0.
+            // fwknopd reads 0 as no end.
             Ok(0) => {}
             Ok(seconds) => user.option(line, "expires", super::calendar::date_and_time(seconds)),
             Err(_) => return shuts("it is no number of seconds"),
@@ -120,7 +133,7 @@ fn restriction(user: &mut Section, key: &str, value: &str, line: usize) -> Resul
     Ok(())
 }
 
-/// `MM/DD/YYYY`, as fwknopd reads it; as year-month-day.
+/// Reads `MM/DD/YYYY` as fwknopd does, and returns year-month-day.
 fn date(text: &str) -> Option<String> {
     let mut parts = text.trim().splitn(3, '/');
     let mut number = |most: usize| {

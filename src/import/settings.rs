@@ -1,39 +1,39 @@
-//! A stanza of fwknopd's access.conf, in whatever syntax it was written.
+//! A stanza of fwknopd's configuration, from access.conf or UCI.
 
 use super::outcome::Note;
 
-/// `SOURCE` and what belongs to it.
+/// `SOURCE` and the settings that follow.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Stanza {
-    /// Its line.
+    /// The number of its line.
     pub(super) line: usize,
-    /// What it is called, if it has a name.
+    /// The stanza's name, if it has one.
     pub(super) name: Option<String>,
-    /// Its keys and values, in order.
+    /// The keys and values in order.
     pub(super) settings: Vec<Setting>,
-    /// A line of it that could not be read, and why.
+    /// A line of the stanza that could not be read, and why.
     pub(super) unreadable: Option<(usize, &'static str)>,
 }
 
 /// `KEY value`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Setting {
-    /// As it was written.
+    /// The key as written.
     pub(super) key: String,
-    /// What stands behind it.
+    /// The text after the key.
     pub(super) value: String,
-    /// Its line.
+    /// The number of its line.
     pub(super) line: usize,
 }
 
 impl Stanza {
-    /// The value of a key, and its line. Of a key written twice the last counts.
+    /// The value of a key, and its line. If a key is written twice, the last one counts.
     pub(super) fn get(&self, key: &str) -> Option<(&str, usize)> {
         let setting = self.settings.iter().rev().find(|setting| setting.key == key)?;
         Some((setting.value.as_str(), setting.line))
     }
 
-    /// Names the keys that are written again further down.
+    /// Notes keys that are written again further down.
     pub(super) fn name_doubles(&self, notes: &mut Vec<Note>) {
         for (at, Setting { key, line, .. }) in self.settings.iter().enumerate() {
             let again = self.settings[at + 1..].iter().rev().find(|later| later.key == *key);
@@ -47,13 +47,12 @@ impl Stanza {
     }
 }
 
-/// Whether a value means yes to fwknopd.
+/// Whether fwknopd reads the value as yes.
 pub(super) fn is_yes(value: &str) -> bool {
     value.starts_with(['y', 'Y'])
 }
 
-/// A value as fwknopd takes it of a line: the key without its colon, and the value up to `;`. None for a line without a
-/// value.
+/// Splits a line as fwknopd does: the key without its colon, and the value up to `;`. `None` if there is no value.
 pub(super) fn key_and_value(content: &str) -> Option<(&str, &str)> {
     let (key, value) = content.trim_start().split_once(char::is_whitespace)?;
     let value = value.trim_start().split(';').next().unwrap_or_default().trim_end();

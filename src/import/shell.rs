@@ -1,10 +1,10 @@
-//! What `sh -c` makes of a command, as far as a list of simple commands goes.
+//! Splits a command as `sh -c` does, if it is a list of simple commands.
 
 /// A program and its arguments.
 pub(super) type Words = Vec<String>;
 
-/// The simple commands of a list, in order: what stands between `;`, `&&` and newlines. None for whatever else
-/// a shell understands: a pipeline, a condition, a substitution, a redirection other than to /dev/null.
+/// The simple commands of a list, in order, between `;`, `&&` and newlines. `None` if the command has anything else: a
+/// pipeline, a condition, a substitution, a redirection other than to /dev/null.
 pub(super) fn split(command: &str) -> Option<Vec<Words>> {
     let mut reader = Reader { commands: Vec::new(), words: Vec::new(), word: None };
     let mut characters = command.trim().chars().peekable();
@@ -26,9 +26,9 @@ pub(super) fn split(command: &str) -> Option<Vec<Words>> {
                 characters.next_if_eq(&'&')?;
                 reader.end_command();
             }
-            // A comment, where a word could begin.
+            // A comment begins where a word could begin.
             '#' if reader.word.is_none() => while characters.next_if(|c| *c != '\n').is_some() {},
-            // `>/dev/null 2>&1` and its like do nothing to the command.
+            // Redirections like `>/dev/null 2>&1` do not change what the command does.
             '>' => {
                 if reader.word.as_deref() == Some("2") || reader.word.as_deref() == Some("1") {
                     reader.word = None;
@@ -44,7 +44,7 @@ pub(super) fn split(command: &str) -> Option<Vec<Words>> {
     Some(reader.commands)
 }
 
-/// The rest of a redirection whose `>` has been read: to /dev/null, or to the other output.
+/// Reads the rest of a redirection after `>`: to /dev/null or to the other output.
 fn quiet(characters: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<()> {
     if characters.next_if_eq(&'&').is_some() {
         characters.next_if(|c| matches!(c, '1' | '2'))?;
@@ -77,12 +77,12 @@ impl Reader {
     }
 }
 
-/// The program's name without its folder, and its arguments, with `sudo` taken off: the daemon is root.
+/// The program's name without its folder, and its arguments. `sudo` is removed, because the daemon is root.
 pub(super) fn program(words: &[String]) -> Option<(&str, &[String])> {
     let (mut name, mut rest) = words.split_first()?;
     if name.rsplit('/').next()? == "sudo" {
         while let Some((option, behind)) = rest.split_first().filter(|(word, _)| word.starts_with('-')) {
-            // `-n` and `--` mean nothing here; other options change who runs it, or how.
+            // `-n` and `--` do not matter here. Other options change the user or the way the command runs.
             if !matches!(option.as_str(), "-n" | "--") {
                 return None;
             }

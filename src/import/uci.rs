@@ -1,25 +1,28 @@
-//! OpenWrt's UCI files of fwknopd and of the third-party package of knockd.
+//! Reads OpenWrt's UCI files of fwknopd and of the third-party package of knockd.
 
 use std::ops::Range;
 
+use super::doors::Source;
 use super::fwknopd::globals_of;
+use super::host::Host;
 use super::lines::Lines;
 use super::outcome::{ImportError, Imported, Note};
-use super::part::{KnockdLine, Part};
+use super::part::{KnockdLine, Part, is_on};
 use super::settings::{Setting, Stanza};
 use super::write::Section;
 use super::{doors, stanza};
 use crate::config::uci::{self, Section as Foreign, Span, Value};
 
-/// Reads either; `file` is its name, for the comments.
+/// Reads either file. `file` is its name, for the comments.
 ///
 /// # Errors
-/// It is neither.
+/// The file is neither.
 pub(super) fn import(
     file: &str,
     text: &[u8],
     lines: &Lines,
     range: Range<usize>,
+    host: &dyn Host,
 ) -> Result<Imported, ImportError> {
     let bom = text.len() - text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text).len();
     let text = &text[bom..];
@@ -31,7 +34,7 @@ pub(super) fn import(
     if has(&[b"access"]) {
         Ok(fwknopd(file, lines, &sections, &line_of))
     } else if has(&[b"rule"]) && has(&[b"options"]) {
-        Ok(knockd(file, lines, &sections, &line_of))
+        Ok(knockd(Source { file, lines, host }, &sections, &line_of))
     } else if has(&[b"globals"]) && has(&[b"door", b"user"]) {
         Err(ImportError::Ketuk)
     } else if has(&[b"zone", b"defaults", b"redirect"]) {
@@ -43,7 +46,7 @@ pub(super) fn import(
     }
 }
 
-/// An option of a section: its name, its value and its line.
+/// The options of a section: name, value and line.
 fn options<'s>(
     section: &'s Foreign,
     line_of: &'s dyn Fn(Span) -> usize,
@@ -56,7 +59,7 @@ fn options<'s>(
         let name = String::from_utf8_lossy(&entry.name.bytes).into_owned();
         words.iter().map(move |word| {
             let text = std::str::from_utf8(&word.bytes).ok().filter(|text| !text.contains('\n'));
-            (name.clone(), text.map(str::to_owned), line_of(entry.name.span))
+            (name.clone(), text.map(str::to_owned), line_of(word.span))
         })
     })
 }
@@ -64,7 +67,7 @@ fn options<'s>(
 fn fwknopd(file: &str, lines: &Lines, sections: &[Foreign], line_of: &dyn Fn(Span) -> usize) -> Imported {
     let mut notes = Vec::new();
     let (mut stanzas, mut own, mut networks) = (Vec::new(), Vec::new(), Vec::new());
-    let mut enabled = false;
+    let (mut enabled, mut switch) = (false, 1);
     for section in sections {
         let line = line_of(section.kind.span);
         match section.kind.bytes.as_slice() {
@@ -78,10 +81,10 @@ fn fwknopd(file: &str, lines: &Lines, sections: &[Foreign], line_of: &dyn Fn(Spa
                 networks.extend(options(section, line_of).filter(|(name, ..)| name == "network"));
             }
             b"global" => {
-                enabled |= options(section, line_of).any(|(name, value, _)| {
-                    name == "uci_enabled"
-                        && matches!(value.as_deref(), Some("1" | "on" | "true" | "yes" | "enabled"))
-                });
+                for (_, value, line) in options(section, line_of).filter(|(name, ..)| name == "uci_enabled") {
+                    enabled |= value.as_deref().is_some_and(is_on);
+                    switch = line;
+                }
             }
             _ => notes.push(Note::new(line, "this section is left out: fwknopd has no such one")),
         }
@@ -92,22 +95,22 @@ fn fwknopd(file: &str, lines: &Lines, sections: &[Foreign], line_of: &dyn Fn(Spa
         globals.list(*line, "network", network.as_deref().unwrap_or_default());
     }
     if !globals.options.iter().any(|entry| matches!(entry.name, "network" | "device")) {
-        // OpenWrt's script listens there.
+        // OpenWrt's script listens on the network wan.
         globals.list(1, "network", "wan");
     }
     if !enabled {
         notes.push(Note::new(
-            1,
+            switch,
             "uci_enabled is not 1: OpenWrt's fwknopd uses /etc/fwknop/*.conf instead of this file",
         ));
         for stanza in &mut stanzas {
-            stanza.unreadable.get_or_insert((1, "uci_enabled is not 1, so this file is not in use"));
+            stanza.unreadable.get_or_insert((switch, "uci_enabled is not 1, so this file is not in use"));
         }
     }
     stanza::import(file, lines, &stanzas, globals.options, notes)
 }
 
-/// `config access`, whose SOURCE may stand anywhere in it.
+/// Reads `config access`. Its SOURCE may stand anywhere in it.
 fn access(section: &Foreign, line: usize, line_of: &dyn Fn(Span) -> usize, notes: &mut Vec<Note>) -> Stanza {
     let name = (!section.anonymous).then(|| String::from_utf8_lossy(&section.name.bytes).into_owned());
     let mut stanza = Stanza { line, name, ..Stanza::default() };
@@ -117,7 +120,7 @@ fn access(section: &Foreign, line: usize, line_of: &dyn Fn(Span) -> usize, notes
             stanza.unreadable = Some((line, "it is not one line of UTF-8"));
             continue;
         };
-        // OpenWrt's script writes the value into access.conf, where a ; ends it.
+        // OpenWrt's script writes the value into access.conf, where a `;` ends it.
         let value = value.split(';').next().unwrap_or_default().trim().to_owned();
         stanza.settings.push(Setting { key, value, line });
     }
@@ -128,7 +131,7 @@ fn access(section: &Foreign, line: usize, line_of: &dyn Fn(Span) -> usize, notes
     stanza
 }
 
-fn knockd(file: &str, lines: &Lines, sections: &[Foreign], line_of: &dyn Fn(Span) -> usize) -> Imported {
+fn knockd(source: Source<'_>, sections: &[Foreign], line_of: &dyn Fn(Span) -> usize) -> Imported {
     let mut notes = Vec::new();
     let (mut own, mut rules) = (Vec::new(), Vec::new());
     for section in sections {
@@ -136,7 +139,16 @@ fn knockd(file: &str, lines: &Lines, sections: &[Foreign], line_of: &dyn Fn(Span
         let mut part =
             Part { name: String::from_utf8_lossy(&section.name.bytes).into_owned(), line, ..Part::default() };
         for (key, value, line) in options(section, line_of) {
-            if value.is_none() {
+            // A section is enabled unless it says otherwise.
+            if key == "enabled" && value.as_deref().is_some_and(is_on) {
+                continue;
+            }
+            // UCI repeats a key only in a list, which here has a step of the sequence in each line.
+            let earlier = part.entries.iter_mut().find(|entry| key == "sequence" && entry.key == key);
+            if let (Some(KnockdLine { value: Some(steps), .. }), Some(step)) = (earlier, &value) {
+                steps.push(',');
+                steps.push_str(step);
+            } else if value.is_none() {
                 notes.push(Note::new(line, format!("{key} is left out: it is not one line of UTF-8")));
                 part.unreadable = Some(line);
             } else {
@@ -149,5 +161,5 @@ fn knockd(file: &str, lines: &Lines, sections: &[Foreign], line_of: &dyn Fn(Span
             _ => notes.push(Note::new(line, "this section is left out: knockd has no such one")),
         }
     }
-    doors::import(file, lines, &own, rules, notes)
+    doors::import(source, &own, rules, notes)
 }

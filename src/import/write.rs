@@ -1,4 +1,4 @@
-//! UCI text, written so that every option is one line and can be found again by it.
+//! Writes UCI text. Every option is one line, so that an error's line leads back to the option.
 
 use std::fmt::Write as _;
 
@@ -15,26 +15,26 @@ pub(super) struct Section {
     pub(super) comments: Vec<String>,
     /// `globals` or `door`.
     pub(super) kind: &'static str,
-    /// Its name, of letters, digits and underscores.
+    /// The section's name, of letters, digits and underscores.
     pub(super) name: String,
-    /// Where it came from: a line of the foreign file, from 1.
+    /// The line of the foreign file that it came from, from 1.
     pub(super) line: usize,
-    /// Its options, in order.
+    /// The options in order.
     pub(super) options: Vec<UciLine>,
-    /// It is not enabled, because something of the foreign file is not carried over.
+    /// Whether the section is disabled, because a setting of the foreign file is not carried over.
     is_shut: bool,
 }
 
 /// A line of a section.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct UciLine {
-    /// Whether it is one of a list.
+    /// Whether the line is an entry of a list.
     pub(super) list: bool,
-    /// The option.
+    /// The option's name.
     pub(super) name: &'static str,
-    /// Its value.
+    /// The option's value.
     pub(super) value: String,
-    /// Where it came from: a line of the foreign file, from 1.
+    /// The line of the foreign file that it came from, from 1.
     pub(super) line: usize,
 }
 
@@ -64,13 +64,13 @@ impl Section {
         self.comments.push(comment);
     }
 
-    /// Lets nobody use it, and says why in a comment.
+    /// Disables the section, and says why in a comment.
     pub(super) fn shut(&mut self, why: &str) {
         self.comment(&format!("Shut, since {why}"));
         self.is_shut = true;
     }
 
-    /// Whether nobody can use it.
+    /// Whether the section is disabled.
     pub(super) fn is_shut(&self) -> bool {
         self.is_shut
     }
@@ -94,7 +94,7 @@ impl Section {
     }
 }
 
-/// The text of these sections, with whatever the daemon would refuse taken out of them and named.
+/// The text of these sections. Parts that the daemon would refuse are removed and noted.
 pub(super) fn settle(sections: &mut Vec<Section>) -> (String, Vec<Note>) {
     let mut warnings = Vec::new();
     loop {
@@ -107,7 +107,7 @@ pub(super) fn settle(sections: &mut Vec<Section>) -> (String, Vec<Note>) {
         }
         let Err(error) = config::parse("", text.as_bytes()) else { return (text, warnings) };
         let Some((fault, line)) = refused(&error) else {
-            // The whole is too large: the last door has to go.
+            // The text is too large, so the last door is removed.
             let Some(last) = sections.pop() else { return (String::new(), warnings) };
             warnings.push(Note { line: last.line, message: format!("{}: left out: {error}", last.name) });
             continue;
@@ -118,7 +118,7 @@ pub(super) fn settle(sections: &mut Vec<Section>) -> (String, Vec<Note>) {
         if let Some(option) = option.filter(|option| !is_knock(*option)) {
             let UciLine { name, line, .. } = section.options.remove(option);
             warnings.push(Note { line, message: format!("{name} is left out: {fault}") });
-            // Whatever it was, it may have been there to keep somebody out.
+            // The removed option may have kept somebody out.
             if section.kind != "globals" {
                 section.shut(&format!("{name} is left out: {fault}"));
             }
@@ -130,15 +130,15 @@ pub(super) fn settle(sections: &mut Vec<Section>) -> (String, Vec<Note>) {
     }
 }
 
-/// What the daemon says to a text, and of which of its lines.
+/// The daemon's error for a text, and its line.
 fn refused(error: &Error) -> Option<(String, usize)> {
     let Error::Wrong(wrong) = error else { return None };
-    Some((wrong.message.clone(), wrong.line))
+    Some((wrong.message().to_owned(), wrong.line()))
 }
 
-/// The section that a line belongs to, and which of its options; none: the section's own line.
+/// The section of a line, and the index of its option; `None` for the section's own line.
 fn place(sections: &[Section], line: usize) -> (usize, Option<usize>) {
-    // Lines count from 1, and an empty one stands between two sections.
+    // Lines count from 1. An empty line separates sections.
     let mut left = line - 1;
     for (at, section) in sections.iter().enumerate() {
         let head = section.comments.len() + 1 + usize::from(section.is_shut);

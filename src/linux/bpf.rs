@@ -8,11 +8,11 @@ use libc::sock_filter;
 /// Longest program that the kernel takes (`BPF_MAXINSNS`).
 pub const MAX_INSTRUCTIONS: usize = 4096;
 
-/// A place in a program, to jump to. Made by [`Program::label`].
+/// A place in a program that jumps can lead to. [`Program::label`] makes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Label(usize);
 
-/// What a conditional jump compares with.
+/// The value that a conditional jump compares A with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operand {
     /// A constant.
@@ -21,7 +21,7 @@ pub enum Operand {
     X,
 }
 
-/// How a conditional jump compares A, unsigned, with its operand.
+/// The unsigned comparison of a conditional jump, of A with its operand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Test {
     /// `A == operand`
@@ -36,9 +36,9 @@ pub enum Test {
 
 #[derive(Clone, Copy, Debug)]
 enum Instruction {
-    /// Anything that does not jump.
+    /// An instruction that does not jump.
     Plain(sock_filter),
-    /// To the first label if the test holds, else to the second.
+    /// A jump to the first label if the test holds, otherwise to the second.
     Branch(Test, Operand, Label, Label),
     Jump(Label),
 }
@@ -57,7 +57,7 @@ impl Program {
         Self::default()
     }
 
-    /// A label that is yet to be placed.
+    /// A new label that has no place yet.
     pub fn label(&mut self) -> Label {
         self.labels.push(None);
         Label(self.labels.len() - 1)
@@ -68,27 +68,27 @@ impl Program {
         self.labels[label.0] = Some(self.instructions.len());
     }
 
-    /// Adds an instruction that does not jump; `code` as in `linux/filter.h`.
+    /// Adds an instruction that does not jump. For `code` see `linux/filter.h`.
     pub fn op(&mut self, code: u32, k: u32) {
         let code = u16::try_from(code).expect("opcodes have 16 bits");
         self.instructions.push(Instruction::Plain(sock_filter { code, jt: 0, jf: 0, k }));
     }
 
-    /// Goes on if the test holds, else jumps.
+    /// Jumps unless the test holds.
     pub fn unless(&mut self, test: Test, operand: Operand, otherwise: Label) {
         let next = self.label();
         self.branch(test, operand, next, otherwise);
         self.place(next);
     }
 
-    /// Jumps if the test holds, else goes on.
+    /// Jumps if the test holds.
     pub fn when(&mut self, test: Test, operand: Operand, then: Label) {
         let next = self.label();
         self.branch(test, operand, then, next);
         self.place(next);
     }
 
-    /// Jumps to the first label if the test holds, else to the second.
+    /// Jumps to the first label if the test holds, otherwise to the second.
     pub fn branch(&mut self, test: Test, operand: Operand, then: Label, otherwise: Label) {
         self.instructions.push(Instruction::Branch(test, operand, then, otherwise));
     }
@@ -123,7 +123,7 @@ impl Program {
         }
     }
 
-    /// Where each instruction comes to lie, and where the program ends.
+    /// The position of each instruction, and of the program's end.
     fn positions(long: &[bool]) -> Vec<usize> {
         let mut at = vec![0];
         for long in long {
@@ -133,7 +133,7 @@ impl Program {
     }
 
     fn encode(&self, n: usize, long: bool, at: usize, target: impl Fn(Label) -> usize) -> Vec<sock_filter> {
-        // How far `label` is from the instruction after `from`.
+        // A jump from the instruction after `from` to `label`.
         let jump = |from: usize, label| sock_filter {
             code: code(libc::BPF_JMP | libc::BPF_JA),
             jt: 0,

@@ -1,8 +1,8 @@
-//! Stage one of the packet's way: packet sockets, one a family and device.
+//! Stage one of the packet's way: packet sockets, one for each family and device.
 //!
-//! `SOCK_DGRAM`: packets begin at their IP header on every kind of link, with VLAN tags and PPPoE already
-//! taken off. Bound to `ETH_P_IP` and `ETH_P_IPV6` rather than `ETH_P_ALL`: such a socket sees what comes
-//! in, each packet once, and costs outgoing traffic nothing. See packet(7).
+//! The sockets are `SOCK_DGRAM`: packets begin at their IP header on every kind of link, without VLAN tags and PPPoE.
+//! They are bound to `ETH_P_IP` and `ETH_P_IPV6` instead of `ETH_P_ALL`: such a socket receives each incoming packet
+//! once, and costs outgoing traffic nothing. See packet(7).
 
 use std::io;
 use std::mem;
@@ -34,17 +34,17 @@ pub struct Capture {
 /// The result of [`Capture::receive`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Received {
-    /// There may be more.
+    /// The batch is full, and more packets may wait.
     Full,
-    /// There is no more for now.
+    /// No packet waits any more.
     Drained,
-    /// The device went down or away (`ENETDOWN`): the socket is silent until it is bound again.
+    /// The device went down or vanished (`ENETDOWN`). The socket receives nothing until it is bound again.
     Down,
 }
 
 impl Capture {
-    /// A socket that receives nothing yet: it has protocol 0 and a filter that passes nothing, so that no
-    /// packet from before the filter is ever seen.
+    /// Opens a socket that receives nothing yet. It has protocol 0 and a filter that passes nothing, so no packet from
+    /// before the real filter is ever read.
     ///
     /// # Errors
     /// `EPERM` without `CAP_NET_RAW`.
@@ -59,7 +59,7 @@ impl Capture {
         Ok(capture)
     }
 
-    /// The family it receives.
+    /// The address family that the socket receives.
     pub fn family(&self) -> AddressFamily {
         self.family
     }
@@ -72,10 +72,10 @@ impl Capture {
         set_filter(self.as_fd(), program)
     }
 
-    /// Listens on the device with this index, or on all (0).
+    /// Listens on the device with this index, or on all devices (0).
     ///
     /// # Errors
-    /// `ENODEV` if there is none; `ENETDOWN` is none: a device that is down is listened on when it comes up.
+    /// `ENODEV` if the device does not exist. `ENETDOWN` is no error: the socket receives when the device comes up.
     pub fn bind(&self, index: u32) -> io::Result<()> {
         let protocol = match self.family {
             AddressFamily::V4 => libc::ETH_P_IP,
@@ -95,7 +95,7 @@ impl Capture {
     /// Reads one batch, oldest packet first.
     ///
     /// # Errors
-    /// As recvmmsg(2).
+    /// Those of recvmmsg(2).
     pub fn receive(&self, batch: &mut Batch, mut each: impl FnMut(&[u8])) -> io::Result<Received> {
         let count = match batch.fill(&self.fd) {
             Ok(count) => count,
@@ -113,7 +113,7 @@ impl Capture {
         Ok(if count == BATCH { Received::Full } else { Received::Drained })
     }
 
-    /// Packets that the filter passed and that were lost because the buffer was full, since the last call.
+    /// The number of packets since the last call that passed the filter but were lost because the buffer was full.
     pub fn dropped(&self) -> u32 {
         let mut statistics = [0_u32; 2]; // struct tpacket_stats: packets, drops
         let mut len = size_of_val(&statistics);
@@ -146,7 +146,7 @@ pub struct Batch {
     headers: [[u8; MAX_HEADERS]; BATCH],
     rests: [[u8; MAX_PACKET - MAX_HEADERS]; BATCH],
     lengths: [usize; BATCH],
-    /// A packet that is longer than the headers, put together.
+    /// The buffer for a packet that is longer than the headers, joined from both parts.
     whole: [u8; MAX_PACKET],
 }
 
@@ -218,7 +218,7 @@ mod tests {
 
     use super::*;
 
-    /// Short and long in turn, so that each place has held something else before.
+    /// Short and long packets take turns, so each place has held something else before.
     #[test]
     fn packets_of_every_length_are_whole() {
         let (sender, receiver) = UnixDatagram::pair().unwrap();

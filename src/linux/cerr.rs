@@ -1,11 +1,11 @@
-//! The C library's way to say that a call failed, as Rust says it.
+//! Turns the C library's error convention into Rust's.
 
 use std::io;
 
-/// What a system call returned, or the error in `errno` if that is -1.
+/// The return value of a system call, or the error in `errno` if it is -1.
 ///
 /// # Errors
-/// The call's own.
+/// Those of the call.
 pub fn cerr<T: Copy + PartialEq + From<i8>>(returned: T) -> io::Result<T> {
     if returned == T::from(-1) { Err(io::Error::last_os_error()) } else { Ok(returned) }
 }

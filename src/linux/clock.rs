@@ -72,7 +72,7 @@ pub fn local_time(wall_s: u64) -> WallTime {
 /// the one that is linked into this program does not.
 const ZONE_FILE: &str = "/etc/TZ";
 
-/// Longest time zone in that file, in bytes. The longest in LuCI's list has less than 50.
+/// Longest time zone in [`ZONE_FILE`], in bytes. The longest in LuCI's list has less than 50.
 const MAX_ZONE: usize = 64;
 
 /// Sets the time zone of [`ZONE_FILE`], unless `TZ` names one.
@@ -96,7 +96,7 @@ fn follow_zone() {
 
 fn local(wall_s: u64) -> libc::tm {
     follow_zone();
-    // Of the type that `localtime_r` takes, which has 32 bits on some processors: a time beyond it is 1970.
+    // `localtime_r` takes a type that has 32 bits on some processors. A time beyond it becomes 1970.
     let seconds = wall_s.try_into().unwrap_or(0);
     let mut fields = MaybeUninit::<libc::tm>::zeroed();
     // SAFETY: both pointers are to live values. All zero is a value of `tm`, so it is one even if the call
@@ -113,7 +113,7 @@ const BEFORE_THIS_PROGRAM: u64 = 1_767_225_600;
 /// The state of the wall clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WallClock {
-    /// It shows a time before this program was made: nobody has set it since the router started.
+    /// It shows a time before this program was made, so nobody has set it since the router started.
     Unset,
     /// It was not compared with another clock, or not lately (`STA_UNSYNC`, adjtimex(2)).
     Unsynchronised,
@@ -122,7 +122,7 @@ pub enum WallClock {
 }
 
 impl WallClock {
-    /// Its name in `status`.
+    /// The word in `ketukd status`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Unset => "unset",
@@ -132,7 +132,7 @@ impl WallClock {
     }
 }
 
-/// Whether the clock on the wall can be trusted.
+/// The state of the wall clock.
 pub fn wall_clock() -> WallClock {
     let mut state = MaybeUninit::<libc::timex>::zeroed();
     // SAFETY: the pointer is to a live value, and all zero is a value of `timex`: with `modes` 0 the call only

@@ -26,11 +26,11 @@ impl Links {
         Ok(Self { socket: Socket::open(libc::NETLINK_ROUTE, &groups, &[])? })
     }
 
-    /// Empties the socket. Returns whether there was any notice. The notices are not read: the caller looks at the devices
-    /// and addresses, which is right even if notices were lost.
+    /// Empties the socket. Returns whether there was a notice. The notices are not read. The caller reads the devices
+    /// and addresses again, which is right even if notices were lost.
     pub fn drain(&mut self) -> bool {
         let mut news = false;
-        // Messages about links have about 1,000 bytes. One that does not fit is a notice too.
+        // A message about a link has about 1,000 bytes. A larger one counts as a notice too.
         let mut buffer = [0; 2048];
         while !matches!(self.socket.recv(&mut buffer), Ok(Received::Nothing) | Err(_)) {
             news = true;
@@ -54,9 +54,14 @@ pub struct LinkState {
     pub is_up: bool,
 }
 
+/// The index of a device; `None` if there is none of this name.
+pub fn index_of(device: &str) -> Option<u32> {
+    if_nametoindex(device).ok()
+}
+
 /// The device of this name; `None` if there is none.
 pub fn state_of(device: &str) -> Option<LinkState> {
-    let index = if_nametoindex(device).ok()?;
+    let index = index_of(device)?;
     let is_up = getifaddrs().is_ok_and(|mut interfaces| {
         interfaces.any(|interface| {
             interface.interface_name == device && interface.flags.contains(InterfaceFlags::IFF_UP)
@@ -69,19 +74,19 @@ pub fn state_of(device: &str) -> Option<LinkState> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeviceAddress {
     /// The device's name.
-    pub device: String,
+    pub(crate) device: String,
     /// Whether it is the loopback device.
-    pub is_loopback: bool,
+    pub(crate) is_loopback: bool,
     /// The address.
-    pub address: IpAddr,
-    /// How many bits the addresses of its network share.
-    pub prefix: u8,
+    pub(crate) address: IpAddr,
+    /// The prefix length of the address's network.
+    pub(crate) prefix: u8,
 }
 
 /// Every address of this host, with its device.
 ///
 /// # Errors
-/// As getifaddrs(3).
+/// Those of getifaddrs(3).
 pub fn device_addresses() -> io::Result<impl Iterator<Item = DeviceAddress>> {
     Ok(getifaddrs()?.filter_map(|interface| {
         let address = ip(interface.address.as_ref()?)?;
@@ -92,19 +97,31 @@ pub fn device_addresses() -> io::Result<impl Iterator<Item = DeviceAddress>> {
             None if address.is_ipv4() => 32,
             None => 128,
         };
+        // getifaddrs names the address's label, which may have a colon and more behind the device's name.
+        let mut device = interface.interface_name;
+        device.truncate(device.find(':').unwrap_or(device.len()));
         Some(DeviceAddress {
             is_loopback: interface.flags.contains(InterfaceFlags::IFF_LOOPBACK),
-            device: interface.interface_name,
+            device,
             address,
             prefix: u8::try_from(ones).expect("at most 128"),
         })
     }))
 }
 
+/// The addresses with this label (`eth0:1`), which is the device's name if an address has no other.
+///
+/// # Errors
+/// Those of getifaddrs(3).
+pub fn labelled_addresses(label: &str) -> io::Result<impl Iterator<Item = IpAddr>> {
+    let interfaces = getifaddrs()?.filter(move |interface| interface.interface_name == label);
+    Ok(interfaces.filter_map(|interface| ip(interface.address.as_ref()?)))
+}
+
 /// Every address of this host.
 ///
 /// # Errors
-/// As getifaddrs(3).
+/// Those of getifaddrs(3).
 pub fn own_addresses() -> io::Result<impl Iterator<Item = IpAddr>> {
     Ok(device_addresses()?.map(|known| known.address))
 }

@@ -1,4 +1,4 @@
-//! The edge to the kernel: what neither `std` nor `nix` offers. The only `unsafe` of the project is here,
+//! The edge to the kernel: system calls that neither `std` nor `nix` offers. The only `unsafe` of the project is here,
 //! in small functions with safe signatures.
 
 pub mod bpf;
@@ -6,8 +6,15 @@ pub mod capture;
 pub mod cerr;
 pub mod clock;
 pub mod filter;
+pub mod handover;
+pub mod landlock;
 pub mod links;
 pub mod netlink;
 pub mod peer;
+pub mod printed;
+pub mod privileges;
 pub mod process;
+pub mod seccomp;
 mod socket;
+pub mod upper;
+pub mod xtables;

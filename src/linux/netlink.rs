@@ -1,6 +1,7 @@
-//! Netlink: how the kernel's firewall, connection tracking and network tables are asked and heard.
+//! Netlink: queries and notifications of the kernel's firewall, connection tracking and network tables.
 //!
-//! A [`Socket`] hears events. A [`Dialogue`] asks and reads the answers. What both say is in [`message`].
+//! A [`Socket`] receives notifications. A [`Dialogue`] sends requests and reads the answers. [`message`] reads and
+//! writes the messages.
 
 pub mod dialogue;
 pub mod message;
@@ -22,27 +23,27 @@ pub struct Socket {
     fd: OwnedFd,
 }
 
-/// What [`Socket::recv`] found.
+/// The result of [`Socket::recv`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Received {
-    /// A datagram of so many bytes, whole.
+    /// A whole datagram, of this many bytes.
     Message(usize),
-    /// A datagram that did not fit: its end is gone.
+    /// A datagram that did not fit the buffer. Its end is lost.
     Truncated,
-    /// Nothing for now.
+    /// No datagram waits.
     Nothing,
-    /// The socket's queue was full and the kernel dropped something (`ENOBUFS`), so whoever follows
-    /// events must look for himself.
+    /// The socket's queue was full and the kernel dropped notifications (`ENOBUFS`). The caller must read the state
+    /// anew.
     Lost,
 }
 
 impl Socket {
-    /// Opens a socket of a netlink protocol (`libc::NETLINK_*`), which hears the multicast `groups` (numbers,
-    /// not a mask). A `filter` that is not empty is attached before the first group is joined, so that
-    /// nothing it would refuse is ever queued.
+    /// Opens a socket of a netlink protocol (`libc::NETLINK_*`) that joins the multicast `groups` (numbers, not a
+    /// mask). A `filter` that is not empty is attached before the first group is joined, so no refused message is ever
+    /// queued.
     ///
     /// # Errors
-    /// The failing call's: `EPROTONOSUPPORT` when the kernel lacks the protocol, `EINVAL` for a bad filter.
+    /// Those of the failing call: `EPROTONOSUPPORT` if the kernel lacks the protocol, `EINVAL` for a bad filter.
     pub fn open(protocol: c_int, groups: &[u32], filter: &[sock_filter]) -> io::Result<Self> {
         let flags = libc::SOCK_RAW | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
         // SAFETY: no pointers; the descriptor is new and owned by nobody else.
@@ -61,7 +62,7 @@ impl Socket {
     /// Sends one datagram, of one or more messages, to the kernel.
     ///
     /// # Errors
-    /// As `sendto(2)`.
+    /// Those of `sendto(2)`.
     pub fn send(&self, message: &[u8]) -> io::Result<()> {
         let kernel = address();
         // SAFETY: both pointers are to live values of the sizes that go with them.
@@ -78,10 +79,10 @@ impl Socket {
         cerr(sent).map(drop)
     }
 
-    /// Receives one datagram, if there is one. What does not come from the kernel is thrown away.
+    /// Receives one datagram, if one waits. A datagram that does not come from the kernel is discarded.
     ///
     /// # Errors
-    /// As `recvfrom(2)`, but for those that [`Received`] names.
+    /// Those of `recvfrom(2)`, except those that [`Received`] names.
     pub fn recv(&self, buffer: &mut [u8]) -> io::Result<Received> {
         loop {
             let mut sender = address();
@@ -113,13 +114,14 @@ impl Socket {
         }
     }
 
-    /// Makes room for a datagram of `len` bytes on its way to the kernel, where the default has too little.
+    /// Makes room for sending a datagram of `len` bytes, where the default is too small.
     ///
     /// # Errors
-    /// `EPERM` without `CAP_NET_ADMIN`.
+    /// As `setsockopt(2)`.
     fn make_room(&self, len: usize) -> io::Result<()> {
         let len = c_int::try_from(len).map_err(|_| io::ErrorKind::InvalidInput)?;
-        set(self.as_fd(), libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, &len)
+        let set_room = |option| set(self.as_fd(), libc::SOL_SOCKET, option, &len);
+        set_room(libc::SO_SNDBUFFORCE).or_else(|_| set_room(libc::SO_SNDBUF))
     }
 
     /// Binds to a port that the kernel chooses.
@@ -136,7 +138,7 @@ impl AsFd for Socket {
     }
 }
 
-/// The kernel's address, and the one that asks for any: port 0, no groups.
+/// The kernel's address. It also stands for any own port: port 0, no groups.
 fn address() -> libc::sockaddr_nl {
     // SAFETY: a plain C structure of integers, for which all zero is a value.
     let mut address: libc::sockaddr_nl = unsafe { mem::zeroed() };
@@ -155,9 +157,25 @@ mod tests {
     }
 
     #[test]
+    fn room_is_made_as_far_as_this_process_may() {
+        let socket = Socket::open(libc::NETLINK_ROUTE, &[], &[]).expect("rtnetlink");
+        let read = |name: &str| -> usize {
+            let text = std::fs::read_to_string(format!("/proc/sys/net/core/{name}")).expect("a sysctl");
+            text.trim().parse().expect("a number")
+        };
+        // The kernel ignores messages of type NLMSG_NOOP (1), whatever their length is.
+        let mut request = vec![0_u8; read("wmem_default").max(read("wmem_max")) + 4096];
+        let len = u32::try_from(request.len()).expect("a few megabytes");
+        request[..4].copy_from_slice(&len.to_ne_bytes());
+        request[4] = 1;
+        socket.make_room(request.len()).expect("room");
+        socket.send(&request).expect("send");
+    }
+
+    #[test]
     fn a_datagram_that_does_not_fit_is_told_apart() {
         let socket = Socket::open(libc::NETLINK_ROUTE, &[], &[]).expect("rtnetlink");
-        // A type that rtnetlink does not know: an error comes back at once, with the request in it.
+        // rtnetlink does not know this type. It answers an error at once, with the request in it.
         let mut request = [0_u8; 16];
         request[..4].copy_from_slice(&16_u32.to_ne_bytes());
         request[4..6].copy_from_slice(&0x0fff_u16.to_ne_bytes());

@@ -8,22 +8,22 @@ use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 
 use super::cerr::cerr;
 
-/// Most supplementary groups of a peer that are looked at.
+/// The most supplementary groups of a peer that are read.
 const MAX_GROUPS: usize = 64;
 
-/// A peer's identity when it connected, as the kernel vouches for it (`SO_PEERCRED`, unix(7)).
+/// A peer's identity when it connected, from the kernel (`SO_PEERCRED`, unix(7)).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
     /// Effective user.
-    pub user: u32,
+    pub(crate) user: u32,
     /// Effective and supplementary groups.
-    pub groups: Vec<u32>,
+    pub(crate) groups: Vec<u32>,
 }
 
 /// The peer of a connected socket.
 ///
 /// # Errors
-/// As getsockopt(2).
+/// Those of getsockopt(2).
 pub fn peer(stream: &UnixStream) -> io::Result<Peer> {
     let credentials = getsockopt(stream, PeerCredentials)?;
     let mut groups = vec![0_u32; MAX_GROUPS];
@@ -38,10 +38,19 @@ pub fn peer(stream: &UnixStream) -> io::Result<Peer> {
             &raw mut len,
         )
     });
-    // More groups than fit (ERANGE), or a kernel before 4.13: the effective group has to do.
+    // With more groups than fit (ERANGE), or before kernel 4.13, only the effective group counts.
     groups.truncate(got.map_or(0, |_| usize::try_from(len).unwrap_or(0) / size_of::<u32>()));
     groups.push(credentials.gid());
     Ok(Peer { user: credentials.uid(), groups })
+}
+
+/// The process at the other end of a connected socket; `None` if this process cannot see it.
+///
+/// # Errors
+/// Those of getsockopt(2).
+pub fn process(stream: &UnixStream) -> io::Result<Option<u32>> {
+    let credentials = getsockopt(stream, PeerCredentials)?;
+    Ok(u32::try_from(credentials.pid()).ok().filter(|process| *process > 0))
 }
 
 #[cfg(test)]
@@ -54,5 +63,6 @@ mod tests {
         let peer = peer(&one).unwrap();
         assert_eq!(peer.user, nix::unistd::geteuid().as_raw());
         assert!(peer.groups.contains(&nix::unistd::getegid().as_raw()));
+        assert_eq!(process(&one).unwrap(), Some(std::process::id()));
     }
 }

@@ -3,101 +3,81 @@
 //!
 //! SIGCHLD must have its default action. If it were ignored, the kernel would drop the exit codes.
 
+mod exit;
+mod output;
+
 use std::ffi::{CString, OsStr, OsString};
-use std::fmt;
 use std::fs::File;
-use std::io::{self, ErrorKind, Read};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
-use nix::fcntl::OFlag;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn};
 use nix::sys::signal::{SigSet, Signal, killpg};
-use nix::unistd::{Pid, pipe2};
+use nix::unistd::Pid;
 
+pub use self::exit::Exit;
+pub use self::output::{Output, OutputError, output};
 use super::cerr::cerr;
+use super::printed::Printed;
 
 /// The folders of `iptables` and the like. A PATH from cron or a login shell may lack them.
 const SYSTEM_PATH: &str = "/usr/sbin:/sbin";
 
-/// PATH if the daemon has none.
+/// The PATH of a daemon that has none.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Variables that a program inherits from the daemon, besides PATH.
 const INHERITED: [&str; 3] = ["HOME", "LANG", "TZ"];
 
-/// Standard input and output of programs.
+/// The standard input of programs, and the output of programs whose output is not kept.
 const NULL: &str = "/dev/null";
-
-/// How long [`output`] sleeps between two checks of a program that has closed its standard output but has not ended. Such
-/// programs end at once, so this sleep is rare.
-const EXIT_POLL: Duration = Duration::from_millis(1);
 
 /// A program that was started. No other process gets its id until it has been waited for.
 #[derive(Debug)]
 pub struct Child {
     pid: Pid,
-    /// How it ended, once it has been waited for.
+    /// How the program ended, once it has been waited for.
     exit: Option<Exit>,
+    /// Its output, from [`spawn_heard`].
+    printed: Option<Printed>,
 }
 
-/// How a program ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exit {
-    /// By itself, with this code.
-    Code(i32),
-    /// By this signal.
-    Signal(i32),
-}
-
-/// Why [`output`] failed.
-#[derive(Debug)]
-pub enum OutputError {
-    /// The program could not be started or read.
-    Io(io::Error),
-    /// It ran beyond its time, and was killed.
-    TimeLimit,
-    /// It wrote too much, and was killed.
-    TooLong,
-}
-
-/// Starts `argv` without a shell.
-///
-/// Standard input, output and error are /dev/null. With a pipe the daemon would have to read it, or the program would block.
-/// The daemon's own standard error is its log, which strangers who cause a command must not be able to fill. The exit
-/// code tells enough.
+/// Starts `argv` without a shell. Standard input, output and error are /dev/null: the daemon's own standard error is its
+/// log, which strangers who cause a command must not be able to fill.
 ///
 /// # Errors
 /// `argv` is empty, there is no such program, or the kernel has no memory or process to spare.
 pub fn spawn(argv: &[String]) -> io::Result<Child> {
-    start(argv, None)
+    start(argv, Streams::default())
 }
 
-/// Runs `argv` until it ends, at most until `deadline`, and returns what it wrote to its standard
-/// output, at most `max_len` bytes of it, and how it ended.
+/// The same, but the end of the output of the program is kept for [`Child::take_printed`]. Call [`Child::try_wait`] when
+/// [`Child::descriptor`] can be read, or the program waits.
 ///
 /// # Errors
-/// See [`OutputError`]. The program has ended in every case.
-pub fn output(argv: &[String], deadline: Instant, max_len: usize) -> Result<(Vec<u8>, Exit), OutputError> {
-    if Instant::now() >= deadline {
-        return Err(OutputError::TimeLimit);
-    }
-    let (reader, writer) = pipe2(OFlag::O_CLOEXEC).map_err(io::Error::from)?;
-    let mut child = start(argv, Some(&writer))?;
-    // Now only the program holds the other end, so its closing can be seen.
-    drop(writer);
-    let result =
-        read_until(reader, deadline, max_len).and_then(|text| Ok((text, child.wait_until(deadline)?)));
-    if result.is_err() {
-        child.kill_group();
-        // It was killed, so this is short. Without it the process would stay a zombie.
-        let _ = child.wait(0);
-    }
-    result
+/// Those of [`spawn`].
+pub fn spawn_heard(argv: &[String]) -> io::Result<Child> {
+    // Without a descriptor or /proc the words are lost, but the command runs: it may be the one that shuts a door.
+    let printed = Printed::new().ok();
+    let writer = printed.as_ref().map(Printed::writer);
+    let child = start(argv, Streams { output: writer, error: writer, ..Streams::default() })?;
+    Ok(Child { printed, ..child })
+}
+
+/// Makes a copy of this process, which must have one thread. Returns true in the copy.
+///
+/// # Errors
+/// There are more threads, or the kernel has no memory or process to spare.
+pub fn fork() -> io::Result<bool> {
+    // The kernel refuses this to a process with more threads (unshare(2)); for one with a single thread it does nothing.
+    // SAFETY: the call takes no pointers.
+    cerr(unsafe { libc::unshare(libc::CLONE_THREAD) })?;
+    // SAFETY: no other thread holds a lock that the copy would wait for.
+    let copied = unsafe { nix::unistd::fork() }?;
+    Ok(copied.is_child())
 }
 
 /// The first file of this name that may be executed, in PATH and then in /usr/sbin and /sbin; `name` may
@@ -114,7 +94,22 @@ impl Child {
     /// # Errors
     /// Something else has waited for it.
     pub fn try_wait(&mut self) -> io::Result<Option<Exit>> {
-        self.wait(libc::WNOHANG)
+        let exit = self.wait(libc::WNOHANG);
+        // A program that has ended prints no more, so this reads its last words too.
+        if let Some(printed) = &mut self.printed {
+            printed.read();
+        }
+        exit
+    }
+
+    /// The descriptor that can be read when the program has printed; `None` if its words are not kept.
+    pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.printed.as_ref().map(Printed::reader)
+    }
+
+    /// Takes the end of the output of the program, as far as [`Self::try_wait`] has read it.
+    pub fn take_printed(&mut self) -> Vec<u8> {
+        self.printed.as_mut().map(Printed::take).unwrap_or_default()
     }
 
     /// Kills the program and everything it started that has not left its process group.
@@ -139,65 +134,20 @@ impl Child {
         }
         Ok(self.exit)
     }
-
-    fn wait_until(&mut self, deadline: Instant) -> Result<Exit, OutputError> {
-        loop {
-            match self.try_wait()? {
-                Some(exit) => return Ok(exit),
-                None if Instant::now() >= deadline => return Err(OutputError::TimeLimit),
-                None => std::thread::sleep(EXIT_POLL),
-            }
-        }
-    }
 }
 
-impl Exit {
-    /// Whether the program reports success.
-    pub fn is_success(self) -> bool {
-        self == Self::Code(0)
-    }
-
-    /// From what `waitpid` says, which of stopped and continued programs says nothing unless it is asked.
-    const fn from_status(status: libc::c_int) -> Self {
-        if libc::WIFSIGNALED(status) {
-            Self::Signal(libc::WTERMSIG(status))
-        } else {
-            Self::Code(libc::WEXITSTATUS(status))
-        }
-    }
+/// The standard input, output and error of a program. /dev/null takes the place of those that are `None`.
+#[derive(Clone, Copy, Default)]
+struct Streams<'s> {
+    input: Option<BorrowedFd<'s>>,
+    output: Option<BorrowedFd<'s>>,
+    error: Option<BorrowedFd<'s>>,
 }
 
-/// Written as knockd does, since scripts look for these words.
-impl fmt::Display for Exit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Code(0) => f.write_str("command succeeded"),
-            Self::Code(code) => write!(f, "command returned non-zero status code ({code})"),
-            Self::Signal(signal) => write!(f, "command was killed by signal ({signal})"),
-        }
-    }
-}
-
-impl fmt::Display for OutputError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Io(error) => write!(f, "could not run: {error}"),
-            Self::TimeLimit => f.write_str("took too long"),
-            Self::TooLong => f.write_str("wrote too much"),
-        }
-    }
-}
-
-impl From<io::Error> for OutputError {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
-}
-
-/// Starts `argv` with this standard output, else /dev/null.
+/// Starts `argv`.
 ///
 /// `std::process::Command` takes 15 kB on MIPS.
-fn start(argv: &[String], stdout: Option<&OwnedFd>) -> io::Result<Child> {
+fn start(argv: &[String], streams: Streams<'_>) -> io::Result<Child> {
     let program =
         argv.first().ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "the command is empty"))?;
     let file = if program.contains('/') { Some(PathBuf::from(program)) } else { find_program(program) };
@@ -210,9 +160,12 @@ fn start(argv: &[String], stdout: Option<&OwnedFd>) -> io::Result<Child> {
 
     let null = File::options().read(true).write(true).open(NULL)?;
     let mut files = PosixSpawnFileActions::init()?;
-    files.add_dup2(null.as_raw_fd(), libc::STDIN_FILENO)?;
-    files.add_dup2(stdout.map_or(null.as_raw_fd(), AsRawFd::as_raw_fd), libc::STDOUT_FILENO)?;
-    files.add_dup2(null.as_raw_fd(), libc::STDERR_FILENO)?;
+    let Streams { input, output, error } = streams;
+    for (stream, number) in
+        [(input, libc::STDIN_FILENO), (output, libc::STDOUT_FILENO), (error, libc::STDERR_FILENO)]
+    {
+        files.add_dup2(stream.unwrap_or(null.as_fd()).as_raw_fd(), number)?;
+    }
 
     let mut attributes = PosixSpawnAttr::init()?;
     attributes.set_flags(
@@ -221,50 +174,26 @@ fn start(argv: &[String], stdout: Option<&OwnedFd>) -> io::Result<Child> {
             | PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF,
     )?;
     attributes.set_pgroup(Pid::from_raw(0))?;
-    // The daemon blocks the signals that it reads from a descriptor, and a mask survives exec: a
-    // program that inherits it could not be stopped with SIGTERM.
+    // The daemon blocks the signals that it reads from a descriptor. The mask survives exec, and a program that
+    // inherits it could not be stopped with SIGTERM.
     attributes.set_sigmask(&SigSet::empty())?;
-    // Rust's runtime ignores it, and that survives exec too.
+    // Rust's runtime ignores SIGPIPE, and that survives exec too.
     attributes.set_sigdefault(&SigSet::from(Signal::SIGPIPE))?;
 
     let pid = posix_spawn(&file, &files, &attributes, &arguments, &environment)?;
-    Ok(Child { pid, exit: None })
+    Ok(Child { pid, exit: None, printed: None })
 }
 
-/// `NAME=value`; a value that came from the environment, as these do, has no NUL byte.
+/// `NAME=value`. The value comes from the environment, so it has no NUL byte.
 fn variable(name: &str, value: OsString) -> CString {
     let line = [name.as_bytes(), b"=", &value.into_vec()].concat();
     CString::new(line).unwrap_or_default()
 }
 
-/// The daemon's PATH, and [`SYSTEM_PATH`] behind it.
+/// The daemon's PATH, followed by [`SYSTEM_PATH`].
 fn search_path() -> OsString {
     let mut path = std::env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
     path.push(OsStr::new(":"));
     path.push(SYSTEM_PATH);
     path
-}
-
-/// Reads until the other end is shut.
-fn read_until(pipe: OwnedFd, deadline: Instant, max_len: usize) -> Result<Vec<u8>, OutputError> {
-    let mut pipe = File::from(pipe);
-    let mut text = Vec::new();
-    let mut chunk = [0; 4096];
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(OutputError::TimeLimit);
-        }
-        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-        match poll(&mut [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)], timeout) {
-            Ok(0) | Err(nix::errno::Errno::EINTR) => continue,
-            Ok(_) => {}
-            Err(error) => return Err(io::Error::from(error).into()),
-        }
-        match pipe.read(&mut chunk)? {
-            0 => return Ok(text),
-            len if text.len() + len > max_len => return Err(OutputError::TooLong),
-            len => text.extend_from_slice(&chunk[..len]),
-        }
-    }
 }

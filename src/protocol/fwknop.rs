@@ -1,8 +1,9 @@
-//! fwknop's packet, protocol 3, as its client sends it with Rijndael and an HMAC.
+//! fwknop's packet, protocol 3, as its client sends it with Rijndael and an HMAC: [`open`] reads it, [`seal`] writes it.
 //!
 //! A packet is authenticated first: nothing of it is decoded before its HMAC is found to be right.
 
 mod sealed;
+mod write;
 
 use core::fmt;
 use core::net::Ipv4Addr;
@@ -10,6 +11,8 @@ use core::net::Ipv4Addr;
 use zeroize::Zeroizing;
 
 pub use self::sealed::{HmacType, Identity, authenticate};
+use self::write::is_host;
+pub use self::write::{PacketBuffer, Randomness, Wish, empty_buffer, is_access, is_nat, seal};
 use super::base64;
 use super::secret::Secret;
 
@@ -124,11 +127,12 @@ pub fn is_plausible(packet: &[u8]) -> bool {
 }
 
 /// Whether `packet` looks like one that was encrypted with GnuPG: base 64 of a key's packet for one recipient (tag 1,
-/// version 3), of which the client leaves the first two characters out.
+/// version 3), of which the client leaves the first two characters out. A key of RSA or `ElGamal` has a packet with a length of two
+/// bytes. A key of Curve25519, which GnuPG 2.4 makes by default, has a packet of 94 bytes.
 pub fn is_gnupg(packet: &[u8]) -> bool {
     let text = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
     (MIN_PACKET..=MAX_PACKET).contains(&packet.len())
-        && matches!(packet, [b'A'..=b'P', b'M' | b'O', b'A' | b'D', ..])
+        && matches!(packet, [b'A'..=b'P', b'M' | b'O', b'A' | b'D', ..] | [b'4', b'D', ..])
         && packet.iter().all(text)
 }
 
@@ -213,7 +217,7 @@ fn read_nat(field: &str, local: bool) -> Result<Nat, FwknopError> {
     let mut text = [0; 256];
     let (host, port) = text_of(field, &mut text)?
         .split_once(',')
-        .filter(|(host, _)| !host.is_empty())
+        .filter(|(host, _)| is_host(host))
         .ok_or(FwknopError::Rules)?;
     let host = host.parse().ok();
     Ok(Nat { host, port: read_port(port)?, local })

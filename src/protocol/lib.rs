@@ -1,14 +1,13 @@
 //! The protocols between client and daemon: docs/protocol.md in code.
 //!
 //! Pure functions over bytes for both sides: no clock, no socket, no allocation, no `std`. [`totp`] makes changing
-//! sequences of ports, [`packet`] writes and reads ketuk's single packet, [`fwknop`] reads fwknop's packet.
+//! sequences of ports, [`packet`] writes and reads ketuk's single packet, and [`fwknop`] that of fwknop.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
 mod address_family;
 pub mod base32;
 pub mod base64;
-#[cfg(feature = "fwknop")]
 pub mod fwknop;
 pub mod mac;
 pub mod packet;
@@ -41,6 +40,14 @@ impl Protocol {
             Some(Self::Udp)
         } else {
             None
+        }
+    }
+
+    /// The protocol's number in an IP header.
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Tcp => 6,
+            Self::Udp => 17,
         }
     }
 }

@@ -7,9 +7,9 @@ use nix::sys::signal::Signal;
 
 use super::knock;
 use super::support::daemon::{Daemon, Start};
-use super::support::{CLIENT, CLIENT_6, ROUTER_6, World};
+use super::support::{CLIENT, CLIENT_6, ROUTER, ROUTER_6, World};
 
-/// A door that only runs commands, which write into the file `ran`.
+/// A door with commands only. They write to the file `ran`.
 fn start<'h>(world: &'h World, options: &[(&str, &str)]) -> Daemon<'h> {
     let mut config = "config globals\n\toption backend 'none'\nconfig door 'run'\n".to_owned();
     config += "\toption sequence '7000 8000 9000'\n";
@@ -82,6 +82,27 @@ fn a_failing_command_is_logged_in_knockds_words_and_stops_all_the_same() {
 }
 
 #[test]
+fn the_words_of_a_failing_command_are_in_the_log_bounded_and_without_control_characters() {
+    let world = World::new();
+    let commands = [
+        ("start_command", "printf \"iptables: \\033[1mno chain\\n\" >&2; exit 3"),
+        ("stop_command", "n=0; while [ $n -lt 999 ]; do echo line $n; n=$((n+1)); done; exit 1"),
+    ];
+    let daemon = start(&world, &commands);
+    knock(&world);
+    daemon.wait_for_log(&format!(r"{CLIENT}: run: command printed: iptables: \u{{1b}}[1mno chain"));
+    for _ in 0..6 {
+        daemon.ask(&["close", "run"]);
+        daemon.wait_for_commands();
+        daemon.ask(&["open", "run", CLIENT]);
+        daemon.wait_for_commands();
+    }
+    daemon.wait_for_log(&format!("{CLIENT}: run: command printed: line 998"));
+    let lines = daemon.log().matches("command printed: line").count();
+    assert!(lines < 6 * 8, "{lines} lines: more than 20 at once and 60 a minute");
+}
+
+#[test]
 fn without_an_end_it_is_open_until_it_is_shut() {
     let world = World::new();
     let options =
@@ -100,6 +121,74 @@ fn without_an_end_it_is_open_until_it_is_shut() {
     // A clean stop waits for the stop command.
     daemon.end(Signal::SIGTERM);
     assert_eq!(ran(&world), "start\nstop\nstart\nstop\n");
+}
+
+/// Two doors of which one takes its time.
+fn slow_and_quick<'w>(world: &'w World, globals: &str, slow: &str) -> Daemon<'w> {
+    let ran = world.scratch.path("ran").display().to_string();
+    let config = format!(
+        "config globals
+	option backend 'none'
+{globals}config door 'slow'
+	option sequence '7000 8000 9000'
+	option start_command '{slow}'
+	option stop_command 'echo slow stop >>RAN'
+	option open_time '1'
+config door 'quick'
+	option sequence '17311 18122 19433'
+	option start_command 'echo quick start >>RAN'
+	option stop_command 'echo quick stop >>RAN'
+	option open_time '1'
+"
+    );
+    Start::new(&world.router, &world.scratch, &config.replace("RAN", &ran)).go()
+}
+
+fn knock_at_quick(world: &World) {
+    world.client.stdout("knock", &["-d", "20", ROUTER, "17311", "18122", "19433"]);
+}
+
+/// Many files of knockd shut a door at the end of the command that opens it. It is not cut short, and holds up no other
+/// door; its own stop command waits for it.
+#[test]
+fn a_slow_command_comes_to_its_end_and_holds_up_no_other_door() {
+    let world = World::new();
+    let gate = world.scratch.path("gate");
+    let slow = format!(
+        "echo slow open >>RAN; while ! [ -e {} ]; do sleep 0.05; done; echo slow shut >>RAN",
+        gate.display()
+    );
+    let daemon = slow_and_quick(&world, "", &slow);
+    knock(&world);
+    daemon.wait("it has begun", |_| ran(&world) == "slow open\n");
+    knock_at_quick(&world);
+    daemon.wait("the other door came and went", |_| ran(&world) == "slow open\nquick start\nquick stop\n");
+    daemon.wait_for_log("slow: command timeout");
+    std::fs::write(&gate, "").expect("a file");
+    daemon.wait_for_commands();
+    assert!(ran(&world).ends_with("slow shut\nslow stop\n"), "{}", ran(&world));
+    assert!(!daemon.log().contains("killed"), "{}", daemon.log());
+}
+
+#[test]
+fn a_command_beyond_command_timeout_is_killed_and_the_log_says_what_is_not_undone() {
+    let world = World::new();
+    let slow = "echo slow open >>RAN; echo about to sleep >&2; sleep 1000; echo slow shut >>RAN";
+    let daemon = slow_and_quick(&world, "\toption command_timeout '2'\n", slow);
+    let before = Instant::now();
+    knock(&world);
+    daemon.wait("it has begun", |_| ran(&world) == "slow open\n");
+    knock_at_quick(&world);
+    daemon.wait("the other door opened", |_| ran(&world).contains("quick start\n"));
+    daemon.wait_for_log(
+        "slow: command killed after 2 s: what it has done so far is not undone, the rest is not done",
+    );
+    assert!(before.elapsed() >= Duration::from_secs(2), "not before its time");
+    daemon.wait_for_log(&format!("{CLIENT}: slow: command printed: about to sleep"));
+    // The stop command runs nevertheless.
+    daemon.wait_for_commands();
+    daemon.wait("it is shut", |_| ran(&world).contains("slow stop\n"));
+    assert!(!ran(&world).contains("slow shut"), "{}", ran(&world));
 }
 
 #[test]

@@ -1,20 +1,19 @@
-//! The control socket: who may ask, what is answered, and who cannot be in the way.
+//! The control socket: its permissions, its answers, and clients that try to block it.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
-use std::process::{Command, Output, Stdio};
-use std::time::Duration;
+use std::process::Output;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 
 use super::support::daemon::{Daemon, Start};
-use super::support::{CLIENT, PATIENCE, STRANGER, World, ketukd};
+use super::support::{CLIENT, PATIENCE, STRANGER, World, copy_program, ketukd};
 use super::{SET, SSH, knock, knock_and_enter};
 
-fn stderr(output: &Output) -> String {
+pub(super) fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
@@ -25,7 +24,11 @@ fn a_second_daemon_is_refused_and_harms_nothing() {
     knock_and_enter(&world, &daemon);
     let mut second = Start::new(&world.router, &world.scratch, SSH).spawn();
     assert_eq!(second.wait_for_end().code(), Some(1));
-    daemon.wait_for_log("ketukd: another ketukd answers at ");
+    daemon.wait_for_log(&format!(
+        "ketukd: another ketukd answers at {}: stop it. Two may run at once in two network namespaces only, each with its own \
+         --socket\n",
+        daemon.socket().display()
+    ));
     assert!(daemon.lets_in("ssh", CLIENT));
     assert!(super::kernel_seconds_left(&world).is_some());
 }
@@ -51,9 +54,10 @@ fn only_root_may_ask() {
     let daemon = Daemon::start(&world.router, &world.scratch, SSH);
     let mode = std::fs::metadata(daemon.socket()).expect("the socket").permissions().mode();
     assert_eq!(mode & 0o007, 0, "{mode:o}");
+    // A copy that everybody may run.
+    let program = world.scratch.path("ketukd");
+    copy_program(ketukd(), &program);
     let nobody = |arguments: &str| {
-        let program = world.scratch.path("ketukd");
-        std::fs::copy(ketukd(), &program).expect("a copy that everybody may run");
         let socket = daemon.socket().display();
         let line = format!(
             "exec setpriv --reuid 65534 --regid 65534 --clear-groups {} {arguments} --socket {socket}",
@@ -66,7 +70,7 @@ fn only_root_may_ask() {
         assert_eq!(output.status.code(), Some(1), "{request}: {}", stderr(&output));
         assert!(stderr(&output).to_lowercase().contains("permission denied"), "{}", stderr(&output));
     }
-    // Even where the mode lets everybody through.
+    // Also with a mode that allows everybody.
     std::fs::set_permissions(daemon.socket(), PermissionsExt::from_mode(0o666)).expect("mode");
     for _ in 0..5 {
         let output = nobody("status");
@@ -90,7 +94,7 @@ fn members_of_the_group_may_ask() {
     let data = std::fs::metadata(daemon.socket()).expect("the socket");
     assert_eq!((data.permissions().mode() & 0o777, data.gid()), (0o660, 54321));
     let program = world.scratch.path("ketukd");
-    std::fs::copy(ketukd(), &program).expect("a copy that everybody may run");
+    copy_program(ketukd(), &program);
     for (groups, code) in [("54321", 0), ("54322", 1), ("54322,54321", 0)] {
         let (program, socket) = (program.display(), daemon.socket().display());
         let who = format!("setpriv --reuid 65534 --regid 65534 --groups {groups}");
@@ -125,7 +129,7 @@ fn clients_that_say_nothing_are_in_nobodys_way() {
         BufReader::new(stream).read_line(&mut line).expect("an answer");
         line
     });
-    // One came too late if the connection that saw the daemon start was still there.
+    // One connection was too many if the connection of the test's start was still open.
     let late = answers.filter(|answer| answer.contains("the request did not come in time")).count();
     assert!(late >= 7, "{late}");
     daemon.ask(&["status"]);
@@ -180,7 +184,7 @@ fn doors_are_opened_and_shut_by_hand() {
     };
     daemon.ask(&["open", "ssh", CLIENT]);
     super::assert_time_kept(&world, &daemon, 60);
-    // Longer counts at once, shorter does not, as with a knock.
+    // A longer time counts at once, and a shorter one does not, as with a knock.
     daemon.ask(&["open", "ssh", CLIENT, "1000"]);
     assert!(super::kernel_seconds_left(&world).is_some_and(|left| left > 900));
     daemon.ask(&["open", "ssh", CLIENT, "5"]);
@@ -192,7 +196,7 @@ fn doors_are_opened_and_shut_by_hand() {
     assert!(super::kernel_seconds_left(&world).is_none());
     daemon.ask(&["open", "ssh", "2001:db8::7"]);
     assert!(world.router.nft_list("set inet fw4 ketuk_ssh_6").contains("2001:db8::7"));
-    // An IPv4 address, however it is written.
+    // An IPv4 address in each notation.
     daemon.ask(&["open", "ssh", "::ffff:192.0.2.7"]);
     assert!(world.router.nft_list(SET).contains("192.0.2.7"));
     daemon.ask(&["close", "ssh", "192.0.2.7"]);
@@ -211,78 +215,12 @@ fn doors_are_opened_and_shut_by_hand() {
 }
 
 #[test]
-fn watch_prints_each_knock_and_event() {
-    let world = World::with_firewall();
-    let daemon = Daemon::start(&world.router, &world.scratch, SSH);
-    let mut watch = Command::new(ketukd())
-        .args(["watch", "--socket", daemon.socket().to_str().expect("plain")])
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("ketukd");
-    let mut lines = BufReader::new(watch.stdout.take().expect("piped")).lines();
-    let mut wire = super::support::wire::Wire::new(&world);
-    // The first line that it prints shows that it watches.
-    let (mut first, done) = (None, std::sync::atomic::AtomicBool::new(false));
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !done.load(std::sync::atomic::Ordering::Relaxed) {
-                let mut wire = super::support::wire::Wire::new(&world);
-                wire.knock(STRANGER, "7001");
-                wire.send();
-                std::thread::sleep(Duration::from_millis(50));
-            }
-        });
-        first = lines.next();
-        done.store(true, std::sync::atomic::Ordering::Relaxed);
-    });
-    let first = first.expect("a line").expect("text");
-    assert_eq!(first, "192.0.2.10 7001:tcp - trap");
-    wire.knock(CLIENT, "7000 = 8000 9000");
-    wire.send();
-    daemon.wait("the client is in", |daemon| daemon.lets_in("ssh", CLIENT));
-    daemon.ask(&["close", "ssh", CLIENT]);
-    daemon.ask(&["open", "ssh", CLIENT, "1"]);
-    let mut seen = Vec::new();
-    while !seen.last().is_some_and(|line: &String| line.contains("(timeout)")) {
-        let line = lines.next().expect("a line").expect("text");
-        if line != first {
-            seen.push(line);
-        }
-    }
-    let _ = watch.kill();
-    let _ = watch.wait();
-    let expected = [
-        "198.51.100.10 7000:tcp ssh 1/3 advanced",
-        "198.51.100.10 7000:tcp ssh 1/3 retransmission",
-        "198.51.100.10 8000:tcp ssh 2/3 advanced",
-        "198.51.100.10 9000:tcp ssh 3/3 opened",
-        "198.51.100.10 open ssh 60 s (knock)",
-        "198.51.100.10 close ssh (hand)",
-        "198.51.100.10 open ssh 1 s (hand)",
-        "198.51.100.10 close ssh (timeout)",
-    ];
-    assert_eq!(seen, expected);
-}
-
-#[test]
-fn watch_ends_well_when_its_reader_has_seen_enough() {
-    let world = World::with_firewall();
-    let daemon = Daemon::start(&world.router, &world.scratch, SSH);
-    let script = "exec 3> >(head -n 1)
-        \"$0\" watch --socket \"$1\" >&3 & watch=$!
-        exec 3>&-
-        while kill -0 $watch; do \"$0\" open ssh 192.0.2.$((++n % 250 + 1)) --socket \"$1\"; done 2>/dev/null
-        wait $watch";
-    let [program, socket] = [ketukd(), daemon.socket()].map(|path| path.to_str().expect("plain"));
-    let output = world.router.run("bash", &["-c", script, program, socket]);
-    assert!(output.status.success(), "{}", stderr(&output));
-    assert_eq!(stderr(&output), "");
-}
-
-#[test]
 fn a_missing_capability_is_named() {
     let world = World::with_firewall();
-    for (capability, message) in [("net_raw", "CAP_NET_RAW"), ("net_admin", "CAP_NET_ADMIN")] {
+    for (capability, message) in [
+        ("net_raw", "run ketukd as root, or with CAP_NET_RAW"),
+        ("net_admin", "run ketukd as root, or with CAP_NET_ADMIN"),
+    ] {
         let mut start = Start::new(&world.router, &world.scratch, SSH);
         start.through(&[
             "setpriv",

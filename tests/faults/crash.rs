@@ -1,4 +1,4 @@
-//! The daemon ends, one way or another, with a door open.
+//! The daemon ends in various ways while a door is open.
 
 use std::time::{Duration, Instant};
 
@@ -32,7 +32,7 @@ fn a_daemon_after_a_crash_adopts_who_is_in_with_the_time_left() {
     let most = let_some_time_pass(&world, &daemon);
     daemon.end(Signal::SIGKILL);
 
-    // A shorter time in the configuration is for those who come from now on.
+    // A shorter time in the configuration counts only for new grants.
     let daemon = Start::new(&world.router, &world.scratch, &ssh_for(5)).go();
     daemon.wait_for_log("ssh: adopted 1 open from before");
     assert_time_kept(&world, &daemon, most);
@@ -87,9 +87,30 @@ fn nobody_is_in_for_longer_than_the_log_says() {
     let world = World::with_firewall();
     let daemon = Daemon::start(&world.router, &world.scratch, &ssh_for(3));
     knock_and_enter(&world, &daemon);
-    // As a machine that was busy would: the kernel got the element late, and keeps it longer.
+    // As on a busy machine: the kernel got the element late, and keeps it longer.
     world.router.nft(&format!("delete element inet fw4 ketuk_ssh_4 {{ {CLIENT} }}"));
     world.router.nft(&format!("add element inet fw4 ketuk_ssh_4 {{ {CLIENT} timeout 50s }}"));
     daemon.wait_for_log("ssh: command timeout");
     daemon.wait("the element is gone", |_| kernel_seconds_left(&world).is_none());
+}
+
+/// SIGUSR1 leaves doors open that a stop would shut, also if a stop comes at the same time.
+#[test]
+fn a_daemon_that_hands_over_leaves_its_doors_to_the_next() {
+    let world = World::with_firewall();
+    let daemon = Daemon::start(&world.router, &world.scratch, SSH);
+    knock_and_enter(&world, &daemon);
+    let most = let_some_time_pass(&world, &daemon);
+    let (status, log) = daemon.end(Signal::SIGUSR1);
+    assert!(status.success(), "{log}");
+    let daemon = Start::new(&world.router, &world.scratch, SSH).go();
+    daemon.wait_for_log("ssh: adopted 1 open from before");
+    assert_time_kept(&world, &daemon, most);
+    // The daemon is stopped until both signals have come.
+    for signal in [Signal::SIGSTOP, Signal::SIGTERM, Signal::SIGUSR1] {
+        daemon.signal(signal);
+    }
+    let (status, log) = daemon.end(Signal::SIGCONT);
+    assert!(status.success(), "{log}");
+    assert!(kernel_seconds_left(&world).is_some());
 }

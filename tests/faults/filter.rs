@@ -1,4 +1,4 @@
-//! The kernel has little room for the packet filter, or none.
+//! The kernel has little or no room for the packet filter.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,7 @@ use super::support::daemon::Daemon;
 use super::support::{CLIENT, World};
 use super::{SSH, knock_and_enter};
 
-/// Many doors of twelve steps, the last of which is knocked at.
+/// Many doors of twelve steps. The test knocks at the last one.
 fn many(doors: usize) -> String {
     let mut config = SSH.to_owned();
     for door in 0..doors {
@@ -21,7 +21,7 @@ fn many(doors: usize) -> String {
     config
 }
 
-/// The daemon's first door opens by knocks, and the last of the many does.
+/// Asserts that knocks open the first door and the last of the many.
 fn hears(world: &World, daemon: &Daemon<'_>, last: usize) {
     knock_and_enter(world, daemon);
     daemon.ask(&["close", "ssh"]);
@@ -66,7 +66,7 @@ fn a_filter_that_the_kernel_refuses_is_said_and_tried_again() {
     );
     assert_eq!(daemon.status()["devices"][0]["state"], "refused");
     assert!(daemon.ask(&["status"]).contains("device wan0: refused"));
-    // What was heard before is heard on.
+    // Knocks that were heard before are still heard.
     hears(&world, &daemon, 1);
     world.router.sysctl("net/core/optmem_max", "131072");
     daemon.wait("it is listening again", |daemon| daemon.status()["devices"][0]["state"] == "listening");

@@ -8,7 +8,7 @@ use super::support::daemon::{Daemon, Start};
 use super::support::{CLIENT, CLIENT_6, ROUTER, ROUTER_6, World};
 use super::{knock, ssh_for};
 
-/// A router that lets nobody in, by the means of old.
+/// A router that lets nobody in, with iptables.
 fn world() -> World {
     let world = World::new();
     for iptables in ["iptables -w", "ip6tables -w"] {
@@ -92,7 +92,7 @@ fn what_a_crash_left_is_swept_at_the_next_start() {
     knock(&world);
     world.client.stdout("knock", &["-6", "-d", "20", ROUTER_6, "7000", "8000", "9000"]);
     wait_for_rules(&world, &daemon, 2);
-    daemon.end(Signal::SIGKILL);
+    daemon.crash();
     assert_eq!(rules(&world).len(), 2, "iptables knows no timeout");
     let daemon = Start::new(&world.router, &world.scratch, &config(600)).go();
     assert_eq!(rules(&world), Vec::<String>::new());
@@ -121,7 +121,7 @@ fn a_door_under_another_name_leaves_no_rule_of_the_old_one() {
     daemon.write_config(&config(600).replace("'ssh'", "'shell'"));
     daemon.ask(&["reload"]);
     wait_for_rules(&world, &daemon, 0);
-    // On a clean stop iptables rules go, whatever the configuration says: nothing else would delete them.
+    // A clean stop deletes the rules of iptables whatever the configuration says, because nothing else would delete them.
     daemon.write_config(&(config(600) + "\toption on_stop 'keep'\n"));
     daemon.ask(&["reload"]);
     knock(&world);

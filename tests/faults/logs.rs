@@ -1,4 +1,4 @@
-//! Where the log goes, and what happens when it cannot.
+//! The log's destinations, and failures to write to them.
 
 use std::fs;
 use std::io::Write;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use super::support::daemon::{Daemon, Start, ruleset};
-use super::support::{CLIENT, PATIENCE, Scratch, World};
+use super::support::{CLIENT, PATIENCE, Scratch, World, copy_program};
 use super::{SSH, knock, knock_and_enter};
 
 /// [`SSH`] with a log file.
@@ -42,7 +42,7 @@ fn a_log_file_that_was_rotated_is_opened_anew() {
     let daemon = Daemon::start(&world.router, &world.scratch, &logging_to(&path));
     knock_and_enter(&world, &daemon);
     let text = fs::read_to_string(&path).expect("the log file");
-    // knockd's form, which scripts cut apart.
+    // The form of knockd's lines, which scripts parse.
     let line = text.lines().find(|line| line.ends_with(&format!("{CLIENT}: ssh: OPEN SESAME")));
     let (stamp, _) = line.expect("the opening").split_at("[2026-11-22 12:34] ".len());
     let form: String = stamp.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
@@ -66,7 +66,7 @@ fn a_standard_error_that_nobody_reads_stops_nothing() {
     let fifo = world.scratch.path("fifo");
     let path = fifo.to_str().expect("a plain path");
     world.router.stdout("mkfifo", &[path]);
-    // Open at both ends, so that nobody waits for anybody; and full.
+    // The pipe is full, and both ends are open, so that opening it does not wait.
     let mut pipe = fs::File::options()
         .read(true)
         .write(true)
@@ -75,13 +75,13 @@ fn a_standard_error_that_nobody_reads_stops_nothing() {
         .expect("the fifo");
     while pipe.write(&[b'x'; 512]).is_ok() {}
     let mut start = Start::new(&world.router, &world.scratch, SSH);
-    world.router.nft(&ruleset(&world.router, &world.scratch.path("ketuk.uci")));
+    world.router.nft(&ruleset(&world.scratch.path("ketuk.uci")));
     start.through(&["sh", "-c", "exec \"$@\" 2>\"$0\"", path]);
     let daemon = start.go();
     knock_and_enter(&world, &daemon);
 }
 
-/// A /dev with nothing in it but null and perhaps a log.
+/// A /dev with null, and with a log if the test wants one.
 fn private_dev(scratch: &Scratch) -> PathBuf {
     let dev = scratch.path("dev");
     fs::create_dir(&dev).expect("a folder");
@@ -95,7 +95,7 @@ fn with_dev<'h>(world: &'h World, dev: &Path, parent: &[&str]) -> Start<'h> {
     if !parent.is_empty() {
         start.through(parent);
     }
-    world.router.nft(&ruleset(&world.router, &world.scratch.path("ketuk.uci")));
+    world.router.nft(&ruleset(&world.scratch.path("ketuk.uci")));
     let script = "mount --bind /dev/null \"$0/null\" && mount --rbind \"$0\" /dev && exec \"$@\"";
     start.through(&["unshare", "-m", "sh", "-c", script, dev.to_str().expect("a plain path")]);
     // systemd's own log would have standard error.
@@ -143,7 +143,7 @@ fn procd_s_log_gets_each_line_once_with_its_own_level() {
     socket.set_read_timeout(Some(PATIENCE)).expect("a time");
     // A stand-in for procd and its jail: they show by the parent's name, and by the environment.
     let procd = world.scratch.path("procd");
-    fs::copy("/bin/sh", &procd).expect("a shell");
+    copy_program(Path::new("/bin/sh"), &procd);
     let procd = procd.to_str().expect("a plain path");
     for parent in [&["env", "container=ujail"][..], &[procd, "-c", "\"$@\"; exit $?", "sh"]] {
         let daemon = with_dev(&world, &dev, parent).go();
@@ -171,7 +171,7 @@ fn the_journal_gets_each_line_with_its_level() {
     let world = World::with_firewall();
     for (named, level) in [("%d:%i", "<5>"), ("1%d:%i", "")] {
         let mut start = Start::new(&world.router, &world.scratch, SSH);
-        world.router.nft(&ruleset(&world.router, &world.scratch.path("ketuk.uci")));
+        world.router.nft(&ruleset(&world.scratch.path("ketuk.uci")));
         let script = format!("JOURNAL_STREAM=$(stat -L -c {named} /proc/self/fd/2) exec \"$0\" \"$@\"");
         start.through(&["sh", "-c", &script]);
         let daemon = start.go();

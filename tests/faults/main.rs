@@ -1,4 +1,4 @@
-//! What can go wrong around a running daemon, and that it goes on: a real daemon, a real kernel, real faults.
+//! Faults around a running daemon, which must survive them: a real daemon, a real kernel, real faults.
 #![cfg(target_os = "linux")]
 
 #[path = "../support/mod.rs"]
@@ -14,6 +14,7 @@ mod logs;
 mod many;
 mod reload;
 mod tables;
+mod watch;
 
 use support::daemon::Daemon;
 use support::{CLIENT, ROUTER, World};
@@ -39,14 +40,14 @@ fn ssh_for(seconds: u32) -> String {
     SSH.replace("'60'", &format!("'{seconds}'"))
 }
 
-/// The client knocks once, right.
+/// The client knocks the right sequence once.
 fn knock(world: &World) {
     knock_at(world, ROUTER);
 }
 
 /// The same, at this address.
 fn knock_at(world: &World, address: &str) {
-    world.client.stdout("knock", &["-d", "20", address, "7000", "8000", "9000"]);
+    world.client.knock(address, "7000 8000 9000");
 }
 
 /// The client knocks, and is in.
@@ -71,8 +72,8 @@ fn daemon_seconds_left(daemon: &Daemon<'_>) -> Option<u64> {
     daemon.grant("ssh", CLIENT)?["seconds_left"].as_u64()
 }
 
-/// Waits until some of the client's 60 seconds are over, so that a timer that starts afresh can be told
-/// from one that goes on; the most that it can have left from then on.
+/// Waits until some of the client's 60 seconds are over, so that a new timer differs from the old one. Returns the most
+/// seconds that the old one can have left.
 fn let_some_time_pass(world: &World, daemon: &Daemon<'_>) -> u64 {
     daemon.wait("some seconds pass", |_| kernel_seconds_left(world).is_some_and(|left| left <= 57));
     57
@@ -83,7 +84,7 @@ fn assert_time_kept(world: &World, daemon: &Daemon<'_>, most: u64) {
     let before = daemon_seconds_left(daemon).expect("the daemon knows the client");
     let kernel = kernel_seconds_left(world).expect("the kernel knows the client");
     let after = daemon_seconds_left(daemon).expect("the daemon knows the client");
-    // The daemon rounds up, nft down; and each was asked at another moment.
+    // The daemon rounds up and nft down, and the two answers are not of the same moment.
     assert!(after <= kernel + 2 && kernel <= before, "{before}, then the kernel {kernel}, then {after}");
     assert!(kernel <= most && before <= most + 1, "the timer began anew: {kernel} of {most} seconds left");
 }

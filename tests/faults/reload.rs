@@ -1,4 +1,4 @@
-//! The configuration is read anew.
+//! Reloads of the configuration.
 
 use nix::sys::signal::Signal;
 
@@ -111,7 +111,7 @@ fn devices_change_with_the_configuration() {
     let world = World::with_firewall();
     let device = |name: &str| SSH.replace("'fw4'", &format!("'fw4'\n\tlist device '{name}'"));
     let start = super::support::daemon::Start::on(&world.router, &world.scratch, &device("lan0"), &[]);
-    world.router.nft(&super::support::daemon::ruleset(&world.router, &world.scratch.path("ketuk.uci")));
+    world.router.nft(&super::support::daemon::ruleset(&world.scratch.path("ketuk.uci")));
     let daemon = start.go();
     super::knock(&world);
     world.lan.stdout("knock", &["-d", "20", ROUTER, "7000", "8000", "9000"]);

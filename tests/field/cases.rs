@@ -1,6 +1,6 @@
-//! The table: what each file does with the stock program, and with ketukd.
+//! The table: the effect of each file with the stock program, and with ketukd.
 
-/// What is seen at the port.
+/// The behaviour of the port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Seen {
     /// The knock opens nothing.
@@ -13,7 +13,7 @@ pub(super) enum Seen {
     Open,
 }
 
-/// The program that a file is written for, and what its client does.
+/// The program that a file is written for, and the arguments of its client.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Stock {
     /// knockd.
@@ -122,6 +122,12 @@ pub(super) const CASES: &[Case] = &[
     knockd!("a rule for another device", b"[a]\n sequence = 7311,8122,9433\n command = iptables -A INPUT -i lan0 -s %IP% -p tcp --dport 22 -j ACCEPT\n", Shut, Shut),
     // The command that shuts cannot be read, so it does not open.
     knockd!("a stop command that is not UTF-8", b"[a]\n sequence = 7311,8122,9433\n start_command = iptables -A INPUT -s %IP% -p tcp --dport 22 -j ACCEPT\n cmd_timeout = 3\n stop_command = iptables -D INPUT -s %IP% -p tcp --dport 22 -j ACCEPT # f\xe9\n", ForItsTime, Shut),
+    // --- How people write their rules ---
+    knockd!("the whole machine for a while", b"[options]\n\tUseSyslog\n[me]\n\tsequence = 7311,8122,9433\n\tstart_command = /sbin/iptables -A INPUT -s %IP% -j ACCEPT\n\tcmd_timeout = 3\n\tstop_command = /sbin/iptables -D INPUT -s %IP% -j ACCEPT\n", ForItsTime, ForItsTime),
+    knockd!("a range of ports, a state, a place in the chain", b"[options]\n\tUseSyslog\n[me]\n\tsequence = 7311 , 8122 , 9433\n\ttcpflags = syn,!ack\n\tstart_command = /sbin/iptables -I INPUT 1 -s %IP%/32 -p tcp -m state --state NEW -m tcp --dport 20:25 -j ACCEPT\n\tcmd_timeout = 3\n\tstop_command = /sbin/iptables -D INPUT -s %IP%/32 -p tcp -m state --state NEW -m tcp --dport 20:25 -j ACCEPT\n", ForItsTime, ForItsTime),
+    knockd!("two rules in one command, deleted in the other order", b"[me]\nsequence = 7311,8122,9433\nstart_command = iptables -A INPUT -s %IP% -p tcp --dport 22 -j ACCEPT && iptables -A INPUT -s %IP% -p tcp --dport 80 -j ACCEPT\ncmd_timeout = 3\nstop_command = iptables -D INPUT -s %IP% -p tcp --dport 80 -j ACCEPT ; iptables -D INPUT -s %IP% -p tcp --dport 22 -j ACCEPT\n", ForItsTime, ForItsTime),
+    knockd!("through env, with a limit of connections", b"[me]\nsequence = 7311,8122,9433\nstart_command = /usr/bin/env iptables -A INPUT -s %IP% -p tcp --dport 22 -m limit --limit 5/second -j ACCEPT\ncmd_timeout = 3\nstop_command = /usr/bin/env iptables -D INPUT -s %IP% -p tcp --dport 22 -m limit --limit 5/second -j ACCEPT\n", ForItsTime, ForItsTime),
+    knockd!("nft, with a counter, deleted by its comment", b"[me]\nsequence = 7311,8122,9433\nstart_command = nft insert rule inet filter input ip saddr %IP% tcp dport 22 counter accept comment knock\ncmd_timeout = 3\nstop_command = nft delete rule inet filter input handle $(nft -a list chain inet filter input | sed -n 's/.*knock.*handle //p')\n", ForItsTime, ForItsTime),
     // --- fwknopd ---
     fwknopd!("a port and a time", "SOURCE ANY\nOPEN_PORTS tcp/22\nFW_ACCESS_TIMEOUT 4\nKEYS\n", "-A tcp/22 -s", ForItsTime, ForItsTime),
     fwknopd!("another port", "SOURCE ANY\nOPEN_PORTS tcp/443\nKEYS\n", "-A tcp/22 -s", Shut, Shut),
@@ -142,7 +148,20 @@ pub(super) const CASES: &[Case] = &[
     fwknopd!("no time is 30 seconds", "SOURCE ANY\nOPEN_PORTS tcp/22\nFW_ACCESS_TIMEOUT 0\nKEYS\n", "-A tcp/22 -s", Open, Open),
     fwknopd!("a key that is a placeholder", "SOURCE ANY\nOPEN_PORTS tcp/22\nKEY __CHANGEME__\nHMAC_KEY __CHANGEME__\n", "-A tcp/22 -s", Shut, Shut),
     fwknopd!("a command instead of the firewall", "SOURCE ANY\nOPEN_PORTS tcp/22\nCMD_CYCLE_OPEN /usr/sbin/iptables -I INPUT -s $SRC -p $PROTO --dport $PORT -j ACCEPT\nCMD_CYCLE_CLOSE /usr/sbin/iptables -D INPUT -s $SRC -p $PROTO --dport $PORT -j ACCEPT\nCMD_CYCLE_TIMER 4\nKEYS\n", "-A tcp/22 -s", ForItsTime, ForItsTime),
-    // What ketuk does not carry over keeps the user out.
+    // A setting that is not carried over keeps the user out.
     fwknopd!("a key that nobody knows", "SOURCE ANY\nOPEN_PORTS tcp/22\nFW_ACCESS_TIMEOUT 4\nCOLOUR red\nKEYS\n", "-A tcp/22 -s", ForItsTime, Shut),
-    fwknopd!("any port", "SOURCE ANY\nFW_ACCESS_TIMEOUT 4\nKEYS\n", "-A tcp/22 -s", ForItsTime, Shut),
+    fwknopd!("colons and semicolons", "SOURCE: ANY;\nOPEN_PORTS: tcp/80, tcp/22;\nFW_ACCESS_TIMEOUT: 4;\nKEYS\n", "-A tcp/22 -s", ForItsTime, ForItsTime),
+    fwknopd!("a longer time is asked for than there is", "SOURCE ANY\nOPEN_PORTS tcp/22\nFW_ACCESS_TIMEOUT 3\nMAX_FW_TIMEOUT 4\nKEYS\n", "-A tcp/22 -s -f 3600", ForItsTime, ForItsTime),
+    fwknopd!("expires in another century", "SOURCE ANY\nOPEN_PORTS tcp/22\nACCESS_EXPIRE 12/31/2199\nFW_ACCESS_TIMEOUT 4\nKEYS\n", "-A tcp/22 -s", ForItsTime, ForItsTime),
+    fwknopd!("the HMAC's name in capitals", "SOURCE ANY\nOPEN_PORTS tcp/22\nHMAC_DIGEST_TYPE SHA256\nFW_ACCESS_TIMEOUT 4\nKEYS\n", "-A tcp/22 -s", ForItsTime, ForItsTime),
+    fwknopd!("the mode of old clients", "SOURCE ANY\nOPEN_PORTS tcp/22\nENCRYPTION_MODE LEGACY\nFW_ACCESS_TIMEOUT 4\nKEYS\n", "-A tcp/22 -s", Shut, Shut),
+    // A key in small letters is none to fwknopd, so any port opens there.
+    fwknopd!("small letters", "SOURCE ANY\nopen_ports tcp/80\nFW_ACCESS_TIMEOUT 4\nKEYS\n", "-A tcp/22 -s", ForItsTime, Shut),
+    fwknopd!("no translation of forwards, and none is asked for", "SOURCE ANY\nOPEN_PORTS tcp/22\nDISABLE_DNAT Y\nFW_ACCESS_TIMEOUT 4\nKEYS\n", "-A tcp/22 -s", ForItsTime, Shut),
+    // --- fwknopd without OPEN_PORTS ---
+    fwknopd!("any port", "SOURCE ANY\nFW_ACCESS_TIMEOUT 4\nKEYS\n", "-A tcp/22 -s", ForItsTime, ForItsTime),
+    fwknopd!("any port, and another is asked for", "SOURCE ANY\nFW_ACCESS_TIMEOUT 4\nKEYS\n", "-A tcp/80 -s", Shut, Shut),
+    fwknopd!("any port, two are asked for", "SOURCE ANY\nFW_ACCESS_TIMEOUT 4\nKEYS\n", "-A udp/22,tcp/22 -s", ForItsTime, ForItsTime),
+    fwknopd!("any port but one that is restricted", "SOURCE ANY\nRESTRICT_PORTS tcp/22\nFW_ACCESS_TIMEOUT 4\nKEYS\n", "-A tcp/22 -s", Shut, Shut),
+    fwknopd!("any port but another that is restricted", "SOURCE ANY\nRESTRICT_PORTS tcp/21, tcp/23\nFW_ACCESS_TIMEOUT 4\nKEYS\n", "-A tcp/22 -s", ForItsTime, ForItsTime),
 ];

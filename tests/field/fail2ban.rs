@@ -22,7 +22,7 @@ config user 'fred'
 	list door 'ssh'
 ";
 
-/// Whoever sends a recorded packet again and again is banned; its user, who opened the door with it, is not.
+/// A sender who repeats a recorded packet is banned. The user who opened the door with it is not.
 #[test]
 fn a_recorded_packet_that_is_sent_again_bans_its_sender() {
     let world = World::with_firewall();

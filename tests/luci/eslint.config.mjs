@@ -16,7 +16,7 @@ export default [
 			parserOptions: { ecmaFeatures: { globalReturn: true } },
 			globals: {
 				...globals.browser, _: 'readonly', L: 'readonly', E: 'readonly',
-				...Object.fromEntries([ 'baseclass', 'daemon', 'dom', 'form', 'network', 'page', 'poll', 'request', 'rpc', 'rules', 'uci', 'ui', 'uqr', 'view', 'widgets' ].map(name => [ name, 'readonly' ]))
+				...Object.fromEntries([ 'baseclass', 'daemon', 'dom', 'findings', 'form', 'fs', 'network', 'page', 'poll', 'request', 'rpc', 'rules', 'uci', 'ui', 'uqr', 'view', 'widgets' ].map(name => [ name, 'readonly' ]))
 			}
 		},
 		plugins: { luci: { rules: {
@@ -31,7 +31,7 @@ export default [
 						for (const name of required)
 							if (!new RegExp(`\\b${name}\\b`).test(body))
 								context.report({ node, message: `'${name}' is required and not used` });
-						for (const name of [ 'baseclass', 'daemon', 'dom', 'form', 'network', 'page', 'poll', 'request', 'rpc', 'rules', 'uci', 'ui', 'view', 'widgets' ])
+						for (const name of [ 'baseclass', 'daemon', 'dom', 'findings', 'form', 'network', 'page', 'poll', 'request', 'rpc', 'rules', 'uci', 'ui', 'view', 'widgets' ])
 							if (!required.includes(name) && new RegExp(`(^|[^.\\w'])${name}\\.\\w`).test(body) && !new RegExp(`\\b(const|let) ${name}\\b`).test(body))
 								context.report({ node, message: `'${name}' is used and not required` });
 					}

@@ -25,9 +25,9 @@ const RUNNING = [
 	'door {"name":"nas","steps":3,"open_time":null,"open":1,"firewall":"ready"}',
 	'grant {"door":"ssh","address":"192.0.2.7","seconds_left":25,"in_firewall":true}',
 	'grant {"door":"nas","address":"2001:db8::7","seconds_left":null,"in_firewall":true}',
-	'recent {"door":"ssh","address":"198.51.100.9","port":"7001:tcp","stage":1,"steps":2,"reason":"trap","times":3,"seconds_ago":65}',
-	'recent {"door":null,"user":"alice","address":"198.51.100.10","port":"62201:udp","stage":0,"steps":0,"reason":"auth_age","times":1,"seconds_ago":90}',
-	'recent {"door":"ssh","address":"198.51.100.8","port":null,"stage":1,"steps":2,"reason":"timed_out","times":1,"seconds_ago":70}',
+	'recent {"door":"ssh","address":"198.51.100.9","port":"7001:tcp","stage":1,"steps":2,"reason":"trap","text":"a second foreign port, as a scan touches them: begin again","failed":true,"times":3,"seconds_ago":65}',
+	'recent {"door":null,"user":"alice","address":"198.51.100.10","port":"62201:udp","stage":0,"steps":0,"reason":"auth_age","text":"not opened: its time is too far from this host\'s: are both clocks right?","failed":true,"times":1,"seconds_ago":90}',
+	'recent {"door":"ssh","address":"198.51.100.8","port":null,"stage":1,"steps":2,"reason":"timed_out","text":"step 2 of 2 is 8000/udp, and did not come in time","failed":true,"times":1,"seconds_ago":70}',
 	'counter {"name":"opened","value":4}',
 	'counter {"name":"trap","value":17}',
 	'counter {"name":"not_ours","value":9}'
@@ -76,15 +76,61 @@ test('status: who is in, counting down, and why others are not', async () => {
 	await person.until(async () => /^2[1-4] s$/.test((await person.texts('.ketuk-left'))[0]));
 
 	const recent = await person.texts('#ketuk-recent tr');
-	assert.match(recent[1], /1 min 5 s ago.*198\.51\.100\.9.*ssh.*7001:tcp \(1\/2\).*Refused: touched a port that only a scan touches \(3×\)/s);
-	assert.match(recent[2], /198\.51\.100\.10 \(alice\)\s+-\s+62201:udp\s+Refused: its time is too far/s);
-	assert.match(recent[3], /198\.51\.100\.8.*- \(1\/2\).*did not come in time/s);
+	assert.match(recent[1], /1 min 5 s ago.*198\.51\.100\.9.*ssh.*7001:tcp \(1\/2\)\s+a second foreign port, as a scan touches them: begin again \(3×\)/s);
+	assert.match(recent[2], /198\.51\.100\.10 \(alice\)\s+-\s+62201:udp\s+not opened: its time is too far from this host's: are both clocks right\?/s);
+	assert.match(recent[3], /198\.51\.100\.8.*- \(1\/2\)\s+step 2 of 2 is 8000\/udp, and did not come in time/s);
 
 	const counters = (await person.texts('#ketuk-counters tr')).join('\n');
 	assert.match(counters, /Version\s+1\.2\.3/);
 	assert.match(counters, /Running for\s+1 h 1 min/);
 	assert.match(counters, /Scans caught\s+17/);
 	assert.equal(await person.page.locator('.alert-message.danger').count(), 0);
+});
+
+test('status: a sentence of the daemon in Indonesian, or its own words', { skip: luci != null && 'LuCI takes translations from the router' }, async () => {
+	const po = fs.readFileSync(new URL('../../openwrt/luci-app-ketuk/po/id/ketuk.po', import.meta.url), 'utf8');
+	const translations = Object.fromEntries([ ...po.matchAll(/^msgid (".*")\nmsgstr (".*")$/gm) ].map(([ , id, text ]) => [ JSON.parse(id), JSON.parse(text) ]));
+	const recent = (reason, text) => `recent ${JSON.stringify({ door: 'ssh', address: '198.51.100.9', port: '9000:tcp', stage: 1, steps: 3, reason, text, failed: true, times: 1, seconds_ago: 5 })}`;
+
+	await context.addInitScript(translations => { window.translations = translations; }, translations);
+	router.daemon([ ...RUNNING.filter(line => !line.startsWith('recent')),
+		recent('wrong_step', 'step 2 of 3 is 8000/udp, 9000/tcp came: begin again'),
+		recent('auth_ports', 'not opened: it asks for more than 8 ports, or for others than TCP and UDP'),
+		recent('wrong_step', 'a newer daemon says it otherwise'),
+		recent('later', 'not known here') ]);
+	await person.goto('ketuk/status');
+	const rows = await person.page.locator('#ketuk-recent tr').evaluateAll(trs => trs.map(tr => tr.lastElementChild.innerText));
+	assert.deepEqual(rows.slice(1), [
+		'langkah 2 dari 3 adalah 8000/udp, yang datang 9000/tcp: mulai lagi',
+		'tidak dibuka: meminta lebih dari 8 port, atau selain TCP dan UDP',
+		'a newer daemon says it otherwise',
+		'not known here'
+	]);
+
+	await person.page.locator('#ketuk-doctor').click();
+	await person.until(async () => (await person.texts('#ketuk-points tr')).length > 10);
+	const points = (await person.texts('#ketuk-points tr')).join('\n');
+	assert.match(points, /tidak ada perangkat 'pppoe-wan': 'ip link' menampilkan daftar perangkat; daemon mendengarkan begitu perangkat itu ada/);
+	assert.match(points, /yang berjalan versi 1\.2\.3, yang terpasang versi \d[^:]*: mulai ulang/);
+	assert.match(points, /memuat urutan pintu, dan orang lain boleh membacanya: chmod 600/, 'a value is translated too');
+});
+
+test('status: what may be wrong is looked for, and said', async () => {
+	await person.goto('ketuk/status');
+	assert.equal(await person.page.locator('#ketuk-points').count(), 0, 'nothing is looked for before the button is pressed');
+	await person.page.locator('#ketuk-doctor').click();
+	await person.until(async () => (await person.texts('#ketuk-points tr')).length > 10);
+	const rows = (await person.texts('#ketuk-points tr')).join('\n');
+	/* The stand-in's own version is not that of the program, and its file is another one. */
+	assert.match(rows, /Service\s+version 1\.2\.3 runs, and .* is installed: restart it/);
+	assert.match(rows, /Devices\s+there is no device 'pppoe-wan'/);
+	assert.match(rows, /Hosts behind the router\s+fine/);
+	const states = await person.page.locator('#ketuk-points span').evaluateAll(spans => spans.map(span => span.getAttribute('data-state')));
+	assert.ok(states.every(state => [ 'fine', 'wrong', 'not_known' ].includes(state)), states.join());
+
+	router.write(DOOR.replace('dest_port', 'dest_prot'));
+	await person.page.locator('#ketuk-doctor').click();
+	await person.until(async () => /Configuration\s+.*:10:\d+: unknown option 'dest_prot'/s.test((await person.texts('#ketuk-points tr')).join('\n')));
 });
 
 test('status: shut a door', async () => {
@@ -144,11 +190,18 @@ test('status: banners', async () => {
 	let text = await banners();
 	assert.match(text, /The firewall lacks the sets of these doors, so they do not open: ssh\./);
 	assert.match(text, /These devices are down, so no knock is heard there: pppoe-wan\./);
+	router.daemon(RUNNING.map(line => line.replace('listening', 'refused')));
+	assert.match(await banners(), /The kernel refuses the packet filter of these devices, so new knocks may not be heard there: pppoe-wan\./);
+
+	router.daemon(RUNNING.map(line => line.replace('"open":1,"firewall":"ready"', '"open":1,"firewall":"ready","warning":"door \'ssh\': tcp port 22 can be reached"')));
+	text = await banners();
+	assert.match(text, /The firewall does not do what these doors promise: ssh, nas\./);
+	assert.match(text, /door 'ssh': tcp port 22 can be reached/);
 
 	router.write(DOOR.replace('dest_port', 'dest_prot'));
 	router.daemon(RUNNING);
 	text = await banners();
-	assert.match(text, /The configuration has an error\. The daemon goes on with the one before\./);
+	assert.match(text, /The configuration has an error\. The daemon goes on with the previous one\./);
 	assert.match(text, /did you mean 'dest_port'\?/);
 
 	router.write('config door <img/src=x/onerror=document.title=1>\n');
@@ -157,7 +210,10 @@ test('status: banners', async () => {
 
 	router.write(DOOR);
 	router.daemon(null);
-	assert.match(await banners(), /The service is not running: no knock is heard\.\s+no daemon answers at/);
+	assert.match(await banners(), /The service is not running: no knock is heard\.\s+no daemon answers at[^]*Start it/);
+	await person.page.locator('#view .alert-message button').click();
+	await person.until(() => router.executed?.length == 1, 'started');
+	assert.deepEqual(router.executed, [ [ '/etc/init.d/ketuk', 'restart' ] ]);
 	router.write(DOOR.replace("enabled '1'", "enabled '0'"));
 	assert.match(await banners(), /The service is switched off/);
 	router.write(DOOR.replace('dest_port', 'dest_prot'));
@@ -165,6 +221,14 @@ test('status: banners', async () => {
 
 	router.fail['ketuk.status'] = 6;
 	assert.match(await banners(), /The router gives no answer about the service/);
+});
+
+test('status: a port of a bridge hears nothing', async () => {
+	router.daemon(RUNNING.map(line => line.replace('"state":"listening"', '"state":"port","text":"is a port of bridge br0, which takes its packets: listen on br0"')));
+	await person.goto('ketuk/status');
+	const said = await person.page.locator('#view').innerText();
+	assert.match(said, /These devices are ports of others, so no knock is heard there: \S+\./);
+	assert.match(said, /is a port of bridge br0, which takes its packets: listen on br0/);
 });
 
 test('status: a clock that nobody has set', async () => {
@@ -228,11 +292,12 @@ test('status: a page that is not shown does not ask', async () => {
 	await person.until(() => asked() > before, 'a poll when it is shown again');
 });
 
-test('who may only look gets no buttons that do anything', async () => {
+test('who may only look gets no buttons that change anything', async () => {
 	router.readonly = true;
 	await person.goto('ketuk/status');
-	for (const button of await person.page.locator('#view button').all())
+	for (const button of await person.page.locator('#view button:not(#ketuk-doctor)').all())
 		assert.ok(await button.isDisabled());
+	assert.ok(await person.page.locator('#ketuk-doctor').isEnabled(), 'looking for faults changes nothing');
 });
 
 test('overview: who is in, what is wrong, and silence where ketuk is not used', async () => {
@@ -283,6 +348,54 @@ test('doors: from nothing to a door, without a shell', async () => {
 	assert.doesNotMatch(text, /_where|_random|src_dport|dest_ip|max_time|on_stop|backend/);
 });
 
+test('doors: a new door changes what its maker wrote, and nothing else', async () => {
+	const before = "config globals 'globals'\n\toption enabled '0'\n\tlist network 'wan'\n";
+	router.write(before);
+	await person.goto('ketuk/doors');
+	await person.newSection('door', 'ssh');
+	await person.modal().waitFor();
+	for (const port of [ '7001', '8000:udp', '9000' ])
+		await person.add('ssh', 'sequence', port);
+	/* Without a host, the help about hosts is not shown. */
+	const shown = async name => (await person.show('ssh', name)).evaluate(node => !node.classList.contains('hidden'));
+	assert.ok(await shown('dest_port'));
+	for (const name of [ '_host_port', 'dest_ip', 'src_dport' ])
+		assert.equal(await shown(name), false, name);
+	assert.doesNotMatch(await person.field('ssh', 'dest_port').innerText(), /host/);
+	await person.fill('ssh', 'dest_port', '22');
+	assert.equal(await person.saveDialog(), null);
+	await person.saveAndApply();
+	assert.equal(await checked(), `${before}\nconfig door 'ssh'\n\tlist sequence '7001'\n\tlist sequence '8000:udp'\n\tlist sequence '9000'\n\toption proto 'tcp'\n\toption dest_port '22'\n`);
+	/* A value that replaces another is written, also if it is the default. */
+	router.write(before.replace("'0'\n", "'0'\n\toption backend 'nft'\n\toption nft_table 'filter'\n"));
+	await person.goto('ketuk/doors');
+	await person.select('globals', 'backend', 'auto');
+	person.refused.push('without a #');
+	await person.fill('globals', 'page', 'https://home.example.org/knock.html#x');
+	await person.page.locator('.cbi-page-actions .cbi-button-apply').first().click();
+	await person.modal().waitFor();
+	assert.match(await person.modal().innerText(), /without a #/);
+	await person.dismiss();
+	await person.fill('globals', 'page', 'https://home.example.org/knock.html');
+	await person.saveAndApply();
+	const text = await checked();
+	assert.match(text, /option page 'https:\/\/home\.example\.org\/knock\.html'/);
+	assert.doesNotMatch(text, /backend 'nft'|nft_table/);
+});
+
+test('every page: no level of headings is left out', async () => {
+	const levels = () => person.page.evaluate(() => Array.from(document.querySelectorAll('#view h1, #view h2, #view h3, #view h4, .modal h1, .modal h2, .modal h3, .modal h4, .modal h5'))
+		.filter(node => node.textContent.trim() != '' && node.checkVisibility()).map(node => +node.tagName.slice(1)));
+
+	for (const name of [ 'status', 'doors', 'users' ]) {
+		await person.goto(`ketuk/${name}`);
+		const seen = await levels();
+		assert.equal(seen[0], 2, `${name}: ${seen}`);
+		assert.ok(seen.every((level, n) => n == 0 || level <= seen[n - 1] + 1), `${name}: ${seen}`);
+		assert.equal(seen.filter(level => level == 2).length, 1, `${name}: ${seen}`);
+	}
+});
+
 test('doors: a forward to a known host', async () => {
 	await person.goto('ketuk/doors');
 	await person.edit('ssh');
@@ -291,9 +404,9 @@ test('doors: a forward to a known host', async () => {
 	await person.add('ssh', 'dest_ip', '192.168.1.10');
 	await person.add('ssh', 'dest_ip', 'fd00::10');
 	await person.fill('ssh', 'src_dport', '8000-8001');
-	await person.fill('ssh', 'dest_port', '443 8443');
+	await person.fill('ssh', '_host_port', '443 8443');
 	assert.match(await person.saveDialog(), /Forward to one port/);
-	await person.fill('ssh', 'dest_port', '443');
+	await person.fill('ssh', '_host_port', '443');
 	assert.equal(await person.saveDialog(), null);
 	assert.match(await person.page.locator('tr[data-sid="ssh"]').innerText(), /8000-8001 → 192\.168\.1\.10 → fd00::10/);
 	await person.saveAndApply();
@@ -321,6 +434,35 @@ test('doors: one that only runs commands', async () => {
 	assert.doesNotMatch(text, /dest_port|proto/);
 	await person.edit('ssh');
 	assert.equal(await person.field('ssh', '_where').locator('select').inputValue(), 'nowhere');
+});
+
+test('doors: any port that an fwknop client asks for', async () => {
+	await person.goto('ketuk/doors');
+	await person.edit('ssh');
+	await person.select('ssh', '_where', 'any');
+	assert.match(await person.saveDialog(), /leave the sequence empty/);
+	await person.clear('ssh', 'sequence');
+	await person.fill('ssh', 'allow_port', 'icmp/8');
+	assert.match(await person.saveDialog(), /Write ports or ranges, with tcp/);
+	await person.fill('ssh', 'allow_port', 'tcp/22 udp/6000-6010 443');
+	assert.equal(await person.saveDialog(), null);
+	assert.match(await person.page.locator('tr[data-sid="ssh"]').innerText(), /users only\s+tcp\/22 udp\/6000-6010 443\s+30 s/);
+	await person.saveAndApply();
+	let text = await checked();
+	assert.match(text, /option any_port '1'/);
+	assert.match(text, /option allow_port 'tcp\/22 udp\/6000-6010 443'/);
+	assert.doesNotMatch(text, /dest_port|proto|sequence/);
+
+	/* And back: what belonged to it goes. */
+	await person.edit('ssh');
+	assert.equal(await person.field('ssh', '_where').locator('select').inputValue(), 'any');
+	await person.select('ssh', '_where', 'router');
+	await person.fill('ssh', 'dest_port', '22');
+	assert.equal(await person.saveDialog(), null);
+	await person.saveAndApply();
+	text = await checked();
+	assert.match(text, /option dest_port '22'/);
+	assert.doesNotMatch(text, /any_port|allow_port/);
 });
 
 test('doors: one for users only', async () => {
@@ -624,6 +766,9 @@ test('users: the invitation, as a link and as a picture, or why there is none', 
 	assert.equal(asked.at(-1).page, 'https://page.example.org/knock.html');
 	const { width } = await person.page.locator('#ketuk-qr svg').boundingBox();
 	assert.ok(width >= 300, `${width} pixels`);
+	/* And so is what is drawn in it. */
+	const drawn = await person.page.locator('#ketuk-qr svg path').boundingBox();
+	assert.ok(drawn.width >= 0.8 * width, `${drawn.width} of ${width} pixels`);
 	await person.page.context().grantPermissions([ 'clipboard-read', 'clipboard-write' ]);
 	await person.page.locator('#ketuk-copy').click();
 	await person.page.locator('#ketuk-copy', { hasText: 'Copied' }).waitFor();
@@ -678,6 +823,7 @@ test('the rules of the form are the rules of the daemon', async () => {
 	];
 	const globals = [ '', 'inet filter', 'filter', 'ip6 x', 'bridge x', 'inet a b', 'a/b.c-d_e', '9a', '_a', 'ip', 'inet  x', ' x', `inet ${'x'.repeat(255)}`, `inet ${'x'.repeat(256)}` ].map(value => [ 'nft_table', value ])
 		.concat([ '', '/x', 'x', ' /x' ].map(value => [ 'log_file', value ]),
+			[ '', 'https://h/k.html', 'http://h', 'file:///k.html', 'file://k', 'https://', 'ftp://h/', 'https://h/#x', 'https://h/a b', 'https://hé/', 'h', 'HTTPS://h' ].map(value => [ 'page', value ]),
 			[ '', '1', '0', '65536', 'x' ].map(value => [ 'spa_port', value, null, 'port' ]), [ '', '4', '5', '240', '241' ].map(value => [ 'spa_max_age', value ]),
 			[ '', '1-4095', '1-4096', '0-5000', '61440-65535', '61441-65535', '20000', 'x' ].map(value => [ 'totp_ports', value ]));
 
@@ -725,6 +871,12 @@ test('the rules of the form are the rules of the daemon', async () => {
 	const verdicts = await says(together.map(options => [ 'opening', options ]));
 	for (const [ n, options ] of together.entries())
 		await agree(JSON.stringify(options), verdicts[n], `config door 'd'\n\toption sequence '1000'\n${Object.entries(options).map(([ name, value ]) => `\toption ${name} '${value}'\n`).join('')}`);
+
+	const allowed = [ '', '22', 'tcp/22', 'UDP/53', '22:tcp', '6000-6010:udp', 'tcp/20-80 53:udp', 'icmp/8', 'tcp/', '/22', '22:', 'tcp/22:udp', '0', '80-20', 'tcp/22,443', 'x',
+		...[ [ 32, '' ], [ 33, '' ], [ 64, ':tcp' ], [ 65, ':udp' ] ].map(([ length, protocol ]) => Array.from({ length }, (_, n) => n + 1 + protocol).join(' ')) ];
+	const asked = await says(allowed.map(value => [ 'allow_port', value ]));
+	for (const [ n, value ] of allowed.entries())
+		await agree(`allow_port '${value}'`, asked[n], `config door 'd'\n\toption any_port '1'\n${value ? `\toption allow_port '${value}'\n` : ''}`);
 
 	const hosts = [ '', '192.168.1.2', '192.168.1.2 192.168.1.3', 'fd00::2 192.168.1.2', 'fd00::2 fd00::3', '0.0.0.0', 'x', 'fd00::2 192.168.1.2 10.0.0.1' ];
 	const judged = await says(hosts.map(value => [ 'hosts', value ]));

@@ -1,5 +1,5 @@
 /*
- * A stand-in for the router: serves the pages, and answers LuCI's calls. What is real in it is ketukd: every
+ * A stand-in for the router: it serves the pages, and answers LuCI's calls. Its ketukd is real: every
  * call of the object `ketuk` is handed to `ketukd rpcd call`, as rpcd does. The rest (sessions, UCI with its
  * unsaved changes, known hosts, networks) only looks like it.
  */
@@ -73,6 +73,7 @@ export class Router {
 		this.readonly = false;
 		this.networks = [ 'lan', 'wan', 'wan6' ];
 		this.pollinterval = 1;
+		this.address = '127.0.0.1';
 	}
 
 	/* The file as it is saved, and what the session has changed since. */
@@ -167,6 +168,11 @@ export class Router {
 			return this.uci(method, args);
 		case 'session':
 			return [ 0, { access: true } ];
+		case 'file':
+			if (method != 'exec')
+				return [ 0, {} ];
+			(this.executed ??= []).push([ args.command, ...args.params ]);
+			return [ 0, { code: 0 } ];
 		case 'luci-rpc':
 			return [ 0, method == 'getHostHints' ? {
 				'02:00:00:00:00:10': { name: 'nas', ipaddrs: [ '192.168.1.10' ], ip6addrs: [ 'fe80::1', 'fd00::10' ] },
@@ -230,7 +236,7 @@ export class Router {
 		}
 
 		if (url.pathname == '/cgi-bin/luci/admin/services/ketuk/address')
-			return this.noAddress ? reply('text/html', 'no such page', 404) : reply('application/json', JSON.stringify({ address: '127.0.0.1' }));
+			return this.noAddress ? reply('text/html', 'no such page', 404) : reply('application/json', JSON.stringify({ address: this.address }));
 		if (url.pathname == '/cgi-bin/luci/admin/menu')
 			return reply('application/json', JSON.stringify(this.menu()));
 		if (url.pathname.startsWith('/page/'))
@@ -276,9 +282,9 @@ export class Router {
 	}
 }
 
-/* The library that LuCI's module of this name is made from. */
+/* The library that LuCI's module of this name is made from; the picture has a size as in OpenWrt 24.10. */
 const uqr = `
 'require baseclass';
-${fs.readFileSync(path.join(here, 'node_modules/uqr/dist/index.mjs'), 'utf8').replace(/^export .*$/m, '')}
+${fs.readFileSync(path.join(here, 'node_modules/uqr/dist/index.mjs'), 'utf8').replace(/^export .*$/m, '').replace('viewBox="0 0 ${width} ${height}"', 'width="${width}" height="${height}"')}
 return baseclass.extend({ renderSVG });
 `;

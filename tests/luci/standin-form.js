@@ -12,10 +12,10 @@
 		value(key, title) { this.choices.push([ String(key), title ?? key ]); }
 		depends(field, value) { this.deps.push([ field, value ]); }
 		cbid(sid) { return `cbid.${this.map.config}.${sid}.${this.option}`; }
-		load(sid) { return uci.get(this.map.config, sid, this.option); }
+		load(sid) { return uci.get(this.map.config, sid, this.ucioption ?? this.option); }
 		cfgvalue(sid) { return this.data?.[sid]; }
-		write(sid, value) { uci.set(this.map.config, sid, this.option, value); }
-		remove(sid) { uci.unset(this.map.config, sid, this.option); }
+		write(sid, value) { uci.set(this.map.config, sid, this.ucioption ?? this.option, value); }
+		remove(sid) { uci.unset(this.map.config, sid, this.ucioption ?? this.option); }
 		validate() { return true; }
 		textvalue(sid) {
 			const value = this.cfgvalue(sid) ?? this.default;
@@ -47,19 +47,20 @@
 
 		async parse(sid) {
 			if (!this.isActive(sid))
-				return this.remove(sid);
+				return this.retain ? undefined : this.remove(sid);
 			if (!this.isValid(sid))
 				throw new TypeError(`Option "${this.title}" contains an invalid input value. ${this.getValidationError(sid)}`);
 
 			const value = this.formvalue(sid);
 			const empty = value == null || value === '' || value.length === 0;
 
-			if (empty || (value == this.default && this.rmempty)) {
+			/* LuCI of 24.10 writes the default of all but a Flag, a later one removes it. */
+			if (empty || (this instanceof Flag && value == this.default && this.rmempty)) {
 				if (!this.rmempty)
 					throw new TypeError(`Option "${this.title}" must not be empty.`);
 				return this.remove(sid);
 			}
-			if (String(this.cfgvalue(sid) ?? '') !== String(value) || this.forcewrite)
+			if (this instanceof Flag || String(this.cfgvalue(sid) ?? '') !== String(value) || this.forcewrite)
 				return this.write(sid, value);
 		}
 

@@ -24,7 +24,7 @@
 		});
 	};
 
-	window._ = text => text;
+	window._ = text => window.translations?.[text] ?? text;
 
 	/* As LuCI's: children in an array are text, a bare string is HTML. */
 	function append(node, children) {
@@ -235,7 +235,8 @@
 		}
 	}
 
-	const builtin = { baseclass: Base, dom, poll, request, rpc, uci, ui, view: View };
+	const fs = { exec: rpc.declare({ object: 'file', method: 'exec', params: [ 'command', 'params' ] }) };
+	const builtin = { baseclass: Base, dom, fs, poll, request, rpc, uci, ui, view: View };
 
 	window.standin = { Base, builtin, dom, uci, ui };
 })();

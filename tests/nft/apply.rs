@@ -1,16 +1,16 @@
-//! Many changes in one transaction, and who opened each door.
+//! Many changes in one transaction, and the opener of each element.
 
 use super::*;
 
 fn open(address: &str, by: OpenedBy<'static>, held: bool) -> Change<'static> {
-    Change { door: "ssh".into(), address: ip(address), to: Access::Open { time: HOUR, by, held } }
+    Change { door: "ssh".into(), passage: ip(address).into(), to: Access::Open { time: HOUR, by, held } }
 }
 
 fn shut(address: &str) -> Change<'static> {
-    Change { door: "ssh".into(), address: ip(address), to: Access::Shut }
+    Change { door: "ssh".into(), passage: ip(address).into(), to: Access::Shut }
 }
 
-/// Makes the changes; those that failed.
+/// Makes the changes, and returns those that failed.
 fn apply(sets: &mut Sets, changes: &[Change<'_>]) -> Vec<(usize, NftError)> {
     let mut failed = Vec::new();
     sets.apply(changes, &mut |index, error| failed.push((index, error)));
@@ -36,9 +36,9 @@ fn nft_shows_who_opened_a_door_and_a_listing_tells() {
         let mut found = Vec::new();
         for family in [V4, V6] {
             sets.list("ssh", family, &mut |element| match element.by {
-                OpenedBy::User(name, _) => found.push((element.address, name.to_owned())),
-                OpenedBy::Hand => found.push((element.address, "hand".to_owned())),
-                OpenedBy::Knock => found.push((element.address, String::new())),
+                OpenedBy::User(name, _) => found.push((element.passage.address, name.to_owned())),
+                OpenedBy::Hand => found.push((element.passage.address, "hand".to_owned())),
+                OpenedBy::Knock => found.push((element.passage.address, String::new())),
             })
             .expect("list");
         }
@@ -54,7 +54,7 @@ fn nft_shows_who_opened_a_door_and_a_listing_tells() {
     });
 }
 
-/// Whatever was believed of the elements, each change is made, and a change that cannot be made keeps back no other.
+/// Each change is made, also if the daemon was wrong about the elements. A change that fails stops no other change.
 #[test]
 fn wrong_beliefs_and_what_fails_keep_nothing_back() {
     in_namespace(|| {
@@ -92,15 +92,16 @@ fn hundreds_of_changes() {
         let mut sets = fw4();
         let all: Vec<IpAddr> = (0..300_u32).map(|n| Ipv4Addr::from(0x0a00_0000 + n).into()).collect();
         let to = Access::Open { time: HOUR, by: OpenedBy::User("alice", SecretsId(7)), held: true };
-        let changes: Vec<_> = all.iter().map(|&address| Change { door: "ssh".into(), address, to }).collect();
-        // Every one of them is refused at first.
+        let changes: Vec<_> =
+            all.iter().map(|&address| Change { door: "ssh".into(), passage: address.into(), to }).collect();
+        // Each of them is refused at first.
         assert_eq!(apply(&mut sets, &changes), []);
         assert_eq!(addresses(&mut sets), all);
         let changes: Vec<_> = changes.iter().map(|change| Change { to: Access::Shut, ..*change }).collect();
         let begun = Instant::now();
         assert_eq!(apply(&mut sets, &changes), []);
         assert!(addresses(&mut sets).is_empty());
-        // One after the other they took more than a second.
+        // Changes one after the other took more than a second.
         assert!(begun.elapsed() < Duration::from_millis(500), "{:?}", begun.elapsed());
         nft("delete table inet fw4");
         let failed = apply(&mut sets, &changes);

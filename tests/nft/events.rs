@@ -1,4 +1,4 @@
-//! What wakes whoever waits for changes of the firewall's tables.
+//! The changes of the firewall's tables that wake a listener.
 
 use super::*;
 

@@ -57,8 +57,8 @@ table inet fw4 {
 	chain dstnat_wan { }
 }";
 
-/// Runs `body` in a thread with a network namespace of its own, which what it starts inherits. The namespace
-/// goes with the last of them.
+/// Runs `body` in a thread with a network namespace of its own. Programs that it starts inherit the namespace, which ends
+/// with the last of them.
 fn in_namespace(body: impl FnOnce() + Send + 'static) {
     let thread = thread::spawn(|| {
         unshare(CloneFlags::CLONE_NEWNET)
@@ -89,10 +89,10 @@ fn many(sets: &mut Sets, count: u32) -> BTreeSet<IpAddr> {
     all
 }
 
-/// Who is in at door ssh by IPv4, in order.
+/// The IPv4 addresses in the set of door ssh, in order.
 fn addresses(sets: &mut Sets) -> Vec<IpAddr> {
     let mut all = Vec::new();
-    sets.list("ssh", V4, &mut |element| all.push(element.address)).expect("list");
+    sets.list("ssh", V4, &mut |element| all.push(element.passage.address)).expect("list");
     all.sort_unstable();
     all
 }
@@ -103,7 +103,7 @@ fn left(sets: &mut Sets, address: &str) -> Option<Duration> {
     let family = if address.is_ipv4() { V4 } else { V6 };
     let mut found = None;
     sets.list("ssh", family, &mut |element| {
-        if element.address == address {
+        if element.passage.address == address {
             found = Some(element.left);
         }
     })

@@ -1,4 +1,4 @@
-//! What `ketukd ruleset` prints, taken by the real nft.
+//! The real nft accepts the output of `ketukd ruleset`.
 
 use ketuk::config::{Backend, Config, Door, Forward, Globals, Opening, PortRange};
 use ketuk::core::sequence::Protocol;

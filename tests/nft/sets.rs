@@ -1,4 +1,4 @@
-//! Elements of sets: put in, timed, renewed, listed, and taken out.
+//! Elements of sets: adding, timeouts, renewing, listing and deleting.
 
 use super::*;
 
@@ -51,7 +51,7 @@ fn renewal_starts_the_timer_afresh() {
 
 #[test]
 fn a_plain_add_would_have_kept_the_timer() {
-    // The reason for delete and add: without it the test above must fail.
+    // This is the reason for delete and add: a plain add keeps the old timer.
     in_namespace(|| {
         let mut sets = fw4();
         sets.open("ssh", ip("203.0.113.9"), Some(Duration::from_secs(10)), false).expect("open");
@@ -199,7 +199,7 @@ fn thousands_are_listed() {
         let mut sets = fw4();
         let all = many(&mut sets, 3000);
         assert_eq!(addresses(&mut sets), all.into_iter().collect::<Vec<_>>());
-        // The socket is as good as before.
+        // The socket still works.
         sets.shut("ssh", ip("10.0.0.0")).expect("shut");
         assert_eq!(addresses(&mut sets).len(), 2999);
     });
@@ -213,7 +213,7 @@ fn a_listing_that_a_change_interrupts_begins_anew() {
         let mut other = Sets::connect(table(TableFamily::Inet, "fw4")).expect("connect");
         let (mut seen, mut calls) = (BTreeSet::new(), 0);
         sets.list("ssh", V4, &mut |element| {
-            let address = element.address;
+            let address = element.passage.address;
             calls += 1;
             if calls == 10 {
                 other.open("ssh", ip("2001:db8::1"), HOUR, false).expect("a change meanwhile");

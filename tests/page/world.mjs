@@ -112,7 +112,7 @@ export class World {
 				return false;
 			}
 		});
-		/* What was made before the daemon started opens nothing, and so no window that began before. */
+		/* A window that began before the daemon's start opens nothing. */
 		const window_ms = 30000, begun = Date.now();
 		await sleep((Math.floor(begun / window_ms) + 1) * window_ms - begun + 100);
 		return this;

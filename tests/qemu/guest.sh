@@ -63,7 +63,7 @@ out ip addr add 192.0.2.3/24 dev veth0
 out ip addr add 2001:db8::2/64 dev veth0
 out ip link set veth0 up
 
-# What the router serves, and its firewall.
+# The services of the router, and its firewall.
 mkdir -p /www
 echo "come in" >/www/index.html
 httpd -p 22 -h /www

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Boots real kernels of routers' processors with the packaged daemon, client, and the real nft, and knocks:
-# guest.sh is what happens inside.
+# guest.sh runs inside.
 #
 # usage: tests/qemu/run.sh MACHINE...
 #   mipsel   Debian's 4kc-malta kernel, on a 24Kc
@@ -25,7 +25,7 @@ fail() {
 	exit 1
 }
 
-# What Debian's kernels have as modules. The rest of what is needed is built in.
+# The parts that Debian's kernels have as modules. The other parts are built in.
 MODULES="crc32c_generic nf_tables nf_conntrack nft_ct nft_reject_inet veth"
 
 # debian ARCH KERNEL: unpacks the kernel, nft and busybox of another architecture into the cache, by an apt
@@ -61,7 +61,7 @@ modules() {
 		line=$(grep "/$name\.ko[^:]*:" "$1/modules.dep" || true)
 		# Built in, then.
 		[ -n "$line" ] || continue
-		# What modules.dep lists last is needed first.
+		# The kernel needs the last module of a line in modules.dep first.
 		for file in ${line#*:}; do echo "$file"; done | tac
 		echo "${line%%:*}"
 	done | awk '!seen[$0]++'

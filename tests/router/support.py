@@ -1,4 +1,4 @@
-"""What the tests of the service share: the daemon's binary, and network namespaces."""
+"""Shared by the tests of the service: the daemon's binary, and network namespaces."""
 
 import os
 import shutil
@@ -13,7 +13,7 @@ os.environ["PATH"] += ":/usr/sbin:/sbin"
 
 
 def binary(name):
-    """A program of this project, built for this machine if it is not there: KETUK_BIN is the directory."""
+    """The path of a program of this project, which is built if it does not exist. KETUK_BIN is the directory."""
     directory = Path(os.environ.get("KETUK_BIN", ROOT / "target/debug"))
     if "KETUK_BIN" not in os.environ:
         subprocess.run([ROOT / "scripts/cargo.sh", "build", "--quiet", "--bins"], check=True, cwd=ROOT)
@@ -49,7 +49,7 @@ class Namespace:
         return ["nsenter", "-t", str(self.keeper.pid), "-n", *map(str, command)]
 
     def __call__(self, *command, **options):
-        """Runs a command in here; it must succeed."""
+        """Runs a command in the namespace; it must succeed."""
         done = run(*self.enter(*command), **options)
         assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
         return done.stdout
@@ -118,11 +118,11 @@ class Router:
             if word.startswith("/"):
                 self.put(word.lstrip("/"), Path(word).read_bytes(), 0o755)
 
-    def call(self, action):
-        """Calls the init script: what it said to procd, as lists of words, and how it ended."""
+    def call(self, action, service="ketuk"):
+        """Calls an init script: what it said to procd, as lists of words, and how it ended."""
         record = self.root / "tmp/record"
         record.write_text("")
-        done = run("chroot", self.root, "/etc/init.d/ketuk", action, env={"PATH": "/bin:/sbin:/usr/sbin"})
+        done = run("chroot", self.root, f"/etc/init.d/{service}", action, env={"PATH": "/bin:/sbin:/usr/sbin"})
         return [line.split("\t") for line in record.read_text().split("\n") if line], done
 
     def remove(self, namespace):

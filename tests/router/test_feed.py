@@ -35,7 +35,7 @@ class Feed(unittest.TestCase):
             self.assertIn(f"--bin {name}", self.makefiles["ketuk"])
 
     def test_nothing_lies_there_that_is_not_installed(self):
-        """What the feed gets is what a package installs, its scripts, and what the feed itself reads."""
+        """The feed gets the files that a package installs, its scripts, and the files that the feed itself reads."""
         installed = {source for source, _ in contents.DAEMON.values()}
         scripts = {f"openwrt/ketuk/files/{name}" for name in ("postinst", "postrm")}
         own = {"openwrt/ketuk/Makefile", "openwrt/ketuk/test.sh"}

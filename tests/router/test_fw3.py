@@ -1,6 +1,8 @@
-"""Where the firewall is fw3: the real iptables, in the chains that fw3 leaves to others."""
+"""With fw3 as the firewall: the real iptables, in the chains that fw3 leaves to others."""
 
+import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import unittest
@@ -54,6 +56,14 @@ class Fw3(unittest.TestCase):
         self.arguments = ["--config", config, "--device", "wan0", "--socket", self.socket]
         self.start_daemon()
 
+    def kill_daemon(self):
+        """Kills both of its processes. The second one would shut what the first one opened."""
+        [monitor] = map(int, Path(f"/proc/{self.daemon.pid}/task/{self.daemon.pid}/children").read_text().split())
+        os.kill(monitor, signal.SIGSTOP)
+        self.daemon.kill()
+        self.daemon.wait()
+        os.kill(monitor, signal.SIGKILL)
+
     def start_daemon(self, *wrapper):
         command = [*wrapper, support.binary("ketukd"), "run", *self.arguments]
         self.daemon = self.router.start(*command, stderr=subprocess.DEVNULL)
@@ -61,7 +71,7 @@ class Fw3(unittest.TestCase):
         self.assertTrue(within(10, lambda: support.run(*status).returncode == 0), "the daemon does not start")
 
     def start_firewall(self):
-        """What fw3 makes of its zone wan, as far as it matters; it throws away what was there."""
+        """Makes the chains that fw3 makes of its zone wan, as far as they matter. Old rules are deleted."""
         for program in ("iptables", "ip6tables"):
             for line in (
                 "-F", "-X", "-N input_wan_rule", "-N forwarding_wan_rule", "-N zone_wan_input",
@@ -91,7 +101,7 @@ class Fw3(unittest.TestCase):
         [before] = self.rules()
         self.start_firewall()
         self.assertEqual(self.rules(), [])
-        # What the include does.
+        # The commands of the include.
         self.router(support.binary("ketukd"), "reload", "--socket", self.socket)
         self.assertTrue(within(5, lambda: self.rules() == [before]), "not restored")
         # Another reload, of which fw3 makes many, doubles nothing.
@@ -105,8 +115,7 @@ class Fw3(unittest.TestCase):
         [(address, _)] = self.members("ketuk_short_4")
         self.assertEqual(address, "203.0.113.2")
         self.assertIn("--match-set ketuk_short_4 src", self.rules(door="short")[0])
-        self.daemon.kill()
-        self.daemon.wait()
+        self.kill_daemon()
         self.assertTrue(within(10, lambda: not self.members("ketuk_short_4")), "the kernel does not shut")
         # The rule is still there, and lets nobody in; the next start deletes it.
         self.assertEqual(len(self.rules(door="short")), 1)
@@ -166,8 +175,7 @@ class Fw3(unittest.TestCase):
         self.assertNotIn("match-set", self.rules(door="a_name")[0])
 
     def test_without_ipset_the_rules_are_alone(self):
-        self.daemon.kill()
-        self.daemon.wait()
+        self.kill_daemon()
         hide = 'mount --bind /dev/null "$(command -v ipset)" && exec "$@"'
         self.start_daemon("unshare", "--mount", "sh", "-c", hide, "sh")
         self.knock("7000", "9000")

@@ -186,6 +186,7 @@ class Packages(unittest.TestCase):
                 ("-rw-r--r--", "./usr/share/ucode/luci/controller/ketuk.uc"),
                 ("-rw-r--r--", "./www/ketuk/index.html"),
                 ("-rw-r--r--", "./www/luci-static/resources/ketuk/daemon.js"),
+                ("-rw-r--r--", "./www/luci-static/resources/ketuk/findings.js"),
                 ("-rw-r--r--", "./www/luci-static/resources/ketuk/page.js"),
                 ("-rw-r--r--", "./www/luci-static/resources/ketuk/rules.js"),
                 ("-rw-r--r--", "./www/luci-static/resources/view/ketuk/doors.js"),
@@ -223,7 +224,7 @@ class Packages(unittest.TestCase):
             self.assertIn("./postrm", scripts)
 
     def root(self, *directories):
-        """A root for a package's script, with these directories and what of busybox the scripts call."""
+        """A root for a package's script, with these directories and the commands of busybox that the scripts call."""
         root = Path(tempfile.mkdtemp(dir=self.base))
         for directory in ("bin", *directories):
             (root / directory).mkdir(parents=True)
@@ -297,7 +298,15 @@ class Packages(unittest.TestCase):
     def test_deb(self):
         [path] = self.out.glob("*_arm64.deb")
         listing = run("dpkg-deb", "-c", path, text=True).splitlines()
-        files = {line.split()[-1]: line.split()[:2] for line in listing if not line.startswith("d")}
+        files = {line.split()[-1]: line.split()[:2] for line in listing if line.startswith("-")}
+        links = [" ".join(line.split()[-3:]) for line in listing if line.startswith("l")]
+        self.assertEqual(
+            links,
+            [
+                "./usr/share/bash-completion/completions/ketukd -> ketuk",
+                "./usr/share/fish/vendor_completions.d/ketukd.fish -> ketuk.fish",
+            ],
+        )
         self.assertEqual({owner for _, owner in files.values()}, {"root/root"})
         modes = {path: mode for path, (mode, _) in files.items()}
         texts = {path: modes.pop(path) for path in list(modes) if path.startswith("./usr/share/doc/ketuk/")}
@@ -309,17 +318,24 @@ class Packages(unittest.TestCase):
                 "./usr/lib/systemd/system/ketukd.service": "-rw-r--r--",
                 "./usr/sbin/ketuk-import": "-rwxr-xr-x",
                 "./usr/sbin/ketukd": "-rwxr-xr-x",
+                "./usr/share/bash-completion/completions/ketuk": "-rw-r--r--",
+                "./usr/share/fish/vendor_completions.d/ketuk.fish": "-rw-r--r--",
+                "./usr/share/ketuk/complete": "-rwxr-xr-x",
+                "./usr/share/man/man1/ketuk.1.gz": "-rw-r--r--",
+                "./usr/share/man/man5/ketuk.5.gz": "-rw-r--r--",
+                "./usr/share/man/man8/ketukd.8.gz": "-rw-r--r--",
+                "./usr/share/zsh/vendor-completions/_ketuk": "-rw-r--r--",
                 **{f"./usr/share/ketuk/page/{name}": "-rw-r--r--" for name in PAGE},
             },
         )
         self.assertEqual(set(texts.values()), {"-rw-r--r--"})
         examples = {f"./usr/share/doc/ketuk/examples/{path.name}" for path in (ROOT / "uci/examples").iterdir()}
-        self.assertLess(examples | {"./usr/share/doc/ketuk/copyright", "./usr/share/doc/ketuk/router.md"}, set(texts))
+        self.assertLess(examples | {"./usr/share/doc/ketuk/copyright", "./usr/share/doc/ketuk/packages.md"}, set(texts))
         copyright = run("sh", "-c", 'dpkg-deb --fsys-tarfile "$1" | tar -xO ./usr/share/doc/ketuk/copyright', "sh", path, text=True)
         # Ours, and those of the crates with the notices that they want kept.
         for text in ("Apache License", "The ketuk contributors", "heapless 0.", "subtle 2.", "Redistributions in binary form"):
             self.assertTrue(text in copyright, text)
-        # What only tests and the compiler need is not in the programs.
+        # Code that only tests and the compiler need is not in the programs.
         for crate in ("proptest", "serde_derive", "syn"):
             self.assertNotRegex(copyright, rf"(?m)^{crate} [0-9]")
         field = lambda name: run("dpkg-deb", "-f", path, name, text=True).strip()
@@ -328,7 +344,7 @@ class Packages(unittest.TestCase):
         self.assertEqual(binary, b"ketukd for aarch64-unknown-linux-musl\n" * 99)
 
     def test_deb_scripts(self):
-        """What they say to systemd, of which systemctl is a stand-in; and what is left of the service."""
+        """The scripts' calls of systemctl, which is a stand-in; and the rest of the service after a removal."""
         [path] = self.out.glob("*_arm64.deb")
         scripts, tools = Path(tempfile.mkdtemp(dir=self.base)), Path(tempfile.mkdtemp(dir=self.base))
         run("dpkg-deb", "-e", path, scripts)
@@ -374,7 +390,7 @@ class Packages(unittest.TestCase):
         return {**os.environ, "SOURCE_DATE_EPOCH": str(TIME)}
 
     def test_make_install_and_uninstall(self):
-        """Where they are told; the configuration of who has one stays as it is."""
+        """The files go to the given directories. An existing configuration stays as it is."""
         binaries = self.base / "bin/x86_64-unknown-linux-musl/router"
         to = Path(tempfile.mkdtemp(dir=self.base))
         make = lambda target: run("make", "-C", ROOT, target, f"DESTDIR={to}", "PREFIX=/opt/ketuk", f"BIN={binaries}", env={**os.environ, "MAKEFLAGS": ""})
@@ -454,14 +470,14 @@ class Packages(unittest.TestCase):
         self.assertEqual(sums, f"/etc/config/ketuk {digest}\n")
 
     def test_an_apk_belongs_to_root(self):
-        """Whoever packs it: apk takes the names of a file's owner and group from the root that it is told."""
+        """The same for each user who packs it: apk takes the names of owners and groups from the given root."""
         [path] = self.told_apks().glob("ketukd-*.apk")
         self.assertEqual(Path(f"{path}.passwd").read_text(), f"root:x:{os.getuid()}:{os.getgid()}:::\n")
         self.assertEqual(Path(f"{path}.group").read_text(), f"root:x:{os.getgid()}:\n")
 
     @unittest.skipUnless(pack.has_apk(), "apk-tools 3 is not installed")
     def test_a_real_apk(self):
-        """What apk-tools reads back; and another user packs the same."""
+        """apk-tools reads the packages back. Another user makes the same packages."""
         shared = Path(tempfile.mkdtemp())
         self.addCleanup(shutil.rmtree, shared)
         shared.chmod(0o777)

@@ -1,4 +1,4 @@
-"""The service's script, against stand-ins for procd's functions that write down what it says."""
+"""The service's script, with stand-ins for procd's functions that record their calls."""
 
 import unittest
 
@@ -6,7 +6,7 @@ import support
 
 CONFIG = (support.HERE / "ketuk.uci").read_bytes()
 
-# What fw4 is to be told about the doors of ketuk.uci: /etc/config/firewall's words.
+# The service data for fw4 about the doors of ketuk.uci, in the words of /etc/config/firewall.
 SETS = [
     {"type": "ipset", "name": f"ketuk_{door}_{number}", "family": f"ipv{number}", "match": ["src_ip"], "timeout": "0"}
     for door in ("ssh", "nas")
@@ -50,7 +50,7 @@ def objects(record):
 
 
 def parameters(record):
-    """procd_set_param's and procd_append_param's words, by what they set."""
+    """The arguments of procd_set_param and procd_append_param, by parameter."""
     found = {}
     for function, *words in record:
         if function in ("procd_set_param", "procd_append_param"):
@@ -59,7 +59,7 @@ def parameters(record):
 
 
 def rendered(all_objects):
-    """What fw4 makes of objects of these kinds, as it was seen to: {chain: [rule]}, and the names of sets."""
+    """The rules that fw4 was seen to make of objects of these kinds: {chain: [rule]}, and the names of sets."""
     sets, chains = [], {}
     for index, entry in enumerate(all_objects):
         if entry["type"] == "ipset":
@@ -97,7 +97,7 @@ class Service(unittest.TestCase):
         self.assertIn(["procd_set_config_changed", "firewall"], record)
 
     def test_what_fw4_makes_of_it(self):
-        """The ruleset that test_survival.py loads is what fw4 makes of what the script publishes."""
+        """fw4 makes the ruleset that test_survival.py loads of the objects that the script publishes."""
         sets, chains = rendered(objects(self.call("start")))
         ruleset = (support.HERE / "fw4.nft").read_text()
         self.assertEqual(sets, [line.split()[1] for line in ruleset.splitlines() if line.startswith("\tset ")])
@@ -199,7 +199,10 @@ class Service(unittest.TestCase):
         self.router.put("usr/sbin/nft", b"", 0o755)
         self.router.put("etc/TZ", b"<+07>-7\n")
         self.router.put("sys/class/rtc/rtc0/hctosys", b"1\n")
+        # As root's daemon, which ran before, has written it.
+        self.router.put("var/run/ketuk/control/socket.newest", b"1700000000\n", 0o600)
         record = self.call("start")
+        self.assertEqual((self.router.root / "var/run/ketuk/control/socket.newest").stat().st_uid, 453)
         found = parameters(record)
         self.assertEqual((found["user"], found["group"], found["no_new_privs"]), (["ketuk"], ["ketuk"], ["1"]))
         self.assertEqual(found["capabilities"], ["/etc/capabilities/ketuk.json"])
@@ -211,14 +214,14 @@ class Service(unittest.TestCase):
         self.assertEqual((run / "config").stat().st_mode & 0o777, 0o400)
         self.assertEqual((run.stat().st_uid, run.stat().st_mode & 0o777), (0, 0o755))
         self.assertIn(["procd_add_jail_mount_rw", "/var/run/ketuk/control"], record)
-        # What is not there must not be named: the jail would not start.
+        # The jail would not start if the service named a missing file.
         mounts = [path for name, *paths in record if name == "procd_add_jail_mount" for path in paths]
         self.assertEqual(mounts, ["/var/run/ketuk", "/etc/group", "/etc/TZ", "/usr/sbin/nft", "/sys/class/rtc/rtc0/hctosys"])
 
     def test_what_the_jail_hides_is_said_by_the_script(self):
         said = [
             "door 'ssh' is open to everybody already, by rule 'Allow-SSH' in /etc/config/firewall",
-            "/etc/config/ketuk holds secrets and others may read it",
+            "/etc/config/ketuk holds users' secrets, and others may read it",
         ]
         rule = "src 'wan'", "proto 'tcp'", "dest_port '22'", "target 'ACCEPT'", "name 'Allow-SSH'"
         firewall = b"config zone\n\toption name 'wan'\n\tlist network 'wan'\nconfig rule\n"
@@ -245,11 +248,36 @@ class Service(unittest.TestCase):
         self.router.put("etc/hotplug.d/ketuk/10-led", b"true\n")
         self.assertNotIn("user", parameters(self.call("start")))
 
+    def test_what_the_daemon_gave_up_comes_with_another_process(self):
+        """Without a jail too: a change that takes commands, or a log file elsewhere, starts the daemon anew."""
+        commands = CONFIG.replace(b"option proto 'tcp'", b"option start_command 'true'", 1)
+        log = CONFIG.replace(b"config globals 'globals'", b"config globals 'globals'\n\toption log_file '/tmp/log'", 1)
+        self.assertNotIn(CONFIG, (commands, log))
+        for after, anew in ((CONFIG, False), (commands, True), (log, True)):
+            self.router.put("etc/config/ketuk", CONFIG)
+            self.call("stop")
+            self.call("start")
+            self.router.put("etc/config/ketuk", after)
+            self.router.put("tmp/ending", b"")
+            record = self.call("reload")
+            self.assertEqual(["procd_send_signal", "ketuk", "*", "USR1"] in record, anew, after)
+
     def test_another_user_is_another_process(self):
         self.router.put("sbin/ujail", b"", 0o755)
         self.call("start")
-        self.router.put("etc/config/ketuk", CONFIG.replace(b"option proto 'tcp'", b"option start_command 'true'", 1))
-        self.assertIn(["procd_kill"], self.call("reload"))
+        self.router.put("etc/hotplug.d/ketuk/10-led", b"true\n")
+        self.router.put("tmp/ending", b"")
+        record = self.call("reload")
+        # The one leaves its doors open and ends, and then the other is started.
+        order = [call for call in record if call[0] in ("procd_send_signal", "procd_running", "procd_kill", "procd_open_service")]
+        asked = ["procd_running", "ketuk"]
+        self.assertEqual(order, [["procd_send_signal", "ketuk", "*", "USR1"], asked, asked, ["procd_open_service"]])
+        # The firewall's part stays: it is told nothing.
+        self.assertNotIn(["procd_set_config_changed", "firewall"], record)
+        # Neither a wrong configuration nor one that switches the service off makes it hand over.
+        for config in (CONFIG.replace(b"dest_port", b"dest_prot"), CONFIG.replace(b"enabled '1'", b"enabled '0'")):
+            self.router.put("etc/config/ketuk", config)
+            self.assertNotIn("procd_send_signal", [call[0] for call in self.call("reload")])
 
     def test_the_zone_is_the_networks(self):
         self.router.put("etc/config/firewall", b"config zone\n\toption name 'isp'\n\tlist network 'wan'\n")
@@ -261,6 +289,16 @@ class Service(unittest.TestCase):
         record = self.call("start")
         self.assertEqual(objects(record), [])
         self.assertNotIn(["procd_set_config_changed", "firewall"], record)
+
+    def test_the_fleets_script_is_started_again_for_ever(self):
+        script = (support.ROOT / "packaging/fleet/ketuk-fleet.init").read_bytes()
+        self.router.put("etc/init.d/ketuk-fleet", script, 0o755)
+        record, done = self.router.call("start", "ketuk-fleet")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        found = parameters(record)
+        self.assertEqual(found["command"], ["/usr/sbin/ketuk-fleet", "/etc/ketuk-fleet.conf"])
+        # procd's words: within so many seconds, after so many, so many times (0: for ever).
+        self.assertEqual(found["respawn"], ["0", "5", "0"])
 
 
 if __name__ == "__main__":

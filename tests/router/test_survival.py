@@ -66,7 +66,7 @@ class Survival(unittest.TestCase):
         self.assertTrue(within(10, self.socket.exists), "the daemon does not start")
 
     def load(self):
-        """What each of fw4's start, reload and restart does: the same text."""
+        """fw4's start, reload and restart load the same text."""
         self.router("nft", "-f", RULESET)
 
     def knock(self, address, *ports):
@@ -88,7 +88,7 @@ class Survival(unittest.TestCase):
         self.assertTrue(within(5, lambda: "203.0.113.2" in self.left("ketuk_ssh_4")), "the knock does not open")
 
     def assert_survives(self, disturb, seconds=2):
-        """The door is open before and after, with the time that was left."""
+        """The door is open before and after, with its remaining time."""
         self.open()
         # Enough to tell the time that was left from a new one.
         self.assertTrue(within(5, lambda: self.left("ketuk_ssh_4")["203.0.113.2"] < OPEN_TIME - 2))

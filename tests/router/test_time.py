@@ -1,4 +1,4 @@
-"""The router's local time, where OpenWrt keeps it and the C library that the daemon is linked with does not look."""
+"""The router's local time. OpenWrt keeps the zone in a file that the daemon's C library does not read."""
 
 import datetime
 import os

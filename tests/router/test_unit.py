@@ -1,5 +1,5 @@
-"""The systemd unit: nothing that the daemon does is forbidden to it. systemd's own tool says what the unit allows, strace
-what the daemon and its commands ask of the kernel."""
+"""The systemd unit allows everything that the daemon does. systemd's own tool lists the calls that the unit allows, and strace
+lists the calls of the daemon and its commands."""
 
 import re
 import signal
@@ -54,7 +54,7 @@ def group(name):
 
 
 def allowed():
-    """The system calls that the unit allows (systemd.exec(5)): a list, and what later lines take and give."""
+    """The system calls that the unit allows (systemd.exec(5)): a list, changed by later lines."""
     calls = group("@default")
     for value in setting("SystemCallFilter"):
         for word in value.lstrip("~").split():
@@ -66,11 +66,18 @@ def allowed():
 class Unit(unittest.TestCase):
     def test_systemd_understands_it(self):
         with tempfile.TemporaryDirectory() as directory:
-            unit = Path(directory, UNIT.name)
-            # The program is not where the package puts it.
-            unit.write_text(UNIT.read_text().replace("/usr/sbin/ketukd", "/bin/true"))
-            done = support.run("systemd-analyze", "verify", unit)
-            self.assertEqual((done.returncode, done.stdout + done.stderr), (0, ""))
+            for original in (UNIT, *sorted((support.ROOT / "packaging/fleet").glob("*.service"))):
+                unit = Path(directory, original.name)
+                # The programs are not where the package puts them.
+                unit.write_text(re.sub("/usr/sbin/ketuk(d|-fleet)", "/bin/true", original.read_text()))
+                done = support.run("systemd-analyze", "--man=no", "verify", unit)
+                self.assertEqual((original.name, done.returncode, done.stdout + done.stderr), (original.name, 0, ""))
+
+    def test_it_names_the_packages_manual_pages(self):
+        pages = setting("Documentation")[0].split()
+        self.assertIn("man:ketukd(8)", pages)
+        for page in pages:
+            self.assertIn(f'"{page.removeprefix("man:")}":', (support.ROOT / "packaging/man.py").read_text())
 
     def test_nothing_that_the_daemon_does_is_forbidden(self):
         router, outside = support.wan(self)

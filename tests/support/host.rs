@@ -1,4 +1,4 @@
-//! A host: a network namespace and what runs in it.
+//! A host: a network namespace and the programs in it.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -12,8 +12,8 @@ use nix::sched::{CloneFlags, setns, unshare};
 
 use super::{run, run_with_input, stdout, succeeded};
 
-/// How long a connection may take that is to succeed. Refusals come at once; only a packet that is
-/// dropped costs the whole of it.
+/// The time limit of a connection attempt. A refusal comes at once. Only if packets are dropped does the attempt take this
+/// long.
 const CONNECT: Duration = Duration::from_millis(1500);
 
 /// A host.
@@ -24,7 +24,7 @@ pub struct Host {
 }
 
 impl Host {
-    /// A host with nothing but a loopback device.
+    /// A host with only a loopback device.
     pub fn new(name: &'static str) -> Self {
         let made = thread::spawn(|| {
             unshare(CloneFlags::CLONE_NEWNET)
@@ -36,7 +36,7 @@ impl Host {
         host
     }
 
-    /// Runs `body` on this host. What it starts stays here.
+    /// Runs `body` on this host. Programs that it starts run on this host too.
     pub fn enter<T: Send>(&self, body: impl FnOnce() -> T + Send) -> T {
         thread::scope(|scope| {
             let thread = scope.spawn(|| {
@@ -47,19 +47,25 @@ impl Host {
         })
     }
 
-    /// Runs a program here; its output, however it ended.
+    /// Runs a program on this host, and returns its output, also if it failed.
     pub fn run(&self, program: &str, arguments: &[&str]) -> Output {
         self.enter(|| run(program, arguments))
     }
 
-    /// Standard output of a program that must succeed here.
+    /// The standard output of a program that must succeed on this host.
     pub fn stdout(&self, program: &str, arguments: &[&str]) -> String {
         self.enter(|| stdout(program, arguments))
     }
 
-    /// Runs a line of shell (bash) that must succeed here.
+    /// Runs a line of shell (bash) that must succeed on this host.
     pub fn shell(&self, line: &str) -> String {
         self.stdout("bash", &["-c", line])
+    }
+
+    /// Knocks these ports of an address, one after the other, with knockd's client.
+    pub fn knock(&self, address: &str, ports: &str) {
+        let family = if address.contains(':') { "-6" } else { "-4" };
+        self.shell(&format!("knock {family} -d 20 {address} {ports}"));
     }
 
     /// `ip` with these arguments.
@@ -76,13 +82,13 @@ impl Host {
         });
     }
 
-    /// `nft list` of something.
+    /// The output of `nft list`.
     pub fn nft_list(&self, what: &str) -> String {
         let arguments: Vec<_> = std::iter::once("list").chain(what.split_whitespace()).collect();
         self.stdout("nft", &arguments)
     }
 
-    /// What `ip` calls this namespace.
+    /// The namespace as an argument of `ip`.
     pub fn path(&self) -> String {
         format!("/proc/{}/fd/{}", std::process::id(), self.namespace.as_raw_fd())
     }
@@ -98,7 +104,7 @@ impl Host {
     /// Adds addresses, ready at once.
     pub fn addresses(&self, device: &str, addresses: &[&str]) {
         for address in addresses {
-            // Nobody else can have the address, so it need not be asked for.
+            // No other host has the address, so duplicate address detection is not needed.
             let nodad = if address.contains(':') { " nodad" } else { "" };
             self.ip(&format!("address add {address} dev {device}{nodad}"));
         }
@@ -113,7 +119,7 @@ impl Host {
         bytes.try_into().expect("six bytes")
     }
 
-    /// How many packets a device has received.
+    /// The number of packets that a device has received.
     pub fn received(&self, device: &str) -> u64 {
         let shown = self.ip(&format!("-j -s link show {device}"));
         let shown: serde_json::Value = serde_json::from_str(&shown).expect("JSON");
@@ -138,13 +144,13 @@ impl Host {
         self.enter(|| std::fs::write(&path, value)).unwrap_or_else(|error| panic!("{path}: {error}"));
     }
 
-    /// Serves a TCP port on every address until the test ends: greets with the host's name, then says
-    /// back what it is told.
+    /// Serves a TCP port on every address until the test ends. The server greets with the host's name, and then sends back
+    /// all that it receives.
     pub fn serve(&self, port: u16) {
         let name = self.name;
         self.enter(|| {
             let listener = TcpListener::bind(("::", port)).expect("a free port");
-            // The socket belongs to this namespace, whichever thread waits on it.
+            // The socket stays in this namespace, whichever thread uses it.
             thread::spawn(move || {
                 for stream in listener.incoming().flatten() {
                     thread::spawn(move || greet(stream, name));
@@ -167,13 +173,13 @@ impl Host {
         });
     }
 
-    /// Whose greeting a TCP connection from here gets; `None` if there is no connection.
+    /// The name in the greeting of a TCP connection from this host; `None` if there is no connection.
     pub fn greeted_by(&self, address: &str, port: u16) -> Option<String> {
         let (_, greeting) = self.connect(address, port)?;
         Some(greeting)
     }
 
-    /// A connection, after its greeting.
+    /// A connection from this host, after the greeting.
     pub fn connect(&self, address: &str, port: u16) -> Option<(TcpStream, String)> {
         let address = SocketAddr::new(address.parse::<IpAddr>().expect("an address"), port);
         self.enter(|| {
@@ -185,7 +191,7 @@ impl Host {
         })
     }
 
-    /// Who answers a datagram from here, if anybody.
+    /// The name of the host that answers a datagram from this host, if one does.
     pub fn answered_by(&self, address: &str, port: u16) -> Option<String> {
         let address = SocketAddr::new(address.parse::<IpAddr>().expect("an address"), port);
         self.enter(|| {

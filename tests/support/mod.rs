@@ -7,16 +7,20 @@
 //!   stranger  192.0.2.10       /     203.0.113.1   192.168.1.1
 //!             2001:db8:5::10 -'      2001:db8:1::1 2001:db8:2::1
 //! ```
-//! Everything is the kernel's own and goes when the test ends. Root is needed, or `unshare -rn`; without it
-//! a test fails and says so.
+//! The kernel removes all of it when the test ends. The tests need root, or `unshare -rn`. Without it a test fails and says
+//! so.
 #![allow(dead_code, unreachable_pub, clippy::allow_attributes, reason = "each test file uses its part")]
 #![expect(clippy::unwrap_used, reason = "a test says what it expected by panicking")]
 
 pub mod daemon;
+pub mod document;
 pub mod frames;
 pub mod host;
+pub mod shut;
+pub mod tutorial;
 pub mod wire;
 
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -25,18 +29,18 @@ use std::{fs, thread};
 
 use host::Host;
 
-/// Longest wait for anything that must happen, however slow the machine.
+/// The time limit of each wait, long enough for a slow machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The router's address on the WAN.
 pub const ROUTER: &str = "203.0.113.1";
 /// The same for IPv6.
 pub const ROUTER_6: &str = "2001:db8:1::1";
-/// Who knocks.
+/// The address of the host that knocks.
 pub const CLIENT: &str = "198.51.100.10";
 /// The same for IPv6.
 pub const CLIENT_6: &str = "2001:db8:c::10";
-/// Who does not.
+/// The address of a host that does not knock.
 pub const STRANGER: &str = "192.0.2.10";
 /// The same for IPv6.
 pub const STRANGER_6: &str = "2001:db8:5::10";
@@ -45,7 +49,7 @@ pub const LAN: &str = "192.168.1.10";
 /// The same for IPv6.
 pub const LAN_6: &str = "2001:db8:2::10";
 
-/// What fw4 makes of a default configuration, in its essentials.
+/// The essential rules that fw4 makes of a default configuration.
 pub const FIREWALL: &str = include_str!("../fixtures/router.nft");
 
 /// The hosts.
@@ -60,6 +64,12 @@ pub struct World {
 }
 
 impl World {
+    /// This line of shell, with a lock of iptables that no other test takes. Root of a user namespace may not use the
+    /// usual one.
+    pub fn own_lock(&self, line: &str) -> String {
+        format!("export XTABLES_LOCKFILE={}; {line}", self.scratch.path("xtables.lock").display())
+    }
+
     /// The hosts with addresses and routes, and a router without a firewall.
     pub fn new() -> Self {
         let [client, stranger, isp, router, lan] =
@@ -89,6 +99,21 @@ impl World {
         Self { client, stranger, isp, router, lan, scratch: Scratch::new() }
     }
 
+    /// The same. TCP port 22 and UDP port 53 of the router are served, and TCP port 443 of the host behind it. Returns when
+    /// the client reaches them over both families.
+    pub fn with_servers() -> Self {
+        let world = Self::new();
+        world.router.serve(22);
+        world.router.serve_udp(53);
+        world.lan.serve(443);
+        for address in [ROUTER, ROUTER_6] {
+            wait_until("the hosts reach each other", || world.client.greeted_by(address, 22).is_some());
+            assert_eq!(world.client.answered_by(address, 53).as_deref(), Some("router"));
+        }
+        wait_until("the hosts reach each other", || world.client.greeted_by(LAN_6, 443).is_some());
+        world
+    }
+
     /// The same, with the firewall of `tests/fixtures/router.nft` on the router.
     pub fn with_firewall() -> Self {
         let world = Self::new();
@@ -97,12 +122,12 @@ impl World {
     }
 }
 
-/// A folder that goes with the test.
+/// A folder that is deleted when the test ends.
 #[derive(Debug)]
 pub struct Scratch(PathBuf);
 
 impl Scratch {
-    /// A new one.
+    /// A new folder.
     pub fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -111,12 +136,12 @@ impl Scratch {
         Self(path)
     }
 
-    /// A path within.
+    /// The path of a file in the folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 
-    /// Writes a file within.
+    /// Writes a file in the folder.
     pub fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.path(name);
         fs::write(&path, text).unwrap();
@@ -130,12 +155,12 @@ impl Drop for Scratch {
     }
 }
 
-/// A program that runs until this is dropped.
+/// A program, killed when this value is dropped.
 #[derive(Debug)]
 pub struct Process(Child);
 
 impl Process {
-    /// Starts one.
+    /// Starts the program.
     pub fn start(program: &str, arguments: &[&str]) -> Self {
         let child = Command::new(program).args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).spawn();
         Self(
@@ -153,7 +178,7 @@ impl Drop for Process {
     }
 }
 
-/// Waits until `done` says so; fails after [`PATIENCE`].
+/// Waits until `done` is true; fails after [`PATIENCE`].
 pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !done() {
@@ -162,14 +187,13 @@ pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
-/// Runs a program to its end. One that is not installed fails the test with the package to install.
+/// Runs a program to its end. If it is not installed, the test fails and names the package.
 pub fn run(program: &str, arguments: &[&str]) -> Output {
     run_with_input(program, arguments, "")
 }
 
 /// The same, with something on standard input.
 pub fn run_with_input(program: &str, arguments: &[&str], input: &str) -> Output {
-    use std::io::Write as _;
     let mut child = Command::new(program)
         .args(arguments)
         .stdin(Stdio::piped())
@@ -177,7 +201,7 @@ pub fn run_with_input(program: &str, arguments: &[&str], input: &str) -> Output 
         .stderr(Stdio::piped())
         .spawn()
         .unwrap_or_else(|error| panic!("{program}: {error}; `make test` installs what the tests need"));
-    // Who does not read his input has closed the pipe.
+    // A program that does not read its input has closed the pipe.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
     child.wait_with_output().unwrap()
 }
@@ -187,11 +211,23 @@ pub fn stdout(program: &str, arguments: &[&str]) -> String {
     succeeded(program, arguments, &run(program, arguments))
 }
 
-/// Its standard output, if it succeeded.
+/// The standard output of a program that must have succeeded.
 pub fn succeeded(program: &str, arguments: &[&str], output: &Output) -> String {
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{program} {}: {}\n{out}{err}", arguments.join(" "), output.status);
     out.into_owned()
+}
+
+/// Runs a program in a mount namespace of its own, where it may write in `/run`. So root of a user namespace can run
+/// iptables of the older kind, whose lock is there, and firewalls.
+pub const OWN_RUN: [&str; 6] =
+    ["unshare", "--mount", "sh", "-ec", "mount -t tmpfs tmpfs /run; exec \"$@\"", "sh"];
+
+/// Copies a program that a test runs. `cp` does it: programs of other tests, which start meanwhile, would inherit this
+/// process's open file, and the kernel runs no file that somebody has open for writing.
+pub fn copy_program(from: &Path, to: &Path) {
+    let [from, to] = [from, to].map(|path| path.to_str().expect("a plain path"));
+    stdout("cp", &[from, to]);
 }
 
 /// The binary under test.
@@ -204,12 +240,28 @@ pub fn ketuk() -> &'static str {
     env!("CARGO_BIN_EXE_ketuk")
 }
 
-/// Whether this is root of the machine, and not of a user namespace only. Where it is not, the test says what it leaves out.
+/// Where `make install` has put everything, within `scratch`.
+pub fn installed(scratch: &Scratch) -> PathBuf {
+    let (prefix, bin) = (scratch.path("usr"), ketukd().parent().unwrap());
+    // The date of the pages is that of the commit, but git tells root nothing about another user's tree.
+    let make = "unset MAKEFLAGS; SOURCE_DATE_EPOCH=0 exec make -s -C \"$1\" install PREFIX=\"$2\" SYSCONFDIR=\"$2\"/etc BIN=\"$3\"";
+    let [to, from] = [&prefix, bin].map(|path| path.to_str().unwrap());
+    stdout("sh", &["-c", make, "sh", env!("CARGO_MANIFEST_DIR"), to, from]);
+    prefix
+}
+
+/// Says what a test leaves out on this machine. The test runner keeps what `eprintln!` prints to itself if the test passes.
+pub fn not_tested(what: &str) {
+    let _ = writeln!(io::stderr(), "NOT TESTED {what}");
+}
+
+/// Whether the test runs as root of the machine, and not only of a user namespace. If it does not, the test says what it
+/// leaves out.
 pub fn is_root_of_the_machine(left_out: &str) -> bool {
     let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     let is_root = map.split_whitespace().eq(["0", "0", "4294967295"]);
     if !is_root {
-        eprintln!("NOT TESTED without root of the machine: {left_out}");
+        not_tested(&format!("without root of the machine: {left_out}"));
     }
     is_root
 }

@@ -1,4 +1,4 @@
-//! Knocks written out by hand, frame by frame, and put on the router's WAN.
+//! Knocks that a test builds frame by frame, and puts on the router's WAN.
 
 use super::{ROUTER, World, frames};
 
@@ -12,24 +12,28 @@ pub mod flag {
     pub const URG: u8 = 32;
 }
 
+/// The number of frames in one burst. The daemon may not get the processor before the burst is over, so the burst must fit
+/// into its socket: a frame takes about a kilobyte of the 212,992 bytes that a socket may hold (`net.core.rmem_max`).
+const BURST: usize = 150;
+
 /// Frames that wait to be sent to the router, in order.
 #[derive(Debug)]
 pub struct Wire<'w> {
     world: &'w World,
     router: [u8; 6],
     frames: Vec<Vec<u8>>,
-    /// Distinguishes each knock from all before: its source port and sequence number.
+    /// The number of the next knock, which gives it a source port and a sequence number of its own.
     next: u32,
 }
 
 impl<'w> Wire<'w> {
-    /// Nothing yet.
+    /// No frames yet.
     pub fn new(world: &'w World) -> Self {
         Self { world, router: world.router.mac("wan0"), frames: Vec::new(), next: 0 }
     }
 
     /// Knocks from an address: `7000` is a SYN, `7000:udp` a datagram, `7000:sa` has these flags
-    /// (`fsrpau`), and `=` is the frame before it once more.
+    /// (`fsrpau`), and `=` is the previous frame again.
     pub fn knock(&mut self, source: &str, knocks: &str) {
         for word in knocks.split(' ') {
             if word == "=" {
@@ -48,7 +52,7 @@ impl<'w> Wire<'w> {
         }
     }
 
-    /// A TCP segment that is unlike all before.
+    /// A TCP segment that differs from all before.
     pub fn tcp(&mut self, source: &str, port: u16, flags: u8) {
         let ports = (self.source_port(), port);
         let number = self.next.wrapping_mul(2_654_435_761);
@@ -63,14 +67,25 @@ impl<'w> Wire<'w> {
         self.packet(&frames::ip(source, ROUTER, 17, &datagram));
     }
 
-    /// A packet as it is.
+    /// A packet, unchanged.
     pub fn packet(&mut self, packet: &[u8]) {
         self.frames.push(frames::ethernet(self.router, None, packet));
     }
 
-    /// Puts them on the wire.
+    /// Puts the frames on the wire, in bursts that fit into the socket of an ordinary user's daemon.
     pub fn send(&mut self) {
-        frames::send(&self.world.isp, "router0", &self.world.scratch, &self.frames);
+        self.send_in_parts(BURST);
+    }
+
+    /// The same for a scan of random ports, of which the kernel filter passes about one in fifty.
+    pub fn send_scan(&mut self) {
+        self.send_in_parts(50 * BURST);
+    }
+
+    fn send_in_parts(&mut self, of: usize) {
+        for part in self.frames.chunks(of) {
+            frames::send(&self.world.isp, "router0", &self.world.scratch, part);
+        }
         self.frames.clear();
     }
 
@@ -85,7 +100,7 @@ impl<'w> Wire<'w> {
 pub struct Lcg(u64);
 
 impl Lcg {
-    /// From a seed.
+    /// A generator with this seed.
     pub const fn new(seed: u64) -> Self {
         Self(seed)
     }
@@ -96,7 +111,7 @@ impl Lcg {
         usize::try_from(self.0 >> 33).expect("31 bits") % bound
     }
 
-    /// Another order.
+    /// Shuffles the items.
     pub fn shuffle<T>(&mut self, all: &mut [T]) {
         for at in (1..all.len()).rev() {
             all.swap(at, self.below(at + 1));

@@ -1,4 +1,6 @@
-//! Stock fwknop's client.
+//! The stock fwknop client.
+
+use std::fmt::Write as _;
 
 use super::*;
 
@@ -7,7 +9,7 @@ fn fwknop(world: &World, arguments: &[&str]) -> Output {
     fwknop_with(world, (FWKNOP_KEY, FWKNOP_HMAC_KEY), arguments)
 }
 
-/// Runs it with these keys.
+/// Runs fwknop's client with these keys.
 fn fwknop_with(world: &World, (key, hmac_key): (&str, &str), arguments: &[&str]) -> Output {
     let home = world.scratch.path("home");
     std::fs::create_dir_all(&home).expect("a folder");
@@ -46,7 +48,7 @@ fn fwknops_client_as_it_is() {
     assert!((20..=30).contains(&opens(&["-A", "tcp/22", "-a", CLIENT], "ssh")));
     assert!((1..=10).contains(&opens(&["-A", "tcp/22", "-a", CLIENT, "-f", "10"], "ssh")));
     assert!((45..=60).contains(&opens(&["-A", "tcp/22", "-s", "-f", "3600"], "ssh")));
-    // The address as a web page says it.
+    // The client learns its address from a web page.
     let page = "python3 -c \"import http.server as h\nclass A(h.BaseHTTPRequestHandler):\n def do_GET(s):\n  s.send_response(200); s.end_headers(); s.wfile.write(s.client_address[0].encode())\nh.HTTPServer(('192.0.2.10', 80), A).handle_request()\"";
     thread::scope(|scope| {
         scope.spawn(|| world.stranger.shell(page));
@@ -59,7 +61,7 @@ fn fwknops_client_as_it_is() {
     opens(&["-A", "tcp/8080", "-s"], "web");
     opens(&["-A", "tcp/22", "-s", "--nat-local", "--nat-port", "22"], "ssh");
 
-    // What is refused: whole, and by name.
+    // Refused requests: each is refused as a whole, with its reason.
     let refused = |arguments: &[&str], counter: &str| {
         let before = daemon.counter(counter);
         knock_by_fwknop(&world, arguments);
@@ -75,7 +77,7 @@ fn fwknops_client_as_it_is() {
     refused(&["-C", "id > /tmp/owned", "-s"], "auth_command");
     assert!(daemon.log().contains("user fred: not opened: it asks for a command"));
 
-    // All that was heard, from elsewhere and from the same address, over either family.
+    // All recorded packets again, from another and from the same address, over both families.
     let recorded = recording.end().datagrams;
     assert!(recorded.len() >= 15, "{}", recorded.len());
     let before = daemon.counter("opened");
@@ -91,7 +93,7 @@ fn fwknops_client_as_it_is() {
     assert_eq!((daemon.counter("opened"), grants(&daemon)), (before, vec![]));
 }
 
-/// fwknop's client knows IPv4 only; its packet may come over IPv6 all the same.
+/// fwknop's client supports IPv4 only, but its packet may arrive over IPv6.
 #[test]
 fn fwknops_packet_over_ipv6() {
     let world = World::with_firewall();
@@ -183,4 +185,114 @@ fn the_options_of_its_client() {
     ] {
         assert!(daemon.log().contains(reason), "{reason}");
     }
+}
+
+/// The commands of an invitation open the doors, and its stanza opens them again.
+#[test]
+fn what_an_invitation_says_to_run() {
+    let world = World::with_firewall();
+    world.router.serve(22);
+    let strict = CONFIG.replace(
+        "option fwknop_hmac_key",
+        "option fwknop_user 'fredk'\n\toption fwknop_hmac_type 'sha512'\n\toption fwknop_hmac_key",
+    );
+    let config =
+        strict.replace("option trust_clock '1'", "option trust_clock '1'\n\toption spa_port '40000'");
+    let daemon = Daemon::start(&world.router, &world.scratch, &config);
+    a_second_later();
+    let file = daemon.config().to_str().expect("a plain path");
+    let invite = ["invite", "fred", "--fwknop", "--host", ROUTER, "--config", file];
+    let said = support::run(support::ketukd().to_str().expect("a plain path"), &invite);
+    let keys = succeeded("ketukd", &invite, &said);
+    assert_eq!(keys, format!("KEY_BASE64:{FWKNOP_KEY} HMAC_KEY_BASE64:{FWKNOP_HMAC_KEY}\n"));
+    let said = String::from_utf8(said.stderr).expect("text");
+    let home = world.scratch.path("home");
+    std::fs::create_dir_all(&home).expect("a folder");
+    let mut opened = 0;
+    for (door, line) in ["ssh", "web"].iter().zip(said.lines().filter(|line| line.starts_with("  fwknop "))) {
+        let line = line.replace("HMAC_KEY", FWKNOP_HMAC_KEY).replace(" KEY ", &format!(" {FWKNOP_KEY} "));
+        for command in [line, format!("fwknop -n {door} -s")] {
+            world.client.shell(&format!("HOME={} {}", home.display(), command.trim()));
+            opened += 1;
+            daemon.wait(&format!("{command} opens"), |daemon| daemon.counter("opened") == opened);
+            assert_eq!(grants(&daemon), [grant(door, CLIENT, "fred")], "{command}");
+            daemon.ask(&["close", door]);
+        }
+    }
+    assert_eq!(opened, 4, "{said}");
+}
+
+/// A packet of its client that is encrypted and signed with GnuPG is named as one, also if it has an HMAC that fits.
+#[test]
+fn gnupg_of_its_client_is_named() {
+    let world = World::with_firewall();
+    let daemon = Daemon::start(&world.router, &world.scratch, CONFIG);
+    a_second_later();
+    let folder = world.scratch.path("g");
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let folder = folder.to_str().expect("a plain path");
+    let home = format!("GNUPGHOME={folder}");
+    let fred = "fred@example.org";
+    let made = ["gpg", "--batch", "--pinentry-mode", "loopback", "--passphrase", "", "--quick-gen-key", fred];
+    world.client.stdout("env", &[&[home.as_str()][..], &made, &["default", "default", "never"]].concat());
+    let with_gnupg = ["--gpg-recipient-key", fred, "--gpg-signer-key", fred, "--gpg-home-dir", folder];
+    let keys = ["--gpg-no-signing-pw", "--use-hmac", "--key-base64-hmac", FWKNOP_HMAC_KEY];
+    let fixed =
+        [home.as_str(), "fwknop", "--no-save-args", "--no-rc-file", "-D", ROUTER, "-A", "tcp/22", "-s"];
+    for (sent, keys) in [(1, &keys[..1]), (2, &keys[..])] {
+        let arguments = [&fixed[..], &with_gnupg, keys].concat();
+        succeeded("fwknop", &arguments, &world.client.run("env", &arguments));
+        wait_for_counter(&daemon, "auth_gnupg", sent);
+    }
+    world.client.stdout("gpgconf", &["--homedir", folder, "--kill", "all"]);
+    daemon.wait_for_log(&format!(
+        "{CLIENT}: not opened: it seems to be encrypted with GnuPG, which is not supported"
+    ));
+    assert_eq!(grants(&daemon), []);
+}
+
+/// A stanza as fwknop's own client writes it opens the same doors by ketuk's client, over both families.
+#[test]
+fn a_stanza_of_its_client() {
+    let world = World::with_firewall();
+    world.router.serve(22);
+    world.lan.serve(80);
+    let daemon = Daemon::start(&world.router, &world.scratch, CONFIG);
+    a_second_later();
+    let file = world.scratch.path("fwknoprc");
+    let file = file.to_str().expect("a plain path");
+    for (name, more) in [
+        ("home", &["-A", "tcp/22", "-s"][..]),
+        ("web", &["-A", "tcp/8080", "-a", CLIENT, "-N", "192.168.1.10:80", "-f", "5"]),
+    ] {
+        let saved = ["--rc-file", file, "--save-rc-stanza", "--no-save-args", "-T", "-n", name, "-D", ROUTER];
+        let keys = ["--key-base64-rijndael", FWKNOP_KEY, "--key-base64-hmac", FWKNOP_HMAC_KEY, "--use-hmac"];
+        let output = world.client.run("fwknop", &[&saved[..], &keys, more].concat());
+        succeeded("fwknop", more, &output);
+    }
+    let added = client(&world, &world.client, &["add", file]);
+    succeeded("ketuk", &["add", file], &added);
+    let recording = Recording::start(&world.router);
+    for (opened, name, door, port) in [(1, "home", "ssh", 22), (2, "web", "web", 8080)] {
+        let arguments = ["open", name, "--", "true"];
+        succeeded("ketuk", &arguments, &client(&world, &world.client, &arguments));
+        wait_for_counter(&daemon, "opened", opened);
+        assert_eq!(grants(&daemon), [grant(door, CLIENT, "fred")]);
+        assert!(world.client.greeted_by(ROUTER, port).is_some(), "{name}");
+        daemon.ask(&["close", door]);
+    }
+    assert!(daemon.counter("auth_replay") == 0);
+    for packet in &recording.end().datagrams {
+        send(&world.stranger, ROUTER, packet);
+    }
+    daemon.wait("replays were refused", |daemon| daemon.counter("auth_replay") >= 2);
+    assert_eq!(grants(&daemon), []);
+    // A request for a time, and one for another address.
+    let arguments = ["open", "home", "-t", "10"];
+    succeeded("ketuk", &arguments, &client(&world, &world.client, &arguments));
+    wait_for_counter(&daemon, "opened", 3);
+    assert!((1..=10).contains(&daemon.status()["grants"][0]["seconds_left"].as_u64().expect("a number")));
+    let arguments = ["open", "home", "-a", STRANGER];
+    succeeded("ketuk", &arguments, &client(&world, &world.client, &arguments));
+    wait_for_counter(&daemon, "auth_address", 1);
 }

@@ -1,4 +1,4 @@
-//! What a listener before the router records.
+//! The recording of a listener in front of the router.
 
 use std::sync::Mutex;
 
@@ -10,7 +10,7 @@ use ketuk::linux::capture::{Batch, Capture};
 use super::SPA;
 use super::support::host::Host;
 
-/// What whoever listens before the router has: datagrams to the port of packets, and ports of SYNs.
+/// The listener's record: datagrams to the port for packets, and the ports of SYNs.
 pub(crate) struct Recording {
     capture: Capture,
 }

@@ -1,5 +1,5 @@
-//! What a user opened is shut when he may not open it any more, whatever happened to the daemon in between; what the
-//! operator opened stays.
+//! A user's doors shut when the user loses the right to them, also if the daemon was restarted in between. Doors that the
+//! operator opened stay open.
 
 use nix::sys::signal::Signal;
 
@@ -9,7 +9,7 @@ use super::{CONFIG, KEY_TEXT, a_second_later, alices, grant, grants, now, send, 
 
 const SET: &str = "set inet fw4 ketuk_ssh_4";
 
-/// Alice is in. `meanwhile` happens; then the configuration is `after`, at a reload or at the next start.
+/// Alice's packet opens the door, and `meanwhile` happens. Then the configuration is `after`, by a reload or at the next start.
 fn is_shut(
     after: &str,
     crash: bool,

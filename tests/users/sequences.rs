@@ -1,4 +1,4 @@
-//! Sequences that are good once: those that change with the time, and those of a list.
+//! Sequences that open once: changing sequences, and those of a list.
 
 use ketuk::protocol::totp;
 
@@ -11,7 +11,7 @@ fn a_changing_sequence_opens_once() {
     let daemon = Daemon::start(&world.router, &world.scratch, CONFIG);
     invite(&world, &daemon, "tom");
     let recording = Recording::start(&world.router);
-    // The first window that began after the daemon did: up to half a minute, with ketuk knocking again.
+    // The first window that begins after the daemon's start opens. It may take half a minute, and ketuk knocks again.
     let opened = client(&world, &world.client, &["open", "tom", "--", "echo", "inside"]);
     assert_eq!(succeeded("ketuk", &["open"], &opened), "inside\n");
     assert_eq!(grants(&daemon), [grant("ssh", CLIENT, "tom")]);
@@ -20,7 +20,7 @@ fn a_changing_sequence_opens_once() {
     daemon.ask(&["close", "ssh"]);
     for from in [&world.stranger, &world.client] {
         let before = daemon.counter("auth_replay");
-        // A knock before, so that the client's are not its last four already.
+        // Another knock first, because the client's last four knocks are this sequence already.
         let arguments: Vec<_> =
             [ROUTER, "20001"].into_iter().chain(last.iter().map(String::as_str)).collect();
         from.stdout(ketuk(), &arguments);
@@ -49,7 +49,7 @@ fn sequences_for_one_time() {
     daemon.wait_for_log(&format!("{STRANGER}: ssh: OPEN SESAME"));
     daemon.wait_for_log("no sequence is left");
     assert_eq!(daemon.counter("opened"), 2);
-    // A new line, which somebody changes before it can be marked.
+    // A new line, which is changed before the daemon can mark it.
     std::fs::write(&file, "#7000,8000\n#7100,8100\n 7200,8200\n").expect("written");
     daemon.ask(&["reload"]);
     daemon.ask(&["close", "ssh"]);

@@ -4,10 +4,10 @@ import { sequence, windowOf, WINDOW_S } from './sequence.js';
 
 /* Least time between the two tries, in milliseconds. A plain sequence is tried again after it. */
 const AGAIN_MS = 6000;
-/* A second try that comes later than this, in milliseconds, is left out: the phone slept, and its owner is elsewhere. */
+/* A second try that comes later than this, in milliseconds, is left out: the phone has slept meanwhile. */
 const TOO_LATE_MS = 5000;
 
-/* Why a door cannot be knocked at: the key of a text, and what the text is about. Null if it can be. */
+/* The reason why the page cannot knock at a door: the key of a text, and the text's argument. Null if it can. */
 export function obstacle(profile) {
 	if (profile.secret == null && profile.sequence == null)
 		return [ 'needsPacket' ];
@@ -28,15 +28,15 @@ function ports(profile, door) {
 		: sequence(profile.secret, door.name, windowOf(Date.now()), profile.range);
 }
 
-/* When to try once more, in milliseconds since 1970: in the next window, where the sequence is another one. */
+/* The time of the second try, in milliseconds since 1970: in the next window, in which the sequence is another. */
 function again_ms(profile) {
 	const soon = Date.now() + AGAIN_MS;
 
 	return profile.secret == null ? soon : Math.max(soon, (windowOf(Date.now()) + 1) * WINDOW_S * 1000);
 }
 
-/* Opens a door. `told` is called with what happens: `knocking` and the number of the knock and of all; `knocked` and
-   when the next try is due; `done`. Throws when `signal` says stop. */
+/* Opens a door. Calls `told` with each event: `knocking`, with the number of the knock and of all knocks; `knocked` and
+   when the next try is due; `done`. Throws when `signal` aborts. */
 export async function open(profile, door, signal, told) {
 	for (const pause_ms of [ PAUSE_MS, SLOW_PAUSE_MS ]) {
 		const steps = ports(profile, door);
@@ -55,7 +55,7 @@ export async function open(profile, door, signal, told) {
 	told('done');
 }
 
-/* What to do behind the open door: a link, or what to say. */
+/* The next step after the door is open: a link or a text. */
 export function next({ host }, { port }) {
 	if (port == null)
 		return { say: [ 'connect', host ] };

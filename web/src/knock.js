@@ -18,7 +18,7 @@ export function isBlocked(port) {
 	return BLOCKED.has(port);
 }
 
-/* Waits, or throws when `signal` says stop. */
+/* Waits, or throws when `signal` aborts. */
 export function sleep(ms, signal) {
 	return new Promise((resolve, reject) => {
 		const timer = setTimeout(done, Math.max(0, ms));
@@ -38,8 +38,8 @@ export function sleep(ms, signal) {
 	});
 }
 
-/* Knocks at the ports in order. `told` is called with the number of each knock, from 1. What answers is no matter: a
-   shut port and a silent one are both knocked at. */
+/* Knocks at the ports in order. Calls `told` with the number of each knock, from 1. The answer does
+   not matter, because the SYN has been sent before it. */
 export async function knock(host, ports, pause_ms, signal, told) {
 	for (const [ at, port ] of ports.entries()) {
 		const connection = new AbortController();

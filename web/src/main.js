@@ -5,7 +5,7 @@ import * as store from './store.js';
 import { choose, TEXTS } from './texts.js';
 
 const at = id => document.getElementById(id);
-/* The profiles that are kept; the one that was only offered; what was wrong with the last one; stops what is running. */
+/* The kept profiles, the offered one, the problem with the last one, and the controller that stops the running knock. */
 let texts, profiles, offered = null, problem = null, stopAll = new AbortController();
 
 /* An element with properties and children. Texts are only ever texts. */
@@ -17,12 +17,12 @@ function element(name, properties = {}, ...children) {
 	return made;
 }
 
-/* Says a text where screen readers hear it. */
+/* Shows a text that screen readers read out. */
 function say(text) {
 	at('said').textContent = text;
 }
 
-/* A door: its button, what happens, and what to do next. */
+/* A door: its button, its progress, and the next step. */
 function doorCard(profile, door) {
 	const button = element('button', { type: 'button', className: 'door', textContent: texts.open(door.name) });
 	const bar = element('progress', { hidden: true, ariaLabel: texts.knocking });
@@ -174,7 +174,7 @@ function section(profile, number) {
 function render() {
 	const shown = [ ...(offered && !profiles.some(({ line }) => line == offered.line) ? [ offered ] : []), ...profiles ];
 
-	/* What is shown anew has no way to say how an old try ended. */
+	/* The new elements cannot show the end of an old try, so it is stopped. */
 	stopAll.abort();
 	stopAll = new AbortController();
 	document.title = texts.title;
@@ -193,7 +193,7 @@ function speak(language) {
 	at('language').lang = language == 'en' ? 'id' : 'en';
 }
 
-/* Shows the profile that `read` finds, or says why it finds none. Whether it found one. */
+/* Shows the profile that `read` finds, or the reason why it finds none. Returns whether it found one. */
 function take(read) {
 	problem = null;
 	try {

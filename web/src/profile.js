@@ -10,7 +10,7 @@ const MIN_SECRET = 16;
 const MAX_SECRET = 64;
 const MAX_STEPS = 32;
 
-/* Why a text is no profile. `code` is the key of a text for people. */
+/* The reason why a text is not a profile. `code` is the key of a text for people. */
 export class ProfileError extends Error {
 	constructor(code) {
 		super(code);
@@ -86,7 +86,7 @@ export function parse(text) {
 	for (const parameter of query.split('&')) {
 		const [ , name, value ] = parameter.match(/^([^=]*)=(.*)$/s) ?? [];
 
-		if (name == 'key')
+		if (name == 'key' || name == 'fwknop_key')
 			profile.hasKey = true;
 		else if (name == 'totp')
 			profile.secret = secret(value);
@@ -112,7 +112,7 @@ export function fromFragment(fragment) {
 
 	let text = bare;
 	try {
-		/* Some programs that hand links on encode them once more. */
+		/* Some programs encode a link again when they pass it on. */
 		if (!bare.includes(SCHEME))
 			text = decodeURIComponent(bare);
 	} catch {

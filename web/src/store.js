@@ -1,4 +1,4 @@
-/* The profiles that this browser keeps: their lines, in localStorage. A browser may forbid it, or forget. */
+/* The profiles that this browser keeps: their lines, in localStorage. A browser may forbid this, or delete them. */
 import { parse } from './profile.js';
 
 const KEY = 'ketuk.profiles';
@@ -17,7 +17,7 @@ export function load() {
 	}
 }
 
-/* Whether they are kept now. */
+/* Returns whether the browser has kept them. */
 export function save(profiles) {
 	try {
 		if (profiles.length)
@@ -30,7 +30,7 @@ export function save(profiles) {
 	}
 }
 
-/* The language that was chosen, or null. */
+/* The chosen language, or null. */
 export function language(chosen) {
 	try {
 		if (chosen)

@@ -1,4 +1,4 @@
-/* What the page says, in English and Indonesian. Both have the same keys. */
+/* The page's texts, in English and Indonesian. Both have the same keys. */
 export const TEXTS = {
 	en: {
 		title: 'Knock',
@@ -6,7 +6,7 @@ export const TEXTS = {
 		open: door => `Open “${door}”`,
 		as: user => `Knocks as ${user}.`,
 		keep: 'Keep on this phone',
-		kept: 'Kept on this phone. Whoever can unlock the phone can open these doors.',
+		kept: 'Kept on this phone. Anybody who can unlock the phone can open these doors.',
 		remove: 'Remove',
 		removeAsk: 'Remove it from this phone? You need a new invitation to get it back.',
 		removeYes: 'Yes, remove',
@@ -37,13 +37,13 @@ export const TEXTS = {
 		wrong: 'If the door does not open',
 		reasons: [
 			'The phone’s clock is wrong. Compare the time above with another clock.',
-			'There is no network, or the router is not reached at this name. Does another page load?',
-			'You are at home, in the router’s own network. Then the door is open without a knock, or not reached at this name.',
+			'There is no network, or the router cannot be reached at this name. Does another page load?',
+			'You are at home, in the router’s own network. Then the port is open without a knock, or the router cannot be reached at this name.',
 			'The network here lets only some ports pass, as in many hotels. Try mobile data instead.',
-			'A VPN or a proxy that is on only in the browser: the door opens for its address, and your app comes from another one.',
+			'Only the browser uses a VPN or a proxy. Then the door opens for its address, but your app comes from another one.',
 			'The invitation is no longer valid. Ask the router’s owner.'
 		],
-		privacy: 'This page loads nothing and speaks to nobody but the host that you knock at.',
+		privacy: 'This page loads nothing and connects to no host but the one that you knock at.',
 		noProfile: 'There is no invitation in this text. It holds “ketuk://”. Was it copied whole?',
 		badHost: 'The invitation names no host. Was it copied whole?',
 		badDoor: 'The invitation names no door. Was it copied whole?',
@@ -106,7 +106,7 @@ export const TEXTS = {
 	}
 };
 
-/* The language of the page: the one that was chosen, else the first of the browser's that there is. */
+/* The language of the page: the chosen one, else the first of the browser's languages that the page has. */
 export function choose(chosen, preferred) {
 	return [ chosen, ...preferred.map(tag => tag.slice(0, 2).toLowerCase()) ].find(tag => tag in TEXTS) ?? 'en';
 }

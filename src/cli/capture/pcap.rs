@@ -5,11 +5,11 @@ use super::{ByteOrder, Frame};
 const FILE_HEADER: usize = 24;
 const RECORD_HEADER: usize = 16;
 
-/// The records of a file that are still to be read.
+/// The records that have not been read yet.
 #[derive(Clone, Debug)]
 pub(in crate::cli) struct Records<'f> {
     order: ByteOrder,
-    /// Parts of a second in the second word of a time.
+    /// The units of the second word of a time, per second.
     fraction: u64,
     link: u32,
     rest: &'f [u8],
@@ -27,12 +27,12 @@ impl<'f> Records<'f> {
         };
         let order = ByteOrder { is_big_endian };
         let rest = file.get(FILE_HEADER..).ok_or("the pcap file ends within its header")?;
-        // The upper bits say how long a frame check sequence is.
+        // The upper bits hold the length of a frame check sequence.
         let link = order.u32(file, 20) & 0xffff;
         Ok(Self { order, fraction, link, rest })
     }
 
-    /// The next frame, unless the file ends or is cut off here.
+    /// The next frame; `None` if the file ends or is cut off.
     pub(super) fn next(&mut self) -> Option<Frame<'f>> {
         let (header, rest) = self.rest.split_at_checked(RECORD_HEADER)?;
         let (bytes, rest) = rest.split_at_checked(self.order.length(header, 8))?;

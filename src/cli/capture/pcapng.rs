@@ -1,10 +1,11 @@
-//! The pcapng format (draft-ietf-opsawg-pcapng): blocks, each with its type and its length before and behind it.
+//! The pcapng format (draft-ietf-opsawg-pcapng). A file is a list of blocks, each with its type in front and its
+//! length in front and at the end.
 
 use super::{ByteOrder, Frame};
 
 /// Types of blocks.
 mod block {
-    /// Its bytes are the same in either byte order.
+    /// The bytes of this type are the same in either byte order.
     pub(super) const SECTION_HEADER: u32 = 0x0a0d_0d0a;
     pub(super) const INTERFACE_DESCRIPTION: u32 = 1;
     pub(super) const SIMPLE_PACKET: u32 = 3;
@@ -13,22 +14,22 @@ mod block {
 
 /// Options of an interface.
 mod option {
-    /// `if_tsresol`: a power of ten, or with the highest bit set of two.
+    /// `if_tsresol`: a power of ten, or of two if the highest bit is set.
     pub(super) const RESOLUTION: u32 = 9;
-    /// `if_tsoffset`: seconds.
+    /// `if_tsoffset`, in seconds.
     pub(super) const OFFSET: u32 = 14;
 }
 
-/// Type and length before a block's body.
+/// Type and length in front of a block's body, in bytes.
 const BLOCK_HEADER: usize = 8;
-/// The length behind it.
+/// The length after the body, in bytes.
 const BLOCK_END: usize = 4;
 
-/// The blocks of a file that are still to be read.
+/// The blocks that have not been read yet.
 #[derive(Clone, Debug)]
 pub(in crate::cli) struct Blocks<'f> {
     order: ByteOrder,
-    /// Those that the section has described so far.
+    /// The interfaces that the section has described so far.
     interfaces: Vec<Interface>,
     /// The time of the last packet, in milliseconds since 1970.
     last_ms: u64,
@@ -39,21 +40,21 @@ pub(in crate::cli) struct Blocks<'f> {
 #[derive(Clone, Copy, Debug)]
 struct Interface {
     link: u32,
-    /// Units of time in a second.
+    /// Units of time per second.
     resolution: u64,
-    /// What is added to times, in seconds.
+    /// The offset that is added to times, in seconds.
     offset_s: i64,
 }
 
 impl<'f> Blocks<'f> {
-    /// The blocks of a file, if it is pcapng.
+    /// The blocks of a file; `None` if it is not pcapng.
     pub(super) fn new(file: &'f [u8]) -> Option<Self> {
         let order = ByteOrder { is_big_endian: false };
         let is_pcapng = file.starts_with(&block::SECTION_HEADER.to_be_bytes());
         is_pcapng.then_some(Self { order, interfaces: Vec::new(), last_ms: 0, rest: file })
     }
 
-    /// The next frame, unless the file ends or is damaged here.
+    /// The next frame; `None` if the file ends or is damaged.
     pub(super) fn next(&mut self) -> Option<Frame<'f>> {
         loop {
             let (kind, body) = self.block()?;
@@ -67,7 +68,8 @@ impl<'f> Blocks<'f> {
                     continue;
                 }
                 block::ENHANCED_PACKET => (self.order.length(body, 0), 20, self.order.length(body, 12)),
-                // It has no time of its own, and is of the first interface. Its own length is that on the wire.
+                // A simple packet has no time, and belongs to the first interface. Its length field is that on the
+                // wire.
                 block::SIMPLE_PACKET => (0, 4, self.order.length(body, 0).min(body.len().saturating_sub(4))),
                 _ => continue,
             };
@@ -109,7 +111,7 @@ impl<'f> Blocks<'f> {
                     let (base, power) = if power & 0x80 == 0 { (10_u64, power) } else { (2, power & 0x7f) };
                     interface.resolution = base.checked_pow(power)?;
                 }
-                // Half of it is enough until the year 2106.
+                // The low half is enough until the year 2106.
                 option::OFFSET => {
                     let low = order.u32(rest, if order.is_big_endian { 4 } else { 0 });
                     interface.offset_s = i64::from(low.cast_signed());

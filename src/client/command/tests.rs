@@ -84,7 +84,11 @@ fn version_and_help_need_no_host() {
 fn errors_name_the_argument() {
     for (line, text) in [
         ("", "which host, and which ports?"),
-        ("router", "at which ports of 'router'?"),
+        ("router", "at which ports of 'router'? They come after the host: ketuk router 7000 8000 9000"),
+        ("fd00::1", "at which ports of 'fd00::1'? They come after the host: ketuk fd00::1 7000 8000 9000"),
+        ("router:7000", "the ports come after the host, with a blank between: ketuk router 7000"),
+        ("[::1]:7000", "the ports come after the host, with a blank between: ketuk [::1] 7000"),
+        ("7000 192.0.2.1", "'192.0.2.1' is no port: the host comes first, and then its ports"),
         ("-x router 1", "there is no option '-x'"),
         ("-vx router 1", "there is no option '-x'"),
         ("--fast=1 router 1", "there is no option '--fast'"),
@@ -147,7 +151,7 @@ fn commands() {
     assert_eq!(read("show home"), Ok(Command::Show(home())));
     assert_eq!(read("remove home nas"), Ok(Command::Remove(vec![home(), "nas".to_owned()])));
     assert_eq!(read("keygen"), Ok(Command::Keygen));
-    // A host that is called as a command is.
+    // A host with a command's name.
     assert_eq!(knocking("-- open 7000").host, "open");
     for (name, text) in help::COMMANDS {
         assert_eq!(read(&format!("{name} --help")), Ok(Command::Help(text)));
@@ -163,25 +167,25 @@ fn commands() {
 #[test]
 fn errors_of_commands() {
     for (line, text) in [
-        ("open", "which profile, by its name?"),
+        ("open", "which profile? 'ketuk list' names them"),
         ("open home -x", "there is no option '-x'"),
         ("open home -u", "'ketuk open' has no option '--udp'"),
-        ("open home ssh more", "what is 'more'? that is one argument too many"),
+        ("open home ssh more", "'more' is one argument too many"),
         ("open home -t", "option '-t' needs a value"),
         ("open home -t x", "time 'x' is no number of seconds from 0 to 4294967295"),
         ("open home -w 0", "'0' is no port: a number from 1 to 65535, then ':tcp', ':udp' or nothing"),
         ("open home -a home", "'home' is no IP address"),
         ("open home --", "which command, behind '--'?"),
-        ("connect", "which profile, by its name?"),
-        ("connect home 22 23", "what is '23'? that is one argument too many"),
-        ("connect home 22 -- ssh", "what is 'ssh'? that is one argument too many"),
+        ("connect", "which profile? 'ketuk list' names them"),
+        ("connect home 22 23", "'23' is one argument too many"),
+        ("connect home 22 -- ssh", "'ssh' is one argument too many"),
         ("connect home ssh", "'ssh' is no port: a number from 1 to 65535, then ':tcp', ':udp' or nothing"),
         ("-w 22 connect home", "'ketuk connect' has no option '--wait'"),
-        ("add", "which line, as 'ketukd invite' printed it?"),
-        ("add a b c", "what is 'c'? that is one argument too many"),
-        ("list home", "what is 'home'? that is one argument too many"),
+        ("add", "which line? 'ketukd invite' prints it"),
+        ("add a b c", "'c' is one argument too many"),
+        ("list home", "'home' is one argument too many"),
         ("-4 list", "'ketuk list' has no option '--ipv4'"),
-        ("remove", "which profile, by its name?"),
+        ("remove", "which profile? 'ketuk list' names them"),
         ("-t 5 router 7000", "'ketuk HOST PORT' has no option '--time'"),
     ] {
         assert_eq!(error(line), text, "{line}");

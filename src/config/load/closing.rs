@@ -6,7 +6,7 @@ use crate::config::Door;
 use crate::config::error::{Fault, quoted};
 use crate::config::uci::Section;
 
-/// The options that such a door may have: its knock, and the limits on who may use it.
+/// The options that such a door may have: its knock, and limits on the knockers.
 const ALLOWED: &[&str] = &[
     "enabled",
     "sequence",

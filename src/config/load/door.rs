@@ -6,11 +6,11 @@ use std::time::Duration;
 use super::closing;
 use super::globals::{on_stop, trap_except};
 use super::group;
-use super::opening;
 use super::options::Options;
 use super::rules;
 use super::shutting;
 use super::value::{address, boolean, commas, seconds, step, tcp_flags};
+use super::{any_port, opening};
 use crate::config::error::{Fault, quoted};
 use crate::config::{Commands, Door, MAX_COMMAND, MAX_NAME, MAX_OPEN_TIME_S, OPEN_TIME, OnStop};
 use crate::core::door::{self, MAX_SEQ_TIMEOUT_S};
@@ -38,8 +38,11 @@ pub(super) fn read(
         trap_except(options, exceptions)?;
         return Ok(door);
     }
+    door.any_port = any_port::read(options)?;
     door.opening = opening::read(options)?;
-    (door.open_time, door.max_time) = times(options)?;
+    let Times { open_time, max_time } = times(options)?;
+    door.open_time = open_time;
+    door.max_time = max_time;
     shutting::read(options, &mut door)?;
     door.commands = Commands {
         start: command(options, "start_command")?.filter(|line| !line.is_empty()),
@@ -49,7 +52,7 @@ pub(super) fn read(
     };
     door.grant_prefix = group::read(options, door.commands.any())?;
     let starts = [&door.commands.start, &door.commands.start_6];
-    if door.opening.is_none() && starts.iter().all(|start| start.as_deref().unwrap_or("").is_empty()) {
+    if !door.opens_ports() && starts.iter().all(|start| start.as_deref().unwrap_or("").is_empty()) {
         return Err(Fault::new(options.name().span, format!("door '{}' opens nothing", door.name))
             .help("give it a dest_port, or a start_command"));
     }
@@ -60,8 +63,8 @@ pub(super) fn read(
 }
 
 /// The knock of the door.
-fn knock(options: &Options<'_>) -> Result<door::Door, Fault> {
-    let mut knock = door::Door { sequence: sequence(options)?, ..door::Door::default() };
+fn knock(options: &Options<'_>) -> Result<door::DoorKnock, Fault> {
+    let mut knock = door::DoorKnock { sequence: sequence(options)?, ..door::DoorKnock::default() };
     if let Some(value) = options.one("seq_timeout")? {
         knock.seq_timeout = seconds(value, 1, MAX_SEQ_TIMEOUT_S)?;
     }
@@ -126,7 +129,12 @@ fn fwknop_port(options: &Options<'_>, door: &Door) -> Result<Option<Step>, Fault
 }
 
 /// `open_time` and `max_time`. `None`, which is written 0, means no end.
-fn times(options: &Options<'_>) -> Result<(Option<Duration>, Option<Duration>), Fault> {
+struct Times {
+    open_time: Option<Duration>,
+    max_time: Option<Duration>,
+}
+
+fn times(options: &Options<'_>) -> Result<Times, Fault> {
     let time = |name| -> Result<_, Fault> {
         let value = options.one(name)?;
         value.map(|value| Ok((value, seconds(value, 0, MAX_OPEN_TIME_S)?))).transpose()
@@ -141,14 +149,16 @@ fn times(options: &Options<'_>) -> Result<(Option<Duration>, Option<Duration>), 
     }
     let end = |time: Duration| if time.is_zero() { None } else { Some(time) };
     let open_time = end(own.or(knockds).map_or(OPEN_TIME, |(_, time)| time));
-    let Some((value, max_time)) = time("max_time")? else { return Ok((open_time, open_time)) };
+    let Some((value, max_time)) = time("max_time")? else {
+        return Ok(Times { open_time, max_time: open_time });
+    };
     let max_time = end(max_time);
     if max_time.is_some_and(|max| open_time.is_none_or(|open| max < open)) {
         return Err(value
             .fault("max_time is less than open_time")
             .help("open_time is 30 if it is not given, and 0 is without end"));
     }
-    Ok((open_time, max_time))
+    Ok(Times { open_time, max_time })
 }
 
 /// A command; empty if the file says `none`.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::options::{Options, Text, is_blank};
 use super::value::{blanks, boolean, choice, ports_of_both, seconds};
-use crate::config::device::{MAX_DEVICE_NAME, is_alias, is_name, meant};
+use crate::config::device;
 use crate::config::error::Fault;
 use crate::config::{
     Backend, Globals, LogLevel, MAX_DEVICES, MAX_OPEN_TIME_S, MAX_TRAP_EXCEPT, OnStop, Table, TableFamily,
@@ -69,7 +69,7 @@ pub(super) fn read(options: Option<&Options<'_>>) -> Result<(Globals, OnStop), F
         globals.log_file = Some(PathBuf::from(value.text));
     }
     if let Some(value) = options.one("command_timeout")? {
-        // 0 is none, as for the times of a door.
+        // 0 means no limit, as in the times of a door.
         globals.command_timeout = Some(seconds(value, 0, MAX_OPEN_TIME_S)?).filter(|limit| !limit.is_zero());
     }
     trap_except(options, &mut globals.trap_except)?;
@@ -109,7 +109,7 @@ pub(super) fn trap_except(options: &Options<'_>, all: &mut Vec<Step>) -> Result<
     Ok(())
 }
 
-/// Whether a text is the address of a page that an invitation can be added to, behind a `#`.
+/// Whether a text is the address of a page that an invitation can be added to, after a `#`.
 pub(crate) fn is_page(text: &str) -> bool {
     let rest = ["https://", "http://", "file:///"].iter().find_map(|scheme| text.strip_prefix(scheme));
     rest.is_some_and(|rest| {
@@ -148,22 +148,10 @@ fn network(value: Text<'_>) -> Result<(), Fault> {
 
 /// The name of a device. A name that no device can have is refused, with a proposal if there is one.
 fn device(value: Text<'_>) -> Result<(), Fault> {
-    let name = value.text;
-    if is_name(name) {
-        return Ok(());
-    }
-    if name.len() > MAX_DEVICE_NAME && meant(name).is_none_or(|meant| meant == name) {
-        return Err(value.fault(format!(
-            "{} is longer than the {MAX_DEVICE_NAME} bytes of a device name",
-            value.quoted()
-        )));
-    }
-    let fault = value.fault(format!("{} is not the name of a device", value.quoted()));
-    Err(match meant(name) {
-        Some(device) if is_alias(name) => fault.help(format!(
-            "it is a second address of device '{device}': name that, and give the doors option target with the address"
-        )),
-        Some(device) => fault.help(format!("did you mean '{device}'?")),
+    let Some(wrong) = device::fault(value.text) else { return Ok(()) };
+    let fault = value.fault(format!("{} {wrong}", value.quoted()));
+    Err(match wrong.help() {
+        Some(help) => fault.help(help),
         None => fault,
     })
 }

@@ -53,7 +53,7 @@ pub(super) fn read(options: &Options<'_>) -> Result<Option<Opening>, Fault> {
     Ok(Some(Opening { protocols, dest_port, forward }))
 }
 
-/// `proto`, each once.
+/// `proto`, without duplicates.
 fn protocols(options: &Options<'_>) -> Result<Option<Vec<Protocol>>, Fault> {
     let mut protocols = Vec::new();
     for value in options.many("proto", blanks)? {

@@ -70,6 +70,8 @@ const DOOR: &[&str] = &[
     "grant_prefix_4",
     "grant_prefix_6",
     "fwknop_port",
+    "any_port",
+    "allow_port",
 ];
 
 /// A longer name is hardly a misspelt option, so it is not compared.
@@ -101,7 +103,7 @@ impl<'a> Options<'a> {
         Ok(Self { section })
     }
 
-    /// The place of the section's name.
+    /// The section's name, with its place.
     pub(super) fn name(&self) -> &'a Word {
         &self.section.name
     }
@@ -111,18 +113,18 @@ impl<'a> Options<'a> {
         self.section.anonymous
     }
 
-    /// The first option that is given and has none of these names.
+    /// The first option in the section that has none of these names.
     pub(super) fn other_than(&self, names: &[&str]) -> Option<&'a Word> {
         let is = |entry: &&UciOption| !names.iter().any(|name| name.as_bytes() == entry.name.bytes);
         self.section.options.iter().find(is).map(|entry| &entry.name)
     }
 
-    /// The place of an option's name; of the section's name if the option is not given.
+    /// The place of an option's name, or of the section's name if the option is not given.
     pub(super) fn place(&self, name: &str) -> Span {
         self.entry(name).map_or(self.section.name.span, |entry| entry.name.span)
     }
 
-    /// The value of an option that has one.
+    /// The value of an option that takes one.
     pub(super) fn one(&self, name: &str) -> Result<Option<Text<'a>>, Fault> {
         match self.entry(name) {
             None => Ok(None),
@@ -134,8 +136,8 @@ impl<'a> Options<'a> {
         }
     }
 
-    /// The values of an option that takes several: a list's items, or those in one `option`.
-    /// Blanks separate them in either form. `separates` tells which other characters do.
+    /// The values of an option that takes several: a list's items, or those in one `option`. Blanks separate them in
+    /// either form. `separates` says which other characters do.
     pub(super) fn many(&self, name: &str, separates: fn(char) -> bool) -> Result<Vec<Text<'a>>, Fault> {
         let words = match self.entry(name) {
             None => &[],
@@ -145,7 +147,7 @@ impl<'a> Options<'a> {
         let mut all = Vec::new();
         for word in words {
             let text = Text::new(word)?;
-            // `7000,` has an empty second piece, which its reader refuses; blanks do not count.
+            // `7000,` has an empty second piece, which its reader refuses. Blanks make no empty piece.
             for piece in text.split(separates) {
                 let blank = all.len();
                 all.extend(piece.split(is_blank).into_iter().filter(|part| !part.text.is_empty()));
@@ -162,7 +164,7 @@ impl<'a> Options<'a> {
     }
 }
 
-/// A value, or a piece of one, and where it was written.
+/// A value or a piece of one, and its place.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Text<'a> {
     /// The text.
@@ -205,27 +207,27 @@ impl<'a> Text<'a> {
         pieces
     }
 
-    /// The parts before and behind the first separator.
+    /// The parts before and after the first separator.
     pub(super) fn split_once(&self, separator: char) -> Option<(Self, Self)> {
         let (before, behind) = self.text.split_once(separator)?;
         Some((self.piece(0, before), self.piece(self.text.len() - behind.len(), behind)))
     }
 
-    /// `text`, which begins at byte `at` of this.
+    /// The piece `text`, which begins at byte `at`.
     pub(super) fn piece(&self, at: usize, text: &'a str) -> Self {
-        // There are quotes or backslashes in between, so only the place of the whole value is known.
+        // The value contains quotes or backslashes, so only the place of the whole value is known.
         let verbatim = self.span.end - self.span.start == self.text.len();
         let start = self.span.start + at;
         Self { text, span: if verbatim { Span { start, end: start + text.len() } } else { self.span } }
     }
 }
 
-/// Blanks separate the values in one `option`, and a newline in quotes does.
+/// Whether the character is a blank. A newline in quotes is one too.
 pub(super) fn is_blank(c: char) -> bool {
     c.is_ascii_whitespace()
 }
 
-/// The name of `known` that `unknown` may be a misspelling of.
+/// The name in `known` that `unknown` may be a misspelling of.
 pub fn nearest<'n>(unknown: &[u8], known: &[&'n str]) -> Option<&'n str> {
     if unknown.len() > MAX_MISSPELT {
         return None;

@@ -76,7 +76,7 @@ pub(super) fn time(value: Text<'_>) -> Result<u32, Fault> {
         .ok_or_else(|| value.fault(format!("{} is not a time of day", value.quoted())).help("write hh:mm:ss"))
 }
 
-/// Names of days, by two letters or more; all others with `!` in front of the first, as in fw4.
+/// Names of days, by two letters or more. A `!` before the first means all other days, as in fw4.
 fn weekdays(days: &[Text<'_>]) -> Result<u8, Fault> {
     const NAMES: [&str; 7] = ["sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"];
     let inverted = days.first().is_some_and(|day| day.text.starts_with('!'));

@@ -12,10 +12,10 @@ pub(super) fn read(options: &Options<'_>, door: &mut Door) -> Result<(), Fault> 
     if let Some(value) = options.one("close")?
         && choice(value, &[("timeout", false), ("session", true)])?
     {
-        if door.opening.is_none() {
+        if !door.opens_ports() {
             return Err(value
                 .fault("close 'session' in a door that opens no port")
-                .help("name what opens with dest_port: only connections to it can be counted"));
+                .help("name the ports with dest_port: only connections to them can be counted"));
         }
         if door.open_time.is_none() {
             return Err(value
@@ -28,10 +28,10 @@ pub(super) fn read(options: &Options<'_>, door: &mut Door) -> Result<(), Fault> 
     }
     if let Some(value) = options.one("kill")? {
         door.kill = boolean(value)?;
-        if door.kill && door.opening.is_none() {
+        if door.kill && !door.opens_ports() {
             return Err(value
                 .fault("kill in a door that opens no port")
-                .help("name what opens with dest_port: only connections to it can be cut"));
+                .help("name the ports with dest_port: only connections to them can be cut"));
         }
     }
     Ok(())

@@ -12,7 +12,7 @@ fn config(text: &str) -> Config {
     parse("test", text.as_bytes()).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// A door that opens port 22, with these lines in it.
+/// A door that opens port 22, with further lines.
 fn door(lines: &str) -> Door {
     config(&format!("config door 'a'\nlist sequence 7\noption dest_port 22\n{lines}\n")).doors.remove(0)
 }
@@ -112,7 +112,7 @@ fn tcp_flags() {
         ("ack,ack", ACK, ACK),
     ] {
         let door = door(&format!("option tcpflags '{text}'"));
-        assert_eq!(door.knock.tcp_flags, FlagMatch { mask, value }, "{text}");
+        assert_eq!(door.knock.tcp_flags, FlagMatch::new(mask, value), "{text}");
     }
 }
 
@@ -202,7 +202,7 @@ fn commands() {
     assert!(error.to_string().starts_with("f:3:17: start_command is longer than 1024 bytes\n"), "{error}");
 }
 
-/// The globals speak for doors that say nothing, even from below them.
+/// Doors without `on_stop` take that of the globals, even if the globals come later in the file.
 #[test]
 fn on_stop() {
     let config = config(

@@ -32,7 +32,7 @@ pub(super) fn read(options: &Options<'_>, doors: &[Door], users: &[User]) -> Res
         other_address: options.one("other_address")?.map_or(Ok(false), boolean)?,
         require_address: options.one("require_address")?.map_or(Ok(false), boolean)?,
         #[cfg(feature = "fwknop")]
-        fwknop_user: options.one("fwknop_user")?.map(fwknop_user).transpose()?,
+        fwknop_name: options.one("fwknop_user")?.map(fwknop_user).transpose()?,
         expires: options.one("expires")?.map(date).transpose()?,
     };
     #[cfg(not(feature = "fwknop"))]
@@ -90,7 +90,7 @@ fn name(options: &Options<'_>) -> Result<String, Fault> {
     Ok(String::from_utf8_lossy(&name.bytes).into_owned())
 }
 
-/// `door`, each once.
+/// `door`, without duplicates.
 fn door_names(options: &Options<'_>, doors: &[Door]) -> Result<Vec<String>, Fault> {
     let mut names: Vec<String> = Vec::new();
     for value in options.many("door", blanks)? {
@@ -187,8 +187,8 @@ fn shared_secret(user: &User, other: &User) -> Option<&'static str> {
     user.totp.iter().any(|secret| other.totp.contains(secret)).then_some("totp")
 }
 
-/// Reads `YYYY-MM-DD`, the user's last day, or `YYYY-MM-DD hh:mm:ss`, the moment at which he expires, both in UTC. Returns
-/// the moment in seconds since 1970.
+/// Reads `YYYY-MM-DD`, the user's last day, or `YYYY-MM-DD hh:mm:ss`, the moment at which the user expires, both in
+/// UTC. Returns the moment in seconds since 1970.
 fn date(value: Text<'_>) -> Result<u64, Fault> {
     let fault = || {
         value.fault(format!("{} is not a date", value.quoted())).help(
@@ -217,6 +217,6 @@ fn date(value: Text<'_>) -> Result<u64, Fault> {
     }
     let leaps_before = |year: u64| (year - 1) / 4 - (year - 1) / 100 + (year - 1) / 400;
     let days_before = (year - 1970) * 365 + leaps_before(year) - leaps_before(1970) + before + day - 1;
-    // The user may knock until the end of his last day.
+    // The user may knock until the end of the last day.
     Ok(days_before * 86_400 + moment.map_or(86_400, u64::from))
 }

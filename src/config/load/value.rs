@@ -9,12 +9,12 @@ use crate::config::PortRange;
 use crate::config::error::Fault;
 use crate::core::sequence::{FlagMatch, Protocol, Step, flag};
 
-/// No separator but blanks.
+/// For lists that only blanks separate.
 pub(super) fn blanks(_: char) -> bool {
     false
 }
 
-/// Commas separate too.
+/// For lists that commas separate too.
 pub(super) fn commas(c: char) -> bool {
     c == ','
 }
@@ -39,7 +39,7 @@ pub(super) fn choice<T: Copy>(value: Text<'_>, choices: &[(&str, T)]) -> Result<
         .help(format!("they are {}", words.join(", "))))
 }
 
-/// A decimal number: digits and nothing else, no sign, no blank.
+/// A decimal number of digits only, without sign and blanks.
 pub(super) fn number(text: &str) -> Option<u32> {
     if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
 }
@@ -80,9 +80,17 @@ pub(super) fn protocol(value: Text<'_>) -> Result<Protocol, Fault> {
         .ok_or_else(|| value.fault(format!("{} is neither tcp nor udp", value.quoted())))
 }
 
+/// The names of ICMP, whose echo requests some apps send as knocks of a certain size.
+const ICMP: [&str; 4] = ["icmp", "icmp6", "icmpv6", "ping"];
+
 /// `port[:tcp|:udp]`, default tcp.
 pub(super) fn step(value: Text<'_>) -> Result<Step, Fault> {
     let (number, protocol) = match value.split_once(':') {
+        Some((_, word)) if ICMP.iter().any(|icmp| word.text.eq_ignore_ascii_case(icmp)) => {
+            return Err(word.fault(format!("{} in a step", word.quoted())).help(
+                "a step is a TCP or UDP port: pings have some 1,400 sizes, and a scan sends them all in a second",
+            ));
+        }
         Some((number, word)) => (number, protocol(word)?),
         None => (value, Protocol::Tcp),
     };
@@ -147,5 +155,5 @@ pub(super) fn tcp_flags(value: Text<'_>) -> Result<FlagMatch, Fault> {
     if set & flag::SYN != 0 {
         clear |= (flag::FIN | flag::RST | flag::ACK) & !set;
     }
-    Ok(FlagMatch { mask: set | clear, value: set })
+    Ok(FlagMatch::new(set | clear, set))
 }

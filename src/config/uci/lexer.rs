@@ -1,28 +1,28 @@
-//! Words of a UCI text.
+//! Splits a UCI text into words.
 //!
-//! libuci reads a physical line, cuts it with `strtok` and then rewrites it in place while it takes
-//! quotes and backslashes out. Some of what it reads follows from that alone; such places say so.
+//! libuci reads a physical line, cuts it with `strtok`, and rewrites it in place to remove quotes and backslashes.
+//! Some of its behaviour follows from that alone. Comments at such places say so.
 
 use super::{Reason, Span, SyntaxError, Word};
 
-/// Which bytes a name may hold.
+/// The bytes that a name may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Name {
     /// Letters, digits, `_`.
     Plain,
-    /// `-` too.
+    /// Letters, digits, `_`, `-`.
     Package,
     /// Printable ASCII without space.
     Type,
 }
 
-/// A place in the text, and how far the current line reaches.
+/// A place in the text, and the end of the current line.
 pub(super) struct Cursor<'a> {
     text: &'a [u8],
     at: usize,
-    /// The end of what may still be read: the line's end, newline included, or where a comment cut it.
+    /// The end of the readable text: the line's end, newline included, or the place where a comment cut it.
     end: usize,
-    /// The start of the line that has not been looked at yet.
+    /// The start of the next line.
     next: usize,
 }
 
@@ -31,12 +31,12 @@ impl<'a> Cursor<'a> {
         Self { text, at: 0, end: 0, next: 0 }
     }
 
-    /// What was written there.
+    /// The text at this place.
     pub(super) fn text(&self, span: Span) -> &'a [u8] {
         &self.text[span.start..span.end]
     }
 
-    /// Goes to the next line; false, and at the end of the text, if there is none.
+    /// Goes to the next line. Returns false at the end of the text.
     pub(super) fn next_line(&mut self) -> bool {
         self.at = self.next;
         let rest = &self.text[self.next..];
@@ -45,15 +45,15 @@ impl<'a> Cursor<'a> {
         self.at < self.end
     }
 
-    /// Skips what C's `isspace` calls white space.
+    /// Skips white space as C's `isspace` defines it.
     pub(super) fn skip_whitespace(&mut self) {
         while self.peek().is_some_and(is_space) {
             self.at += 1;
         }
     }
 
-    /// The next command word of this line, ended by a blank: a newline or a `;` belongs to it, and
-    /// makes it an unknown command. None at the end of the line or at a comment.
+    /// The next command word of this line, which a blank ends. A newline or a `;` belongs to the word, and makes it an
+    /// unknown command. `None` at the end of the line or at a comment.
     pub(super) fn command(&mut self) -> Option<Span> {
         let is_blank = |byte| byte == b' ' || byte == b'\t';
         while self.peek().is_some_and(is_blank) {
@@ -69,14 +69,14 @@ impl<'a> Cursor<'a> {
         Some(Span { start, end: self.at })
     }
 
-    /// Skips the blank behind a command word; false if the text ends there.
+    /// Skips the blank after a command word. Returns false if the text ends there.
     pub(super) fn skip_delimiter(&mut self) -> bool {
         let found = self.at < self.end;
         self.at += usize::from(found);
         found
     }
 
-    /// The next argument of `command`, which must be there and be a name.
+    /// The next argument of `command`, which must exist and be a name.
     pub(super) fn required(&mut self, name: Name, command: Span) -> Result<Word, SyntaxError> {
         let word = self.optional(name)?;
         if word.bytes.is_empty() {
@@ -85,7 +85,7 @@ impl<'a> Cursor<'a> {
         Ok(word)
     }
 
-    /// The next argument, which is a name or missing.
+    /// The next argument, which may be missing and must otherwise be a name.
     pub(super) fn optional(&mut self, name: Name) -> Result<Word, SyntaxError> {
         let word = self.word()?;
         let fine = |byte: u8| match name {
@@ -102,7 +102,7 @@ impl<'a> Cursor<'a> {
 
     /// Refuses anything but the end of the command: the line's end, a comment or `;`.
     ///
-    /// `''` is no word to libuci: it ends the command as `;` does.
+    /// libuci does not read `''` as a word: it ends the command as `;` does.
     pub(super) fn end_of_command(&mut self) -> Result<(), SyntaxError> {
         let word = self.word()?;
         if word.bytes.is_empty() {
@@ -120,7 +120,7 @@ impl<'a> Cursor<'a> {
             return Ok(Word { bytes: Vec::new(), span: Span { start, end: start } });
         }
         let mut bytes = Vec::new();
-        // Whether the word is written just as it reads.
+        // Whether every byte of the word stands for itself.
         let mut plain = true;
         while let Some(byte) = self.peek() {
             match byte {
@@ -132,8 +132,8 @@ impl<'a> Cursor<'a> {
                     self.end = self.at;
                     break;
                 }
-                // The zero that ends a word overwrites the `;` that touches it, unless quotes or
-                // backslashes were taken out and left room: the rest of the line is lost.
+                // libuci's zero at the end of a word overwrites a `;` right after it, and the rest of the line is
+                // lost. This does not happen if removed quotes or backslashes left room.
                 b';' => {
                     if plain {
                         self.end = self.at;
@@ -149,8 +149,8 @@ impl<'a> Cursor<'a> {
                     self.at += 1;
                 }
             }
-            // Not looked at before the first byte: an escaped newline before a word and white space
-            // behind it make an empty word.
+            // The check comes after the first byte: an escaped newline before a word, with white space after it, makes
+            // an empty word.
             if self.peek().is_some_and(is_space) {
                 let word = Word { span: self.span(start, &bytes), bytes };
                 self.at += 1;
@@ -160,7 +160,7 @@ impl<'a> Cursor<'a> {
         Ok(Word { span: self.span(start, &bytes), bytes })
     }
 
-    /// A quoted piece, which may go on over several lines.
+    /// A quoted piece, which may span lines.
     fn quoted(&mut self, quote: u8, bytes: &mut Vec<u8>) -> Result<(), SyntaxError> {
         let open = self.at;
         self.at += 1;
@@ -188,7 +188,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// A backslash: the next byte stands for itself, or at the end of a line the next line follows.
+    /// A backslash. The next byte stands for itself; at the end of a line the next line follows.
     fn backslash(&mut self, bytes: &mut Vec<u8>) {
         self.at += 1;
         match &self.text[self.at..self.end] {
@@ -202,7 +202,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// From `start` to here, without the quotes around a single quoted piece.
+    /// The place from `start` to here, without the quotes around a single quoted piece.
     fn span(&self, start: usize, bytes: &[u8]) -> Span {
         let span = Span { start, end: self.at };
         match self.text(span) {
@@ -218,7 +218,7 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// C's `isspace`, which counts the vertical tab and Rust's does not.
+/// C's `isspace`. Unlike Rust's function, it includes the vertical tab.
 fn is_space(byte: u8) -> bool {
     byte.is_ascii_whitespace() || byte == 0x0b
 }

@@ -1,6 +1,6 @@
 use super::*;
 
-/// What was read, on one line: `type.name option=value list=[value,value]`.
+/// The result on one line: `type.name option=value list=[value,value]`.
 fn show(text: &str) -> String {
     let sections = match parse(text.as_bytes()) {
         Ok(sections) => sections,
@@ -70,7 +70,7 @@ fn semicolons() {
     table(&[
         ("c t n ; o a b ; o c d", "t.n a=b c=d"),
         ("c t n\no a 'b';o c d", "t.n a=b c=d"),
-        // The surprises: what libuci does here is an accident, but it is what it does.
+        // Surprises: libuci does these by accident.
         ("c t n\no a b;o c d", "t.n a=b"),
         ("c t n\no a b '' o c d", "t.n a=b c=d"),
         ("c t n\no a 'b' ;\n", "UnknownCommand 15..16"),

@@ -1,5 +1,6 @@
-//! Endings: whose time is over, and who may not be in any more.
+//! Endings: grants whose time is over, and grants of users who may not open the door any more.
 
+use core::fmt;
 use core::hash::BuildHasher;
 use core::net::IpAddr;
 
@@ -7,13 +8,14 @@ use super::{Access, Policy};
 use crate::door::DoorId;
 use crate::grants::Grant;
 use crate::moment::Moment;
+use crate::passage::Passage;
 use crate::time::Instant;
 use crate::user::UserId;
 
 /// Why a door shuts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// Its time is over, or its last connection.
+    /// Its time is over, or its last connection has ended.
     TimeOver,
     /// Another door's knock shut it.
     Knock,
@@ -21,7 +23,7 @@ pub enum Cause {
     Hand,
     /// The door is gone, or opens something else now.
     Reload,
-    /// The user who opened it may not any more.
+    /// The user who opened it may not open it any more.
     User,
     /// The daemon stops.
     Stop,
@@ -41,7 +43,20 @@ impl Cause {
     }
 }
 
-/// What ends.
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TimeOver => "its time is over",
+            Self::Knock => "another door's knock shut it",
+            Self::Hand => "it was shut by hand",
+            Self::Reload => "the configuration has changed",
+            Self::User => "the user may not open it any more",
+            Self::Stop => "the daemon stops",
+        })
+    }
+}
+
+/// An ending that the daemon must carry out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     /// The door shuts for this grant, which is in the table no more.
@@ -51,17 +66,19 @@ pub enum End {
         /// Why.
         cause: Cause,
     },
-    /// A user's part of the grant is over. The operator's goes on: the firewall must be told its time and its name.
+    /// The user's claim to the grant is over, and the operator's goes on. The firewall's element gets the operator's time and
+    /// name.
     Operators {
         /// The door.
         door: DoorId,
-        /// For whom.
-        address: IpAddr,
+        /// The passage that stays open.
+        passage: Passage,
     },
 }
 
 impl<S: BuildHasher> Access<'_, S> {
-    /// Ends one thing that is over at this moment; to be called until there is none. Count sessions before.
+    /// Ends one grant that is over at this moment. Call it until it returns `None`, after the connections of sessions were
+    /// counted.
     pub fn end_due(&mut self, moment: &Moment, policy: &impl Policy) -> Option<End> {
         let now = moment.now;
         let is_over = |grant: &Grant| grant.until().is_some_and(|until| until <= now);
@@ -74,20 +91,20 @@ impl<S: BuildHasher> Access<'_, S> {
         })
     }
 
-    /// Ends one grant of a user whom `may_open` does not allow its door any more; to be called until there is none.
+    /// Ends one grant of a user who may not open its door any more, as `may_open` says. Call it until it returns `None`.
     pub fn end_users(&mut self, now: Instant, may_open: impl Fn(UserId, DoorId) -> bool) -> Option<End> {
         let lost = |grant: &&Grant| grant.user().is_some_and(|user| !may_open(user, grant.door()));
         let grant = self.grants().iter().find(lost).copied()?;
-        let (door, address) = (grant.door(), grant.address());
-        let kept = self.tables.grants.get_mut(&self.keyed, door, address)?;
+        let (door, passage) = (grant.door(), grant.passage());
+        let kept = self.tables.grants.get_mut(&self.keyed, door, passage)?;
         if kept.disown(now) {
-            Some(End::Operators { door, address })
+            Some(End::Operators { door, passage })
         } else {
             Some(self.shut(&grant, Cause::User))
         }
     }
 
-    /// Shuts a door for one address, or for one of everybody; to be called until there is none.
+    /// Shuts a door for this address; without one, for one of all addresses. Call it until it returns `None`.
     pub fn end(&mut self, door: DoorId, address: Option<IpAddr>, cause: Cause) -> Option<End> {
         let is_meant =
             |grant: &&Grant| grant.door() == door && address.is_none_or(|address| address == grant.address());
@@ -106,7 +123,7 @@ impl<S: BuildHasher> Access<'_, S> {
     }
 
     fn shut(&mut self, grant: &Grant, cause: Cause) -> End {
-        self.tables.grants.remove(&self.keyed, grant.door(), grant.address());
+        self.tables.grants.remove(&self.keyed, grant.door(), grant.passage());
         End::Shut { grant: *grant, cause }
     }
 }

@@ -1,4 +1,4 @@
-//! What the configuration says of doors and users, as far as it decides who is let in.
+//! The part of the configuration that decides who is let in: the rules of doors and users.
 
 use core::fmt;
 use core::net::IpAddr;
@@ -7,11 +7,11 @@ use core::time::Duration;
 use crate::door::DoorId;
 use crate::hours::Hours;
 use crate::network::Network;
-use crate::ports::{DoorSet, PortRange};
+use crate::ports::{DoorSet, PortRange, ProtocolPorts};
 use crate::sequence::{Protocol, Step};
 use crate::user::UserId;
 
-/// The configuration, as a decision asks it.
+/// The configuration, as the code that decides reads it.
 pub trait Policy {
     /// A door that is there and enabled.
     fn door(&self, id: DoorId) -> Option<DoorRules<'_>>;
@@ -23,7 +23,7 @@ pub trait Policy {
     fn user(&self, id: UserId) -> Option<UserRules<'_>>;
 }
 
-/// Who may open a door, and for how long.
+/// The rules of one door: who may open it, when, and for how long.
 #[derive(Clone, Copy, Debug)]
 pub struct DoorRules<'a> {
     /// The networks that may knock; empty for all.
@@ -32,21 +32,23 @@ pub struct DoorRules<'a> {
     pub hours: Option<Hours>,
     /// The doors that its knock shuts. Such a door opens nothing itself.
     pub closes: Option<DoorSet>,
-    /// For whom it opens beside the knocker.
+    /// The network around the knocker's address that it opens for.
     pub prefix: GrantPrefix,
-    /// How long it stays open; `None`: until it is shut.
+    /// The time that it stays open; `None` means until somebody shuts it.
     pub open_time: Option<Duration>,
-    /// The longest time that a user may ask for; `None` is no bound.
+    /// The longest time that a user may ask for; `None` means no bound.
     pub max_time: Option<Duration>,
     /// When it shuts.
     pub close: Close,
-    /// Whether each knock runs a command, and nothing is to be undone: such a door is never open.
+    /// Whether each knock runs a command that is never undone. Such a door is never open.
     pub is_momentary: bool,
-    /// Whether its sequence opens it once.
+    /// Whether each of its sequences opens it only once.
     pub is_one_time: bool,
     /// The ports that open; none for a door that only runs commands.
     pub opening: Option<OpeningRules<'a>>,
-    /// The port that fwknop's clients ask for, of a door that only runs commands.
+    /// The ports of which a user may open any that he asks for; empty for a door whose ports are fixed.
+    pub any_port: &'a [ProtocolPorts],
+    /// For a door that only runs commands: the port that fwknop's clients ask for.
     pub fwknop_port: Option<Step>,
 }
 
@@ -57,11 +59,11 @@ pub struct OpeningRules<'a> {
     pub protocols: &'a [Protocol],
     /// The ports, on the router or on the hosts behind it.
     pub dest_port: &'a [PortRange],
-    /// Of a port forward: the ports on the router, and the hosts behind it.
+    /// For a port forward: the ports on the router, and the hosts behind it.
     pub forward: Option<(&'a [PortRange], &'a [IpAddr])>,
 }
 
-/// What a user may.
+/// The rules of one user.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UserRules<'a> {
     /// The doors that he may open.
@@ -72,7 +74,7 @@ pub struct UserRules<'a> {
     pub require_address: bool,
     /// Whether he may open for an address that he does not knock from.
     pub other_address: bool,
-    /// From when on he may not, in seconds since 1970.
+    /// The time from which on he may not open anything, in seconds since 1970.
     pub expires: Option<u64>,
 }
 
@@ -111,7 +113,7 @@ impl GrantPrefix {
         Network::of(address, self.of(address)?)
     }
 
-    /// What is let in with `address`, as one writes it: the address, or its network.
+    /// The address or the network that is let in for `address`, as it is written in messages.
     pub fn shown(self, address: IpAddr) -> Shown {
         self.network(address).map_or(Shown::Alone(address), Shown::Together)
     }
@@ -122,7 +124,7 @@ impl GrantPrefix {
     }
 }
 
-/// For whom a door is open.
+/// The address or the network that a door is open for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shown {
     /// One address.

@@ -1,7 +1,7 @@
-//! How much of the tables each opener may use, so that nobody can use up what others need.
+//! The share of the tables that each opener may use, so that nobody can use up what others need.
 //!
-//! Whoever has overheard a plain sequence can repeat it from as many addresses as he can forge. He fills the quota
-//! of that door; other doors, users and the operator have their own.
+//! Somebody who has overheard a plain sequence can repeat it from as many addresses as he can forge. He fills the quota
+//! of that door. Other doors, users and the operator have quotas of their own.
 
 use core::net::IpAddr;
 
@@ -14,39 +14,39 @@ use crate::user::MAX_USERS;
 
 /// Most addresses that plain knocks hold one door open for: more than a household has.
 pub const DOOR_KNOCK_GRANTS: usize = 48;
-/// Most addresses that plain knocks hold all doors open for: one door that is being filled leaves as much again.
+/// Most addresses that plain knocks hold all doors open for. An attacker who fills one door leaves as many for the others.
 pub const ALL_KNOCK_GRANTS: usize = 96;
 /// Most grants of one user: eight doors over both families.
 pub const USER_GRANTS: usize = 16;
 /// Most grants of all users.
 pub const ALL_USER_GRANTS: usize = 128;
-// What is left is the operator's, who has no quota.
+// The rest is for the operator, who has no quota.
 const _: () = assert!(ALL_KNOCK_GRANTS + ALL_USER_GRANTS + 32 <= MAX_GRANTS);
 
-/// How often plain knocks open one door for new addresses. People do not come faster.
+/// The rate at which plain knocks open one door for new addresses. People do not come faster.
 const DOOR_KNOCK_OPENS: Rate = Rate { per_second: 20, burst: 50 };
-/// How often plain knocks open all doors.
+/// The rate at which plain knocks open all doors together.
 const ALL_KNOCK_OPENS: Rate = Rate { per_second: 40, burst: 100 };
-/// How often one user opens doors for new addresses.
+/// The rate at which one user opens doors for new addresses.
 const USER_OPENS: Rate = Rate { per_second: 10, burst: 20 };
 
-/// Most commands that wait for one door because of plain knocks: as many as it can be open for.
+/// Most commands of one door that wait because of plain knocks: one for each address that it can be open for.
 pub const DOOR_KNOCK_COMMANDS: usize = DOOR_KNOCK_GRANTS;
 /// Places in the queue of commands that plain knocks leave to users and to the operator.
 pub const COMMANDS_FOR_USERS: usize = 64;
 
-/// What waits of a door's commands.
+/// The state of the queue of commands, seen from one door.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CommandLoad {
     /// Whether the door's start command for this address has still to run.
     pub is_starting: bool,
     /// Commands of this door that wait.
     pub waiting_at_door: usize,
-    /// Places that are free in the queue, once everybody who is in has one for leaving.
+    /// Free places in the queue, beside one that is kept for the stop command of each grant.
     pub free: usize,
 }
 
-/// What each opener has used. All zero is nothing.
+/// The quota that each opener has used. All zero means none.
 #[derive(Debug)]
 pub(super) struct Quotas {
     doors: [Bucket; MAX_DOORS],
@@ -59,7 +59,7 @@ impl Quotas {
         Self { doors: [Bucket::new(); MAX_DOORS], knocks: Bucket::new(), users: [Bucket::new(); MAX_USERS] }
     }
 
-    /// Takes the place of a new grant in the opener's quota, and one of the openings of this second.
+    /// Charges a new grant and one opening to the opener's quota.
     pub(super) fn take(
         &mut self,
         now: Instant,
@@ -98,7 +98,7 @@ impl Quotas {
     }
 }
 
-/// Whether there is room for the commands of a new grant: its start, and its stop later.
+/// Whether there is room for both commands of a new grant: the start command, and later the stop command.
 pub(super) fn has_room_for_commands(opener: Opener, load: CommandLoad) -> bool {
     let left_free = match opener {
         Opener::Knock if load.waiting_at_door >= DOOR_KNOCK_COMMANDS => return false,
@@ -108,7 +108,7 @@ pub(super) fn has_room_for_commands(opener: Opener, load: CommandLoad) -> bool {
     load.free >= left_free + 2
 }
 
-/// Whether only plain knocks have opened it.
+/// Whether only plain knocks have opened this grant.
 fn is_of_knock(grant: &Grant) -> bool {
     grant.user().is_none() && !grant.was_by_hand()
 }

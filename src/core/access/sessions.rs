@@ -1,12 +1,12 @@
 //! Grants that last as long as the knocker's connections.
 
 use core::hash::BuildHasher;
-use core::net::IpAddr;
 use core::time::Duration;
 
 use super::{Access, Close};
 use crate::door::DoorId;
 use crate::grants::Grant;
+use crate::passage::Passage;
 use crate::session::Session;
 use crate::time::Instant;
 
@@ -18,7 +18,7 @@ impl<S: BuildHasher> Access<'_, S> {
     }
 
     /// Takes the number of connections of each grant, in the order of [`Self::grants`], and decides which sessions go
-    /// on; one that is over ends like any grant whose time is over.
+    /// on. A session that is over ends like any grant whose time is over.
     pub fn count_connections(&mut self, now: Instant, counts: impl Iterator<Item = u32>) {
         for (grant, count) in self.tables.grants.iter_mut().zip(counts) {
             let Some(session) = grant.session_mut() else { continue };
@@ -28,18 +28,18 @@ impl<S: BuildHasher> Access<'_, S> {
         }
     }
 
-    /// A session whose timer in the kernel must be set anew; call [`Self::lease`] for it, until there is none.
-    pub fn lease_due(&self, now: Instant) -> Option<(DoorId, IpAddr)> {
+    /// A session whose timer in the kernel must be set anew. Call [`Self::lease`] for it, until there is none.
+    pub fn lease_due(&self, now: Instant) -> Option<(DoorId, Passage)> {
         let due = self.grants().iter().find(|grant| {
             let goes_on = grant.until().is_none_or(|until| until > now);
             goes_on && grant.session().is_some_and(|session| session.needs_lease(now))
         });
-        due.map(|grant| (grant.door(), grant.address()))
+        due.map(|grant| (grant.door(), grant.passage()))
     }
 
     /// Whether the kernel announces the end of every connection of this session.
-    pub fn set_announced(&mut self, door: DoorId, address: IpAddr, announced: bool) {
-        let grant = self.tables.grants.get_mut(&self.keyed, door, address);
+    pub fn set_announced(&mut self, door: DoorId, passage: Passage, announced: bool) {
+        let grant = self.tables.grants.get_mut(&self.keyed, door, passage);
         if let Some(session) = grant.and_then(Grant::session_mut) {
             session.announced = announced;
         }

@@ -1,7 +1,9 @@
-//! Who is let in: each rule, each pair of rules, and everything against a naive model.
+//! The decisions: each rule, each pair of rules, and all of them against a naive model.
 
+mod any_port;
 mod endings;
 mod model;
+mod quotas;
 mod rules;
 
 use core::hash::BuildHasherDefault;
@@ -10,6 +12,7 @@ use std::hash::DefaultHasher;
 use super::*;
 use crate::hours::{DAY_S, Hours, WallTime};
 use crate::network::Network;
+use crate::ports::ProtocolPorts;
 use crate::time::Instant;
 use crate::user::UserId;
 
@@ -50,6 +53,7 @@ struct Door {
     until_shut: bool,
     one_time: bool,
     momentary: bool,
+    any_port: Vec<ProtocolPorts>,
 }
 
 /// Two doors and two users, each of which may be missing.
@@ -92,6 +96,7 @@ impl Policy for House {
             is_momentary: door.momentary,
             is_one_time: door.one_time,
             opening: None,
+            any_port: &door.any_port,
             fwknop_port: None,
         })
     }
@@ -112,10 +117,10 @@ impl Policy for House {
 fn asks(opener: Opener, address: &str) -> OpenRequest {
     let address = ip(address);
     let sender = (opener != Opener::Hand).then_some(address);
-    OpenRequest { opener, door: SSH, sender, address, time: AskedTime::OpenTime }
+    OpenRequest { opener, door: SSH, sender, address, port: None, time: AskedTime::OpenTime }
 }
 
-/// Nobody is in.
+/// Runs a test on an access without grants.
 fn empty(test: impl FnOnce(&mut Access<'_, Keyed>)) {
     let mut tables = Box::new(Tables::new());
     test(&mut Access::new(&mut tables, Keyed::default()));
@@ -126,8 +131,8 @@ fn open(access: &mut Access<'_, Keyed>, moment: &Moment, house: &House, request:
     let decision = access.decide(moment, house, request, None);
     if let Decision::Open(opening) = &decision {
         access.commit(moment, house, opening);
-        if access.lease(moment.now, opening.door, opening.address).is_some() {
-            access.confirm(opening.door, opening.address);
+        if access.lease(moment.now, opening.door, opening.passage()).is_some() {
+            access.confirm(opening.door, opening.passage());
         }
     }
     decision

@@ -1,4 +1,4 @@
-//! What a user's knock asks for: which doors, if he may open all of them.
+//! The doors that a user's knock asks for, if he may open all of them.
 
 use core::net::IpAddr;
 use core::time::Duration;
@@ -6,33 +6,44 @@ use core::time::Duration;
 use super::{AskedTime, OpenRequest, Policy};
 #[cfg(feature = "fwknop")]
 use super::{DoorRules, UserRules};
-use crate::auth::{Refusal, Request, Wanted};
-use crate::door::{DoorId, MAX_DOORS};
+use crate::auth::{Refusal, UserRequest, Wanted};
+use crate::door::DoorId;
 use crate::grants::Opener;
-use crate::ports::DoorSet;
 #[cfg(feature = "fwknop")]
 use crate::ports::PortRange;
 #[cfg(feature = "fwknop")]
-use crate::sequence::{Protocol, Step};
+use crate::sequence::Protocol;
+use crate::sequence::Step;
 #[cfg(feature = "fwknop")]
 use ketuk_protocol::fwknop::{Nat, Port};
 
-/// Longest time that a user may ask for, in seconds: 31 days. What is to be open for longer is a rule of the firewall.
+/// Longest time that a user may ask for, in seconds: 31 days. A port that is to be open for longer needs a rule of the
+/// firewall, not a knock.
 const MAX_ASKED_S: u32 = 31 * 24 * 3600;
 
-/// One for each door, at least one.
-pub type Requests = heapless::Vec<OpenRequest, MAX_DOORS>;
+/// The most requests that one knock makes: one for each port that a fwknop client asks for.
+const MAX_REQUESTS: usize = 8;
 
-/// What a user's knock from `sender` asks for. `own` are this host's addresses.
+/// One request for each door, or for each port of a door with `any_port`; at least one.
+pub type Requests = heapless::Vec<OpenRequest, MAX_REQUESTS>;
+
+/// A door that is asked for, and the port if the door opens any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct WantedDoor {
+    door: DoorId,
+    port: Option<Step>,
+}
+
+/// The doors that a user's knock from `sender` asks for. `own` are this host's addresses.
 ///
 /// # Errors
-/// [`Refusal::Door`] if there is one door that he may not open, or that is not there; [`Refusal::NoAddress`] if he must
+/// [`Refusal::Door`] if one of the doors is not there, or is one that he may not open; [`Refusal::NoAddress`] if he must
 /// name an address and does not.
 pub fn requests(
     policy: &impl Policy,
     own: &[IpAddr],
     sender: IpAddr,
-    request: &Request,
+    request: &UserRequest,
 ) -> Result<Requests, Refusal> {
     let time = request.seconds.map_or(AskedTime::OpenTime, |seconds| {
         AskedTime::For(Duration::from_secs(seconds.min(MAX_ASKED_S).into()))
@@ -41,31 +52,46 @@ pub fn requests(
         return Err(Refusal::NoAddress);
     }
     let address = request.address.unwrap_or(sender);
-    let doors = doors(policy, own, request)?;
+    let wanted = wanted(policy, own, request)?;
     let opener = Opener::User(request.user);
-    Ok(doors.iter().map(|door| OpenRequest { opener, door, sender: Some(sender), address, time }).collect())
+    let request = |WantedDoor { door, port }: &WantedDoor| OpenRequest {
+        opener,
+        door: *door,
+        sender: Some(sender),
+        address,
+        port: *port,
+        time,
+    };
+    Ok(wanted.iter().map(request).collect())
 }
 
-fn doors(policy: &impl Policy, own: &[IpAddr], request: &Request) -> Result<DoorSet, Refusal> {
+fn wanted(
+    policy: &impl Policy,
+    own: &[IpAddr],
+    request: &UserRequest,
+) -> Result<heapless::Vec<WantedDoor, MAX_REQUESTS>, Refusal> {
     #[cfg(not(feature = "fwknop"))]
     let _ = own;
     let user = policy.user(request.user).ok_or(Refusal::Door)?;
-    let may = |id: DoorId| user.may_open(id).then_some(id);
-    let mut set = DoorSet::default();
+    let named = |id: DoorId| user.may_open(id).then_some(WantedDoor { door: id, port: None });
+    let mut all = heapless::Vec::new();
+    let mut add = |wanted: Option<WantedDoor>| {
+        let wanted = wanted.ok_or(Refusal::Door)?;
+        if all.contains(&wanted) { Ok(()) } else { all.push(wanted).map_err(|_| Refusal::Ports) }
+    };
     match &request.wanted {
-        Wanted::Named(name) => set.add(policy.find(name.as_str()).and_then(may).ok_or(Refusal::Door)?),
-        Wanted::Door(id) => set.add(may(*id).ok_or(Refusal::Door)?),
+        Wanted::Named(name) => add(policy.find(name.as_str()).and_then(named))?,
+        Wanted::Door(id) => add(named(*id))?,
         #[cfg(feature = "fwknop")]
         Wanted::Ports(ports) => {
-            for port in ports.ports() {
-                set.add(opening(policy, own, user, *port, ports.nat).ok_or(Refusal::Door)?);
-            }
+            ports.ports().iter().try_for_each(|port| add(opening(policy, own, user, *port, ports.nat)))?;
         }
     }
-    Ok(set)
+    Ok(all)
 }
 
-/// The user's door that opens a port, as fwknop asks for it. Several doors may open the port; one of them is his.
+/// The door of this user that opens the port that a fwknop client asks for. Doors of other users may open the same port.
+/// A door that names the port goes before one that opens any.
 #[cfg(feature = "fwknop")]
 fn opening(
     policy: &impl Policy,
@@ -73,8 +99,21 @@ fn opening(
     user: UserRules<'_>,
     port: Port,
     nat: Option<Nat>,
-) -> Option<DoorId> {
-    user.doors.iter().find(|id| policy.door(*id).is_some_and(|door| opens(&door, own, port, nat)))
+) -> Option<WantedDoor> {
+    let find = |wanted: &dyn Fn(&DoorRules<'_>) -> bool| {
+        user.doors.iter().find(|id| policy.door(*id).is_some_and(|door| wanted(&door)))
+    };
+    if let Some(door) = find(&|door| opens(door, own, port, nat)) {
+        return Some(WantedDoor { door, port: None });
+    }
+    // `--nat-local` to the port itself is access by another name.
+    if nat.is_some_and(|nat| !nat.local || nat.port != port.port) {
+        return None;
+    }
+    let protocol = if port.udp { Protocol::Udp } else { Protocol::Tcp };
+    let port = Step { protocol, port: core::num::NonZeroU16::new(port.port)? };
+    let door = find(&|door| door.any_port.iter().any(|allowed| allowed.contains(port)))?;
+    Some(WantedDoor { door, port: Some(port) })
 }
 
 /// Whether a door opens what fwknop asks for.
@@ -92,8 +131,8 @@ fn opens(door: &DoorRules<'_>, own: &[IpAddr], port: Port, nat: Option<Nat>) -> 
     }
     match (opening.forward, nat) {
         (None, None) => has(opening.dest_port, port.port),
-        // `--nat-local` to the port itself is access by another name; the host is whatever the client takes the
-        // router for.
+        // With `--nat-local` and the same port, the client asks for plain access. The host in its request is the
+        // router's address as the client knows it.
         (None, Some(nat)) => nat.local && nat.port == port.port && has(opening.dest_port, port.port),
         // fwknopd's FORCE_NAT: the door says where the port leads.
         (Some((src_dport, _)), None) => has(src_dport, port.port),

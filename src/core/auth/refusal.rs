@@ -33,6 +33,8 @@ pub enum Refusal {
     Address,
     /// It does not name the address to open for, and the user must.
     NoAddress,
+    /// It names no port, and the door opens only the port that is asked for.
+    NoPort,
     /// It comes from a network that the user may not knock from.
     Source,
     /// It was made with a user's key, by another HMAC than his.
@@ -75,7 +77,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every reason, in the order of their counters.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 33] = [
         Self::Form,
         Self::Unknown,
         Self::Forged,
@@ -89,6 +91,7 @@ impl Refusal {
         Self::Door,
         Self::Address,
         Self::NoAddress,
+        Self::NoPort,
         Self::Source,
         Self::Digest,
         Self::Key,
@@ -126,6 +129,7 @@ impl Refusal {
             Self::Door => "auth_door",
             Self::Address => "auth_address",
             Self::NoAddress => "auth_no_address",
+            Self::NoPort => "auth_no_port",
             Self::Source => "auth_source",
             Self::Digest => "auth_digest",
             Self::Key => "auth_key",
@@ -165,6 +169,7 @@ impl fmt::Display for Refusal {
             Self::Door => "it asks for something that the user may not open",
             Self::Address => "it asks for another address, and the user has no other_address '1'",
             Self::NoAddress => "it does not name its address, which the user's require_address '1' asks for",
+            Self::NoPort => "it names no port, and the door has any_port '1': ask with an fwknop client",
             Self::Source => "it comes from outside of the user's list src",
             Self::Digest => "its HMAC is of another type than the user's fwknop_hmac_type",
             Self::Key => "the user's fwknop_key is not the client's",
@@ -190,5 +195,25 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// A refusal, and whose knock it was if that was proved.
-pub type Refused = (Refusal, Option<UserId>);
+impl Refusal {
+    /// This refusal of a knock that is proved to be this user's.
+    pub const fn of(self, user: UserId) -> Refused {
+        Refused { refusal: self, user: Some(user) }
+    }
+}
+
+/// A knock that was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Why.
+    pub refusal: Refusal,
+    /// Whose knock it was, if that was proved.
+    pub user: Option<UserId>,
+}
+
+impl From<Refusal> for Refused {
+    /// The refusal of a knock that may be anybody's.
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, user: None }
+    }
+}

@@ -1,4 +1,4 @@
-//! The connections through open doors: counted, so that a door with `close 'session'` shuts with the last of them.
+//! Counts the connections through open doors. A door with `close 'session'` shuts when its last connection ends.
 
 use std::io;
 use std::net::IpAddr;
@@ -9,25 +9,26 @@ use log::warn;
 
 use crate::config::Door;
 use crate::core::grants::{Grant, Grants};
+use crate::core::passage::Passage;
 use crate::core::time::Instant;
 use crate::daemon::slots::Slots;
 use crate::firewall::flows::{self, Announcements, Source};
 use crate::firewall::through::goes_through;
 use crate::linux::links::own_addresses;
 
-/// Least time between two counts, each of which reads everything that the kernel tracks.
+/// Least time between two counts. Each count reads the kernel's whole connection table.
 const COUNT_SPACING: Duration = Duration::from_millis(500);
 
-/// What is known of connections beside what each grant knows.
+/// The state of connection counting that belongs to no single grant.
 #[derive(Debug, Default)]
 pub(in crate::daemon) struct Connections {
-    /// Of the addresses in `watched`, while there are any.
+    /// Notifications for the addresses in `watched`; `None` while there are none.
     announcements: Option<Announcements>,
     watched: Vec<IpAddr>,
-    /// A connection has ended: count again at this moment.
+    /// When to count again after a connection ended.
     recount: Option<Instant>,
     counted: Instant,
-    /// That connections cannot be counted has been said.
+    /// Whether the log says already that connections cannot be counted.
     complained: bool,
 }
 
@@ -37,7 +38,7 @@ impl Connections {
         self.recount
     }
 
-    /// What becomes readable when a connection ends.
+    /// The descriptor that becomes readable when a connection ends.
     pub(in crate::daemon) fn announcements(&self) -> Option<BorrowedFd<'_>> {
         self.announcements.as_ref().map(AsFd::as_fd)
     }
@@ -47,7 +48,7 @@ impl Connections {
         self.announcements.is_some()
     }
 
-    /// Reads what has been announced.
+    /// Reads the announcements of the kernel.
     pub(in crate::daemon) fn on_announcements(&mut self, now: Instant) {
         if self.announcements.as_ref().is_some_and(Announcements::drain) {
             self.recount.get_or_insert(self.counted.after(COUNT_SPACING).max(now));
@@ -59,7 +60,8 @@ impl Connections {
         self.recount.is_some_and(|recount| recount <= now)
     }
 
-    /// Counts the connections of each grant, in the order of `grants`. Where they cannot be counted, none is known.
+    /// Counts the connections of each grant, in the order of `grants`. All counts are 0 where connections cannot be
+    /// counted.
     pub(in crate::daemon) fn count(&mut self, now: Instant, grants: &Grants, slots: &Slots) -> Vec<u32> {
         self.recount = None;
         self.counted = now;
@@ -71,7 +73,7 @@ impl Connections {
         })
     }
 
-    /// Listens for the ends of connections while, and only while, there is a session to end.
+    /// Listens for the ends of connections, but only while a session is open.
     pub(in crate::daemon) fn watch(&mut self, now: Instant, grants: &Grants, slots: &Slots) {
         let sessions = || grants.iter().filter(|grant| grant.session().is_some());
         let mut addresses: Vec<IpAddr> = sessions().map(Grant::address).collect();
@@ -80,7 +82,7 @@ impl Connections {
         if self.watched == addresses {
             return;
         }
-        // The addresses of a network are too many to be listened for one by one.
+        // A network has too many addresses to filter for each one.
         let is_network = |grant: &Grant| {
             slots.get(grant.door()).is_some_and(|door| door.grant_prefix.of(grant.address()).is_some())
         };
@@ -88,7 +90,7 @@ impl Connections {
             self.announcements = None;
         } else {
             let only = if sessions().any(is_network) { None } else { Some(&addresses[..]) };
-            // The old one hears until the new one does.
+            // The old socket stays open until the new one is ready.
             self.announcements = Announcements::open(only).ok();
             if !self.watched.is_empty() {
                 self.recount.get_or_insert(now.after(COUNT_SPACING));
@@ -98,32 +100,32 @@ impl Connections {
     }
 }
 
-/// How many connections go through each open door, in the order of `grants`.
+/// The number of connections through each open door, in the order of `grants`.
 ///
 /// # Errors
-/// The kernel does not track connections, or will not tell.
+/// The kernel does not track connections, or refuses to list them.
 pub(in crate::daemon) fn connections(grants: &Grants, slots: &Slots) -> io::Result<Vec<u32>> {
     if grants.is_empty() {
         return Ok(Vec::new());
     }
-    let doors = grants.iter().map(|grant| Some((&**slots.get(grant.door())?, grant.address())));
+    let doors = grants.iter().map(|grant| Some((&**slots.get(grant.door())?, grant.passage())));
     count(&doors.collect::<Vec<_>>())
 }
 
-/// Whether nothing goes through a door yet for `address`: then the end of whatever will is announced.
-pub(in crate::daemon) fn are_none(door: &Door, address: IpAddr) -> bool {
-    count(&[Some((door, address))]).is_ok_and(|counts| counts == [0])
+/// Whether a passage has no connection through the door yet. If so, the kernel announces the end of every later one.
+pub(in crate::daemon) fn are_none(door: &Door, passage: Passage) -> bool {
+    count(&[Some((door, passage))]).is_ok_and(|counts| counts == [0])
 }
 
-/// How many connections each of these addresses has through its door.
-fn count(doors: &[Option<(&Door, IpAddr)>]) -> io::Result<Vec<u32>> {
+/// The number of connections of each passage through its door.
+fn count(doors: &[Option<(&Door, Passage)>]) -> io::Result<Vec<u32>> {
     let own: Vec<IpAddr> = own_addresses()?.collect();
     let from = |source| {
         let mut counts = vec![0; doors.len()];
         flows::each_from(source, |flow| {
             for (door, count) in doors.iter().zip(&mut counts) {
-                let through = |(door, address): (&Door, IpAddr)| {
-                    flow.is_live() && goes_through(door, address, &own, flow)
+                let through = |(door, passage): (&Door, Passage)| {
+                    flow.is_live() && goes_through(door, passage, &own, flow)
                 };
                 *count += u32::from(door.is_some_and(through));
             }

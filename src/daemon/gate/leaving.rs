@@ -1,37 +1,37 @@
-//! Who is out, and still in the firewall because it would not take the change.
+//! Addresses whose grant has ended but which the firewall has failed to remove.
 //!
-//! An element's own timer ends it some day, or never where the door has no end: so the change is tried again.
+//! The element's timer removes it at last, or never if the door has no end. So the gate tries again.
 
-use std::net::IpAddr;
 use std::rc::Rc;
 
 use crate::config::Door;
 use crate::core::grants::MAX_GRANTS;
+use crate::core::passage::Passage;
 
-/// At most [`MAX_GRANTS`]; of more, the kernel's timers alone take care.
+/// The list holds at most [`MAX_GRANTS`] addresses. Beyond that only the kernel's timers remove elements.
 #[derive(Debug, Default)]
-pub(super) struct Leaving(Vec<(Rc<Door>, IpAddr)>);
+pub(super) struct Leaving(Vec<(Rc<Door>, Passage)>);
 
 impl Leaving {
-    /// `address` is to leave.
-    pub(super) fn add(&mut self, door: &Rc<Door>, address: IpAddr) {
-        self.cancel(&door.name, address);
+    /// Adds a passage that must leave the firewall.
+    pub(super) fn add(&mut self, door: &Rc<Door>, passage: Passage) {
+        self.cancel(&door.name, passage);
         if self.0.len() < MAX_GRANTS {
-            self.0.push((Rc::clone(door), address));
+            self.0.push((Rc::clone(door), passage));
         }
     }
 
-    /// `address` may stay after all.
-    pub(super) fn cancel(&mut self, door: &str, address: IpAddr) {
-        self.0.retain(|(left, who)| left.name != door || *who != address);
+    /// Drops a passage that has a grant again.
+    pub(super) fn cancel(&mut self, door: &str, passage: Passage) {
+        self.0.retain(|(left, who)| left.name != door || *who != passage);
     }
 
-    /// Tries each once more; `has_left` says whether it worked.
-    pub(super) fn retry(&mut self, mut has_left: impl FnMut(&Door, IpAddr) -> bool) {
-        self.0.retain(|(door, address)| !has_left(door, *address));
+    /// Tries each address once more. `has_left` returns whether the firewall removed it.
+    pub(super) fn retry(&mut self, mut has_left: impl FnMut(&Door, Passage) -> bool) {
+        self.0.retain(|(door, passage)| !has_left(door, *passage));
     }
 
-    /// Whether nobody is left.
+    /// Whether the list is empty.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -39,12 +39,14 @@ impl Leaving {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
 
     #[test]
     fn who_does_not_leave_is_tried_again_unless_he_came_back() {
         let (ssh, nas) = (Rc::new(Door::named("ssh")), Rc::new(Door::named("nas")));
-        let address = |n: u16| IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, n]);
+        let address = |n: u16| Passage::from(IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, n]));
         let mut leaving = Leaving::default();
         for (door, n) in [(&ssh, 1), (&ssh, 1), (&ssh, 2), (&nas, 1)] {
             leaving.add(door, address(n));

@@ -1,17 +1,17 @@
-//! The job at work: its commands, one after the other, whatever becomes of each.
+//! A running job. Its commands run one after the other, even if one fails.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-use super::job::{Command, Event, Job, Report};
+use super::job::{Command, Event, Job, Order, Report};
 use crate::core::time::Instant;
 use crate::firewall::iptables::EXIT_BUSY;
 use crate::linux::process::{Child, Exit};
 
-/// How often a command is tried that fails for a reason which passes: no memory or process to spare, or
-/// the lock of iptables held by somebody else. A rule that is not deleted stays for ever, so once is
-/// not enough.
+/// The most attempts for a command that fails for a passing reason: too little memory, too many processes, or another
+/// program holds the lock of iptables. A rule that is not deleted stays for ever, so one attempt is not enough.
 pub(super) const MAX_ATTEMPTS: u8 = 5;
 
 /// Time between two attempts.
@@ -19,23 +19,29 @@ pub(super) const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// A running program, as the queue sees it.
 pub trait Running {
-    /// How it ended, if it has, without blocking.
+    /// How the program ended, or `None` while it runs. Does not block.
     ///
     /// # Errors
-    /// This cannot be known, now or later.
+    /// The program's end cannot be known, now or later.
     fn try_wait(&mut self) -> io::Result<Option<Exit>>;
 
-    /// Kills it and all that it has started; it has not ended yet, as far as [`Self::try_wait`] knows.
+    /// Kills the program and every process that it started. [`Self::try_wait`] reports the end later.
     fn kill(&mut self);
+
+    /// The descriptor that can be read when the program has printed. [`Self::try_wait`] reads it.
+    fn descriptor(&self) -> Option<BorrowedFd<'_>>;
+
+    /// Takes the end of the output of the program, a bounded number of bytes.
+    fn take_printed(&mut self) -> Vec<u8>;
 }
 
-/// The job at work.
+/// A running job.
 #[derive(Debug)]
 pub(super) struct Current<C> {
     job: Job,
-    /// The first is the one at work.
+    /// The commands that remain. The first one is running or about to run.
     commands: VecDeque<Command>,
-    /// How often the first has been tried and failed.
+    /// How often the first command has failed.
     failures: u8,
     state: State<C>,
     time_limit: Option<Duration>,
@@ -46,25 +52,25 @@ pub(super) struct Current<C> {
 enum State<C> {
     /// The next command can be started.
     Ready,
-    /// It runs, until its deadline if it has one.
+    /// The command runs, until its deadline if it has one.
     Running { child: C, deadline: Option<Instant> },
-    /// It has been killed, and ends as soon as the kernel lets it.
+    /// The command has been killed, but has not ended yet.
     Killed { child: C },
-    /// It could not run, and is tried again.
+    /// The command could not run, and is tried again.
     Paused { until: Instant },
 }
 
 impl<C: Running> Current<C> {
-    /// A job with these commands, none of which has been started. None may run for longer than `time_limit`.
+    /// A job whose commands have not started yet. No command may run for longer than `time_limit`.
     pub(super) fn new(job: Job, commands: VecDeque<Command>, time_limit: Option<Duration>) -> Self {
         Self { job, commands, failures: 0, state: State::Ready, time_limit, rules_failed: false }
     }
 
-    /// Goes on until there is something to wait for (false) or nothing left to do (true).
+    /// Continues the job. Returns true when it is done, and false while it waits.
     pub(super) fn advance(
         &mut self,
         now: Instant,
-        spawn: &mut impl FnMut(&[String]) -> io::Result<C>,
+        spawn: &mut impl FnMut(&Order<'_>) -> io::Result<C>,
         reports: &mut Vec<Report>,
     ) -> bool {
         while let Some(command) = self.commands.front() {
@@ -73,7 +79,7 @@ impl<C: Running> Current<C> {
                     if self.failures == 0 {
                         reports.push(self.job.report(Event::Running(command.to_string())));
                     }
-                    match spawn(&command.argv) {
+                    match spawn(&Order { job: &self.job, part: command.part, argv: &command.argv }) {
                         Ok(child) => {
                             let deadline = self.time_limit.map(|limit| now.after(limit));
                             self.state = State::Running { child, deadline };
@@ -88,7 +94,7 @@ impl<C: Running> Current<C> {
                             && now >= deadline
                         {
                             child.kill();
-                            self.rules_failed |= command.is_rule;
+                            self.rules_failed |= command.is_rule();
                             reports.push(self.job.report(Event::Killed(limit)));
                             let before = std::mem::replace(&mut self.state, State::Ready);
                             if let State::Running { child, .. } = before {
@@ -97,15 +103,28 @@ impl<C: Running> Current<C> {
                         }
                         return false;
                     }
-                    Ok(Some(Exit::Code(EXIT_BUSY))) if command.is_rule && self.pause(now) => {}
-                    Ok(Some(exit)) => self.next((!exit.is_success()).then_some(Event::Failed(exit)), reports),
+                    Ok(Some(exit)) => {
+                        let printed = child.take_printed();
+                        let is_busy = command.is_rule() && exit == Exit::Code(EXIT_BUSY);
+                        if is_busy && self.pause(now) {
+                            continue;
+                        }
+                        let failed = !exit.is_success();
+                        self.next(failed.then_some(Event::Failed(exit)), reports);
+                        if failed {
+                            reports.extend(self.job.printed(&printed));
+                        }
+                    }
                     Err(error) => self.next(Some(Event::Lost(error)), reports),
                 },
-                // That it was killed has been reported.
-                State::Killed { child } => match child.try_wait() {
-                    Ok(None) => return false,
-                    _ => self.next(None, reports),
-                },
+                // The kill has been reported already.
+                State::Killed { child } => {
+                    if let Ok(None) = child.try_wait() {
+                        return false;
+                    }
+                    reports.extend(self.job.printed(&child.take_printed()));
+                    self.next(None, reports);
+                }
                 State::Paused { until } if now < *until => return false,
                 State::Paused { .. } => self.state = State::Ready,
             }
@@ -113,12 +132,20 @@ impl<C: Running> Current<C> {
         true
     }
 
-    /// Which job it is.
+    /// The job that runs.
     pub(super) fn job(&self) -> &Job {
         &self.job
     }
 
-    /// When [`Self::advance`] is next to be called, if nothing happens before.
+    /// The descriptor of the running command's output.
+    pub(super) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        match &self.state {
+            State::Running { child, .. } | State::Killed { child } => child.descriptor(),
+            State::Ready | State::Paused { .. } => None,
+        }
+    }
+
+    /// When [`Self::advance`] must be called next, if nothing happens before.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         match self.state {
             State::Running { deadline, .. } => deadline,
@@ -127,7 +154,7 @@ impl<C: Running> Current<C> {
         }
     }
 
-    /// Puts the command off, unless it has been tried often enough.
+    /// Puts the command off. Returns false if it has been tried often enough.
     fn pause(&mut self, now: Instant) -> bool {
         self.failures += 1;
         let again = self.failures < MAX_ATTEMPTS;
@@ -137,13 +164,13 @@ impl<C: Running> Current<C> {
         again
     }
 
-    /// Is done with the command at work.
+    /// Finishes the current command.
     fn next(&mut self, event: Option<Event>, reports: &mut Vec<Report>) {
         let failed = event.is_some();
         reports.extend(event.map(|event| self.job.report(event)));
-        let was_rule = self.commands.pop_front().is_some_and(|command| command.is_rule);
+        let was_rule = self.commands.pop_front().is_some_and(|command| command.is_rule());
         self.rules_failed |= was_rule && failed;
-        if was_rule && !self.commands.front().is_some_and(|command| command.is_rule) {
+        if was_rule && !self.commands.front().is_some_and(Command::is_rule) {
             reports.push(self.job.report(Event::Ruled(!self.rules_failed)));
         }
         self.failures = 0;
@@ -159,9 +186,17 @@ impl Running for Child {
     fn kill(&mut self) {
         self.kill_group();
     }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        Self::descriptor(self)
+    }
+
+    fn take_printed(&mut self) -> Vec<u8> {
+        Self::take_printed(self)
+    }
 }
 
-/// Whether the kernel may well say yes the next time: EAGAIN, ENOMEM.
+/// Whether the error may pass: EAGAIN, ENOMEM.
 fn is_passing(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::OutOfMemory)
 }

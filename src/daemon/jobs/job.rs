@@ -1,113 +1,137 @@
-//! A door to be opened or shut to an address, as commands, and what is logged of them.
+//! A job: the commands that open or shut a door for an address, and the reports about them.
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use crate::config::Door;
+use crate::core::passage::Passage;
 use crate::firewall::commands;
 use crate::firewall::iptables::Iptables;
 use crate::linux::process::Exit;
 
-/// One door to be opened or shut to one address.
+use super::words;
+
+/// Opens or shuts one door for one address.
 #[derive(Clone, Debug)]
 pub struct Job {
-    /// The door as it was configured when it opened, also after a reload: what its start command did,
-    /// its own stop command undoes.
+    /// The door as it was configured when it opened, even after a reload. Its own stop command must undo what its
+    /// start command did.
     pub door: Rc<Door>,
-    /// To whom.
-    pub address: IpAddr,
-    /// What is to be done.
+    /// The address to open or shut the door for, and its port.
+    pub passage: Passage,
+    /// The kind of the job.
     pub kind: JobKind,
-    /// The time to give the kernel, where it keeps one; without, there is no end.
+    /// The time for the kernel's timer, where the backend has one; `None` means no end.
     pub lease: Option<Duration>,
+    /// The opening that the job belongs to, where the monitor runs the programs.
+    pub ticket: Ticket,
 }
 
-/// What a [`Job`] does.
+/// The number of one opening of a door for one address. Both processes know it by this number, also after a reload.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ticket(pub u32);
+
+/// The kinds of jobs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JobKind {
     /// Opens the door.
     Start,
-    /// Puts the rules of an open door back, which the firewall has lost.
+    /// Inserts the rules of an open door again after the firewall lost them.
     Restore,
     /// Gives an open door more time.
     Renew,
-    /// Shuts it.
+    /// Shuts the door.
     Stop,
 }
 
-/// Something to log about a job's command.
+/// A report to log about a job's command.
 #[derive(Debug)]
 pub struct Report {
     /// The job's door.
     pub door: Rc<Door>,
-    /// The job's address.
-    pub address: IpAddr,
-    /// Whether the door was to be opened or shut.
+    /// The job's passage.
+    pub passage: Passage,
+    /// The job's kind.
     pub kind: JobKind,
-    /// What happened.
+    /// The event.
     pub event: Event,
 }
 
-/// What can happen to a command.
+/// The events in the life of a command.
 #[derive(Debug)]
 pub enum Event {
-    /// The last of its iptables commands has ended: whether all of them did well.
+    /// The last iptables command of the job has ended. True if all of them succeeded.
     Ruled(bool),
-    /// It is being started: this is what a shell would be given.
+    /// The command starts. The text is the command line as a shell would read it.
     Running(String),
-    /// It ended, and not well.
+    /// The command ended with an error.
     Failed(Exit),
-    /// It had run for this long, and was killed with all that it had started.
+    /// The command reached its time limit, and was killed with every process that it started.
     Killed(Duration),
-    /// It could not be started.
+    /// The command could not be started.
     NotStarted(io::Error),
-    /// How it ended cannot be known.
+    /// The command's end cannot be known.
     Lost(io::Error),
+    /// A command that failed or was killed has printed this line. Control characters are escaped.
+    Printed(String),
 }
 
 impl Event {
-    /// Whether something went wrong.
+    /// Whether the event is a fault.
     pub fn is_fault(&self) -> bool {
-        !matches!(self, Self::Running(_) | Self::Ruled(_))
+        !matches!(self, Self::Running(_) | Self::Ruled(_) | Self::Printed(_))
     }
 }
 
 impl Job {
-    /// Whether it is this.
-    pub(super) fn is(&self, door: &str, address: IpAddr, kind: JobKind) -> bool {
-        self.address == address && self.kind == kind && self.door.name == door
+    /// Whether the job has this door, address and kind.
+    pub(super) fn is(&self, door: &str, passage: Passage, kind: JobKind) -> bool {
+        self.passage == passage && self.kind == kind && self.door.name == door
     }
 
-    /// What is to be logged of it.
+    /// A report of this event.
     pub(super) fn report(&self, event: Event) -> Report {
-        Report { door: Rc::clone(&self.door), address: self.address, kind: self.kind, event }
+        Report { door: Rc::clone(&self.door), passage: self.passage, kind: self.kind, event }
     }
 
-    /// The rules that it inserts or deletes.
+    /// Reports of the lines that a command has printed.
+    pub(super) fn printed(&self, text: &[u8]) -> impl Iterator<Item = Report> {
+        words::lines(text).into_iter().map(|line| self.report(Event::Printed(line)))
+    }
+
+    /// The program and arguments of a part of the job; `None` if it has no such part.
+    pub fn argv(&self, part: Part, iptables: Option<&Iptables>) -> Option<Vec<String>> {
+        let commands = match part {
+            Part::Command => self.user_commands(),
+            Part::Rule(_) => self.rules(iptables),
+        };
+        commands.into_iter().find(|command| command.part == part).map(|command| command.argv)
+    }
+
+    /// The iptables commands of the job.
     pub(super) fn rules(&self, iptables: Option<&Iptables>) -> VecDeque<Command> {
-        let (Some(iptables), door, address) = (iptables, &self.door, self.address) else {
+        let (Some(iptables), door, passage) = (iptables, &self.door, self.passage) else {
             return VecDeque::new();
         };
         let rules = match self.kind {
-            JobKind::Start | JobKind::Restore => iptables.insert(door, address, self.lease),
-            JobKind::Renew => iptables.lease(door, address, self.lease).into_iter().collect(),
-            JobKind::Stop => iptables.delete(door, address),
+            JobKind::Start | JobKind::Restore => iptables.insert(door, passage, self.lease),
+            JobKind::Renew => iptables.lease(door, passage, self.lease).into_iter().collect(),
+            JobKind::Stop => iptables.delete(door, passage),
         };
-        rules.into_iter().map(|argv| Command { argv, is_rule: true }).collect()
+        (0..).zip(rules).map(|(number, argv)| Command { argv, part: Part::Rule(number) }).collect()
     }
 
-    /// The user's command.
+    /// The user's command of the job.
     pub(super) fn user_commands(&self) -> VecDeque<Command> {
         let command = match self.kind {
-            JobKind::Start => commands::start(&self.door.commands, self.address),
-            JobKind::Stop => commands::stop(&self.door.commands, self.address),
+            JobKind::Start => commands::start(&self.door.commands, self.passage.address),
+            JobKind::Stop => commands::stop(&self.door.commands, self.passage.address),
             JobKind::Restore | JobKind::Renew => None,
         };
-        command.into_iter().map(|argv| Command { argv, is_rule: false }).collect()
+        command.into_iter().map(|argv| Command { argv, part: Part::Command }).collect()
     }
 }
 
@@ -116,11 +140,37 @@ impl Job {
 pub(super) struct Command {
     /// The program and its arguments.
     pub(super) argv: Vec<String>,
-    /// One of our own iptables commands, whose exit codes we know.
-    pub(super) is_rule: bool,
+    pub(super) part: Part,
 }
 
-/// A line of log, in knockd's words.
+/// Which program of a job it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The user's command.
+    Command,
+    /// One of the daemon's own iptables commands, by its number among those of the job. Their exit codes have a known
+    /// meaning.
+    Rule(u16),
+}
+
+/// A program that is to be started.
+#[derive(Clone, Copy, Debug)]
+pub struct Order<'a> {
+    /// The job.
+    pub job: &'a Job,
+    /// Which program of the job.
+    pub part: Part,
+    /// The program and its arguments.
+    pub argv: &'a [String],
+}
+
+impl Command {
+    pub(super) fn is_rule(&self) -> bool {
+        matches!(self.part, Part::Rule(_))
+    }
+}
+
+/// A log line in knockd's words.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.door.name)?;
@@ -136,15 +186,16 @@ impl fmt::Display for Report {
             ),
             Event::NotStarted(error) => write!(f, "command could not be started: {error}"),
             Event::Lost(error) => write!(f, "command ended, nobody knows how: {error}"),
+            Event::Printed(line) => write!(f, "command printed: {line}"),
         }
     }
 }
 
-/// The command as the user wrote it, or as a shell would be given it.
+/// The command as the user wrote it, or the arguments quoted for a shell.
 impl fmt::Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.argv.last() {
-            Some(command) if !self.is_rule => f.write_str(command),
+            Some(command) if !self.is_rule() => f.write_str(command),
             _ => f.write_str(&self.argv.join(" ")),
         }
     }

@@ -1,43 +1,44 @@
-//! Jobs of one kind: those that wait, and those that run side by side.
+//! A lane holds the waiting and running jobs of one kind.
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::IpAddr;
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use heapless::Deque;
 
 use super::current::{Current, Running};
-use super::job::{Command, Job, JobKind, Report};
+use super::job::{Command, Job, JobKind, Order, Report, Ticket};
 use super::{Full, MAX_JOBS};
+use crate::core::passage::Passage;
 use crate::core::time::Instant;
 
-/// Most start commands side by side. Knocks cause them, and each may take as long as it likes.
+/// The most start commands that run at once. Knocks cause them, and each may take as long as it likes.
 pub const MAX_STARTS: usize = 24;
 
-/// Most start commands of one door side by side: a door whose command hangs leaves the others theirs.
+/// The most start commands of one door that run at once. A door whose command hangs must leave places to the others.
 pub const MAX_STARTS_OF_DOOR: usize = 8;
 
-/// Most commands side by side: beside the starts there is always room for some that shut a door.
-const MAX_RUNNING: usize = MAX_STARTS + 8;
+/// The most commands that run at once. Beside the start commands there is always room for commands that shut a door.
+pub(super) const MAX_RUNNING: usize = MAX_STARTS + 8;
 
-/// A lane.
+/// The waiting and running jobs of one kind.
 #[derive(Debug)]
 pub(super) struct Lane<C> {
-    /// On the heap, where its room costs nothing until it is used; on the stack it would be moved, unused.
+    /// On the heap, where unused room costs no memory. On the stack it would be copied at each move.
     waiting: Box<Deque<(Job, VecDeque<Command>), MAX_JOBS>>,
     running: Vec<Current<C>>,
-    /// Whether one waits for the other.
+    /// Whether the jobs run one at a time.
     one_at_a_time: bool,
 }
 
 impl<C: Running> Lane<C> {
-    /// For rules, one at a time: they have one lock.
+    /// The lane for rules. They run one at a time, because iptables has one lock.
     pub(super) fn of_rules() -> Self {
         Self { waiting: Box::new(Deque::new()), running: Vec::new(), one_at_a_time: true }
     }
 
-    /// For users' commands, at most [`MAX_RUNNING`] at a time.
+    /// The lane for users' commands, of which [`MAX_RUNNING`] run at a time.
     pub(super) fn of_commands() -> Self {
         Self { one_at_a_time: false, ..Self::of_rules() }
     }
@@ -52,11 +53,11 @@ impl<C: Running> Lane<C> {
         self.waiting.iter().filter(|(job, _)| job.door.name == door).count()
     }
 
-    /// Appends a job; a stop whose start still waits takes it away instead.
+    /// Appends a job. If a stop's start still waits, the start is removed instead.
     pub(super) fn push(&mut self, job: Job, commands: VecDeque<Command>) -> Result<(), Full> {
         if job.kind == JobKind::Stop {
             let waiting = self.waiting.len();
-            self.waiting.retain(|(other, _)| !other.is(&job.door.name, job.address, JobKind::Start));
+            self.waiting.retain(|(other, _)| !other.is(&job.door.name, job.passage, JobKind::Start));
             if self.waiting.len() < waiting {
                 return Ok(());
             }
@@ -65,17 +66,25 @@ impl<C: Running> Lane<C> {
     }
 
     /// Whether such a job waits or runs.
-    pub(super) fn is_pending(&self, door: &str, address: IpAddr, kind: JobKind) -> bool {
-        let waiting = self.waiting.iter().map(|(job, _)| job);
-        self.running.iter().map(Current::job).chain(waiting).any(|job| job.is(door, address, kind))
+    pub(super) fn is_pending(&self, door: &str, passage: Passage, kind: JobKind) -> bool {
+        self.jobs().any(|job| job.is(door, passage, kind))
     }
 
-    /// Looks after what runs, and starts what may run next.
+    /// Whether a job with this ticket waits or runs.
+    pub(super) fn has(&self, ticket: Ticket) -> bool {
+        self.jobs().any(|job| job.ticket == ticket)
+    }
+
+    fn jobs(&self) -> impl Iterator<Item = &Job> {
+        self.running.iter().map(Current::job).chain(self.waiting.iter().map(|(job, _)| job))
+    }
+
+    /// Checks the running jobs, and starts those that may run next.
     pub(super) fn run(
         &mut self,
         now: Instant,
         limit: Option<Duration>,
-        spawn: &mut impl FnMut(&[String]) -> io::Result<C>,
+        spawn: &mut impl FnMut(&Order<'_>) -> io::Result<C>,
         reports: &mut Vec<Report>,
     ) {
         self.running.retain_mut(|current| !current.advance(now, spawn, reports));
@@ -92,12 +101,17 @@ impl<C: Running> Lane<C> {
         self.running.iter().filter_map(Current::next_deadline).min()
     }
 
+    /// The descriptors of the running commands' output.
+    pub(super) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.running.iter().filter_map(Current::descriptor)
+    }
+
     /// Whether nothing waits or runs.
     pub(super) fn is_idle(&self) -> bool {
         self.running.is_empty() && self.waiting.is_empty()
     }
 
-    /// Takes the first job out that may run now.
+    /// Removes and returns the first job that may run now.
     fn next(&mut self) -> Option<(Job, VecDeque<Command>)> {
         if self.one_at_a_time {
             return if self.running.is_empty() { self.waiting.pop_front() } else { None };
@@ -106,24 +120,24 @@ impl<C: Running> Lane<C> {
             return None;
         }
         let at = (0..self.waiting.len()).find(|&at| self.may_run(at))?;
-        // A ring has no removal in the middle: the others keep their order.
+        // The ring cannot remove from its middle, so all jobs are taken out and the others put back in order.
         let mut taken = None;
         for n in 0..self.waiting.len() {
             let job = self.waiting.pop_front()?;
             if n == at {
                 taken = Some(job);
             } else {
-                // There is room: one was taken out.
+                // There is room, because one job was removed.
                 let _ = self.waiting.push_back(job);
             }
         }
         taken
     }
 
-    /// Whether nothing that is older waits or runs for the same door and address, and no bound is reached.
+    /// Whether this job may run: no older job waits or runs for its door and address, and no bound is reached.
     fn may_run(&self, at: usize) -> bool {
         let Some((job, _)) = self.waiting.iter().nth(at) else { return false };
-        let same = |other: &Job| other.address == job.address && other.door.name == job.door.name;
+        let same = |other: &Job| other.passage == job.passage && other.door.name == job.door.name;
         let running = || self.running.iter().map(Current::job);
         if running().any(same) || self.waiting.iter().take(at).any(|(other, _)| same(other)) {
             return false;

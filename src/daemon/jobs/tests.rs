@@ -1,97 +1,18 @@
-//! The queue, with programs that end when the test says so.
+//! The queue with fake programs that end when the test says so.
 
-use std::cell::{Cell, RefCell};
+mod bench;
+
 use std::io::ErrorKind;
+use std::net::IpAddr;
 use std::rc::Rc;
 
+use self::bench::{Bench, HANGS, OK, address};
 use super::current::{MAX_ATTEMPTS, RETRY_DELAY};
 use super::*;
 use crate::config::{Commands, Opening, PortRange};
 use crate::core::sequence::Protocol;
 use crate::firewall::iptables::EXIT_BUSY;
 use crate::linux::process::Exit;
-
-/// What the fake system does when it is asked to start a program.
-type Fate = io::Result<Option<Exit>>;
-
-const OK: Fate = Ok(Some(Exit::Code(0)));
-const HANGS: Fate = Ok(None);
-
-/// How a fake program ended; none while it runs.
-type Ending = Rc<Cell<Option<Exit>>>;
-
-#[derive(Debug)]
-struct Fake(Ending, Rc<RefCell<Vec<Ending>>>);
-
-impl Running for Fake {
-    fn try_wait(&mut self) -> io::Result<Option<Exit>> {
-        Ok(self.0.get())
-    }
-
-    fn kill(&mut self) {
-        self.1.borrow_mut().push(Rc::clone(&self.0));
-    }
-}
-
-/// A queue and the system under it.
-struct Bench {
-    jobs: Jobs<Fake>,
-    now: Instant,
-    /// The last word of each program that was started.
-    started: Vec<String>,
-    /// The program that was started last.
-    ending: Ending,
-    /// All of them, in the order of `started`.
-    endings: Vec<Ending>,
-    /// Programs that were killed and have not ended yet.
-    killed: Rc<RefCell<Vec<Ending>>>,
-}
-
-impl Bench {
-    fn new(iptables: bool) -> Self {
-        Self {
-            jobs: Jobs::new(iptables.then(Iptables::default)),
-            now: Instant::from_millis(1_000_000),
-            started: Vec::new(),
-            ending: Ending::default(),
-            endings: Vec::new(),
-            killed: Rc::default(),
-        }
-    }
-
-    fn push(&mut self, door: &Rc<Door>, host: u8, kind: JobKind) {
-        self.jobs.push(Job { door: Rc::clone(door), address: address(host), kind, lease: None }).unwrap();
-    }
-
-    /// Runs the queue; `fate` decides on each program that it starts.
-    fn run(&mut self, mut fate: impl FnMut(&str) -> Fate) -> Vec<String> {
-        let reports = self.jobs.run(self.now, |argv| {
-            let words = if argv[0] == "/bin/sh" { argv[2].clone() } else { argv.join(" ") };
-            // A try that fails has run nothing, and must not look as if something still did.
-            let fate = fate(&words)?;
-            self.started.push(words);
-            self.ending = Rc::new(Cell::new(fate));
-            self.endings.push(Rc::clone(&self.ending));
-            Ok(Fake(Rc::clone(&self.ending), Rc::clone(&self.killed)))
-        });
-        let is_told = |report: &&Report| !matches!(report.event, Event::Ruled(_));
-        reports.iter().filter(is_told).map(ToString::to_string).collect()
-    }
-
-    /// Ends the program that was started last.
-    fn end(&self, exit: Exit) {
-        self.ending.set(Some(exit));
-    }
-
-    /// Ends one of them all, by its number.
-    fn end_of(&self, number: usize) {
-        self.endings[number].set(Some(Exit::Code(0)));
-    }
-}
-
-fn address(host: u8) -> IpAddr {
-    [192, 0, 2, host].into()
-}
 
 fn door(name: &str, opens: bool, commands: Commands) -> Rc<Door> {
     Rc::new(Door {
@@ -117,7 +38,7 @@ fn both() -> Commands {
 
 const RULE: &str = "INPUT -s 192.0.2.1 -p tcp -m tcp --dport 22 -m comment --comment ketuk:a -j ACCEPT";
 
-/// The user's commands neither hold rules up nor wait for them.
+/// Users' commands do not hold up rules, and do not wait for them.
 #[test]
 fn rules_and_commands_do_not_wait_for_each_other() {
     let mut bench = Bench::new(true);
@@ -126,7 +47,7 @@ fn rules_and_commands_do_not_wait_for_each_other() {
     bench.run(|words| if words.starts_with("start") { HANGS } else { OK });
     let (insert, delete) = (format!("iptables -w 5 -I {RULE}"), format!("iptables -w 5 -D {RULE}"));
     assert_eq!(bench.started, [insert.as_str(), "start 192.0.2.1"]);
-    // The start command still runs: the rules go at once, the stop command comes behind it.
+    // The start command still runs. The rules go at once; the stop command waits for it.
     bench.push(&b, 2, JobKind::Start);
     bench.push(&a, 1, JobKind::Stop);
     bench.run(|_| OK);
@@ -139,7 +60,7 @@ fn rules_and_commands_do_not_wait_for_each_other() {
     assert!(bench.jobs.is_idle());
 }
 
-/// For one address in order; for others side by side, up to the bounds.
+/// The commands of one address run in order. Those of different addresses run side by side, up to the bounds.
 #[test]
 fn commands_run_side_by_side() {
     let mut bench = Bench::new(false);
@@ -154,12 +75,12 @@ fn commands_run_side_by_side() {
     bench.run(|_| HANGS);
     assert_eq!(bench.started.len(), MAX_STARTS_OF_DOOR + 1, "eight of the first door, one of the other");
     assert_eq!(bench.started.last().map(String::as_str), Some("start 192.0.2.1"));
-    // The stop runs as soon as its own start has ended, whatever else waits.
+    // The stop runs as soon as its own start has ended, while others still wait.
     bench.end_of(0);
     bench.run(|_| HANGS);
     let stops = bench.started.iter().filter(|words| words.starts_with("stop")).count();
     assert_eq!((stops, bench.started.len()), (1, MAX_STARTS_OF_DOOR + 3));
-    // Over many doors there is a bound too, and room beside it for what shuts.
+    // All doors together have a bound too. Beside it there is room for stops.
     let doors: Vec<_> = (0..10).map(|n| door(&format!("d{n}"), false, both())).collect();
     let mut bench = Bench::new(false);
     for door in &doors {
@@ -211,7 +132,7 @@ fn a_stop_cancels_the_start_that_waits() {
     for host in 2..=3 {
         bench.push(&door, host, JobKind::Start);
     }
-    // The first runs and has to be undone; the second never ran.
+    // The first runs and must be undone. The second never ran.
     bench.push(&door, 1, JobKind::Stop);
     bench.push(&door, 2, JobKind::Stop);
     assert!(!bench.jobs.is_pending("a", address(2), JobKind::Start));
@@ -255,13 +176,28 @@ fn a_full_queue_says_so() {
     let hosts = (0..=1_u8).flat_map(|net| (0..=u8::MAX).map(move |host| IpAddr::from([10, 0, net, host])));
     for (n, address) in hosts.enumerate() {
         assert!(bench.jobs.has_room(MAX_JOBS - n));
-        bench.jobs.push(Job { door: Rc::clone(&door), address, kind: JobKind::Start, lease: None }).unwrap();
+        bench
+            .jobs
+            .push(Job {
+                door: Rc::clone(&door),
+                passage: address.into(),
+                kind: JobKind::Start,
+                lease: None,
+                ticket: Ticket::default(),
+            })
+            .unwrap();
     }
     assert!(!bench.jobs.has_room(1));
-    let job = Job { door: Rc::clone(&door), address: address(1), kind: JobKind::Start, lease: None };
+    let job = Job {
+        door: Rc::clone(&door),
+        passage: address(1),
+        kind: JobKind::Start,
+        lease: None,
+        ticket: Ticket::default(),
+    };
     assert_eq!(bench.jobs.push(job), Err(Full));
     assert!(!bench.jobs.is_pending("a", address(1), JobKind::Start));
-    // The running one no longer waits.
+    // A running job does not count as waiting.
     bench.run(|_| HANGS);
     assert!(bench.jobs.has_room(1));
 }
@@ -288,14 +224,14 @@ fn a_rule_beyond_its_time_is_killed_and_the_next_waits_for_its_end() {
         "{killed:?}"
     );
     assert_eq!(bench.killed.borrow().len(), 1);
-    // Nothing to do but wait for SIGCHLD, and no second kill.
+    // The queue only waits for SIGCHLD, and does not kill a second time.
     assert_eq!(bench.jobs.next_deadline(), None);
     assert_eq!(bench.run(|_| HANGS), [""; 0]);
     assert_eq!((bench.killed.borrow().len(), bench.started.len()), (1, 1));
 
     bench.end(Exit::Signal(9));
     let next = format!("a: running command: iptables -w 5 -D {}", RULE.replace("2.1", "2.2"));
-    assert_eq!(bench.run(|_| OK), [next]);
+    assert_eq!(bench.run(|_| OK), ["a: command printed: no room", &next]);
     assert!(bench.jobs.is_idle());
     assert_eq!(bench.jobs.next_deadline(), None);
 }
@@ -338,6 +274,7 @@ fn failures_are_reported_in_knockds_words_and_do_not_stop_the_job() {
             "a: command returned non-zero status code (3)",
             "a: running command: stop 192.0.2.2",
             "a: command was killed by signal (11)",
+            "a: command printed: no room",
         ]
     );
     assert!(bench.jobs.is_idle());

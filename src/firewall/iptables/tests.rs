@@ -1,5 +1,7 @@
+use super::ip_set::MAX_NAME_IN_SET;
 use super::*;
-use crate::core::sequence::Protocol;
+use crate::core::ports::ProtocolPorts;
+use crate::core::sequence::Step;
 
 const V4: &str = "192.0.2.7";
 const V6: &str = "2001:db8::7";
@@ -27,18 +29,22 @@ fn stale(listing: &str) -> Vec<String> {
     lines(iptables.stale("iptables", iptables.input(), listing))
 }
 
+fn address(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
 #[test]
 fn one_port() {
     let door = door(&[Protocol::Tcp], &[(22, 22)]);
     assert_eq!(
-        lines(Iptables::default().insert(&door, V4.parse().unwrap(), None)),
+        lines(Iptables::default().insert(&door, address(V4), None)),
         [
             "iptables -w 5 -I INPUT -s 192.0.2.7 -p tcp -m tcp --dport 22 -m comment --comment ketuk:ssh -j ACCEPT"
         ]
     );
     let chain = Iptables { chain: "input_wan_rule".to_owned(), ..Iptables::default() };
     assert_eq!(
-        lines(chain.delete(&door, V6.parse().unwrap())),
+        lines(chain.delete(&door, address(V6))),
         ["ip6tables -w 5 -D input_wan_rule -s 2001:db8::7 -p tcp -m tcp --dport 22 \
           -m comment --comment ketuk:ssh -j ACCEPT"]
     );
@@ -49,7 +55,7 @@ fn several_ports_and_protocols() {
     let door = door(&[Protocol::Tcp, Protocol::Udp], &[(22, 22), (80, 90)]);
     let rest = "-m multiport --dports 22,80:90 -m comment --comment ketuk:ssh -j ACCEPT";
     assert_eq!(
-        lines(Iptables::default().insert(&door, V4.parse().unwrap(), None)),
+        lines(Iptables::default().insert(&door, address(V4), None)),
         ["tcp", "udp"].map(|protocol| format!("iptables -w 5 -I INPUT -s 192.0.2.7 -p {protocol} {rest}"))
     );
 }
@@ -65,7 +71,7 @@ fn multiport_is_full_at_fifteen() {
     assert_eq!(list(&fifteen), ["--dports 1,2,3,4,5,6,7,8,9,10,11,12,13,14,15"]);
     let sixteen: Vec<_> = (1..=16).map(|port| (port, port)).collect();
     assert_eq!(list(&sixteen), ["--dports 1,2,3,4,5,6,7,8,9,10,11,12,13,14,15", "--dport 16"]);
-    // Seven ranges are fourteen, the eighth does not fit, and nothing is put before it.
+    // Seven ranges count as fourteen ports. The eighth does not fit, and no later one is put in its place.
     let ranges: Vec<_> = (0..8).map(|n| (10 * n + 1, 10 * n + 5)).chain([(99, 99)]).collect();
     assert_eq!(list(&ranges), ["--dports 1:5,11:15,21:25,31:35,41:45,51:55,61:65", "--dports 71:75,99"]);
     assert_eq!(list(&[(5, 9)]), ["--dport 5:9"]);
@@ -85,7 +91,7 @@ fn forward(src_dport: &[(u16, u16)], dest_port: &[(u16, u16)], dest_ip: &[&str])
 fn a_forward_is_translated_for_ipv4_and_let_through_for_ipv6() {
     let door = forward(&[(8443, 8443)], &[(443, 443)], &["192.168.1.10", "2001:db8:2::10"]);
     assert_eq!(
-        lines(Iptables::default().insert(&door, V4.parse().unwrap(), None)),
+        lines(Iptables::default().insert(&door, address(V4), None)),
         [
             "iptables -w 5 -I FORWARD -s 192.0.2.7 -p tcp -m tcp --dport 443 -d 192.168.1.10 \
              -m conntrack --ctstate DNAT -m comment --comment ketuk:ssh -j ACCEPT",
@@ -94,26 +100,23 @@ fn a_forward_is_translated_for_ipv4_and_let_through_for_ipv6() {
         ]
     );
     assert_eq!(
-        lines(Iptables::default().delete(&door, V6.parse().unwrap())),
+        lines(Iptables::default().delete(&door, address(V6))),
         ["ip6tables -w 5 -D FORWARD -s 2001:db8::7 -p tcp -m tcp --dport 443 -d 2001:db8:2::10 \
           -m comment --comment ketuk:ssh -j ACCEPT"]
     );
     let door = forward(&[(8443, 8443)], &[(443, 443)], &["192.168.1.10"]);
-    assert_eq!(lines(Iptables::default().insert(&door, V6.parse().unwrap(), None)), [""; 0]);
+    assert_eq!(lines(Iptables::default().insert(&door, address(V6), None)), [""; 0]);
 }
 
 #[test]
 fn the_ports_of_a_range_keep_their_numbers() {
     let ports = &[(80, 80), (6000, 6010)];
-    let rules = lines(Iptables::default().insert(
-        &forward(ports, ports, &["192.168.1.10"]),
-        V4.parse().unwrap(),
-        None,
-    ));
+    let rules =
+        lines(Iptables::default().insert(&forward(ports, ports, &["192.168.1.10"]), address(V4), None));
     assert_eq!(rules.len(), 2);
     assert!(rules[1].contains("--dports 80,6000:6010 ") && rules[1].ends_with("192.168.1.10"), "{rules:?}");
     let many_to_one = forward(ports, &[(443, 443)], &["192.168.1.10"]);
-    let rules = lines(Iptables::default().insert(&many_to_one, V4.parse().unwrap(), None));
+    let rules = lines(Iptables::default().insert(&many_to_one, address(V4), None));
     assert!(rules[0].contains("--dport 443 ") && rules[1].ends_with("192.168.1.10:443"), "{rules:?}");
 }
 
@@ -124,7 +127,7 @@ fn the_kernel_times_what_is_in_a_set() {
     let rule = "INPUT -s 192.0.2.7 -p tcp -m tcp --dport 22 -m set --match-set ketuk_ssh_4 src \
                 -m comment --comment ketuk:ssh -j ACCEPT";
     assert_eq!(
-        lines(iptables.insert(&door, V4.parse().unwrap(), Some(Duration::from_millis(29_999)))),
+        lines(iptables.insert(&door, address(V4), Some(Duration::from_millis(29_999)))),
         [
             "/bin/sh -c ipset -exist create ketuk_ssh_4 hash:net family inet timeout 0; \
              ipset -exist add ketuk_ssh_4 192.0.2.7 timeout 30",
@@ -132,27 +135,59 @@ fn the_kernel_times_what_is_in_a_set() {
         ]
     );
     assert_eq!(
-        lines(iptables.delete(&door, V4.parse().unwrap())),
+        lines(iptables.delete(&door, address(V4))),
         [&format!("iptables -w 5 -D {rule}"), "/bin/sh -c ipset -exist del ketuk_ssh_4 192.0.2.7"]
     );
     let month = Some(Duration::from_secs(31 * 24 * 3600));
     for endless in [None, month] {
         assert_eq!(
-            lines(iptables.lease(&door, V6.parse().unwrap(), endless).into_iter().collect()),
+            lines(iptables.lease(&door, address(V6), endless).into_iter().collect()),
             ["/bin/sh -c ipset -exist create ketuk_ssh_6 hash:net family inet6 timeout 0; \
               ipset -exist add ketuk_ssh_6 2001:db8::7 timeout 0"]
         );
     }
     door.name = "n".repeat(MAX_NAME_IN_SET);
-    assert_eq!(iptables.insert(&door, V4.parse().unwrap(), None).len(), 2);
+    assert_eq!(iptables.insert(&door, address(V4), None).len(), 2);
     door.name.push('n');
-    assert_eq!(iptables.insert(&door, V4.parse().unwrap(), None).len(), 1);
-    assert_eq!(lines(iptables.insert(&Door::named("ssh"), V4.parse().unwrap(), None)), [""; 0]);
+    assert_eq!(iptables.insert(&door, address(V4), None).len(), 1);
+    assert_eq!(lines(iptables.insert(&Door::named("ssh"), address(V4), None)), [""; 0]);
+}
+
+/// The element and the rule have the port that was asked for.
+#[test]
+fn a_door_for_any_port() {
+    let iptables = Iptables { sets: true, ..Iptables::default() };
+    let all = PortRange::new(1, u16::MAX).unwrap();
+    let door =
+        Door { any_port: vec![ProtocolPorts { protocol: Protocol::Udp, ports: all }], ..Door::named("any") };
+    let port = Step { protocol: Protocol::Udp, port: 53.try_into().unwrap() };
+    let passage = Passage { address: address(V4), port: Some(port) };
+    let rule = "INPUT -s 192.0.2.7 -p udp -m udp --dport 53 -m set --match-set ketuk_any_4 src,dst \
+                -m comment --comment ketuk:any -j ACCEPT";
+    assert_eq!(
+        lines(iptables.insert(&door, passage, Some(Duration::from_secs(30)))),
+        [
+            "/bin/sh -c ipset -exist create ketuk_any_4 hash:ip,port family inet timeout 0; \
+             ipset -exist add ketuk_any_4 192.0.2.7,udp:53 timeout 31",
+            &format!("iptables -w 5 -I {rule}"),
+        ]
+    );
+    assert_eq!(
+        lines(iptables.delete(&door, passage)),
+        [&format!("iptables -w 5 -D {rule}"), "/bin/sh -c ipset -exist del ketuk_any_4 192.0.2.7,udp:53"]
+    );
+    let plain = Iptables::default();
+    assert_eq!(
+        lines(plain.delete(&door, passage)),
+        [
+            "iptables -w 5 -D INPUT -s 192.0.2.7 -p udp -m udp --dport 53 -m comment --comment ketuk:any -j ACCEPT"
+        ]
+    );
 }
 
 #[test]
 fn nothing_for_a_command_door() {
-    assert_eq!(lines(Iptables::default().delete(&Door::named("ssh"), V4.parse().unwrap())), [""; 0]);
+    assert_eq!(lines(Iptables::default().delete(&Door::named("ssh"), address(V4))), [""; 0]);
 }
 
 #[test]

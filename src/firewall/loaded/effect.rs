@@ -1,10 +1,10 @@
-//! What a rule does with a packet.
+//! The effect of a rule on a packet.
 
 /// Whether a condition holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tri {
     No,
-    /// It depends on something that is not known.
+    /// The answer depends on something unknown.
     Maybe,
     Yes,
 }
@@ -15,16 +15,16 @@ impl Tri {
     }
 }
 
-/// What a rule does with a packet that it applies to.
+/// The effect of a rule on a packet that matches it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Effect {
-    /// The next rule has it.
+    /// The next rule decides.
     Continue,
     Accept,
     Drop,
     Return,
     Jump(String),
     Goto(String),
-    /// Any of these.
+    /// The effect cannot be known.
     Unknown,
 }

@@ -1,16 +1,15 @@
-//! What a rule does with a packet: each of its expressions in turn, on registers, as the kernel has it.
+//! Evaluates a rule for a packet. Each expression runs in turn on registers, as in the kernel.
 
 use super::effect::{Effect, Tri};
 use super::lookup::{Found, Registers, SetPath};
 use super::packet::Packet;
-use super::{Family, Rules, number, text, xt};
-use crate::firewall::own::expression::protocol_number;
+use super::{Family, LoadedRules, number, text, xt};
 use crate::linux::netlink::message::Attributes;
 
 /// `NFT_REG_VERDICT`.
 const VERDICT: u32 = 0;
 
-/// An expression of a rule: its name, and its attributes.
+/// An expression of a rule, with its name and attributes.
 struct Expression<'e> {
     name: &'e [u8],
     data: Attributes<'e>,
@@ -24,12 +23,12 @@ impl<'e> Expression<'e> {
         Some(Self { name: name.strip_suffix(b"\0").unwrap_or(name), data })
     }
 
-    /// A number.
+    /// An attribute as a number.
     fn get(&self, kind: u16) -> Option<u32> {
         self.data.clone().find(kind).and_then(number)
     }
 
-    /// A number of bytes.
+    /// An attribute as a length in bytes.
     fn len(&self, kind: u16) -> usize {
         self.get(kind).and_then(|len| usize::try_from(len).ok()).unwrap_or(0)
     }
@@ -39,27 +38,27 @@ impl<'e> Expression<'e> {
         Attributes::new(self.data.clone().find(kind)?).find(1)
     }
 
-    /// What the register that an attribute names holds.
+    /// The contents of the register that an attribute names.
     fn held(&self, kind: u16, len: usize, registers: &Registers) -> Option<Vec<u8>> {
         registers.get(self.get(kind)?, len)
     }
 
-    /// A port in a register.
+    /// The port in the register that an attribute names.
     fn port(&self, kind: u16, registers: &Registers) -> Option<u16> {
         Some(u16::from_be_bytes(*self.held(kind, 2, registers)?.first_chunk()?))
     }
 }
 
-/// What comes of an expression.
+/// The result of an expression.
 enum Step {
-    /// It is a condition.
+    /// A condition.
     Is(Tri),
-    /// It ends the rule.
+    /// An effect, which ends the rule.
     Does(Effect),
 }
 
-impl Rules {
-    /// Whether a rule applies to a packet, and what it does then.
+impl LoadedRules {
+    /// Whether a rule matches a packet, and its effect then.
     pub(super) fn evaluate(
         &mut self,
         family: Family,
@@ -79,7 +78,7 @@ impl Rules {
                     .or_else(|| test(&expression, &registers).map(Step::Is))
                     .or_else(|| end(&expression, &registers, packet, surely))
                     .unwrap_or_else(|| {
-                        // Something new: what it loads is not known, nor whether it matches.
+                        // An unknown expression may load any value, and may match or not.
                         for register in [1, 2].into_iter().filter_map(|kind| expression.get(kind)) {
                             registers.set(register, None, 16);
                         }
@@ -96,7 +95,7 @@ impl Rules {
         (applies, Effect::Continue)
     }
 
-    /// Looks for what a register holds in a set, or for what becomes of it in a map.
+    /// Looks up a register in a set, or in a map that gives a verdict.
     fn look_up(
         &mut self,
         family: Family,
@@ -132,7 +131,7 @@ impl Rules {
     }
 }
 
-/// An expression that loads something into a register, or changes nothing that matters here.
+/// Runs an expression that loads a register, or that does not matter here.
 fn load(
     expression: &Expression<'_>,
     registers: &mut Registers,
@@ -143,7 +142,7 @@ fn load(
     match expression.name {
         b"meta" => match (expression.get(1), expression.get(3)) {
             (Some(register), _) => {
-                let bytes = meta(packet, number(2));
+                let bytes = packet.meta(number(2));
                 registers.set(register, bytes.as_deref(), bytes.as_ref().map_or(16, Vec::len));
             }
             // NFT_META_MARK
@@ -154,13 +153,13 @@ fn load(
             _ => {}
         },
         b"ct" => {
-            let bytes = connection(packet, number(2));
+            let bytes = packet.connection(number(2));
             registers.set(number(1), bytes.as_deref(), bytes.as_ref().map_or(16, Vec::len));
         }
-        // Without a register to load it changes the packet.
+        // Without a destination register the expression changes the packet.
         b"payload" => {
             let len = expression.len(4);
-            registers.set(number(1), payload(packet, number(2), number(3), len), len);
+            registers.set(number(1), packet.payload(number(2), number(3), len), len);
         }
         b"bitwise" => {
             let len = expression.len(3);
@@ -185,7 +184,7 @@ fn load(
             registers.set(number(2), turned.as_deref(), len);
         }
         b"fib" => {
-            let result = fib(packet, number(2), number(3)).map(u32::to_ne_bytes);
+            let result = packet.fib(number(2), number(3)).map(u32::to_ne_bytes);
             registers.set(number(1), result.as_ref().map(|bytes| &bytes[..]), 4);
         }
         b"immediate" if number(1) != VERDICT => {
@@ -198,7 +197,7 @@ fn load(
     Some(Step::Is(Tri::Yes))
 }
 
-/// An expression that is a condition.
+/// Runs an expression that is a condition.
 fn test(expression: &Expression<'_>, registers: &Registers) -> Option<Tri> {
     let operator = expression.get(2);
     let is = |condition: Option<bool>| condition.map_or(Tri::Maybe, Tri::of);
@@ -222,14 +221,14 @@ fn test(expression: &Expression<'_>, registers: &Registers) -> Option<Tri> {
             let found = expression.held(1, from.len(), registers);
             is(found.map(|found| (from <= &found[..] && &found[..] <= to) == (operator == Some(0))))
         }
-        // Within its limit, unless the rule is for what is over it.
+        // The packet is taken to be within the limit, so a rule for packets over the limit does not match.
         b"limit" => Tri::of(expression.get(5).is_none_or(|flags| flags & 1 == 0)),
         b"connlimit" | b"quota" => Tri::of(operator.is_none_or(|flags| flags & 1 == 0)),
         _ => return None,
     })
 }
 
-/// An expression that ends the rule.
+/// Runs an expression that ends the rule.
 fn end(
     expression: &Expression<'_>,
     registers: &Registers,
@@ -258,7 +257,7 @@ fn end(
     }))
 }
 
-/// A match or target of iptables.
+/// Runs a match or target of iptables.
 fn legacy(expression: &Expression<'_>, packet: &mut Packet<'_>, surely: bool) -> Step {
     let name = text(&expression.data, 1).unwrap_or_default();
     let info = expression.data.clone().find(3).unwrap_or(&[]);
@@ -283,70 +282,5 @@ fn verdict_of(verdict: &[u8]) -> Effect {
         Some(-4) => Effect::Goto(chain()),
         Some(-5) => Effect::Return,
         _ => Effect::Unknown,
-    }
-}
-
-/// `enum nft_meta_keys`.
-fn meta(packet: &Packet<'_>, key: u32) -> Option<Vec<u8>> {
-    let arrival = &packet.arrival;
-    Some(match key {
-        // NFT_META_PROTOCOL
-        1 => if packet.is_ipv4() { 0x0800_u16 } else { 0x86dd }.to_be_bytes().to_vec(),
-        3 => packet.mark?.to_ne_bytes().to_vec(),
-        4 => arrival.index?.to_ne_bytes().to_vec(),
-        6 => {
-            let mut name = arrival.device.as_bytes().to_vec();
-            name.resize(16, 0);
-            name
-        }
-        15 => vec![if packet.is_ipv4() { 2 } else { 10 }],
-        16 => vec![protocol_number(arrival.protocol)],
-        // NFT_META_PKTTYPE: for this host. NFT_META_SECPATH: without IPsec.
-        18 | 25 => vec![0],
-        _ => return None,
-    })
-}
-
-/// `enum nft_ct_keys`: of a connection that begins with this packet.
-fn connection(packet: &Packet<'_>, key: u32) -> Option<Vec<u8>> {
-    let arrival = &packet.arrival;
-    Some(match key {
-        // NFT_CT_STATE: new
-        0 => 8_u32.to_ne_bytes().to_vec(),
-        1 => vec![0],
-        // NFT_CT_STATUS: IPS_DST_NAT
-        2 => u32::from(packet.translated).wrapping_shl(5).to_ne_bytes().to_vec(),
-        // NFT_CT_MARK
-        3 => vec![0; 4],
-        7 => vec![if packet.is_ipv4() { 2 } else { 10 }],
-        10 => vec![protocol_number(arrival.protocol)],
-        // NFT_CT_PROTO_DST, of the original direction
-        12 => arrival.port.to_be_bytes().to_vec(),
-        _ => return None,
-    })
-}
-
-fn payload<'p>(packet: &'p Packet<'_>, base: u32, offset: u32, len: usize) -> Option<&'p [u8]> {
-    let header = match base {
-        1 => &packet.network,
-        2 => &packet.transport,
-        _ => return None,
-    };
-    let offset = usize::try_from(offset).ok()?;
-    header.get(offset..offset.checked_add(len)?)
-}
-
-/// What the routing table says: of the destination, local or not; of the source, that it comes the right way.
-fn fib(packet: &Packet<'_>, result: u32, flags: u32) -> Option<u32> {
-    const UNICAST: u32 = 1;
-    const LOCAL: u32 = 2;
-    let of_source = flags & 1 != 0;
-    match result {
-        // NFT_FIB_RESULT_ADDRTYPE
-        3 if of_source || !packet.is_local => Some(UNICAST),
-        3 => Some(LOCAL),
-        // NFT_FIB_RESULT_OIF, or whether there is one: the device that it came by
-        1 if of_source => packet.arrival.index.or(Some(1)),
-        _ => None,
     }
 }

@@ -1,17 +1,17 @@
-//! Registers, and sets that are asked for what they hold.
+//! Registers, and lookups in sets.
 
 use super::packet::Packet;
-use super::{Family, Rules, number};
+use super::{Family, LoadedRules, number};
 use crate::linux::netlink::message::Attributes;
 
-/// What the sets of doors are called.
+/// The prefix of the names of doors' sets.
 const DOOR_SETS: &str = "ketuk_";
 
-/// The registers: slots of four bytes, each known or not. Four of them are one of the larger ones.
+/// The registers, as slots of four bytes, each known or unknown. A large register covers four slots.
 pub(super) struct Registers(pub(super) [Option<[u8; 4]>; 20]);
 
 impl Registers {
-    /// The slot of a register, `nft_parse_register` in the kernel.
+    /// The first slot of a register, as in the kernel's `nft_parse_register`.
     fn slot(register: u32) -> Option<usize> {
         let slot = if register <= 4 { register * 4 } else { register.checked_sub(4)? };
         usize::try_from(slot).ok().filter(|slot| (4..20).contains(slot))
@@ -30,7 +30,7 @@ impl Registers {
         }
     }
 
-    /// So many bytes, if all are known.
+    /// The first `len` bytes of a register, if all are known.
     pub(super) fn get(&self, register: u32, len: usize) -> Option<Vec<u8>> {
         let first = Self::slot(register)?;
         let slots = self.0.get(first..first + len.div_ceil(4))?;
@@ -40,7 +40,7 @@ impl Registers {
     }
 }
 
-/// The place of a set.
+/// The family, table and name of a set.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SetPath<'a> {
     pub(super) family: Family,
@@ -48,8 +48,8 @@ pub(super) struct SetPath<'a> {
     pub(super) set: &'a str,
 }
 
-impl Rules {
-    /// Looks for what the registers hold among the elements of a set.
+impl LoadedRules {
+    /// Looks up the registers in a set.
     pub(super) fn find(
         &mut self,
         path: SetPath<'_>,
@@ -62,7 +62,7 @@ impl Rules {
             return if packet.arrival.sets.contains(&set) { Found::Yes(None) } else { Found::No };
         }
         let Some(elements) = self.elements(family, table, set) else { return Found::Unknown };
-        // The start of the interval that the key is in, if the set has intervals: the last one before it.
+        // In a set with intervals, the last interval start that is not above the key.
         let mut below: Option<(Vec<u8>, bool, Box<[u8]>)> = None;
         let (mut has_ends, mut unknown, mut catch_all) = (false, false, None);
         for element in elements {
@@ -78,7 +78,7 @@ impl Rules {
                 unknown = true;
                 continue;
             };
-            // A concatenation of intervals has both ends in one element.
+            // In a concatenation of intervals one element holds both ends.
             if let Some(end) = bytes(10) {
                 let parts = key.chunks(4).zip(end.chunks(4)).zip(found.chunks(4));
                 if within(parts) {
@@ -104,17 +104,17 @@ impl Rules {
     }
 }
 
-/// Whether each part is between its two ends. Parts are compared four bytes at a time, which is right for ports and
-/// IPv4 addresses, and for IPv6 networks.
+/// Whether each part of the key is within its interval. Parts are compared four bytes at a time. That is right for
+/// ports, IPv4 addresses and IPv6 networks.
 fn within<'a>(parts: impl Iterator<Item = ((&'a [u8], &'a [u8]), &'a [u8])>) -> bool {
     let mut parts = parts;
     parts.all(|((from, to), found)| from <= found && found <= to)
 }
 
-/// What a set says of a key.
+/// The result of a lookup.
 pub(super) enum Found {
     No,
-    /// It is in, in this element if that is known.
+    /// The set holds the key, in this element if it is known.
     Yes(Option<Box<[u8]>>),
     Unknown,
 }

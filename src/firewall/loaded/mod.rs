@@ -1,11 +1,13 @@
-//! The rules that the kernel has loaded, whoever loaded them, and what they do with a packet.
+//! The rules that the kernel has loaded, from any program, and their effect on a packet: those of `nf_tables`, and those of
+//! iptables' older kind.
 //!
-//! This is how the daemon knows that a port is open without a knock, or that another firewall drops what a door lets
-//! in. A packet is followed through the chains as the kernel would. Where a rule asks what is not known beforehand, both
-//! answers are followed, so that there are three outcomes: it passes, it is dropped, or that depends.
+//! So the daemon knows that a port is open without a knock, or that another firewall drops packets that a door lets
+//! in. It follows a packet through the chains as the kernel would. Where a rule depends on something unknown, it
+//! follows both answers. So there are three outcomes: the packet passes, it is dropped, or that depends.
 
 mod effect;
 mod evaluate;
+mod legacy;
 mod lookup;
 mod packet;
 mod walk;
@@ -16,15 +18,17 @@ use std::io;
 
 use nix::errno::Errno;
 
+use super::iptables::SHUTTING;
 use super::nft::{Answer, kind, message_type};
 use super::ruleset::LoadedRule;
 use crate::linux::netlink::Dialogue;
 use crate::linux::netlink::message::Attributes;
 
+pub use legacy::fingerprint as legacy_fingerprint;
 pub use packet::{Arrival, Packet};
 pub use walk::Outcome;
 
-/// Most bytes of rules that are read. More than any router's; a host with more is told about as if nothing were known.
+/// The most bytes of rules that are read: more than any router has. For a host with more, nothing is reported.
 const MAX_RULES: usize = 4 << 20;
 
 const REQUEST_DUMP: u16 = 0x301;
@@ -38,7 +42,7 @@ impl Family {
     const IPV4: Self = Self(2);
     const IPV6: Self = Self(10);
 
-    /// Whether its chains see packets of an address family.
+    /// Whether chains of this family see packets of an address family.
     fn sees(self, is_ipv4: bool) -> bool {
         self == Self::INET || self == if is_ipv4 { Self::IPV4 } else { Self::IPV6 }
     }
@@ -53,64 +57,103 @@ impl Family {
     }
 }
 
-/// A chain by its family, table and name.
+/// A chain, named by its family, table and name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChainName {
     family: Family,
-    /// Its table's name.
-    pub table: String,
-    /// Its own name.
-    pub chain: String,
+    /// The table's name.
+    pub(crate) table: String,
+    /// The chain's own name.
+    pub(crate) chain: String,
+    /// Whether the chain is in a table of iptables' older kind.
+    is_legacy: bool,
 }
 
 impl ChainName {
-    /// Whether it is in the daemon's own table.
+    /// Whether the chain is in the daemon's own table, or one of its own chains of iptables.
     pub fn is_own(&self) -> bool {
-        self.family == Family::INET && self.table == super::own::NAME
+        match self.family {
+            Family::INET => self.table == super::own::NAME,
+            _ => self.is_filter() && SHUTTING.contains(&&*self.chain),
+        }
+    }
+
+    /// Whether the chain is in iptables' table `filter`, of either kind.
+    fn is_filter(&self) -> bool {
+        self.family != Family::INET && self.table == "filter"
     }
 }
 
 impl fmt::Display for ChainName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "chain {} of table {} {}", self.chain, self.family.name(), self.table)
+        let Self { family, table, chain, is_legacy } = self;
+        match (is_legacy, *family) {
+            (false, family) => write!(f, "chain {chain} of table {} {table}", family.name()),
+            (true, Family::IPV4) => write!(f, "chain {chain} of table {table} of iptables-legacy"),
+            (true, _) => write!(f, "chain {chain} of table {table} of ip6tables-legacy"),
+        }
     }
 }
 
-/// Where packets meet a base chain.
+/// The place of a base chain in a packet's way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Hook {
     /// `enum nf_inet_hooks`.
     number: u32,
     priority: i32,
-    /// Whether it translates addresses.
+    /// Whether the chain translates addresses.
     is_nat: bool,
-    /// Whether its policy is to drop.
+    /// Whether the chain's policy is to drop.
     drops: bool,
 }
 
 #[derive(Debug)]
-struct Chain {
+struct LoadedChain {
     name: ChainName,
     hook: Option<Hook>,
-    /// The expressions of its rules, as the kernel has them.
-    rules: Vec<Box<[u8]>>,
+    rules: Vec<Rule>,
 }
 
-/// All rules that are loaded.
 #[derive(Debug)]
-pub struct Rules {
-    chains: Vec<Chain>,
-    /// To ask for sets when a rule looks into them.
-    dialogue: Dialogue,
+enum Rule {
+    /// Expressions of `nf_tables`, in the kernel's bytes.
+    Nft(Box<[u8]>),
+    /// A rule of iptables' older kind.
+    Legacy(legacy::LegacyRule),
 }
 
-impl Rules {
-    /// Reads them.
+/// All loaded rules.
+#[derive(Debug)]
+pub struct LoadedRules {
+    chains: Vec<LoadedChain>,
+    /// The connection by which sets are read when a rule looks them up; `None` without `nf_tables`.
+    dialogue: Option<Dialogue>,
+    /// Whether there may be rules that could not be read.
+    is_partial: bool,
+}
+
+impl LoadedRules {
+    /// Reads the rules. A kernel without `nf_tables` has only those of iptables' older kind.
     ///
     /// # Errors
-    /// The kernel has no `nf_tables`, or does not tell (`EPERM` without `CAP_NET_ADMIN`), or there are too many.
+    /// The kernel refuses to list (`EPERM` without `CAP_NET_ADMIN`), or there are too many rules.
     pub fn read() -> io::Result<Self> {
-        let mut rules = Self { chains: Vec::new(), dialogue: Dialogue::open(libc::NETLINK_NETFILTER)? };
+        let mut rules = Self { chains: Vec::new(), dialogue: None, is_partial: false };
+        match rules.read_nft() {
+            Err(error) if lacks_nf_tables(&error) => rules.chains.clear(),
+            read => read?,
+        }
+        let legacy::Found { chains, is_partial } = legacy::read()?;
+        rules.chains.extend(chains);
+        rules.is_partial = is_partial;
+        // The chains in the order in which packets pass them.
+        rules.chains.sort_by_key(|chain| chain.hook.map(|hook| hook.priority));
+        Ok(rules)
+    }
+
+    fn read_nft(&mut self) -> io::Result<()> {
+        let rules = self;
+        rules.dialogue = Some(Dialogue::open(libc::NETLINK_NETFILTER)?);
         let mut dormant = Vec::new();
         rules.each(kind::GET_TABLE, &mut |_, family, table| {
             // NFTA_TABLE_NAME, NFTA_TABLE_FLAGS: NFT_TABLE_F_DORMANT
@@ -132,8 +175,8 @@ impl Rules {
                     drops: chain.clone().find(5).and_then(number) == Some(0),
                 })
             });
-            rules.chains.push(Chain {
-                name: ChainName { family, table, chain: name },
+            rules.chains.push(LoadedChain {
+                name: ChainName { family, table, chain: name, is_legacy: false },
                 hook,
                 rules: Vec::new(),
             });
@@ -141,33 +184,36 @@ impl Rules {
         let mut size = 0;
         rules.each(kind::GET_RULE, &mut |rules, family, rule| {
             let (Some(table), Some(chain)) = (text(&rule, 1), text(&rule, 2)) else { return };
-            let name = ChainName { family, table, chain };
+            let name = ChainName { family, table, chain, is_legacy: false };
             let expressions = rule.find(4).unwrap_or(&[]);
             size += expressions.len();
             if size <= MAX_RULES
                 && let Some(chain) = rules.chains.iter_mut().find(|chain| chain.name == name)
             {
-                chain.rules.push(expressions.into());
+                chain.rules.push(Rule::Nft(expressions.into()));
             }
         })?;
         if size > MAX_RULES {
             return Err(io::Error::other("the firewall has too many rules to be read"));
         }
-        // As packets meet them.
-        rules.chains.sort_by_key(|chain| chain.hook.map(|hook| hook.priority));
-        Ok(rules)
+        Ok(())
     }
 
-    /// Whether a table of this name has such a chain.
+    /// Whether there may be rules of iptables' older kind that could not be read. Only root may.
+    pub const fn is_partial(&self) -> bool {
+        self.is_partial
+    }
+
+    /// Whether a table of this name has this chain.
     pub fn has_chain(&self, table: &str, chain: &str) -> bool {
         self.chains.iter().any(|found| found.name.table == table && found.name.chain == chain)
     }
 
-    /// Hands `each` every object of a kind, with its family.
+    /// Calls `each` with every object of a kind and its family.
     fn each(&mut self, kind: u8, each: &mut dyn FnMut(&mut Self, Family, Attributes<'_>)) -> io::Result<()> {
         let mut dialogue = Dialogue::open(libc::NETLINK_NETFILTER)?;
         let (request, sequence) = dialogue.begin(1);
-        // NFPROTO_UNSPEC: of all families.
+        // NFPROTO_UNSPEC asks for all families.
         request.message(message_type(kind), REQUEST_DUMP, sequence, |r| r.raw(&[0; 4]));
         let errno = dialogue.ask(sequence, &mut |message| {
             if let (Answer::Object { attributes, .. }, Some(family)) =
@@ -179,17 +225,17 @@ impl Rules {
         if errno == 0 { Ok(()) } else { Err(Errno::from_raw(errno).into()) }
     }
 
-    /// The elements of a set, each as its attributes.
+    /// The elements of a set, each as its raw attributes.
     fn elements(&mut self, family: Family, table: &str, set: &str) -> Option<Vec<Box<[u8]>>> {
         let mut elements = Vec::new();
-        let (request, sequence) = self.dialogue.begin(1);
+        let dialogue = self.dialogue.as_mut()?;
+        let (request, sequence) = dialogue.begin(1);
         request.message(message_type(kind::GET_ELEMENT), REQUEST_DUMP, sequence, |r| {
             r.raw(&[family.0, 0, 0, 0]);
             r.string(1, table);
             r.string(2, set);
         });
-        let errno = self
-            .dialogue
+        let errno = dialogue
             .ask(sequence, &mut |message| {
                 if let Answer::Object { kind: kind::NEW_ELEMENT, attributes, .. } = Answer::of(message) {
                     let list = Attributes::new(attributes.find(3).unwrap_or(&[]));
@@ -201,16 +247,19 @@ impl Rules {
     }
 }
 
-/// The rules of doors in a table, which somebody loaded with `ketukd ruleset`: known by their comment. None where they
-/// cannot be read.
-pub fn rules_of_doors(table: &crate::config::Table) -> Vec<LoadedRule> {
-    /// What the comments begin with, as nft keeps them: a number, a length, the text.
+/// The door rules in a table that were loaded from `ketukd ruleset`, found by their comment. A table that is not there has
+/// none.
+///
+/// # Errors
+/// The kernel has no `nf_tables`, or does not tell (`EPERM` without `CAP_NET_ADMIN`).
+pub fn rules_of_doors(table: &crate::config::Table) -> io::Result<Vec<LoadedRule>> {
+    /// The beginning of the comments, as nft stores them after a type and a length.
     const COMMENT: &[u8] = b"ketuk: ";
     let mut found = Vec::new();
-    let Ok(mut dialogue) = Dialogue::open(libc::NETLINK_NETFILTER) else { return found };
+    let mut dialogue = Dialogue::open(libc::NETLINK_NETFILTER)?;
     let (request, sequence) = dialogue.begin(1);
     super::nft::get(request, kind::GET_RULE, table, sequence);
-    let _ = dialogue.ask(sequence, &mut |message| {
+    let errno = dialogue.ask(sequence, &mut |message| {
         let Answer::Object { attributes: rule, .. } = Answer::of(message) else { return };
         // NFTA_RULE_TABLE, NFTA_RULE_CHAIN, NFTA_RULE_HANDLE, NFTA_RULE_USERDATA
         let is_ours = text(&rule, 1).is_some_and(|name| name == table.name)
@@ -222,10 +271,16 @@ pub fn rules_of_doors(table: &crate::config::Table) -> Vec<LoadedRule> {
         let handle =
             rule.clone().find(3).and_then(<[u8]>::first_chunk).map(|handle| u64::from_be_bytes(*handle));
         if let (true, Some(chain), Some(handle)) = (is_ours, text(&rule, 2), handle) {
-            found.push((chain, handle));
+            found.push(LoadedRule { chain, handle });
         }
-    });
-    found
+    })?;
+    if matches!(errno, 0 | libc::ENOENT) { Ok(found) } else { Err(Errno::from_raw(errno).into()) }
+}
+
+/// Whether the error says that the kernel has no `nf_tables`: without nfnetlink there is no such socket, and without the
+/// subsystem its questions are invalid.
+fn lacks_nf_tables(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EPROTONOSUPPORT | libc::EOPNOTSUPP | libc::EINVAL))
 }
 
 /// A string attribute.

@@ -1,9 +1,9 @@
 //! A packet's way through the chains.
 
 use super::effect::{Effect, Tri};
-use super::{Chain, ChainName, Packet, Rules};
+use super::{ChainName, LoadedChain, LoadedRules, Packet, Rule};
 
-/// Deepest way through chains that jump to each other; the kernel allows 16.
+/// The most nested jumps that are followed. The kernel allows 16.
 const MAX_DEPTH: usize = 16;
 
 /// `NF_INET_PRE_ROUTING`, `NF_INET_LOCAL_IN`, `NF_INET_FORWARD`.
@@ -11,48 +11,48 @@ const PREROUTING: u32 = 0;
 const LOCAL_IN: u32 = 1;
 const FORWARD: u32 = 2;
 
-/// What becomes of a packet.
+/// The fate of a packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It passes.
+    /// The packet passes.
     Passes {
-        /// Whether it goes to this host itself.
+        /// Whether it goes to this host.
         is_local: bool,
     },
-    /// It is dropped or rejected.
+    /// The packet is dropped or rejected.
     Dropped {
-        /// By this chain.
+        /// The chain that drops it.
         by: ChainName,
     },
-    /// That depends on what cannot be known.
+    /// The outcome depends on something unknown.
     Depends,
 }
 
-/// What a chain may do with a packet.
+/// The possible ends of a packet in a chain.
 #[derive(Debug, Default)]
 struct Ends {
     accepts: bool,
-    /// The chain that may drop it.
+    /// The chain that may drop the packet.
     drops: Option<ChainName>,
-    /// It may come to the chain's end, or return.
+    /// Whether the packet may reach the chain's end or return.
     returns: bool,
 }
 
-impl Rules {
-    /// Follows a packet through all that is loaded.
+impl LoadedRules {
+    /// Follows a packet through all loaded chains.
     pub fn follow(&mut self, packet: &mut Packet<'_>) -> Outcome {
         let mut depends = false;
         for is_first in [true, false] {
-            // Where it goes is only known after the first hook.
+            // The first hook decides whether the packet is local or forwarded.
             let hook = match (is_first, packet.is_local) {
                 (true, _) => PREROUTING,
                 (false, true) => LOCAL_IN,
                 (false, false) => FORWARD,
             };
             for at in 0..self.chains.len() {
-                let Chain { name, hook: Some(found), .. } = &self.chains[at] else { continue };
+                let LoadedChain { name, hook: Some(found), .. } = &self.chains[at] else { continue };
                 let (found, name) = (*found, name.clone());
-                // The first translation counts.
+                // Only the first translation counts.
                 if found.number != hook
                     || !name.family.sees(packet.is_ipv4())
                     || found.is_nat && packet.translated
@@ -78,13 +78,29 @@ impl Rules {
     }
 
     fn walk(&mut self, chain: usize, packet: &mut Packet<'_>, depth: usize) -> Ends {
+        let here = self.chains[chain].name.clone();
+        if here.is_filter() && packet.arrival.accepted_in.contains(&&*here.chain) {
+            return Ends { accepts: true, ..Ends::default() };
+        }
+        let rules = std::mem::take(&mut self.chains[chain].rules);
+        let ends = self.walk_rules(&here, &rules, packet, depth);
+        self.chains[chain].rules = rules;
+        ends
+    }
+
+    fn walk_rules(
+        &mut self,
+        here: &ChainName,
+        rules: &[Rule],
+        packet: &mut Packet<'_>,
+        depth: usize,
+    ) -> Ends {
         let mut ends = Ends::default();
-        let family = self.chains[chain].name.family;
-        for rule in 0..self.chains[chain].rules.len() {
-            let expressions = std::mem::take(&mut self.chains[chain].rules[rule]);
-            let table = self.chains[chain].name.table.clone();
-            let (applies, effect) = self.evaluate(family, &table, &expressions, packet);
-            self.chains[chain].rules[rule] = expressions;
+        for rule in rules {
+            let (applies, effect) = match rule {
+                Rule::Nft(expressions) => self.evaluate(here.family, &here.table, expressions, packet),
+                Rule::Legacy(rule) => rule.evaluate(packet),
+            };
             if applies == Tri::No {
                 continue;
             }
@@ -98,7 +114,7 @@ impl Rules {
                     }
                 }
                 Effect::Drop => {
-                    ends.drops = Some(self.chains[chain].name.clone());
+                    ends.drops = Some(here.clone());
                     if surely {
                         return ends;
                     }
@@ -111,17 +127,17 @@ impl Rules {
                 }
                 Effect::Unknown => {
                     ends.accepts = true;
-                    ends.drops = Some(self.chains[chain].name.clone());
+                    ends.drops = Some(here.clone());
                 }
                 Effect::Jump(name) | Effect::Goto(name) if depth >= MAX_DEPTH => {
                     debug_assert!(!name.is_empty(), "the kernel allows no loops");
                     ends.returns = true;
                 }
                 Effect::Jump(ref name) | Effect::Goto(ref name) => {
-                    let wanted = |found: &Chain| {
-                        found.name.family == family && found.name.table == table && found.name.chain == *name
+                    let wanted = ChainName { chain: name.clone(), ..here.clone() };
+                    let Some(at) = self.chains.iter().position(|found| found.name == wanted) else {
+                        continue;
                     };
-                    let Some(at) = self.chains.iter().position(wanted) else { continue };
                     let inner = self.walk(at, packet, depth + 1);
                     ends.accepts |= inner.accepts;
                     ends.drops = inner.drops.or(ends.drops);

@@ -1,12 +1,12 @@
-//! The matches and targets that iptables' rules have kept from before `nf_tables`, as structures of C.
+//! The old matches and targets of iptables, as C structures: in rules of its older kind, and inside `nf_tables` rules.
 //!
-//! Those that firewalls use to let somebody in or keep him out are known; any other may match or not.
+//! Those that firewalls use to let senders in or keep them out are known. Any other may match or not.
 
 use super::effect::{Effect, Tri};
 use super::packet::Packet;
 use crate::core::sequence::Protocol;
 
-/// `XT_CONNTRACK_STATE_BIT` of a new connection, and of one whose destination is translated.
+/// `XT_CONNTRACK_STATE_BIT` of a new connection, and of one with a translated destination.
 const STATE_NEW: u32 = 1 << 3;
 const STATE_DNAT: u32 = 1 << 7;
 
@@ -24,7 +24,7 @@ fn known(name: &str, revision: u32, info: &[u8], packet: &Packet<'_>) -> Option<
         "comment" | "limit" => Some(true),
         // struct xt_state_info
         "state" => Some(u32_at(0)? & STATE_NEW != 0),
-        // struct xt_conntrack_mtinfo3: only the state is asked for
+        // struct xt_conntrack_mtinfo3: only matches on the state and on the port before translation are known
         "conntrack" if revision >= 2 => {
             let (flags, inverted) = (u16_at(146)?, u16_at(148)?);
             let states = u32::from(u16_at(150)?);
@@ -33,7 +33,12 @@ fn known(name: &str, revision: u32, info: &[u8], packet: &Packet<'_>) -> Option<
             // XT_CONNTRACK_STATE_ALIAS: it was written as `-m state`.
             match flags & !(1 << 13) {
                 1 => Some(state),
-                // Whatever else is asked for, this is not so.
+                // XT_CONNTRACK_ORIGDST_PORT: one port or a range, from revision 3 on in the host's byte order.
+                0x201 if revision >= 3 => {
+                    let inside = (u16_at(140)?..=u16_at(156)?).contains(&packet.arrival.port);
+                    Some(state && inside != (inverted & 0x200 != 0))
+                }
+                // The state does not match, so the other conditions do not matter.
                 _ if flags & 1 != 0 && !state => Some(false),
                 _ => None,
             }
@@ -82,10 +87,10 @@ fn known(name: &str, revision: u32, info: &[u8], packet: &Packet<'_>) -> Option<
                 |mask: u16, kind: u16, invert: u32| mask == 0 || (mask & kind != 0) != (flags & invert != 0);
             Some(is(source, UNICAST, 1) && is(destination, kind, 2))
         }
-        // The other protocol, and extension headers, which a first packet has not.
+        // These match the other protocol or extension headers, which a first packet has not.
         "tcp" | "udp" | "rt" | "frag" | "hbh" | "dst" | "ah" | "esp" => Some(false),
-        // struct xt_recent_mtinfo: seconds, hits, what to do (XT_RECENT_SET), inverted. The first packet was not there
-        // before.
+        // struct xt_recent_mtinfo: seconds, hits, operation (XT_RECENT_SET), inverted. The sender of a first packet is
+        // not in the list.
         "recent" => match (*info.get(8)? & 2 != 0, u32_at(4)?) {
             (true, _) => Some(true),
             (false, 2..) => Some(*info.get(9)? != 0),
@@ -97,7 +102,7 @@ fn known(name: &str, revision: u32, info: &[u8], packet: &Packet<'_>) -> Option<
     }
 }
 
-/// What a target does with the packet; `surely` says that the rule applies.
+/// The effect of a target on the packet. `surely` says that the rule matches.
 pub(super) fn target(
     name: &str,
     revision: u32,
@@ -117,8 +122,8 @@ pub(super) fn target(
         "DNAT" | "REDIRECT" if surely => {
             const ADDRESSES: u32 = 1;
             const PORTS: u32 = 2;
-            // struct nf_nat_ipv4_multi_range_compat: how many; flags, lowest and highest address, lowest port.
-            // struct nf_nat_range2: flags, lowest and highest address of either family, lowest port.
+            // struct nf_nat_ipv4_multi_range_compat: the number of ranges; flags, lowest and highest address, lowest
+            // port.
             let (at, len, ports) = match (packet.is_ipv4(), revision) {
                 (true, 0 | 1) => (4, 4, 16),
                 (true, _) => (0, 4, 36),

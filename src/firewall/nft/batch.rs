@@ -1,33 +1,33 @@
-//! A transaction: begin, the changes, end. The kernel takes all of it or nothing.
+//! A transaction: begin, the changes, end. The kernel takes it all or not at all.
 
 use super::{ACK, REQUEST, SUBSYSTEM, family_header, message_type};
 use crate::config::TableFamily;
-use crate::linux::netlink::message::Request;
+use crate::linux::netlink::message::Datagram;
 use crate::linux::netlink::{Dialogue, DialogueError};
 
 const BATCH_BEGIN: u16 = 16;
 const BATCH_END: u16 = 17;
 
-/// A transaction under construction. Its sequence numbers are one for the begin, one for each change and one for the
-/// end, in this order.
+/// A transaction under construction. Its sequence numbers are, in this order, one for the begin, one for each change
+/// and one for the end.
 #[derive(Debug)]
 pub struct Batch<'d> {
     dialogue: &'d mut Dialogue,
-    /// Of the begin.
+    /// The sequence number of the begin.
     first: u32,
-    /// Changes so far.
+    /// The number of changes so far.
     changes: u32,
-    /// Where the last change begins in the request.
+    /// The last change's offset in the request, in bytes.
     last: usize,
 }
 
 /// A change that the kernel refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// The change's place in the transaction, from 0; none if the transaction as a whole was refused.
-    pub change: Option<usize>,
+    /// The change's index, from 0; `None` if the kernel refused the whole transaction.
+    pub(crate) change: Option<usize>,
     /// The kernel's error, above 0.
-    pub errno: i32,
+    pub(crate) errno: i32,
 }
 
 impl<'d> Batch<'d> {
@@ -38,8 +38,8 @@ impl<'d> Batch<'d> {
         Self { dialogue, first, changes: 0, last: 0 }
     }
 
-    /// Adds a change: a message of this kind with what `body` writes. `flags` are beside the usual ones.
-    pub fn change(&mut self, kind: u8, flags: u16, family: TableFamily, body: impl FnOnce(&mut Request)) {
+    /// Adds a change: a message of this kind whose body `body` writes. `flags` are added to the usual ones.
+    pub fn change(&mut self, kind: u8, flags: u16, family: TableFamily, body: impl FnOnce(&mut Datagram)) {
         self.changes += 1;
         let sequence = self.first.wrapping_add(self.changes);
         let request = self.dialogue.request();
@@ -50,17 +50,17 @@ impl<'d> Batch<'d> {
         });
     }
 
-    /// Ends the transaction and has the kernel take it. Hands `refused` every change that it refuses, in order; if
-    /// there is any, none of the changes was made.
+    /// Ends the transaction and sends it to the kernel. Calls `refused` with every refused change, in order. If there
+    /// is one, the kernel made none of the changes.
     ///
     /// # Errors
-    /// The kernel cannot be asked, or did not answer: whether the changes were made is not known.
+    /// The kernel could not be asked or did not answer. Whether the changes were made is unknown.
     pub fn commit(self, refused: &mut dyn FnMut(Refusal)) -> Result<(), DialogueError> {
         let Self { dialogue, first, changes, .. } = self.ended();
         dialogue
             .exchange(&mut |message| {
-                // The last change always answers, the others only when they are refused. An error of the
-                // transaction as a whole comes as one of its begin, and nothing comes after it.
+                // The kernel always answers the last change, and the others only when it refuses them. An error of the
+                // whole transaction comes as one of its begin, and no answer follows.
                 let index = message.sequence.wrapping_sub(first);
                 let errno = message.outcome()?;
                 if index > changes {
@@ -75,7 +75,7 @@ impl<'d> Batch<'d> {
             .map(drop)
     }
 
-    /// The same transaction with its end, and with the last change asking for an answer.
+    /// Adds the end to the transaction, and makes the last change ask for an answer.
     fn ended(self) -> Self {
         let sequence = self.first.wrapping_add(self.changes + 1);
         let request = self.dialogue.request();
@@ -92,7 +92,7 @@ impl<'d> Batch<'d> {
 }
 
 /// `struct nfgenmsg` of a batch's begin and end: no family, and the subsystem as the resource, big-endian.
-fn batch_header(request: &mut Request) {
+fn batch_header(request: &mut Datagram) {
     let [high, low] = SUBSYSTEM.to_be_bytes();
     request.raw(&[0, 0, high, low]);
 }

@@ -1,6 +1,13 @@
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::time::Duration;
+
+use super::batch::Batch;
+use super::element::*;
 use super::*;
 use crate::config::{GrantPrefix, MAX_NAME};
 use crate::core::network::AddressFamily;
+use crate::core::passage::Passage;
+use crate::core::sequence::{Protocol, Step};
 use crate::firewall::set_name::DoorSets;
 use crate::linux::netlink::Dialogue;
 use crate::linux::netlink::message::{Messages, NLMSG_DONE, NLMSG_ERROR, USUAL_REQUEST};
@@ -22,7 +29,7 @@ fn transaction(first: u32, changes: impl FnOnce(&mut Batch<'_>)) -> Vec<u8> {
     batch.bytes()
 }
 
-/// Bytes from text: hexadecimal, `#` and the rest of the line is a comment.
+/// Bytes from hexadecimal text. `#` begins a comment.
 fn hex(text: &str) -> Vec<u8> {
     let digits: Vec<u8> = text
         .lines()
@@ -36,11 +43,11 @@ fn hex(text: &str) -> Vec<u8> {
 #[test]
 #[cfg(target_endian = "little")]
 fn a_renewal_is_delete_and_add_in_one_batch() {
-    let address = "203.0.113.9".parse().expect("address");
+    let address = "203.0.113.9".parse::<IpAddr>().expect("address").into();
     let request = transaction(0x0102_0304, |batch| {
-        delete_element(batch, &fw4(), &ssh_4(), address);
+        delete(batch, &fw4(), &ssh_4(), address);
         let time = Some(Duration::from_secs(30));
-        add_element(batch, &fw4(), &ssh_4(), address, time, OpenedBy::Knock);
+        add(batch, &fw4(), &ssh_4(), address, time, OpenedBy::Knock);
     });
     let expected = hex("14000000 1000 0100 04030201 00000000 0000000a       # begin
          40000000 0e0a 0100 05030201 00000000 01000000       # delete element, inet
@@ -60,22 +67,22 @@ fn a_renewal_is_delete_and_add_in_one_batch() {
 fn a_network_has_two_ends() {
     let prefix = GrantPrefix { v4: Some(24), v6: Some(64) };
     let ends = |first: &str, family| {
-        let set = SetName::new(DoorSets { door: "ssh", prefix }, family).expect("short");
+        let set = SetName::new(DoorSets { door: "ssh", prefix, any_port: false }, family).expect("short");
         assert!(set.is_of_networks() && set.as_str().starts_with("ketuk_ssh_net"), "{set}");
         let first: IpAddr = first.parse().expect("address");
         let time = Some(Duration::from_secs(30));
         let request = transaction(1, |batch| {
-            add_element(batch, &fw4(), &set, first, time, OpenedBy::User("alice", SecretsId(7)));
+            add(batch, &fw4(), &set, first.into(), time, OpenedBy::User("alice", SecretsId(7)));
         });
         let message = Messages::new(&request).nth(1).expect("the change");
         let list = Attributes::new(&message.body[FAMILY_HEADER..]);
         let all = Attributes::new(list.clone().find(LIST_ELEMENTS).expect("elements"));
-        let read: Vec<_> = elements(list).collect();
-        // Only the first has a timer, and is an element when it is read.
+        let read: Vec<_> = elements(list, None).collect();
+        // Only the first has a timer and reads back as an element.
         assert_eq!(
             read,
             [Element {
-                address: first,
+                passage: first.into(),
                 timeout: time,
                 left: None,
                 by: OpenedBy::User("alice", SecretsId(7))
@@ -97,10 +104,10 @@ fn a_network_has_two_ends() {
 #[test]
 #[cfg(target_endian = "big")]
 fn on_a_big_endian_host_only_the_headers_turn() {
-    let address = "203.0.113.9".parse().expect("address");
+    let address = "203.0.113.9".parse::<IpAddr>().expect("address").into();
     let request = transaction(0x0102_0304, |batch| {
         let time = Some(Duration::from_secs(30));
-        add_element(batch, &fw4(), &ssh_4(), address, time, OpenedBy::Knock);
+        add(batch, &fw4(), &ssh_4(), address, time, OpenedBy::Knock);
     });
     let expected = hex("00000014 0010 0001 01020304 00000000 0000000a       # begin
          0000004c 0a0c 0605 01020305 00000000 01000000       # new element: request ack excl create
@@ -115,7 +122,7 @@ fn on_a_big_endian_host_only_the_headers_turn() {
 #[test]
 #[cfg(target_endian = "little")]
 fn questions() {
-    let mut request = Request::new();
+    let mut request = Datagram::new();
     let nft = Table { family: TableFamily::Ip6, name: "filter".into() };
     get_table(&mut request, &nft, 1);
     let table = "0b00 0100 66696c74657200 00";
@@ -129,24 +136,25 @@ fn questions() {
         hex(&format!("30000000 0a0a 0100 02000000 00000000 0a000000 {table} {set_name}"))
     );
     request.clear();
-    dump_elements(&mut request, &nft, set.as_str(), 3);
+    dump(&mut request, &nft, set.as_str(), 3);
     assert_eq!(
         request.bytes(),
         hex(&format!("30000000 0d0a 0103 03000000 00000000 0a000000 {table} {set_name}"))
     );
 }
 
-/// So that nothing is allocated when somebody knocks.
+/// A knock must not cause an allocation.
 #[test]
 fn the_longest_renewal_fits_into_the_room_that_is_there_from_the_start() {
     let table = Table { family: TableFamily::Inet, name: "t".repeat(255) };
     let prefix = GrantPrefix { v4: None, v6: Some(64) };
-    let set = SetName::new(DoorSets { door: &"d".repeat(MAX_NAME), prefix }, AddressFamily::V6);
-    let (set, address) = (set.expect("longest"), "2001:db8::".parse().expect("address"));
+    let set =
+        SetName::new(DoorSets { door: &"d".repeat(MAX_NAME), prefix, any_port: false }, AddressFamily::V6);
+    let (set, address) = (set.expect("longest"), "2001:db8::".parse::<IpAddr>().expect("address").into());
     let request = transaction(u32::MAX, |batch| {
-        delete_element(batch, &table, &set, address);
+        delete(batch, &table, &set, address);
         let user = "u".repeat(MAX_NAME);
-        add_element(batch, &table, &set, address, Some(Duration::MAX), OpenedBy::User(&user, SecretsId(7)));
+        add(batch, &table, &set, address, Some(Duration::MAX), OpenedBy::User(&user, SecretsId(7)));
     });
     assert!(request.len() <= USUAL_REQUEST, "{}", request.len());
     let sequences: Vec<u32> = Messages::new(&request).map(|m| m.sequence).collect();
@@ -175,8 +183,8 @@ fn a_short_time_is_never_no_time() {
     for (time, ms) in
         [(Duration::ZERO, 20), (Duration::from_micros(1), 20), (Duration::from_millis(1500), 1500)]
     {
-        let mut request = Request::new();
-        element(&mut request, "192.0.2.1".parse().expect("address"), Some(time));
+        let mut request = Datagram::new();
+        write_keyed(&mut request, &[192, 0, 2, 1], Some(time));
         let timeout = Attributes::new(request.bytes()).find(ELEMENT_TIMEOUT).expect("timeout");
         assert_eq!(timeout, u64::to_be_bytes(ms));
     }
@@ -184,24 +192,24 @@ fn a_short_time_is_never_no_time() {
 
 #[test]
 fn elements_are_read_and_the_strange_ones_left_out() {
-    let mut request = Request::new();
-    let v6: IpAddr = "2001:db8::1".parse().expect("address");
-    let v4: IpAddr = "192.0.2.1".parse().expect("address");
+    let mut request = Datagram::new();
+    let v6: Ipv6Addr = "2001:db8::1".parse().expect("address");
+    let v4: Ipv4Addr = "192.0.2.1".parse().expect("address");
     request.message(message_type(kind::NEW_ELEMENT), 2, 5, |r| {
         r.raw(&[1, 0, 0x12, 0x34]);
         r.nested(LIST_ELEMENTS, |r| {
             r.nested(LIST_ELEMENT, |r| {
-                element(r, v6, Some(Duration::from_secs(30)));
+                write_keyed(r, &v6.octets(), Some(Duration::from_secs(30)));
                 r.attribute(ELEMENT_EXPIRATION, &1234_u64.to_be_bytes());
             });
             for flag in [1_u32, 2] {
                 r.nested(LIST_ELEMENT, |r| {
-                    element(r, v4, None);
+                    write_keyed(r, &v4.octets(), None);
                     r.attribute(ELEMENT_FLAGS, &flag.to_be_bytes());
                 });
             }
             r.nested(LIST_ELEMENT, |r| r.nested(ELEMENT_KEY, |r| r.attribute(DATA_VALUE, &[1, 2])));
-            r.nested(LIST_ELEMENT, |r| element(r, v4, None));
+            r.nested(LIST_ELEMENT, |r| write_keyed(r, &v4.octets(), None));
         });
     });
     let message = Messages::new(request.bytes()).next().expect("message");
@@ -211,10 +219,10 @@ fn elements_are_read_and_the_strange_ones_left_out() {
     };
     let (timeout, left) = (Some(Duration::from_secs(30)), Some(Duration::from_millis(1234)));
     assert_eq!(
-        elements(attributes).collect::<Vec<_>>(),
+        elements(attributes, None).collect::<Vec<_>>(),
         [
-            Element { address: v6, timeout, left, by: OpenedBy::Knock },
-            Element { address: v4, timeout: None, left: None, by: OpenedBy::Knock }
+            Element { passage: IpAddr::from(v6).into(), timeout, left, by: OpenedBy::Knock },
+            Element { passage: IpAddr::from(v4).into(), timeout: None, left: None, by: OpenedBy::Knock }
         ]
     );
 }
@@ -229,4 +237,29 @@ fn outcomes() {
     assert_eq!(outcome(NLMSG_ERROR, &(-libc::ENOENT).to_ne_bytes()), libc::ENOENT);
     assert_eq!(outcome(NLMSG_DONE, &(-libc::EINTR).to_ne_bytes()), libc::EINTR);
     assert_eq!(outcome(NLMSG_DONE, &[]), 0);
+}
+
+/// Each kind of key is read as it was written.
+#[test]
+fn keys_with_ports() {
+    let any =
+        |family| SetName::new(DoorSets { any_port: true, ..DoorSets::from("any") }, family).expect("short");
+    let of_udp = |family| SetName::of_protocol("any", family, Protocol::Udp).expect("short");
+    let port = Some(Step { protocol: Protocol::Udp, port: 53.try_into().expect("a port") });
+    for (text, family) in [("192.0.2.1", AddressFamily::V4), ("2001:db8::1", AddressFamily::V6)] {
+        let passage = Passage { address: text.parse().expect("address"), port };
+        let (whole, shorter) = (key(&any(family), passage), key(&of_udp(family), passage));
+        assert_eq!(whole.len(), shorter.len() + 4);
+        assert_eq!(read_key(&whole, None), Some(passage));
+        assert_eq!(read_key(&shorter, Some(Protocol::Udp)), Some(passage));
+        assert_eq!(read_key(&shorter, None), None, "of no protocol");
+    }
+    assert_eq!(
+        key(&any(AddressFamily::V4), Passage { address: [192, 0, 2, 1].into(), port })[4..],
+        [17, 0, 0, 0, 0, 53, 0, 0]
+    );
+    assert_eq!(of_udp(AddressFamily::V6).as_str(), "ketuk_any_udp6");
+    // A protocol that has no ports, and port 0.
+    assert_eq!(read_key(&[192, 0, 2, 1, 1, 0, 0, 0, 0, 53, 0, 0], None), None);
+    assert_eq!(read_key(&[192, 0, 2, 1, 6, 0, 0, 0, 0, 0, 0, 0], None), None);
 }

@@ -1,84 +1,84 @@
-//! Connections that are cut when a door with `kill 'on'` shuts.
+//! Cuts connections when a door with `kill 'on'` shuts.
 //!
-//! To delete a connection from the kernel's tracking is not enough: with `nf_conntrack_tcp_loose`, which is the
-//! default, the next packet of either end is taken for a connection of its own and brings it back. So each connection
-//! that is cut is in a set for a while, by its addresses and both ports, and what both ends still say on it is refused.
-//! A new connection is not refused, even between the same ports: it begins with a SYN, and from then on the kernel
-//! knows it.
+//! It is not enough to delete a connection from the kernel's tracking. By default (`nf_conntrack_tcp_loose`) the next
+//! packet of either end brings it back. So the addresses and ports of each cut connection are kept in a set for a
+//! while, and packets of both ends are refused. A new connection between the same ports is not refused: it begins with
+//! a SYN, and from then on the kernel tracks it.
 
-use core::net::IpAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
 use nix::errno::Errno;
 
-use super::expression::{Verdict, protocol_number, tcp_flag};
-use super::{CREATE, FORWARD, INPUT, NAME, OUTPUT, Own, write_rule};
+use super::expression::{Verdict, tcp_flag};
+use super::{FORWARD, INPUT, NAME, OUTPUT, Own, write_rule};
 use crate::config::TableFamily;
 use crate::core::flow::Flow;
 use crate::core::network::AddressFamily;
 use crate::core::sequence::Protocol;
 use crate::firewall::error::{NftError, Operation};
 use crate::firewall::nft::batch::Batch;
-use crate::firewall::nft::{self, Answer, kind};
-use crate::linux::netlink::message::Request;
+use crate::firewall::nft::element::{self, LIST_ELEMENT, LIST_ELEMENTS, LIST_SET, LIST_TABLE};
+use crate::firewall::nft::{Answer, CREATE, kind};
+use crate::linux::netlink::message::Datagram;
 
 /// The sets of connections that were cut.
 pub(super) const CUT_TUPLES: [(AddressFamily, &str); 2] =
     [(AddressFamily::V4, "cut_4"), (AddressFamily::V6, "cut_6")];
 
-/// Most ends of connections that are refused at one time, three for each connection at most. A full set refuses
-/// further ones, which is logged: those connections live on.
+/// The most elements in the sets of cut connections. A connection has three at most. When a set is full, further
+/// connections live on, which is logged.
 pub(super) const MAX_CUT: u32 = 4096;
 
-/// How long what the ends of a connection say is refused. An end that is silent asks after two hours whether the other
-/// is still there (`tcp_keepalive_time`), is refused, and gives up.
+/// The time for which packets of a cut connection are refused. A silent end probes the other after two hours
+/// (`tcp_keepalive_time`), is refused, and gives up.
 const CUT_TIME: Duration = Duration::from_secs(3 * 3600);
 
-/// Most elements in one transaction, so that the kernel's answer fits into the socket's queue.
+/// The most elements in one transaction. The kernel's answers must fit into the socket's queue.
 const AT_ONCE: usize = 64;
 
-/// One direction of a connection, as its packets show it.
+/// One direction of a connection, as packets show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cut {
     protocol: Protocol,
-    source: (IpAddr, u16),
-    destination: (IpAddr, u16),
+    source: SocketAddr,
+    destination: SocketAddr,
 }
 
 impl Cut {
-    /// What the packets of a connection look like where they are filtered: from who began it, as he sends them and as
-    /// they are translated, and from who answers.
+    /// The addresses and ports that the filter can see in packets of a connection: from the originator before and
+    /// after translation, and from the responder.
     pub fn of(flow: &Flow) -> impl Iterator<Item = Self> + use<> {
-        let client = (flow.source, flow.source_port);
-        let called = (flow.destination, flow.destination_port);
-        let answers = (flow.answers, flow.answers_port);
+        let client = SocketAddr::new(flow.source, flow.source_port);
+        let called = SocketAddr::new(flow.destination, flow.destination_port);
+        let answers = SocketAddr::new(flow.answers, flow.answers_port);
         let protocol = flow.protocol;
         let cut = |source, destination| Self { protocol, source, destination };
         let translated = (answers != called).then_some(cut(client, answers));
         [Some(cut(client, called)), translated, Some(cut(answers, client))].into_iter().flatten()
     }
 
-    /// Each part takes four bytes or a multiple.
+    /// The key of the set. Each part is padded to a multiple of four bytes.
     fn key(&self) -> heapless::Vec<u8, 44> {
         let mut key = heapless::Vec::new();
-        key.extend_from_slice(&[protocol_number(self.protocol), 0, 0, 0]).expect("room for IPv6");
-        for (address, port) in [self.source, self.destination] {
-            let written = match address {
+        key.extend_from_slice(&[self.protocol.number(), 0, 0, 0]).expect("room for IPv6");
+        for end in [self.source, self.destination] {
+            let written = match end.ip() {
                 IpAddr::V4(address) => key.extend_from_slice(&address.octets()),
                 IpAddr::V6(address) => key.extend_from_slice(&address.octets()),
             };
-            written.and_then(|()| key.extend_from_slice(&port.to_be_bytes())).expect("room for IPv6");
+            written.and_then(|()| key.extend_from_slice(&end.port().to_be_bytes())).expect("room for IPv6");
             key.extend_from_slice(&[0; 2]).expect("room for IPv6");
         }
         key
     }
 
     fn set(&self) -> &'static str {
-        set_for(self.source.0)
+        set_for(self.source.ip())
     }
 }
 
-/// Writes the rules that refuse what was cut.
+/// Writes the rules that refuse packets of cut connections.
 pub(super) fn write_cut(batch: &mut Batch<'_>) {
     for hook in [INPUT, FORWARD, OUTPUT] {
         for (family, set) in CUT_TUPLES {
@@ -86,7 +86,7 @@ pub(super) fn write_cut(batch: &mut Batch<'_>) {
                 write_rule(batch, hook.name, "cut", |e| {
                     e.family(family).protocol(protocol).of_no_connection();
                     if protocol == Protocol::Tcp {
-                        // A SYN begins a new one. The refusal itself, a reset, goes out by the same chain.
+                        // A SYN begins a new connection, and the refusal itself is a reset: both may pass.
                         e.tcp_flags(tcp_flag::SYN | tcp_flag::RST, 0);
                     }
                     e.ends_in_set(family, set).counter().verdict(Verdict::Reject(protocol));
@@ -97,16 +97,16 @@ pub(super) fn write_cut(batch: &mut Batch<'_>) {
 }
 
 impl Own {
-    /// Refuses from now on what is said on these connections. The kernel still has to forget them.
+    /// Refuses packets of these connections from now on. The caller must then have the kernel forget them.
     ///
     /// # Errors
-    /// Some connection may live on.
+    /// Some connections may live on.
     pub fn cut(&mut self, flows: &[Flow]) -> Result<(), NftError> {
         let cuts: Vec<Cut> = flows.iter().flat_map(Cut::of).collect();
         for cuts in cuts.chunks(AT_ONCE) {
             self.commit(Operation::Add, |batch| {
                 for cut in cuts {
-                    // One that is there already has its time.
+                    // An element that exists keeps its time.
                     batch.change(kind::NEW_ELEMENT, CREATE, TableFamily::Inet, |r| {
                         write_element(r, cut.set(), &cut.key(), Some(CUT_TIME));
                     });
@@ -116,30 +116,30 @@ impl Own {
         Ok(())
     }
 
-    /// Takes back what [`Self::cut`] did to the connections that are `his`: of the family of `address`, who is let
-    /// in again, and with these two ends.
+    /// Undoes [`Self::cut`] for connections of `address`, which is let in again. `is_his` says whether the connection
+    /// with these two ends is one of them.
     ///
     /// # Errors
-    /// Something may still be refused to him.
+    /// Some packets may still be refused.
     pub fn uncut(
         &mut self,
         address: IpAddr,
-        his: impl Fn([(IpAddr, u16); 2]) -> bool,
+        is_his: impl Fn([SocketAddr; 2]) -> bool,
     ) -> Result<(), NftError> {
         let set = set_for(address);
         let mut keys = Vec::new();
         let (request, sequence) = self.dialogue.begin(1);
-        nft::dump_elements(request, &super::table(), set, sequence);
+        element::dump(request, &super::table(), set, sequence);
         let errno = self
             .dialogue
             .ask(sequence, &mut |message| {
                 if let Answer::Object { kind: kind::NEW_ELEMENT, attributes, .. } = Answer::of(message) {
-                    let his = nft::keys(attributes).filter(|key| ends(key).is_some_and(&his));
+                    let his = element::keys(attributes).filter(|key| ends(key).is_some_and(&is_his));
                     keys.extend(his.map(<[u8]>::to_vec));
                 }
             })
             .map_err(|error| self.failed(Operation::List, error))?;
-        // A set or table that is not there refuses nobody.
+        // A missing set or table refuses nothing.
         if errno != 0 && errno != libc::ENOENT {
             return Err(NftError::of(Operation::List, &self.table_name, Errno::from_raw(errno)));
         }
@@ -155,16 +155,16 @@ impl Own {
         Ok(())
     }
 
-    /// Takes back all that [`Self::cut`] did, at a clean stop.
+    /// Undoes all cuts, at a clean stop.
     ///
     /// # Errors
-    /// Something may still be refused.
+    /// Some packets may still be refused.
     pub fn uncut_all(&mut self) -> Result<(), NftError> {
         for (_, set) in CUT_TUPLES {
             let emptied = self.commit(Operation::Delete, |batch| {
                 batch.change(kind::DEL_ELEMENT, 0, TableFamily::Inet, |r| {
-                    r.string(nft::LIST_TABLE, NAME);
-                    r.string(nft::LIST_SET, set);
+                    r.string(LIST_TABLE, NAME);
+                    r.string(LIST_SET, set);
                 });
             });
             match emptied {
@@ -182,8 +182,8 @@ fn set_for(address: IpAddr) -> &'static str {
     if address.is_ipv4() { v4 } else { v6 }
 }
 
-/// Addresses and ports of both ends in a key.
-fn ends(key: &[u8]) -> Option<[(IpAddr, u16); 2]> {
+/// The addresses and ports of both ends in a key.
+fn ends(key: &[u8]) -> Option<[SocketAddr; 2]> {
     let ends = key.get(4..)?;
     let (source, destination) = ends.split_at(ends.len() / 2);
     let end = |end: &[u8]| {
@@ -192,15 +192,15 @@ fn ends(key: &[u8]) -> Option<[(IpAddr, u16); 2]> {
             4 => IpAddr::from(*address.first_chunk::<4>()?),
             _ => IpAddr::from(*address.first_chunk::<16>()?),
         };
-        Some((address, u16::from_be_bytes(*port.first_chunk()?)))
+        Some(SocketAddr::new(address, u16::from_be_bytes(*port.first_chunk()?)))
     };
     Some([end(source)?, end(destination)?])
 }
 
-fn write_element(request: &mut Request, set: &str, key: &[u8], time: Option<Duration>) {
-    request.string(nft::LIST_TABLE, NAME);
-    request.string(nft::LIST_SET, set);
-    request.nested(nft::LIST_ELEMENTS, |r| r.nested(nft::LIST_ELEMENT, |r| nft::keyed_element(r, key, time)));
+fn write_element(request: &mut Datagram, set: &str, key: &[u8], time: Option<Duration>) {
+    request.string(LIST_TABLE, NAME);
+    request.string(LIST_SET, set);
+    request.nested(LIST_ELEMENTS, |r| r.nested(LIST_ELEMENT, |r| element::write_keyed(r, key, time)));
 }
 
 #[cfg(test)]
@@ -224,9 +224,7 @@ mod tests {
     #[test]
     fn a_connection_is_named_by_both_ends_and_nothing_less() {
         let shown = |flow: &Flow| {
-            let cuts = Cut::of(flow).map(|Cut { source, destination, .. }| {
-                format!("{}:{} {}:{}", source.0, source.1, destination.0, destination.1)
-            });
+            let cuts = Cut::of(flow).map(|Cut { source, destination, .. }| format!("{source} {destination}"));
             cuts.collect::<Vec<_>>()
         };
         let here = flow("203.0.113.1", "203.0.113.1");
@@ -245,6 +243,9 @@ mod tests {
         );
         let key = Cut::of(&here).next().unwrap().key();
         assert_eq!(key, [6, 0, 0, 0, 198, 51, 100, 10, 0x9c, 0x40, 0, 0, 203, 0, 113, 1, 0x20, 0xfb, 0, 0]);
-        assert_eq!(ends(&key), Some([(here.source, 40000), (here.destination, 8443)]));
+        assert_eq!(
+            ends(&key),
+            Some([SocketAddr::new(here.source, 40000), SocketAddr::new(here.destination, 8443)])
+        );
     }
 }

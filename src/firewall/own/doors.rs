@@ -1,11 +1,13 @@
-//! The rules of doors: whoever knocked is let in, everybody else is shut out.
+//! The rules of doors. They let knockers in, and shut all others out.
 
 use core::net::IpAddr;
 
-use super::expression::{Compare, Expressions, Verdict, tcp_flag};
-use super::{ANY, DOOR_CHAINS, DOOR_HOOKS, Plan, set_of, write_rule};
+use super::expression::{Compare, Expressions, SetPort, Verdict, tcp_flag};
+use super::set::set_of;
+use super::{ANY, DOOR_CHAINS, DOOR_HOOKS, Plan, write_rule};
 use crate::config::{Door, Forward, Opening, PortRange};
 use crate::core::network::AddressFamily;
+use crate::core::ports::ProtocolPorts;
 use crate::core::sequence::Protocol;
 use crate::firewall::nft::batch::Batch;
 
@@ -13,10 +15,10 @@ const INPUT: &str = DOOR_CHAINS[0];
 const FORWARD: &str = DOOR_CHAINS[1];
 const DSTNAT: &str = DOOR_CHAINS[2];
 
-/// Writes the rules of all doors, and those that lead to them from each device.
+/// Writes the rules of all doors, and the jumps to them from each device.
 pub(super) fn write_doors(batch: &mut Batch<'_>, plan: &Plan<'_>, devices: &[String]) {
     for (hook, doors) in DOOR_HOOKS.iter().zip(DOOR_CHAINS) {
-        // Where the devices are not known yet, all of them are shut.
+        // If the devices are not known yet, the ports are shut on all of them.
         if devices.is_empty() || devices.iter().any(|device| device == ANY) {
             write_rule(batch, hook.name, "", |e| {
                 e.device(Compare::NotEqual, "lo").verdict(Verdict::Jump(doors));
@@ -29,34 +31,59 @@ pub(super) fn write_doors(batch: &mut Batch<'_>, plan: &Plan<'_>, devices: &[Str
             });
         }
     }
-    // First all that lets somebody in: two doors may open the same port.
-    for (door, opening) in plan.openings() {
+    // The rules that let in come first, because two doors may open the same port.
+    for door in plan.openings() {
         for family in AddressFamily::ALL {
-            let door = Rules { batch: &mut *batch, door, opening, family };
+            let Some(opening) = &door.opening else {
+                let_any_in(batch, door, family);
+                continue;
+            };
+            let door = DoorRules { batch: &mut *batch, door, opening, family };
             match &opening.forward {
                 None => door.let_in(),
                 Some(forward) => door.let_through(forward),
             }
         }
     }
-    for (door, opening) in plan.openings() {
+    for door in plan.openings() {
+        let all = door.any_port.iter();
+        all.for_each(|ProtocolPorts { protocol, ports }| shut_ports(batch, door, *protocol, *ports));
+        let Some(opening) = &door.opening else { continue };
         match &opening.forward {
-            None => shut_out(batch, door, opening),
+            None => matches(opening, &opening.dest_port)
+                .for_each(|(protocol, ports)| shut_ports(batch, door, protocol, ports)),
             Some(forward) => shut_through(batch, door, opening, forward),
         }
     }
 }
 
-/// The rules that let in whoever is in one of a door's sets.
-struct Rules<'r, 'd> {
+/// Lets the addresses in the sets of a door with `any_port` in, each at the port beside it in the set.
+fn let_any_in(batch: &mut Batch<'_>, door: &Door, family: AddressFamily) {
+    let set = set_of(door, family);
+    write_rule(batch, INPUT, &door.name, |e| {
+        e.family(family).source_and_port_in(family, SetPort::Destination, set.as_str());
+        e.counter().verdict(Verdict::Accept);
+    });
+    for protocol in [Protocol::Tcp, Protocol::Udp] {
+        write_rule(batch, FORWARD, &door.name, |e| {
+            // The set has the protocol too. Without it here nft could not read its own listing of the rule.
+            e.family(family).protocol(protocol).translated();
+            e.source_and_port_in(family, SetPort::BeforeTranslation, set.as_str());
+            e.counter().verdict(Verdict::Accept);
+        });
+    }
+}
+
+/// Writes the rules that let the addresses of a door's sets in.
+struct DoorRules<'r, 'd> {
     batch: &'r mut Batch<'d>,
     door: &'r Door,
     opening: &'r Opening,
     family: AddressFamily,
 }
 
-impl Rules<'_, '_> {
-    /// To a port of this host, wherever another table leads it: to a container, say.
+impl DoorRules<'_, '_> {
+    /// Lets them in to a port of this host, and to a container if another table translates the port to one.
     fn let_in(mut self) {
         for (protocol, ports) in matches(self.opening, &self.opening.dest_port) {
             self.rule(INPUT, protocol, |e| {
@@ -68,13 +95,14 @@ impl Rules<'_, '_> {
         }
     }
 
-    /// To a host behind this one: translated for IPv4, routed for IPv6.
+    /// Lets them in to a host behind this one: translated for IPv4, routed for IPv6.
     fn let_through(mut self, forward: &Forward) {
         let family = self.family;
         let hosts = forward.dest_ip.iter().filter(|host| AddressFamily::of(**host) == family);
         for host in hosts {
             if let IpAddr::V4(host) = *host {
-                // Every port leads to this one; more than one is as many as outside, and each keeps its number.
+                // With one inside port, every outside port is translated to it. With more, both sides have the same
+                // number and each port keeps its own.
                 let to = match self.opening.dest_port[..] {
                     [port] if port.is_one() && self.opening.dest_port != forward.src_dport => {
                         Some(port.first())
@@ -93,7 +121,8 @@ impl Rules<'_, '_> {
                 self.rule(FORWARD, protocol, |e| {
                     e.destination(*host).port(ports);
                     if host.is_ipv4() {
-                        // Only what came by the translation: the host's address may be routed to from outside.
+                        // Only translated packets may pass: the host may also be reachable by its own address from
+                        // outside.
                         e.translated();
                     }
                 });
@@ -111,16 +140,14 @@ impl Rules<'_, '_> {
     }
 }
 
-/// Shuts a port of this host.
-fn shut_out(batch: &mut Batch<'_>, door: &Door, opening: &Opening) {
-    for (protocol, ports) in matches(opening, &opening.dest_port) {
-        shut(batch, INPUT, door, protocol, |e| {
-            e.port(ports);
-        });
-        shut(batch, FORWARD, door, protocol, |e| {
-            e.translated().port_before_translation(ports);
-        });
-    }
+/// Shuts ports of this host.
+fn shut_ports(batch: &mut Batch<'_>, door: &Door, protocol: Protocol, ports: PortRange) {
+    shut(batch, INPUT, door, protocol, |e| {
+        e.port(ports);
+    });
+    shut(batch, FORWARD, door, protocol, |e| {
+        e.translated().port_before_translation(ports);
+    });
 }
 
 /// Shuts a port of a host behind this one.
@@ -134,8 +161,8 @@ fn shut_through(batch: &mut Batch<'_>, door: &Door, opening: &Opening, forward: 
     }
 }
 
-/// Drops what would begin a connection. Of TCP that is a SYN, whatever connection tracking knows: it may have begun to
-/// look only now, and connections that exist go on.
+/// Drops packets that would begin a connection. For TCP these are SYNs, whatever connection tracking says: it may have
+/// started only now, and existing connections must go on.
 fn shut(
     batch: &mut Batch<'_>,
     chain: &str,
@@ -145,7 +172,7 @@ fn shut(
 ) {
     write_rule(batch, chain, &door.name, |e| {
         e.protocol(protocol);
-        // Before the port: nft lists the rules in this order, and could not read them in another.
+        // This match comes before the port's, because nft could not read back its own listing in another order.
         match protocol {
             Protocol::Tcp => e.tcp_flags(tcp_flag::SYN | tcp_flag::ACK, tcp_flag::SYN),
             Protocol::Udp => e.of_no_connection(),

@@ -1,14 +1,14 @@
-//! The expressions that rules are made of, as attributes (`linux/netfilter/nf_tables.h`).
+//! The expressions of rules, as attributes (`linux/netfilter/nf_tables.h`).
 //!
-//! Each works on registers. Register 1 holds 16 bytes; the registers from 8 on hold 4 bytes each, and a key of several
-//! parts lies in some of them side by side.
+//! Expressions work on registers. Register 1 holds 16 bytes. The registers from 8 on hold 4 bytes each; a key of
+//! several parts takes several of them side by side.
 
 use core::net::{IpAddr, Ipv4Addr};
 
 use crate::config::PortRange;
 use crate::core::network::AddressFamily;
 use crate::core::sequence::Protocol;
-use crate::linux::netlink::message::Request;
+use crate::linux::netlink::message::Datagram;
 
 // Attributes of a rule, and of the list of its expressions.
 const LIST_ELEMENT: u16 = 1;
@@ -28,7 +28,7 @@ const REGISTER_2: u32 = 2;
 /// The first register of four bytes.
 pub(super) const REGISTER_4: u32 = 8;
 
-/// What a packet is compared with.
+/// How a value is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub(super) enum Compare {
@@ -42,23 +42,32 @@ pub(super) enum Compare {
     AtLeast = 5,
 }
 
-/// What becomes of a packet.
+/// The verdict on a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict<'a> {
     /// `NF_DROP`
     Drop,
     /// `NF_ACCEPT`: this table lets it pass.
     Accept,
-    /// `NFT_JUMP`: the chain of this name decides; if it does not, the next rule.
+    /// `NFT_JUMP`: the chain of this name decides. If it does not, the next rule does.
     Jump(&'a str),
-    /// The sender is told that nobody listens.
+    /// The packet is refused, and the sender is told that the port is closed.
     Reject(Protocol),
+}
+
+/// The port of a packet that is looked for in a set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SetPort {
+    /// The one that it goes to.
+    Destination,
+    /// The one that it went to before it was translated.
+    BeforeTranslation,
 }
 
 /// The states of a connection (`NF_CT_STATE_BIT`).
 const STATE_ESTABLISHED: u32 = 2;
 const STATE_RELATED: u32 = 4;
-/// `IPS_DST_NAT`: its destination is translated.
+/// `IPS_DST_NAT`: the destination is translated.
 const STATUS_DST_NAT: u32 = 1 << 5;
 
 /// Flags of a TCP segment.
@@ -68,46 +77,49 @@ pub(super) mod tcp_flag {
     pub(in super::super) const ACK: u8 = 0x10;
 }
 
-/// The expressions of a rule under construction: conditions, and what becomes of a packet that meets them all.
+/// The expressions of a rule under construction: conditions, and the verdict on packets that meet all of them.
 #[derive(Debug)]
-pub(super) struct Expressions<'r>(pub(super) &'r mut Request);
+pub(super) struct Expressions<'r>(pub(super) &'r mut Datagram);
 
 impl Expressions<'_> {
-    /// It came in by this device.
+    /// The packet came in by this device.
     pub(super) fn device(&mut self, compare: Compare, name: &str) -> &mut Self {
         /// `IFNAMSIZ`
         const SIZE: usize = 16;
         let mut padded = [0; SIZE];
-        // A longer name is no device's: compared without its zero, it matches none.
+        // No device has a longer name. Compared without its zero, it matches none.
         let len = name.len().min(SIZE);
         padded[..len].copy_from_slice(&name.as_bytes()[..len]);
         self.meta(6).compare(compare, &padded)
     }
 
-    /// It is of this family.
+    /// The packet is of this address family.
     pub(super) fn family(&mut self, family: AddressFamily) -> &mut Self {
         self.meta(15).compare(Compare::Equal, &[nf_family(family)])
     }
 
-    /// It is of this protocol.
+    /// The packet is of this protocol.
     pub(super) fn protocol(&mut self, protocol: Protocol) -> &mut Self {
-        self.meta(16).compare(Compare::Equal, &[protocol_number(protocol)])
+        self.meta(16).compare(Compare::Equal, &[protocol.number()])
     }
 
-    /// It goes to one of these ports.
+    /// The packet's destination port is in this range.
     pub(super) fn port(&mut self, ports: PortRange) -> &mut Self {
         self.transport(2, 2).between(ports)
     }
 
-    /// It went to one of these ports before it was translated.
+    /// The packet's destination port was in this range before translation.
     pub(super) fn port_before_translation(&mut self, ports: PortRange) -> &mut Self {
+        self.destination_before_translation(REGISTER).between(ports)
+    }
+
+    fn destination_before_translation(&mut self, register: u32) -> &mut Self {
         // NFT_CT_PROTO_DST, IP_CT_DIR_ORIGINAL
         self.expression("ct", |r| {
-            r.number(1, REGISTER);
+            r.number(1, register);
             r.number(2, 12);
             r.attribute(3, &[0]);
-        });
-        self.between(ports)
+        })
     }
 
     fn between(&mut self, ports: PortRange) -> &mut Self {
@@ -118,18 +130,39 @@ impl Expressions<'_> {
         self.compare(Compare::AtMost, &ports.last().to_be_bytes())
     }
 
-    /// Of the TCP flags in `mask` it has those in `set` and no others.
+    /// The TCP flags in `mask` are exactly those in `set`.
     pub(super) fn tcp_flags(&mut self, mask: u8, set: u8) -> &mut Self {
         self.transport(13, 1).mask(&[mask]).compare(Compare::Equal, &[set])
     }
 
-    /// Its source is in this set.
+    /// The packet's source is in this set.
     pub(super) fn source_in(&mut self, family: AddressFamily, set: &str) -> &mut Self {
         let (offset, len) = source(family);
         self.network(offset, len).lookup(set, REGISTER)
     }
 
-    /// It goes to this address.
+    /// Its source, its protocol and its port are in this set.
+    pub(super) fn source_and_port_in(
+        &mut self,
+        family: AddressFamily,
+        port: SetPort,
+        set: &str,
+    ) -> &mut Self {
+        let (offset, len) = source(family);
+        self.payload(REGISTER_4, 1, offset, len);
+        let register = REGISTER_4 + len.div_ceil(4);
+        self.expression("meta", |r| {
+            r.number(1, register);
+            r.number(2, 16);
+        });
+        match port {
+            SetPort::Destination => self.payload(register + 1, 2, 2, 2),
+            SetPort::BeforeTranslation => self.destination_before_translation(register + 1),
+        };
+        self.lookup(set, REGISTER_4)
+    }
+
+    /// The packet's destination is this address.
     pub(super) fn destination(&mut self, address: IpAddr) -> &mut Self {
         let (offset, len) = destination(AddressFamily::of(address));
         self.network(offset, len);
@@ -139,7 +172,7 @@ impl Expressions<'_> {
         }
     }
 
-    /// Its protocol, and addresses and ports of source and destination, are in this set.
+    /// The packet's protocol, and the addresses and ports of its source and destination, are in this set.
     pub(super) fn ends_in_set(&mut self, family: AddressFamily, set: &str) -> &mut Self {
         let mut register = REGISTER_4 + 1;
         self.expression("meta", |r| {
@@ -154,23 +187,23 @@ impl Expressions<'_> {
         self.lookup(set, REGISTER_4)
     }
 
-    /// It does not belong to a connection that is known.
+    /// The packet does not belong to a tracked connection.
     pub(super) fn of_no_connection(&mut self) -> &mut Self {
         let known = (STATE_ESTABLISHED | STATE_RELATED).to_ne_bytes();
         self.connection(0).mask(&known).compare(Compare::Equal, &[0; 4])
     }
 
-    /// Its destination was translated.
+    /// The packet's destination was translated.
     pub(super) fn translated(&mut self) -> &mut Self {
         self.connection(2).mask(&STATUS_DST_NAT.to_ne_bytes()).compare(Compare::NotEqual, &[0; 4])
     }
 
-    /// Counts the packets that come so far.
+    /// Counts the packets that match up to here.
     pub(super) fn counter(&mut self) -> &mut Self {
         self.expression("counter", |_| {})
     }
 
-    /// What becomes of the packet.
+    /// The verdict on the packet.
     pub(super) fn verdict(&mut self, verdict: Verdict<'_>) -> &mut Self {
         let (code, chain) = match verdict {
             Verdict::Drop => (0, None),
@@ -200,7 +233,7 @@ impl Expressions<'_> {
         })
     }
 
-    /// It goes to this address instead, and to this port unless that stays as it is.
+    /// Translates the destination to this address, and to this port unless it is `None`.
     pub(super) fn translate(&mut self, address: Ipv4Addr, port: Option<u16>) -> &mut Self {
         self.load(REGISTER, &address.octets());
         if let Some(port) = port {
@@ -278,20 +311,12 @@ impl Expressions<'_> {
         })
     }
 
-    fn expression(&mut self, name: &str, data: impl FnOnce(&mut Request)) -> &mut Self {
+    fn expression(&mut self, name: &str, data: impl FnOnce(&mut Datagram)) -> &mut Self {
         self.0.nested(LIST_ELEMENT, |r| {
             r.string(EXPRESSION_NAME, name);
             r.nested(EXPRESSION_DATA, data);
         });
         self
-    }
-}
-
-/// `IPPROTO_TCP`, `IPPROTO_UDP`.
-pub(in crate::firewall) const fn protocol_number(protocol: Protocol) -> u8 {
-    match protocol {
-        Protocol::Tcp => 6,
-        Protocol::Udp => 17,
     }
 }
 
@@ -303,7 +328,7 @@ const fn nf_family(family: AddressFamily) -> u8 {
     }
 }
 
-/// Where the source address is in the header: offset and length, in bytes.
+/// The source address's offset and length in the header, in bytes.
 const fn source(family: AddressFamily) -> (u32, u32) {
     match family {
         AddressFamily::V4 => (12, 4),
@@ -311,7 +336,7 @@ const fn source(family: AddressFamily) -> (u32, u32) {
     }
 }
 
-/// The same of the destination.
+/// The destination address's offset and length in the header, in bytes.
 const fn destination(family: AddressFamily) -> (u32, u32) {
     match family {
         AddressFamily::V4 => (16, 4),

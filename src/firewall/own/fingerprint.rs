@@ -1,4 +1,4 @@
-//! What the table looks like now: whether somebody has changed it.
+//! The table's fingerprint, which shows whether another program has changed the table.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
@@ -6,11 +6,12 @@ use nix::errno::Errno;
 
 use super::{NAME, Own};
 use crate::firewall::error::{NftError, Operation};
-use crate::firewall::nft::{Answer, get, kind};
+use crate::firewall::nft::{Answer, get, get_generation, kind};
 use crate::linux::netlink::message::Attributes;
 
-/// `NFTA_TABLE_FLAGS`; name and handle of chains (3, 2), their policy (5); chain and handle of rules (2, 3); names of
-/// sets (2). What changes by itself, as counters and numbers of uses do, is left out.
+/// The attributes that are hashed: `NFTA_TABLE_FLAGS`; name, handle (3, 2) and policy (5) of chains; chain and handle
+/// of rules (2, 3); names of sets (2). Attributes that change by themselves, such as counters and use counts, are left
+/// out.
 const LOOKED_AT: [(u8, &[u16]); 4] = [
     (kind::GET_TABLE, &[2]),
     (kind::GET_CHAIN, &[2, 3, 5]),
@@ -22,7 +23,7 @@ const SET_TABLE: u16 = 1;
 const SET_NAME: u16 = 2;
 
 impl Own {
-    /// A hash of the handles that the kernel gives each chain and rule, anew whenever one is made.
+    /// A hash of these attributes. The kernel gives each chain and rule a new handle whenever it is made.
     pub(super) fn fingerprint(&mut self) -> Result<u64, NftError> {
         let mut hasher = DefaultHasher::new();
         for (kind, attributes) in LOOKED_AT {
@@ -36,6 +37,19 @@ impl Own {
         Ok(hasher.finish())
     }
 
+    /// The low half of the firewall's generation, which every transaction of any program increments.
+    pub(super) fn generation(&mut self) -> Result<u16, NftError> {
+        let (request, sequence) = self.dialogue.begin(1);
+        get_generation(request, sequence);
+        let mut now = 0;
+        self.ask(sequence, &mut |answer| {
+            if let Answer::Object { generation, .. } = answer {
+                now = generation;
+            }
+        })?;
+        Ok(now)
+    }
+
     /// The names of the sets.
     pub(super) fn sets(&mut self) -> Result<Vec<String>, NftError> {
         let mut names = Vec::new();
@@ -47,21 +61,26 @@ impl Own {
         Ok(names)
     }
 
-    /// Hands `each` everything of a kind in the table; nothing if there is no table.
+    /// Calls `each` with every object of a kind in the table; not at all if there is no table.
     fn each(&mut self, kind: u8, each: &mut dyn FnMut(Attributes<'_>)) -> Result<(), NftError> {
         let (request, sequence) = self.dialogue.begin(1);
         get(request, kind, &super::table(), sequence);
+        self.ask(sequence, &mut |answer| {
+            if let Answer::Object { attributes, .. } = answer {
+                // The first attribute of every object is its table's name. Not every kernel filters by it.
+                let table = attributes.clone().find(SET_TABLE);
+                if table.and_then(|table| table.strip_suffix(b"\0")) == Some(NAME.as_bytes()) {
+                    each(attributes);
+                }
+            }
+        })
+    }
+
+    /// Sends the request that was begun, and reads its answers.
+    fn ask(&mut self, sequence: u32, each: &mut dyn FnMut(Answer<'_>)) -> Result<(), NftError> {
         let errno = self
             .dialogue
-            .ask(sequence, &mut |message| {
-                if let Answer::Object { attributes, .. } = Answer::of(message) {
-                    // The first attribute of everything is its table's name. Not every kernel filters by it.
-                    let table = attributes.clone().find(SET_TABLE);
-                    if table.and_then(|table| table.strip_suffix(b"\0")) == Some(NAME.as_bytes()) {
-                        each(attributes);
-                    }
-                }
-            })
+            .ask(sequence, &mut |message| each(Answer::of(message)))
             .map_err(|error| self.failed(Operation::List, error))?;
         match errno {
             0 | libc::ENOENT => Ok(()),

@@ -5,18 +5,18 @@
 //!   forward  priority -10   the same;                              jump doors_forward
 //!   output   priority -10   connections that were cut are refused
 //!   dstnat   priority -101                                         jump doors_dstnat
-//!   doors_*                 first whoever is in one of the sets is let in, then everybody else is shut out
+//!   doors_*                 addresses in the sets are let in, then all others are shut out
 //! ```
-//! With backend `own` the table shuts the doors' ports and lets knockers in. With any other backend it holds only what
-//! `kill` needs: a table can deny what another one accepts, never the reverse, so that works beside any firewall.
+//! With backend `own` the table shuts the doors' ports and lets knockers in. With any other backend it holds only the
+//! rules for `kill`. That works beside any firewall, because a table can deny packets that another one accepts.
 //!
-//! The rules match no more than they must: the way of a packet that has nothing to do with a door is two
-//! comparisons long.
+//! A packet that no door concerns passes two comparisons only.
 
 mod cut;
 mod doors;
-pub(super) mod expression;
+pub(in crate::firewall) mod expression;
 mod fingerprint;
+mod set;
 
 use std::io;
 use std::sync::Arc;
@@ -26,13 +26,13 @@ use nix::errno::Errno;
 use self::cut::{CUT_TUPLES, write_cut};
 use self::doors::write_doors;
 use self::expression::Expressions;
+use self::set::{delete_set, set_of, write_cut_set, write_door_set};
 use super::error::{NftError, Operation};
 use super::nft::batch::Batch;
-use super::nft::kind;
-use super::set_name::SetName;
-use crate::config::{Door, Opening, Table, TableFamily};
+use super::nft::{CREATE, kind};
+use crate::config::{Door, Table, TableFamily};
 use crate::core::network::AddressFamily;
-use crate::linux::netlink::message::Request;
+use crate::linux::netlink::message::Datagram;
 use crate::linux::netlink::{Dialogue, DialogueError};
 
 pub use self::cut::Cut;
@@ -43,10 +43,13 @@ pub const NAME: &str = "ketuk";
 /// The device name that stands for every device.
 pub const ANY: &str = "any";
 
-/// Most messages of one transaction: reserved as sequence numbers, and far more than 64 doors make.
+/// The most messages of one transaction. So many sequence numbers are reserved, far more than 64 doors need.
 const MAX_CHANGES: u32 = 1 << 20;
 
-const CREATE: u16 = 0x400;
+/// The most tries to load the table while no other program changes the firewall.
+const MAX_LOADS: u32 = 8;
+
+/// `NLM_F_APPEND`: the rule comes last.
 const APPEND: u16 = 0x800;
 
 // Attributes.
@@ -61,29 +64,8 @@ const RULE_TABLE: u16 = 1;
 const RULE_CHAIN: u16 = 2;
 const RULE_EXPRESSIONS: u16 = 4;
 const RULE_USER_DATA: u16 = 7;
-const SET_TABLE: u16 = 1;
-const SET_NAME: u16 = 2;
-const SET_FLAGS: u16 = 3;
-const SET_KEY_TYPE: u16 = 4;
-const SET_KEY_LEN: u16 = 5;
-const SET_DESCRIPTION: u16 = 9;
-const SET_ID: u16 = 10;
-
 /// `NFTNL_UDATA_RULE_COMMENT`.
 const RULE_COMMENT: u8 = 0;
-
-/// `NFT_SET_INTERVAL`, `NFT_SET_TIMEOUT`.
-const SET_INTERVAL: u32 = 0x04;
-const SET_TIMEOUT: u32 = 0x10;
-
-/// nft's numbers for types of keys (libnftables' `enum datatypes`), six bits for each part of a concatenation.
-mod key_type {
-    pub(super) const IPV4: u32 = 7;
-    pub(super) const IPV6: u32 = 8;
-    pub(super) const PROTOCOL: u32 = 12;
-    pub(super) const PORT: u32 = 13;
-    pub(super) const BITS: u32 = 6;
-}
 
 /// A base chain.
 struct Hook {
@@ -94,56 +76,55 @@ struct Hook {
     priority: i32,
 }
 
-// Ahead of priority 0, `filter`, where fw4 and iptables accept established connections.
+// The chain runs before priority 0, `filter`, where fw4 and iptables accept established connections.
 const INPUT: Hook = Hook { name: "input", kind: "filter", number: 1, priority: -10 };
 const FORWARD: Hook = Hook { name: "forward", kind: "filter", number: 2, priority: -10 };
 const OUTPUT: Hook = Hook { name: "output", kind: "filter", number: 3, priority: -10 };
-// Ahead of priority -100, `dstnat`: the first translation counts.
+// The chain runs before priority -100, `dstnat`, because the first translation counts.
 const DSTNAT: Hook = Hook { name: "dstnat", kind: "nat", number: 0, priority: -101 };
 
-/// The chains that devices lead to, in the order of [`DOOR_HOOKS`].
+/// The chains that hold doors' rules, in the order of [`DOOR_HOOKS`].
 const DOOR_CHAINS: [&str; 3] = ["doors_input", "doors_forward", "doors_dstnat"];
 const DOOR_HOOKS: [Hook; 3] = [INPUT, FORWARD, DSTNAT];
 
-/// What the table is to hold.
+/// The wanted contents of the table.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan<'a> {
-    /// The doors: only what those do counts that are enabled and open something in the firewall.
+    /// The doors. Those that are disabled, or open nothing in the firewall, are ignored.
     pub doors: &'a [&'a Door],
-    /// The devices on which the doors' ports are shut; [`ANY`] is all but `lo`. `None`: the table shuts nothing, and
-    /// holds only what doors with `kill` need.
+    /// The devices on which the doors' ports are shut; [`ANY`] means all but `lo`. `None` means that the table shuts
+    /// nothing, and holds only the rules for `kill`.
     pub shut: Option<&'a [String]>,
 }
 
 impl<'a> Plan<'a> {
-    /// Whether the table is needed at all.
+    /// Whether the table is needed.
     pub fn is_needed(&self) -> bool {
         self.shut.is_some() || self.cuts()
     }
 
-    /// The doors that open something, and what they open.
-    pub fn openings(&self) -> impl Iterator<Item = (&'a Door, &'a Opening)> + use<'a> {
-        let enabled = self.doors.iter().copied().filter(|door| door.enabled);
-        enabled.filter_map(|door| Some((door, door.opening.as_ref()?)))
+    /// The doors that open ports.
+    pub fn openings(&self) -> impl Iterator<Item = &'a Door> + use<'a> {
+        self.doors.iter().copied().filter(|door| door.enabled && door.opens_ports())
     }
 
-    /// Whether some door cuts connections.
+    /// Whether a door cuts connections.
     fn cuts(&self) -> bool {
-        self.openings().any(|(door, _)| door.kill)
+        self.openings().any(|door| door.kill)
     }
 }
 
-/// The table.
+/// The table's family and name.
 pub fn table() -> Table {
     Table { family: TableFamily::Inet, name: NAME.to_owned() }
 }
 
-/// The daemon's hand on its table.
+/// The daemon's own table in the kernel.
 #[derive(Debug)]
 pub struct Own {
     dialogue: Dialogue,
     table_name: Arc<str>,
-    /// Of the table as it was loaded last; none: there is to be none.
+    /// The fingerprint of the table after the last load; `None` while there should be no table.
     loaded: Option<u64>,
 }
 
@@ -160,38 +141,48 @@ impl Own {
         })
     }
 
-    /// Makes the table what `plan` says, in one transaction. Who is in a set stays in it, unless his door is gone. A
-    /// table that is not needed is deleted.
+    /// Loads the table as `plan` wants it, in one transaction. Elements stay in their sets, unless their door is gone.
+    /// A table that is not needed is deleted.
+    ///
+    /// Returns whether the table is as it was loaded. Otherwise other programs changed the firewall each time meanwhile, and the
+    /// table must be loaded again.
     ///
     /// # Errors
-    /// The table is as it was.
-    pub fn load(&mut self, plan: &Plan<'_>) -> Result<(), NftError> {
+    /// The table was not changed.
+    pub fn load(&mut self, plan: &Plan<'_>) -> Result<bool, NftError> {
         if !plan.is_needed() {
             self.loaded = None;
-            return self.unload();
+            return self.unload().map(|()| true);
         }
-        let sets = self.sets()?;
-        // A table that is so different that it cannot be changed is made anew, in one transaction as well.
-        if self.try_load(plan, &sets, false).is_err() {
-            self.try_load(plan, &[], true)?;
+        for _ in 0..MAX_LOADS {
+            let before = self.generation()?;
+            let sets = self.sets()?;
+            // If the table cannot be changed into the new one, it is replaced, in one transaction too.
+            if self.try_load(plan, &sets, false).is_err() {
+                self.try_load(plan, &[], true)?;
+            }
+            self.loaded = Some(self.fingerprint()?);
+            // With another generation, another program may have changed the table before the fingerprint was taken.
+            if self.generation()? == before.wrapping_add(1) {
+                return Ok(true);
+            }
         }
-        self.loaded = Some(self.fingerprint()?);
-        Ok(())
+        Ok(false)
     }
 
-    /// Deletes the table, if it is there.
+    /// Deletes the table, if it exists.
     ///
     /// # Errors
-    /// It is still there.
+    /// The table still exists.
     pub fn unload(&mut self) -> Result<(), NftError> {
         self.commit(Operation::Unload, |batch| {
-            // Adding one that is there changes nothing, and deleting one that is not would be refused.
+            // Adding a table that exists changes nothing, while deleting one that does not would be an error.
             write_table(batch);
             delete_table(batch);
         })
     }
 
-    /// Whether the table is as it was loaded last.
+    /// Whether the table is unchanged since the last load.
     ///
     /// # Errors
     /// The kernel cannot be asked.
@@ -218,7 +209,7 @@ impl Own {
                     write_chain(batch, chain, None);
                 }
             }
-            // All rules of all chains.
+            // Without a chain's name this deletes all rules of all chains.
             batch.change(kind::DEL_RULE, 0, TableFamily::Inet, |r| r.string(RULE_TABLE, NAME));
             let mut id = 0;
             let mut wanted = Vec::new();
@@ -230,7 +221,7 @@ impl Own {
                 }
             }
             if plan.shut.is_some() {
-                for (door, _) in plan.openings() {
+                for door in plan.openings() {
                     for family in AddressFamily::ALL {
                         id += 1;
                         let set = set_of(door, family);
@@ -240,10 +231,7 @@ impl Own {
                 }
             }
             for set in sets.iter().filter(|set| !wanted.contains(set)) {
-                batch.change(kind::DEL_SET, 0, TableFamily::Inet, |r| {
-                    r.string(SET_TABLE, NAME);
-                    r.string(SET_NAME, set);
-                });
+                delete_set(batch, set);
             }
             if plan.cuts() {
                 write_cut(batch);
@@ -254,7 +242,7 @@ impl Own {
         })
     }
 
-    /// Has the kernel make the changes that `write` writes.
+    /// Commits the changes that `write` writes.
     fn commit(&mut self, operation: Operation, write: impl FnOnce(&mut Batch<'_>)) -> Result<(), NftError> {
         let mut batch = Batch::begin(&mut self.dialogue, MAX_CHANGES);
         write(&mut batch);
@@ -272,15 +260,10 @@ impl Own {
     }
 }
 
-/// A door's set.
-fn set_of(door: &Door, family: AddressFamily) -> SetName {
-    SetName::new(door, family).expect("a door's name has at most MAX_NAME bytes")
-}
-
 fn write_table(batch: &mut Batch<'_>) {
     batch.change(kind::NEW_TABLE, CREATE, TableFamily::Inet, |r| {
         r.string(TABLE_NAME, NAME);
-        // Not dormant.
+        // The table is not dormant.
         r.number(TABLE_FLAGS, 0);
     });
 }
@@ -303,48 +286,7 @@ fn write_chain(batch: &mut Batch<'_>, name: &str, hook: Option<&Hook>) {
     });
 }
 
-fn write_door_set(batch: &mut Batch<'_>, family: AddressFamily, set: &SetName, id: u32) {
-    let interval = if set.is_of_networks() { SET_INTERVAL } else { 0 };
-    let (kind, len) = match family {
-        AddressFamily::V4 => (key_type::IPV4, 4),
-        AddressFamily::V6 => (key_type::IPV6, 16),
-    };
-    write_set(batch, set.as_str(), id, interval | SET_TIMEOUT, (kind, len), None);
-}
-
-/// A set of connections: protocol, source address and port, destination address and port.
-fn write_cut_set(batch: &mut Batch<'_>, family: AddressFamily, set: &str, id: u32) {
-    let (kind, len) = match family {
-        AddressFamily::V4 => (key_type::IPV4, 4),
-        AddressFamily::V6 => (key_type::IPV6, 16),
-    };
-    let parts = [key_type::PROTOCOL, kind, key_type::PORT, kind, key_type::PORT];
-    let kind = parts.into_iter().fold(0, |all, part| all << key_type::BITS | part);
-    write_set(batch, set, id, SET_TIMEOUT, (kind, 4 + 2 * (len + 4)), Some(cut::MAX_CUT));
-}
-
-fn write_set(
-    batch: &mut Batch<'_>,
-    set: &str,
-    id: u32,
-    flags: u32,
-    (kind, len): (u32, u32),
-    size: Option<u32>,
-) {
-    batch.change(kind::NEW_SET, CREATE, TableFamily::Inet, |r| {
-        r.string(SET_TABLE, NAME);
-        r.string(SET_NAME, set);
-        r.number(SET_FLAGS, flags);
-        r.number(SET_KEY_TYPE, kind);
-        r.number(SET_KEY_LEN, len);
-        r.number(SET_ID, id);
-        if let Some(size) = size {
-            r.nested(SET_DESCRIPTION, |r| r.number(1, size));
-        }
-    });
-}
-
-/// Adds a rule to the end of a chain. `about` is its comment, without one if it is empty.
+/// Adds a rule to the end of a chain. `about` is its comment; an empty one is left out.
 fn write_rule(batch: &mut Batch<'_>, chain: &str, about: &str, write: impl FnOnce(&mut Expressions<'_>)) {
     batch.change(kind::NEW_RULE, CREATE | APPEND, TableFamily::Inet, |r| {
         r.string(RULE_TABLE, NAME);
@@ -357,7 +299,7 @@ fn write_rule(batch: &mut Batch<'_>, chain: &str, about: &str, write: impl FnOnc
 }
 
 /// A rule's comment, `ketuk: ABOUT`, as nft keeps it.
-fn write_comment(request: &mut Request, about: &str) {
+fn write_comment(request: &mut Datagram, about: &str) {
     let text = format!("ketuk: {about}\0");
     let Ok(len) = u8::try_from(text.len()) else { return };
     request.attribute(RULE_USER_DATA, &[&[RULE_COMMENT, len], text.as_bytes()].concat());

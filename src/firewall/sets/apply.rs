@@ -1,4 +1,4 @@
-//! Changes of who is in, many in one transaction.
+//! Changes the elements of doors' sets, many in one transaction.
 
 use core::net::IpAddr;
 use core::time::Duration;
@@ -6,45 +6,44 @@ use core::time::Duration;
 use nix::errno::Errno;
 
 use super::Sets;
-use crate::core::network::AddressFamily;
+use crate::core::passage::Passage;
 use crate::firewall::error::{NftError, Operation};
 use crate::firewall::nft::batch::Batch;
-use crate::firewall::nft::{self, OpenedBy};
+use crate::firewall::nft::{OpenedBy, element};
 use crate::firewall::set_name::{DoorSets, SetName};
 
-/// Most changes in one transaction. Each may be refused, and all refusals must fit into the socket's queue, which
+/// The most changes in one transaction. Each may be refused, and all refusals must fit into the socket's queue, which
 /// holds some 160 of them where it is smallest.
 const MAX_BATCH: usize = 64;
 
-/// How often a change is tried when the set proves to be other than believed. The second try is right
-/// unless somebody else changes the same element at the same moment.
+/// The most tries for a change when the set's state differs from what the daemon assumed. The second try succeeds
+/// unless another program changes the same element at the same moment.
 const TRIES: usize = 4;
 
-/// A change of who is in at a door.
+/// A change of one address in a door's set.
 #[derive(Clone, Copy, Debug)]
 pub struct Change<'a> {
     /// The door's sets.
     pub door: DoorSets<'a>,
-    /// Whose access changes: an address, or the first one of a network.
-    pub address: IpAddr,
-    /// What it becomes.
+    /// The passage that opens or shuts.
+    pub passage: Passage,
+    /// The new state.
     pub to: Access<'a>,
 }
 
-/// What somebody's access to a door becomes.
+/// The state of an address at a door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access<'a> {
-    /// He is let in. The element is new, or replaced so that its timer starts afresh: adding one that is there would
-    /// leave the old timer.
+    /// The address is let in. Its element is added, or deleted and added: a plain add would leave the old timer.
     Open {
-        /// For how long from now; `None`: until it is shut.
+        /// The time from now; `None` means until it is shut.
         time: Option<Duration>,
-        /// Who opened the door.
+        /// The opener.
         by: OpenedBy<'a>,
-        /// Whether the element is believed to be there. A wrong belief costs one more transaction.
+        /// Whether the element is assumed to exist. A wrong assumption costs one more transaction.
         held: bool,
     },
-    /// He is not let in any more.
+    /// The address is not let in any more.
     Shut,
 }
 
@@ -58,27 +57,43 @@ impl Access<'_> {
     }
 }
 
-/// What is done to an element.
+/// The next operation on an element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
     Add,
-    /// Deleted and added.
+    /// Delete it and add it.
     Renew,
     Delete,
 }
 
-/// What is left to do: the index of the change, its set, and the step to try.
-type Todo = heapless::Vec<(usize, SetName, Step), MAX_BATCH>;
+/// A change that has not been made yet.
+struct Pending {
+    /// The index of the change.
+    change: usize,
+    set: SetName,
+    /// The step to try next.
+    step: Step,
+}
 
-/// The steps that the kernel refused: place in [`Todo`], what was being done, and why not.
-type Refused = heapless::Vec<(usize, Operation, Errno), MAX_BATCH>;
+/// The changes that have not been made yet.
+type Todo = heapless::Vec<Pending, MAX_BATCH>;
+
+/// A step that the kernel refused.
+struct RefusedStep {
+    /// The step's index in [`Todo`].
+    at: usize,
+    operation: Operation,
+    errno: Errno,
+}
+
+type RefusedSteps = heapless::Vec<RefusedStep, MAX_BATCH>;
 
 impl Sets {
-    /// Makes all these changes in one transaction, or in one for each 64. Hands `failed` the index of each change
-    /// that could not be made, with the reason; all others are made.
+    /// Makes all these changes, 64 in a transaction. Calls `failed` with the index and error of each change that could
+    /// not be made. All others are made.
     ///
-    /// An element that is to be deleted and is not there is as good as deleted. Do not delete what the kernel's own
-    /// timer has ended: a deletion costs a wait for all processors.
+    /// Deleting an element that does not exist counts as success. Do not delete elements that the kernel's timer has
+    /// removed: a deletion costs a wait for all processors.
     pub fn apply(&mut self, changes: &[Change<'_>], failed: &mut dyn FnMut(usize, NftError)) {
         for (part, changes) in changes.chunks(MAX_BATCH).enumerate() {
             self.apply_part(changes, &mut |index, error| failed(part * MAX_BATCH + index, error));
@@ -88,17 +103,17 @@ impl Sets {
     /// Makes one change.
     ///
     /// # Errors
-    /// It could not be made.
+    /// The change could not be made.
     pub fn apply_one(&mut self, change: Change<'_>) -> Result<(), NftError> {
         let mut outcome = Ok(());
         self.apply(&[change], &mut |_, error| outcome = Err(error));
         outcome
     }
 
-    /// Lets `address` in for `time` from now; `None` is until it is shut. `held` as in [`Access::Open`].
+    /// Lets `address` in for `time` from now; `None` means until it is shut. For `held` see [`Access::Open`].
     ///
     /// # Errors
-    /// The reason why `address` is not let in, or not for longer than before.
+    /// The address is not let in, or its time was not extended.
     pub fn open<'a>(
         &mut self,
         door: impl Into<DoorSets<'a>>,
@@ -107,58 +122,61 @@ impl Sets {
         held: bool,
     ) -> Result<(), NftError> {
         let to = Access::Open { time, by: OpenedBy::Knock, held };
-        self.apply_one(Change { door: door.into(), address, to })
+        self.apply_one(Change { door: door.into(), passage: address.into(), to })
     }
 
-    /// Shuts the door to `address`. An element that is not there is as good as deleted.
+    /// Shuts the door for `passage`. An element that does not exist counts as deleted.
     ///
     /// # Errors
-    /// The reason why `address` may still be in, a missing set or table too.
-    pub fn shut<'a>(&mut self, door: impl Into<DoorSets<'a>>, address: IpAddr) -> Result<(), NftError> {
-        self.apply_one(Change { door: door.into(), address, to: Access::Shut })
+    /// The passage may still be open. A missing set or table is an error too.
+    pub fn shut<'a>(
+        &mut self,
+        door: impl Into<DoorSets<'a>>,
+        passage: impl Into<Passage>,
+    ) -> Result<(), NftError> {
+        self.apply_one(Change { door: door.into(), passage: passage.into(), to: Access::Shut })
     }
 
     fn apply_part(&mut self, changes: &[Change<'_>], failed: &mut dyn FnMut(usize, NftError)) {
         let mut todo = Todo::new();
         for (index, change) in changes.iter().enumerate() {
-            match SetName::new(change.door, AddressFamily::of(change.address)) {
-                Some(set) => {
-                    todo.push((index, set, change.to.first_step())).expect("no more than MAX_BATCH changes");
+            match self.set_for(change.door, change.passage) {
+                Ok(set) => {
+                    let pending = Pending { change: index, set, step: change.to.first_step() };
+                    todo.push(pending).ok().expect("no more than MAX_BATCH changes");
                 }
-                None => failed(index, NftError::DoorName),
+                Err(error) => failed(index, error),
             }
         }
         for _ in 0..TRIES {
             let refused = match self.commit(changes, &todo) {
                 Ok(refused) if refused.is_empty() => return,
                 Ok(refused) => refused,
-                Err(error) => return todo.iter().for_each(|(index, ..)| failed(*index, error.clone())),
+                Err(error) => return todo.iter().for_each(|pending| failed(pending.change, error.clone())),
             };
-            // From the last to the first, so that their places stay right.
-            for (at, operation, errno) in refused.into_iter().rev() {
-                match self.after_refusal(&mut todo[at], operation, errno) {
+            // From the last to the first, so that the indices stay valid.
+            for refused in refused.into_iter().rev() {
+                let at = refused.at;
+                match self.after_refusal(&mut todo[at], &refused) {
                     Next::Try => continue,
                     Next::Done => {}
-                    Next::Fail(error) => failed(todo[at].0, error),
+                    Next::Fail(error) => failed(todo[at].change, error),
                 }
                 todo.remove(at);
             }
         }
-        todo.iter().for_each(|(index, ..)| failed(*index, NftError::Busy));
+        todo.iter().for_each(|pending| failed(pending.change, NftError::Busy));
     }
 
-    /// What comes of a step that was refused.
-    fn after_refusal(
-        &mut self,
-        (_, set, step): &mut (usize, SetName, Step),
-        operation: Operation,
-        errno: Errno,
-    ) -> Next {
+    /// Decides the next step after a refused one.
+    fn after_refusal(&mut self, pending: &mut Pending, refused: &RefusedStep) -> Next {
+        let Pending { set, step, .. } = pending;
+        let RefusedStep { operation, errno, .. } = *refused;
         match (operation, errno, *step) {
-            // The element, or the set: adding tells which.
+            // Either the element or the set is missing. The add will tell.
             (Operation::Delete, Errno::ENOENT, Step::Renew) => *step = Step::Add,
             (Operation::Add, Errno::EEXIST, _) => *step = Step::Renew,
-            // The same error for an element and for a set that is not there.
+            // The error is the same for a missing element and a missing set.
             (Operation::Delete, Errno::ENOENT, _) if matches!(self.set_exists(set), Ok(true)) => {
                 return Next::Done;
             }
@@ -168,34 +186,34 @@ impl Sets {
         Next::Try
     }
 
-    /// Has the kernel make the changes of `todo` in one transaction. Those that it refuses, in their order; if there
-    /// are any, none was made.
-    fn commit(&mut self, changes: &[Change<'_>], todo: &Todo) -> Result<Refused, NftError> {
-        let (mut refused, mut whole) = (Refused::new(), None);
+    /// Makes the changes of `todo` in one transaction. Returns the refused steps, in order. If there is one, the
+    /// kernel has made no change.
+    fn commit(&mut self, changes: &[Change<'_>], todo: &Todo) -> Result<RefusedSteps, NftError> {
+        let (mut refused, mut whole) = (RefusedSteps::new(), None);
         if todo.is_empty() {
             return Ok(refused);
         }
-        // What each message of the transaction is.
+        // The change and operation of each message of the transaction.
         let mut messages = heapless::Vec::<(usize, Operation), { 2 * MAX_BATCH }>::new();
         let mut batch = Batch::begin(&mut self.dialogue, 2 * u32::try_from(MAX_BATCH).expect("a few dozen"));
-        for (at, (index, set, step)) in todo.iter().enumerate() {
-            let Change { address, to, .. } = changes[*index];
+        for (at, Pending { change, set, step }) in todo.iter().enumerate() {
+            let Change { passage, to, .. } = changes[*change];
             if matches!(step, Step::Delete | Step::Renew) {
-                nft::delete_element(&mut batch, &self.table, set, address);
+                element::delete(&mut batch, &self.table, set, passage);
                 messages.push((at, Operation::Delete)).expect("two for each change");
             }
             if let (Step::Add | Step::Renew, Access::Open { time, by, .. }) = (step, to) {
-                nft::add_element(&mut batch, &self.table, set, address, time, by);
+                element::add(&mut batch, &self.table, set, passage, time, by);
                 messages.push((at, Operation::Add)).expect("two for each change");
             }
         }
         let outcome = batch.commit(&mut |refusal| {
             let errno = Errno::from_raw(refusal.errno);
             match refusal.change.and_then(|change| messages.get(change)) {
-                // Of one change the first refusal counts.
-                Some((at, _)) if refused.last().is_some_and(|(last, ..)| last == at) => {}
-                Some((at, operation)) => {
-                    refused.push((*at, *operation, errno)).expect("one for each change");
+                // Only the first refusal of a change counts.
+                Some((at, _)) if refused.last().is_some_and(|last: &RefusedStep| last.at == *at) => {}
+                Some(&(at, operation)) => {
+                    refused.push(RefusedStep { at, operation, errno }).ok().expect("one for each change");
                 }
                 None => whole = Some(errno),
             }
@@ -208,11 +226,11 @@ impl Sets {
     }
 }
 
-/// What comes of a step that was refused.
+/// The reaction to a refused step.
 enum Next {
-    /// Another step is tried.
+    /// Another step must be tried.
     Try,
-    /// It is as if it had been taken.
+    /// The change counts as made.
     Done,
     /// The change cannot be made.
     Fail(NftError),

@@ -1,11 +1,11 @@
-//! iptables and ip6tables.
+//! Recognises commands of iptables and ip6tables.
 
 use std::net::IpAddr;
 
 use super::{Chain, Deed, Program, Rule, ports, protocol_of};
 use crate::core::network::AddressFamily;
 
-/// What has been read of a command.
+/// The options that have been read.
 #[derive(Default)]
 struct Read {
     deletes: Option<bool>,
@@ -20,7 +20,7 @@ struct Read {
     target: Option<(IpAddr, Option<u16>)>,
 }
 
-/// A command that adds or deletes a rule for `%IP%`; `words` stand behind the program.
+/// Reads a command that adds or deletes a rule for `%IP%`. `words` follow the program.
 pub(super) fn read(family: AddressFamily, words: &[String]) -> Option<Deed> {
     let mut read = Read::default();
     let mut words = words.iter().map(String::as_str).peekable();
@@ -38,7 +38,7 @@ pub(super) fn read(family: AddressFamily, words: &[String]) -> Option<Deed> {
                 let deletes = matches!(word, "-D" | "--delete");
                 read.deletes = Some(deletes);
                 if !deletes {
-                    // Where to insert: the door's own rule comes first anyway.
+                    // The place in the chain does not matter, because the door's own rule comes first.
                     words.next_if(number);
                 }
             }
@@ -64,7 +64,7 @@ pub(super) fn read(family: AddressFamily, words: &[String]) -> Option<Deed> {
             "--dport" | "--dports" | "--destination-port" | "--destination-ports" if read.ports.is_none() => {
                 read.ports = Some(ports::list(words.next()?, ':')?);
             }
-            // Established connections are accepted anyway.
+            // Established connections are accepted in any case.
             "--state" | "--ctstate" => drop(words.next()?.split(',').find(|state| *state == "NEW")?),
             "--syn" if read.protocol == Some(crate::core::sequence::Protocol::Tcp) => {}
             "--comment" => drop(words.next()?),
@@ -112,7 +112,7 @@ impl Read {
     }
 }
 
-/// `192.168.1.10`, `192.168.1.10:80`, `[2001:db8::1]:80`.
+/// Reads `192.168.1.10`, `192.168.1.10:80`, `[2001:db8::1]:80`.
 fn target(text: &str) -> Option<(IpAddr, Option<u16>)> {
     if let Ok(host) = text.parse() {
         return Some((host, None));

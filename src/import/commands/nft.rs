@@ -1,11 +1,11 @@
-//! nft.
+//! Recognises commands of nft.
 
 use super::{ByHandle, Chain, Deed, Program, Rule, ports, protocol_of};
 use crate::core::network::AddressFamily;
 
-/// `nft add rule [FAMILY] TABLE input ip saddr %IP% tcp dport 22 accept`; `words` stand behind the program.
+/// Reads `nft add rule [FAMILY] TABLE input ip saddr %IP% tcp dport 22 accept`. `words` follow the program.
 pub(super) fn read(words: &[String]) -> Option<Deed> {
-    // nft reads its arguments as one line of its own language, in which braces and commas are words.
+    // nft joins its arguments into one line of its own language, in which braces and commas are words.
     let line = words.join(" ");
     let spaced: String =
         line.chars().flat_map(|c| if "{},".contains(c) { vec![' ', c, ' '] } else { vec![c] }).collect();
@@ -66,8 +66,8 @@ pub(super) fn read(words: &[String]) -> Option<Deed> {
     Some(Deed::Open(Rule { program, chain: Chain::Input, protocol, ports, family: family?, device: None }))
 }
 
-/// A pipeline or loop that looks for the rules of `%IP%` and deletes them: nft deletes by handle, which takes such
-/// a thing. It has no other purpose if nothing else is changed in it.
+/// Recognises a pipeline or loop that finds the rules of `%IP%` and deletes them: nft deletes by handle, which needs
+/// one. It has no other purpose if it changes nothing else.
 pub(super) fn by_handle(command: &str) -> Option<ByHandle> {
     const MAY_STAND_IN_IT: &[&str] = &[
         "nft", "sudo", "usr", "sbin", "bin", "h", "i", "-a", "list", "chain", "table", "ruleset", "awk",
@@ -84,7 +84,7 @@ pub(super) fn by_handle(command: &str) -> Option<ByHandle> {
     if words.next()? != "input" || words.next()? != "handle" || !plain(table) || !command.contains("%IP%") {
         return None;
     }
-    // What is neither a known word, a number, the table nor a variable's name could do anything.
+    // A word that is not known, a number, the table or a variable's name could do anything.
     let ends = |c: char| c.is_whitespace() || "\"'`(){}[]|;/*.+\\,:^".contains(c);
     let mut numbers = Vec::new();
     for piece in command.split(ends).filter(|piece| !piece.is_empty()) {

@@ -1,8 +1,9 @@
-//! Ports as iptables and nft take them.
+//! Reads ports as iptables and nft do.
 
 use crate::config::PortRange;
+use crate::import::part::is_digits;
 
-/// Services that people name in firewall commands. A name that is not here leaves the command as it is.
+/// Service names in firewall commands. A command with any other name is not recognised.
 const SERVICES: &[(&str, u16)] = &[
     ("domain", 53),
     ("ftp", 21),
@@ -28,7 +29,8 @@ const SERVICES: &[(&str, u16)] = &[
     ("www", 80),
 ];
 
-/// `22`, `22,80`, `6000:6010` (`to` is what stands between the two); in order, and none twice.
+/// Reads `22`, `22,80`, `6000:6010`, where `to` separates the ends of a range. The result is sorted, without
+/// duplicates.
 pub(super) fn list(text: &str, to: char) -> Option<Vec<PortRange>> {
     let mut ports = Vec::new();
     for range in text.split(',') {
@@ -40,7 +42,7 @@ pub(super) fn list(text: &str, to: char) -> Option<Vec<PortRange>> {
     apart.then_some(ports)
 }
 
-/// A port, by its number or its service's name.
+/// Reads a port by its number or its service name.
 pub(super) fn port(text: &str) -> Option<u16> {
     if let Some((_, port)) = SERVICES.iter().find(|(name, _)| *name == text) {
         return Some(*port);
@@ -48,8 +50,7 @@ pub(super) fn port(text: &str) -> Option<u16> {
     number(text)?.try_into().ok().filter(|port| *port > 0)
 }
 
-/// Digits and nothing else.
+/// Reads a number of digits only.
 pub(super) fn number(text: &str) -> Option<u32> {
-    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    digits.then(|| text.parse().ok())?
+    is_digits(text).then(|| text.parse().ok())?
 }

@@ -1,4 +1,4 @@
-//! Commands, as people write them.
+//! Commands as people write them.
 
 use super::*;
 
@@ -68,6 +68,25 @@ fn iptables() {
 }
 
 #[test]
+fn knockds_own_script() {
+    for (command, expected) in [
+        ("/usr/local/sbin/knock_add -i -c INPUT -p tcp -d 443 -f %IP%", "open V4 tcp 443-443 iptables"),
+        ("/usr/sbin/knock_helper_ipt.sh -a -f %IP% -d 22", "open V4 tcp 22-22 iptables"),
+        (
+            "knock_helper_ipt.sh --delete --srcaddr %IP% --dstport 53 --proto udp",
+            "shut V4 udp 53-53 iptables",
+        ),
+        ("knock_add -i -f 192.0.2.1 -d 22", "Unknown"),
+        ("knock_add -i -c knocked -f %IP% -d 22", "Unknown"),
+        ("knock_add -f %IP% -d 22", "Unknown"),
+        ("knock_add -i -f %IP%", "Unknown"),
+        ("knock_add -t -i -f %IP% -d 22", "Unknown"),
+    ] {
+        assert_eq!(does(command), expected, "{command}");
+    }
+}
+
+#[test]
 fn nft() {
     for (command, expected) in [
         ("nft add rule inet filter input ip saddr %IP% tcp dport 22 accept", "open V4 tcp 22-22 inet filter"),
@@ -89,7 +108,7 @@ fn nft() {
             "shut in filter []",
         ),
         ("nft add element inet filter allowed { %IP% }", "Foreign(\"nft add element\")"),
-        // It does more than delete.
+        // This does more than delete.
         (
             "nft delete rule inet filter input handle $(nft -a list ruleset | awk '/%IP%/ {print $NF}'); reboot",
             "Unknown",

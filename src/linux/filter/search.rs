@@ -1,5 +1,5 @@
-//! A search among intervals of a number that a packet holds, as a tree of comparisons: each interval costs an instruction
-//! or two, and a packet meets few of them.
+//! Searches for a number of a packet among intervals. The search is a tree of comparisons: each interval costs an
+//! instruction or two, and a packet passes few of them.
 
 use libc::{BPF_ABS, BPF_LD, BPF_MEM, BPF_W};
 
@@ -10,19 +10,19 @@ use super::super::bpf::{
     Test::{AtLeast, Equal},
 };
 
-/// Fewest single values among which a tree is shorter than one comparison after the other takes.
+/// The number of single values from which a tree is shorter than comparing one after the other.
 const TREE: usize = 5;
 
-/// Where 32 bits of the number are.
+/// The place of 32 bits of the number.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Word {
-    /// At this byte of the packet.
+    /// At this offset in the packet, in bytes.
     Packet(u32),
     /// In this place of the scratch memory.
     Memory(u32),
 }
 
-/// Numbers from `first` to `last`, both included, and where they lead.
+/// The numbers from `first` to `last`, both included, and the label that they lead to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Interval {
     pub(super) first: u128,
@@ -30,7 +30,7 @@ pub(super) struct Interval {
     pub(super) to: Label,
 }
 
-/// Values of one word, and what is to be done about them.
+/// A range of values of one word, and the next step for them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Segment {
     first: u32,
@@ -40,12 +40,12 @@ struct Segment {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum To {
     Label(Label),
-    /// The words that follow decide.
+    /// The following words decide.
     Rest(Vec<Interval>),
 }
 
-/// Jumps to where the number in `words`, the most significant first, leads: by `intervals`, which are sorted and disjoint, or
-/// else to `none`.
+/// Jumps to the label of the interval that holds the number in `words`, or to `none`. The most significant word comes
+/// first. `intervals` are sorted and disjoint.
 pub(super) fn search(p: &mut Program, words: &[Word], intervals: &[Interval], none: Label) {
     let Some((word, rest)) = words.split_first() else { return p.jump(none) };
     let segments = segments(intervals, rest.len(), none);
@@ -59,7 +59,7 @@ pub(super) fn search(p: &mut Program, words: &[Word], intervals: &[Interval], no
     tree(p, rest, &segments, none);
 }
 
-/// The whole range of a word, cut where something changes. `more` words follow it.
+/// Splits the whole range of a word into segments with the same next step. `more` words follow.
 fn segments(intervals: &[Interval], more: usize, none: Label) -> Vec<Segment> {
     let shift = 32 * u32::try_from(more).expect("an address has four words");
     let mask = (1_u128 << shift) - 1;
@@ -116,7 +116,7 @@ fn segments(intervals: &[Interval], more: usize, none: Label) -> Vec<Segment> {
     segments
 }
 
-/// The search among segments of the word in A.
+/// Searches for the word in A among segments.
 fn tree(p: &mut Program, rest: &[Word], segments: &[Segment], none: Label) {
     match segments {
         [Segment { to: To::Label(label), .. }] => p.jump(*label),
@@ -138,7 +138,7 @@ fn tree(p: &mut Program, rest: &[Word], segments: &[Segment], none: Label) {
     }
 }
 
-/// The values that do not lead where all others do, if each stands alone among them.
+/// The single values with another next step than all others; `None` if the exceptions are not single values.
 fn singles(segments: &[Segment]) -> Option<Vec<(u32, &To)>> {
     let others = segments.first()?;
     segments
@@ -153,7 +153,7 @@ fn singles(segments: &[Segment]) -> Option<Vec<(u32, &To)>> {
         .collect()
 }
 
-/// Compares with one value after the other.
+/// Compares A with one value after the other.
 fn one_by_one(p: &mut Program, rest: &[Word], segments: &[Segment], none: Label) {
     let singles = singles(segments).expect("the caller has seen that they are");
     let otherwise = target(p, &segments[..1]);
@@ -183,12 +183,12 @@ fn one_by_one(p: &mut Program, rest: &[Word], segments: &[Segment], none: Label)
     }
 }
 
-/// Where to jump for some segments.
+/// The jump target for some segments.
 #[derive(Clone, Copy)]
 enum Target {
-    /// To a place of the program that is there anyway.
+    /// A label that exists already.
     Known(Label),
-    /// To a new one, for the search to go on at.
+    /// A new label, at which the search continues.
     New(Label),
 }
 

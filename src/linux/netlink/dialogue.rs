@@ -1,4 +1,4 @@
-//! Questions to the kernel, one at a time, and its answers.
+//! Sends requests to the kernel, one at a time, and reads the answers.
 
 use std::fmt;
 use std::io;
@@ -8,18 +8,18 @@ use std::time::{Duration, Instant};
 use libc::c_int;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::message::{Message, Messages, Request};
+use super::message::{Datagram, Message, Messages};
 use super::{Received, Socket};
 
-/// Size of the receive buffer, in bytes. The kernel fills listings up to the page size, or to 8 kB where pages
-/// are larger, or to the size of the buffer offered.
+/// Size of the receive buffer, in bytes. The kernel fills each part of a listing up to the page size, at most 8 kB, or
+/// to the size of the buffer.
 const RECEIVE: usize = 8192;
 
-/// Longest wait for the next part of an answer. The kernel answers before `send` returns, so this only ends what
-/// would otherwise be a hang.
+/// Longest wait for the next part of an answer. The kernel answers before `send` returns, so this only prevents a
+/// hang.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Bytes that the smallest default of `net.core.wmem_default` has room for; the kernel takes some for itself.
+/// Bytes that fit into the smallest default of `net.core.wmem_default`. The kernel takes some of it for itself.
 const ROOM: usize = 64 * 1024;
 
 /// A dialogue with one of the kernel's netlink families.
@@ -29,18 +29,18 @@ pub struct Dialogue {
     socket: Socket,
     /// The next request's sequence number.
     sequence: u32,
-    request: Request,
+    request: Datagram,
     received: Box<[u8]>,
 }
 
-/// Why a request has no outcome.
+/// Why a request has no result.
 #[derive(Debug)]
 pub enum DialogueError {
     /// The socket's error.
     Socket(io::Error),
-    /// A part of the answer did not fit its buffer.
+    /// A part of the answer did not fit the buffer.
     Truncated,
-    /// No answer in time.
+    /// The kernel did not answer in time.
     Silent,
 }
 
@@ -54,13 +54,13 @@ impl Dialogue {
             protocol,
             socket: Socket::open(protocol, &[], &[])?,
             sequence: 1,
-            request: Request::new(),
+            request: Datagram::new(),
             received: vec![0; RECEIVE].into_boxed_slice(),
         })
     }
 
-    /// Begins a request of `count` messages: an empty request, and the first of their sequence numbers.
-    pub fn begin(&mut self, count: u32) -> (&mut Request, u32) {
+    /// Begins a request of `count` messages. Returns an empty request, and the sequence number of the first message.
+    pub fn begin(&mut self, count: u32) -> (&mut Datagram, u32) {
         let first = self.sequence;
         self.sequence = first.wrapping_add(count);
         self.request.clear();
@@ -68,23 +68,23 @@ impl Dialogue {
     }
 
     /// The request under construction.
-    pub fn request(&mut self) -> &mut Request {
+    pub fn request(&mut self) -> &mut Datagram {
         &mut self.request
     }
 
-    /// Sends the request. Hands `take` the messages that come back until it says how they end, an errno or 0. `take`
-    /// must skip what belongs to an earlier request, by the sequence number.
+    /// Sends the request. Calls `take` with each message of the answer until it returns the result, an errno or 0.
+    /// `take` must skip messages that belong to an earlier request, by their sequence number.
     ///
     /// # Errors
-    /// There is no outcome. Whether the kernel did what was asked is not known.
+    /// There is no result. Whether the kernel did what was asked is unknown.
     pub fn exchange(
         &mut self,
         take: &mut dyn FnMut(&Message<'_>) -> Option<i32>,
     ) -> Result<i32, DialogueError> {
         let result = self.try_exchange(take);
         if result.is_err()
-            // A listing left half read would make the kernel refuse the next one: start with a fresh socket.
-            // If there is none to be had, the old one is still the best there is.
+            // After a listing that was read only in part, the kernel would refuse the next one, so a new socket is
+            // opened. If none can be opened, the old one is kept.
             && let Ok(socket) = Socket::open(self.protocol, &[], &[])
         {
             self.socket = socket;
@@ -92,11 +92,11 @@ impl Dialogue {
         result
     }
 
-    /// Sends the request, which is a single message with sequence number `sequence`, and hands `each` what it is
-    /// answered. The outcome: an errno or 0.
+    /// Sends a request of a single message with sequence number `sequence`. Calls `each` with the messages of the
+    /// answer. Returns the result, an errno or 0.
     ///
     /// # Errors
-    /// As [`Self::exchange`].
+    /// Those of [`Self::exchange`].
     pub fn ask(&mut self, sequence: u32, each: &mut dyn FnMut(&Message<'_>)) -> Result<i32, DialogueError> {
         self.exchange(&mut |message| {
             if message.sequence != sequence {
@@ -116,7 +116,7 @@ impl Dialogue {
     ) -> Result<i32, DialogueError> {
         let request = self.request.bytes();
         if request.len() > ROOM {
-            // Without privilege the default stays, and `send` says if it is too small.
+            // `send` says if it is too small.
             let _ = self.socket.make_room(request.len() + ROOM);
         }
         self.socket.send(request).map_err(DialogueError::Socket)?;
@@ -138,7 +138,7 @@ impl Dialogue {
                     if left.is_zero() {
                         return Err(DialogueError::Silent);
                     }
-                    // An interrupted poll only brings the next look forward.
+                    // An interrupted poll only checks earlier.
                     let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);
                     let _ = poll(&mut [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)], timeout);
                 }

@@ -1,50 +1,50 @@
-//! Netlink messages as bytes: written into a request, read out of a received datagram.
+//! Writes netlink messages into a request, and reads them from a received datagram.
 //!
-//! A message is a 16-byte header (length, type, flags, sequence number, port), a body and padding to four
-//! bytes; an attribute is a 4-byte header (length, type), a payload and the same padding. Both headers are
-//! in the host's byte order (linux/netlink.h).
+//! A message is a 16-byte header (length, type, flags, sequence number, port), a body and padding to four bytes. An
+//! attribute is a 4-byte header (length, type), a payload and the same padding. Both headers are in the host's byte
+//! order (linux/netlink.h).
 
-/// Room that a request has from the start, in bytes, so that none of what a stranger causes allocates: begin (20), a
-/// delete and an add that name a table of 256 bytes and a set of 41 and carry the two ends of an IPv6 network and a
-/// comment (2 × 472 at most), end (20).
+/// Room that a request has from the start, in bytes, so that no event that a stranger causes allocates memory. It
+/// holds a begin (20), a delete and an add (472 each at most), and an end (20). The delete and the add name a table of
+/// 256 bytes and a set of 41, and carry both ends of an IPv6 network and a comment.
 pub(crate) const USUAL_REQUEST: usize = 1024;
 
 /// Length of a message's header, in bytes.
 pub const HEADER: usize = 16;
 const ATTRIBUTE_HEADER: usize = 4;
-/// `NLA_F_NESTED`, `NLA_F_NET_BYTEORDER`: marks in an attribute's type that are no part of it.
+/// `NLA_F_NESTED`, `NLA_F_NET_BYTEORDER`: flags in an attribute's type field.
 const NESTED: u16 = 1 << 15;
 const TYPE_MASK: u16 = 0x3fff;
 
 /// A request under construction: one datagram, of one or more messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Request {
+pub struct Datagram {
     bytes: Vec<u8>,
 }
 
-impl Default for Request {
+impl Default for Datagram {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Request {
-    /// An empty one.
+impl Datagram {
+    /// An empty datagram.
     pub fn new() -> Self {
         Self { bytes: Vec::with_capacity(USUAL_REQUEST) }
     }
 
-    /// What to send.
+    /// The bytes to send.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// Forgets what was written.
+    /// Empties the datagram.
     pub fn clear(&mut self) {
         self.bytes.clear();
     }
 
-    /// Appends a message with what `body` writes.
+    /// Appends a message whose body `body` writes.
     pub fn message(&mut self, kind: u16, flags: u16, sequence: u32, body: impl FnOnce(&mut Self)) {
         let start = self.begin_message(kind, flags, sequence);
         body(self);
@@ -63,7 +63,7 @@ impl Request {
         self.container(kind, |request| request.raw(payload));
     }
 
-    /// Appends an attribute that holds a number, big-endian as `nf_tables` has them.
+    /// Appends an attribute with a number, big-endian as in `nf_tables`.
     pub fn number(&mut self, kind: u16, number: u32) {
         self.attribute(kind, &number.to_be_bytes());
     }
@@ -76,12 +76,13 @@ impl Request {
         });
     }
 
-    /// Appends an attribute that holds the attributes which `body` writes.
+    /// Appends an attribute that contains the attributes that `body` writes.
     pub fn nested(&mut self, kind: u16, body: impl FnOnce(&mut Self)) {
         self.container(kind | NESTED, body);
     }
 
     /// Appends bytes as they are.
+    #[inline(never)]
     pub fn raw(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
     }
@@ -92,8 +93,9 @@ impl Request {
         self.end_container(start);
     }
 
-    // What begins and ends them stands apart, so that there is one of each and not one for each body.
+    // The beginnings and ends are functions of their own, so that they are compiled once and not once for each body.
 
+    #[inline(never)]
     fn begin_message(&mut self, kind: u16, flags: u16, sequence: u32) -> usize {
         let start = self.bytes.len();
         self.raw(&[0; 4]);
@@ -104,11 +106,13 @@ impl Request {
         start
     }
 
+    #[inline(never)]
     fn end_message(&mut self, start: usize) {
         let len = u32::try_from(self.bytes.len() - start).expect("a message is far below 4 GB");
         self.bytes[start..start + 4].copy_from_slice(&len.to_ne_bytes());
     }
 
+    #[inline(never)]
     fn begin_container(&mut self, kind: u16) -> usize {
         let start = self.bytes.len();
         self.raw(&[0; 2]);
@@ -116,6 +120,7 @@ impl Request {
         start
     }
 
+    #[inline(never)]
     fn end_container(&mut self, start: usize) {
         let len = u16::try_from(self.bytes.len() - start).expect("an attribute is below 64 kB");
         self.bytes[start..start + 2].copy_from_slice(&len.to_ne_bytes());
@@ -129,13 +134,13 @@ impl Request {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Message<'a> {
     /// `nlmsg_type`.
-    pub kind: u16,
+    pub(crate) kind: u16,
     /// `nlmsg_flags`.
-    pub flags: u16,
-    /// `nlmsg_seq`: that of the request it answers, or 0.
-    pub sequence: u32,
-    /// What follows the header.
-    pub body: &'a [u8],
+    pub(crate) flags: u16,
+    /// `nlmsg_seq`: the sequence number of the request that this answers, or 0.
+    pub(crate) sequence: u32,
+    /// The bytes after the header.
+    pub(crate) body: &'a [u8],
 }
 
 /// `NLMSG_ERROR`: an outcome.
@@ -144,8 +149,8 @@ pub(crate) const NLMSG_ERROR: u16 = 2;
 pub(crate) const NLMSG_DONE: u16 = 3;
 
 impl Message<'_> {
-    /// The outcome that it tells: 0 for a request that was taken or a listing that has ended, or an errno. `None` for
-    /// a message that tells of something else.
+    /// The result in the message: 0 if a request was accepted or a listing has ended, otherwise an errno. `None` for
+    /// other messages.
     pub fn outcome(&self) -> Option<i32> {
         if !matches!(self.kind, NLMSG_ERROR | NLMSG_DONE) {
             return None;
@@ -155,7 +160,7 @@ impl Message<'_> {
     }
 }
 
-/// The messages of a datagram. A length that cannot be ends them.
+/// The messages of a datagram. They end at an impossible length.
 #[derive(Clone, Debug)]
 pub struct Messages<'a>(&'a [u8]);
 
@@ -183,8 +188,7 @@ impl<'a> Iterator for Messages<'a> {
     }
 }
 
-/// The attributes of a message or of a nested attribute: type and payload. A length that cannot be ends
-/// them.
+/// The attributes of a message or of a nested attribute: type and payload. They end at an impossible length.
 #[derive(Clone, Debug)]
 pub struct Attributes<'a>(&'a [u8]);
 
@@ -226,8 +230,8 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
 mod tests {
     use super::*;
 
-    fn request() -> Request {
-        let mut request = Request::new();
+    fn request() -> Datagram {
+        let mut request = Datagram::new();
         request.message(7, 1, 42, |r| {
             r.raw(&[0xaa; 4]);
             r.string(1, "fw4");

@@ -1,8 +1,9 @@
-//! The outside of fwknop's packet: its HMAC, and what it is encrypted with.
+//! The outside of fwknop's packet: its HMAC and its encryption.
 
 use aes::Aes256;
 use aes::cipher::{
-    BlockCipherDecrypt as _, BlockCipherEncrypt as _, BlockModeDecrypt as _, KeyInit as _, KeyIvInit as _,
+    BlockCipherDecrypt as _, BlockCipherEncrypt as _, BlockModeDecrypt as _, BlockModeEncrypt as _,
+    KeyInit as _, KeyIvInit as _,
 };
 use hmac::{Hmac, Mac as _};
 use md5::{Digest as _, Md5};
@@ -17,10 +18,10 @@ use crate::base64;
 /// "Salted__" in base 64, as far as it is always the same: the client leaves it out.
 pub(super) const PREFIX: &[u8; 10] = b"U2FsdGVkX1";
 const BLOCK: usize = 16;
-const SALT: usize = 8;
+pub(super) const SALT: usize = 8;
 /// Longest MAC in base 64 without padding, SHA-512's.
 const MAX_MAC_TEXT: usize = 86;
-/// fwknop's digits at the beginning of what is encrypted: one block of AES.
+/// fwknop's digits at the beginning of the plaintext: one block of AES.
 const RANDOM: usize = 16;
 
 /// A MAC shortened to 128 bits, which is no easier to meet by chance than MD5's.
@@ -33,7 +34,7 @@ pub enum HmacType {
     Md5,
     /// HMAC-SHA-1.
     Sha1,
-    /// HMAC-SHA-256, what a client makes that is not told otherwise.
+    /// HMAC-SHA-256, the client's default.
     #[default]
     Sha256,
     /// HMAC-SHA-384.
@@ -108,7 +109,7 @@ pub(super) fn open<'b>(
     packet: &[u8],
     plain: &'b mut [u8; MAX_PACKET],
 ) -> Result<&'b str, FwknopError> {
-    // Base 64 without padding is decoded in one piece, and begins with what the client left out.
+    // Base 64 without padding is decoded in one piece, and begins with the characters that the client left out.
     let mut text = [0; PREFIX.len() + MAX_PACKET];
     let body = packet.len().checked_sub(keys.hmac.text_len()).ok_or(FwknopError::Rules)?;
     text[..PREFIX.len()].copy_from_slice(PREFIX);
@@ -139,6 +140,33 @@ pub(super) fn open<'b>(
         return Err(why_not(keys.key.bytes(), salt, first));
     }
     core::str::from_utf8(message).map_err(|_| FwknopError::Rules)
+}
+
+/// Encrypts a message and adds the HMAC; the packet. `None` if there is no room for it.
+pub(super) fn seal<'b>(
+    keys: &Keys,
+    salt: [u8; SALT],
+    message: &[u8],
+    packet: &'b mut [u8; PREFIX.len() + MAX_PACKET],
+) -> Option<&'b [u8]> {
+    let mut sealed = Zeroizing::new([0; MAX_PACKET]);
+    let end = BLOCK + message.len();
+    let pad = BLOCK - message.len() % BLOCK;
+    sealed[..SALT].copy_from_slice(b"Salted__");
+    sealed[SALT..BLOCK].copy_from_slice(&salt);
+    sealed.get_mut(BLOCK..end)?.copy_from_slice(message);
+    sealed.get_mut(end..end + pad)?.fill(u8::try_from(pad).expect("at most 16"));
+    let derived = Derived::new(keys.key.bytes(), salt);
+    let mut cipher =
+        cbc::Encryptor::<Aes256>::new_from_slices(derived.key(), derived.iv()).expect("32 and 16 bytes");
+    for block in sealed[BLOCK..end + pad].chunks_exact_mut(BLOCK) {
+        cipher.encrypt_block(block.try_into().expect("a whole block"));
+    }
+    let text = base64::encode(&sealed[..end + pad], packet)?.trim_end_matches('=').len();
+    let mut mac = [0; MAX_MAC_TEXT + 2];
+    let (mac, _) = keys.hmac.mac(keys.hmac_key.bytes(), &[&packet[..text]], &mut mac)?;
+    packet.get_mut(text..text + mac.len())?.copy_from_slice(mac);
+    Some(&packet[PREFIX.len()..text + mac.len()])
 }
 
 /// Why a packet whose HMAC held cannot be decrypted: the key is another, or the mode is. The first block says which,

@@ -1,4 +1,4 @@
-//! Packets of the real client, and what becomes of them when they are changed.
+//! Packets of the real client, unchanged and changed.
 
 use super::*;
 
@@ -50,6 +50,63 @@ fn nat() {
     assert_eq!((request.ports(), request.seconds), (&[port(false, 22)][..], 60));
 }
 
+/// The same packets to the byte as the real client made of the same digits and the same salt.
+#[test]
+fn a_packet_is_written_as_the_real_client_writes_it() {
+    let mut wish = Wish {
+        user: "alice",
+        time: 1_795_340_357,
+        address: Some(Ipv4Addr::new(1, 2, 3, 4)),
+        access: "tcp/22",
+        nat: None,
+        seconds: 0,
+    };
+    let check = |wish: &Wish<'_>, number: u64, salt: u64, expected: &str| {
+        let mut buffer = empty_buffer();
+        let randomness = Randomness { number, salt: salt.to_be_bytes() };
+        let packet = seal(&keys(KEY), wish, randomness, &mut buffer).unwrap();
+        assert_eq!(core::str::from_utf8(packet), Ok(expected));
+    };
+    check(&wish, 7_200_277_731_836_318, 0xd486_0259_98ec_615b, ACCESS);
+    wish = Wish { nat: Some("192.168.1.10,22"), seconds: 60, ..wish };
+    check(&wish, 1_306_469_224_149_785, 0x1ea8_5d3b_3721_d629, NAT);
+    wish = Wish { address: None, access: "tcp/22,udp/51820", nat: None, seconds: 600, ..wish };
+    check(&wish, 9_723_343_353_214_416, 0x7bb1_df8b_4515_2af7, TIMED);
+}
+
+/// With every HMAC, and with each length of the last block.
+#[test]
+fn what_is_written_is_read() {
+    let access = "tcp/1,udp/2,tcp/65535,tcp/4,tcp/5,tcp/6,tcp/7,tcp/8";
+    let users =
+        ["a", "ab", "abc", "abcd", "abcde", "abcdefgh", "abcdefghijk", "a_user_with_the_longest_name_the"];
+    for (number, (hmac, user)) in
+        (0..).zip(HmacType::ALL.into_iter().flat_map(|hmac| users.map(|user| (hmac, user))))
+    {
+        let wish = Wish { user, time: 1_795_340_357, address: None, access, nat: Some("nas,22"), seconds: 7 };
+        let keys = Keys { hmac, ..keys(KEY) };
+        let mut buffer = empty_buffer();
+        let packet = seal(&keys, &wish, Randomness { number, salt: [7; 8] }, &mut buffer).unwrap();
+        assert!(is_plausible(packet));
+        assert!(authenticate(hmac, HMAC_KEY, packet).is_some(), "{hmac:?}");
+        let request = open(&keys, Some(user), packet).unwrap();
+        assert_eq!((request.ports().len(), request.seconds, request.address), (8, 7, None));
+    }
+}
+
+#[test]
+fn ports_and_targets() {
+    assert!(is_access("tcp/22") && is_access("tcp/22,udp/51820"));
+    for wrong in ["", "tcp/22,", "22", "icmp/1", "tcp/0", "tcp/65536", "TCP/22", &"tcp/1,".repeat(9)[..53]] {
+        assert!(!is_access(wrong), "{wrong}");
+    }
+    assert!(is_nat("192.168.1.10,22") && is_nat("nas.lan,22"));
+    for wrong in ["", "192.168.1.10", ",22", "nas,0", "n:s,1", &["n".repeat(127), ",22".to_owned()].concat()]
+    {
+        assert!(!is_nat(wrong), "{wrong}");
+    }
+}
+
 #[test]
 fn no_bit_can_be_changed_and_nothing_cut_or_added() {
     let packet = ACCESS.as_bytes();
@@ -77,7 +134,7 @@ fn another_key() {
     assert_eq!(open(&keys(b"another"), None, ACCESS.as_bytes()), Err(FwknopError::Key));
 }
 
-/// What only somebody who has both keys could send.
+/// Packets that only an owner of both keys can send.
 #[test]
 fn who_has_the_keys_must_follow_the_rules_too() {
     // Of any length that a digest of fwknop's has: what it says does not matter.
@@ -123,6 +180,8 @@ fn who_has_the_keys_must_follow_the_rules_too() {
         (5, "aG9tZS5leGFtcGxlLm9yZywyMg", true),
         (2, "aG9tZS5leGFtcGxlLm9yZywyMg", true),
         (2, "LDIy", false),
+        // "n s,22"
+        (2, "biBzLDIy", false),
         // A server_auth field, which is passed over.
         (1, "c2VydmVy", true),
         (1, "c2VydmVy:c2VydmVy", false),
@@ -148,10 +207,17 @@ fn who_has_the_keys_must_follow_the_rules_too() {
 #[test]
 fn gnupg_is_recognised() {
     let packet = |head: &str| [head, &"A".repeat(400)].concat();
-    for head in ["EMA3Cm", "IMA3Cm", "IOA3Cm"] {
+    for head in ["EMA3Cm", "IMA3Cm", "IOA3Cm", "4DBuOp"] {
         assert!(is_gnupg(packet(head).as_bytes()) && !is_plausible(packet(head).as_bytes()), "{head}");
     }
-    for other in [packet("97sd+L"), packet("zzzzzz"), "EMA3Cm".to_owned(), packet("EMA3=")] {
+    for other in [
+        packet("97sd+L"),
+        packet("zzzzzz"),
+        packet("4EBuOp"),
+        packet("8DBuOp"),
+        "EMA3Cm".to_owned(),
+        packet("EMA3="),
+    ] {
         assert!(!is_gnupg(other.as_bytes()), "{other}");
     }
 }

@@ -25,7 +25,7 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 /// Reads `text` as `uci_load` reads a file.
 ///
 /// # Errors
-/// libuci's words for what is wrong, without the place.
+/// libuci's words for the fault, without the place.
 ///
 /// # Panics
 /// If libuci fails for another reason than the text.

@@ -10,7 +10,7 @@ pub(crate) struct List {
     previous: *mut List,
 }
 
-/// What packages, sections, options and the values of lists begin with.
+/// The common beginning of packages, sections, options and the values of lists.
 #[repr(C)]
 pub(crate) struct Element {
     list: List,

@@ -14,7 +14,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner
 /// Generated files per test.
 const CASES: u32 = 20_000;
 
-/// What generated files are made of: whatever means something to either parser, or nearly does.
+/// The pieces of generated files: those that mean something to one of the parsers, or nearly do.
 const PIECES: &[&str] = &[
     "config",
     "option",
@@ -151,7 +151,7 @@ fn files_of_any_bytes() {
     generate(&vec(1..=u8::MAX, 0..60));
 }
 
-/// What came of the generated files.
+/// The results for the generated files.
 #[derive(Default)]
 struct Seen {
     accepted: u32,
@@ -306,7 +306,7 @@ fn thrice(text: &[u8]) -> bool {
     text.split(|byte| b"\n; \t".contains(byte)).filter(|word| *word == b"config" || *word == b"c").count() > 2
 }
 
-/// What libuci calls it.
+/// libuci's word for it.
 fn libuci_says(reason: Reason) -> &'static str {
     match reason {
         Reason::UnknownCommand => "invalid command",

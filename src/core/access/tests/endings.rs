@@ -1,8 +1,9 @@
-//! Endings: who may not be in any more, and what the operator opened.
+//! Endings: users who lose a right, and doors that the operator opened.
 
 use super::*;
 
-/// Opens, in this order, one second after the other; then the user is gone. What is left, and until which second.
+/// Opens in this order, one second after the other, and then removes the user. Returns the remaining grant's opener, and the
+/// second of its end.
 fn after_deletion(openers: &[(Opener, u64)]) -> Option<(Opener, u64)> {
     let mut left = None;
     empty(|access| {
@@ -80,7 +81,7 @@ fn what_an_earlier_daemon_let_in_keeps_its_time_and_its_name() {
     for (opener, left) in [(Opener::Knock, Some(20)), (Opener::User(ALICE), Some(20)), (Opener::Hand, None)] {
         empty(|access| {
             let left = left.map(Duration::from_secs);
-            let adopted = Adopted { door: SSH, address: ip(CLIENT), left, opener };
+            let adopted = Adopted { door: SSH, passage: ip(CLIENT).into(), left, opener };
             assert!(access.adopt(at(5).now, &house, &adopted));
             assert!(!access.adopt(at(5).now, &house, &adopted), "once");
             let grant = access.grant(SSH, ip(CLIENT)).unwrap();
@@ -101,7 +102,7 @@ fn a_session_goes_on_while_connections_are_counted() {
         assert!(!access.is_count_due(at(29).now) && access.is_count_due(at(30).now));
         access.count_connections(at(30).now, [1].into_iter());
         assert_eq!(access.end_due(&at(30), &house), None);
-        assert_eq!(access.lease_due(at(30).now), Some((SSH, ip(CLIENT))));
+        assert_eq!(access.lease_due(at(30).now), Some((SSH, ip(CLIENT).into())));
         access.lease(at(30).now, SSH, ip(CLIENT));
         assert_eq!(access.lease_due(at(30).now), None, "the kernel has its time");
         access.count_connections(at(40).now, [0].into_iter());

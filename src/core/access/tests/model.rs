@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// What happens.
+/// A step of a run.
 #[derive(Clone, Debug)]
 enum Step {
     /// Somebody asks, for so many seconds.
@@ -31,7 +31,7 @@ struct Claims {
     hand: u64,
 }
 
-/// What the kernel has: the second in which the element ends, and its comment.
+/// The kernel's element: the second of its end, and its comment.
 type Firewall = BTreeMap<u8, (u64, Opener)>;
 
 fn address(n: u8) -> IpAddr {
@@ -94,7 +94,7 @@ impl World {
         while let Some(end) = access.end_due(&moment, &self.house) {
             match end {
                 End::Shut { grant, .. } => self.unlock(grant.address()),
-                End::Operators { address, .. } => self.put(access, address),
+                End::Operators { passage, .. } => self.put(access, passage.address),
             }
         }
     }
@@ -127,7 +127,8 @@ fn play(world: &mut World, access: &mut Access<'_, Keyed>, step: &Step) {
         Step::Ask(opener, n, time) => {
             let time_asked = AskedTime::For(Duration::from_secs(time));
             let sender = (opener != Opener::Hand).then_some(address(n));
-            let request = OpenRequest { opener, door: SSH, sender, address: address(n), time: time_asked };
+            let request =
+                OpenRequest { opener, door: SSH, sender, address: address(n), port: None, time: time_asked };
             let decision = access.decide(&moment, &world.house, &request, None);
             assert_eq!(decision == Decision::Refused(Refusal::Door), !world.may(opener), "{decision:?}");
             if let Decision::Open(opening) = decision {
@@ -179,7 +180,7 @@ proptest! {
             world.model.retain(|n, _| world.firewall.contains_key(n));
             for (n, (until, opener)) in world.firewall.clone() {
                 let left = Some(Duration::from_secs(until - second));
-                let adopted = Adopted { door: SSH, address: address(n), left, opener };
+                let adopted = Adopted { door: SSH, passage: address(n).into(), left, opener };
                 prop_assert!(access.adopt(at(second).now, &world.house, &adopted));
                 let user = match opener { Opener::User(user) => Some(user), _ => None };
                 let hand = if opener == Opener::Hand { until } else { 0 };

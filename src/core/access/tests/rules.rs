@@ -1,8 +1,8 @@
-//! Each rule alone, each pair of rules, and the quotas.
+//! Each rule alone, and each pair of rules.
 
 use super::*;
 
-/// A rule that refuses, by what it is called, how it is broken, and what it answers.
+/// A rule that refuses: its name, a change that breaks it, and its answer.
 struct Rule {
     name: &'static str,
     breaks: fn(&mut House, &mut OpenRequest),
@@ -114,7 +114,7 @@ fn change(house: &mut House, change: impl FnOnce(&mut Door)) {
     }
 }
 
-/// What is decided when these rules are broken.
+/// The decision when these rules are broken.
 fn decided(opener: Opener, broken: &[&Rule]) -> Decision {
     let (mut house, mut request) = (House::new(), asks(opener, CLIENT));
     for rule in broken {
@@ -182,7 +182,7 @@ fn src_binds_the_sender_and_the_address_that_he_names() {
     }
 }
 
-/// How long a door opens for: what a user asks for is bounded by `max_time` and by his own end.
+/// The time of an opening. `max_time` and the user's own end limit the time that a user asks for.
 #[test]
 fn how_long_a_door_opens() {
     let s = |s| Some(Duration::from_secs(s));
@@ -234,6 +234,45 @@ fn a_one_time_line_is_asked_for_by_plain_knocks_that_are_let_in_and_by_nothing_e
 }
 
 #[test]
+fn an_opening_tells_the_daemon_what_the_decision_was() {
+    let opening = |change: fn(&mut Door), opener| {
+        let mut found = None;
+        let house = House::with(change);
+        empty(|access| {
+            if let Decision::Open(opening) = access.decide(&at(0), &house, &asks(opener, CLIENT), None) {
+                found = Some((opening.time(), opening.uses_line(), opening.is_momentary()));
+            }
+        });
+        found.expect("it opens")
+    };
+    let half_a_minute = Some(Duration::from_secs(30));
+    assert_eq!(opening(|_| {}, Opener::Knock), (half_a_minute, false, false));
+    assert_eq!(opening(|door| door.until_shut = true, Opener::Knock), (None, false, false));
+    assert_eq!(opening(|door| door.one_time = true, Opener::Knock), (half_a_minute, true, false));
+    assert!(opening(|door| door.momentary = true, Opener::Hand).2);
+}
+
+#[test]
+fn a_knock_right_after_another_changes_nothing() {
+    let house = House::new();
+    empty(|access| {
+        assert!(matches!(open(access, &at(0), &house, &asks(Opener::Knock, CLIENT)), Decision::Open(_)));
+        assert_eq!(open(access, &at(0), &house, &asks(Opener::Knock, CLIENT)), Decision::Unchanged);
+    });
+}
+
+#[test]
+fn causes_have_names_and_sentences_of_their_own() {
+    let causes = [Cause::TimeOver, Cause::Knock, Cause::Hand, Cause::Reload, Cause::User, Cause::Stop];
+    let names = causes.map(Cause::name);
+    assert_eq!(names, ["timeout", "knock", "hand", "reload", "user", "stop"]);
+    let mut sentences = causes.map(|cause| cause.to_string());
+    sentences.sort_unstable();
+    assert!(sentences.iter().all(|sentence| sentence.contains(' ')));
+    assert!(sentences.windows(2).all(|pair| pair[0] != pair[1]));
+}
+
+#[test]
 fn networks_are_let_in_together_and_a_momentary_door_is_never_open() {
     let house = House::with(|door| door.prefix.v4 = Some(24));
     empty(|access| {
@@ -247,103 +286,6 @@ fn networks_are_let_in_together_and_a_momentary_door_is_never_open() {
         assert!(matches!(open(access, &at(0), &house, &asks(Opener::Knock, CLIENT)), Decision::Open(_)));
         assert!(access.grants().is_empty());
     });
-}
-
-fn host(n: u32) -> String {
-    core::net::Ipv4Addr::from_bits(0x0a00_0000 + n).to_string()
-}
-
-/// Whoever has overheard one door's sequence fills that door's quota, and nobody else's.
-#[test]
-fn a_listener_at_a_plain_door_keeps_nobody_out_but_its_knockers() {
-    let house = House::new();
-    empty(|access| {
-        let mut refusals = [0, 0];
-        for n in 0..1000 {
-            let moment = at(u64::from(n) / 44);
-            match open(access, &moment, &house, &asks(Opener::Knock, &host(n))) {
-                Decision::Refused(Refusal::GrantsFull) => refusals[0] += 1,
-                Decision::Refused(Refusal::OpenRate) => refusals[1] += 1,
-                _ => {}
-            }
-        }
-        let now = at(22);
-        assert_eq!(access.grants().len(), DOOR_KNOCK_GRANTS);
-        assert_eq!(refusals, [1000 - DOOR_KNOCK_GRANTS, 0]);
-        let other = OpenRequest { door: NAS, ..asks(Opener::Knock, CLIENT) };
-        assert!(matches!(open(access, &now, &house, &other), Decision::Open(_)), "another door");
-        for opener in [Opener::User(ALICE), Opener::Hand] {
-            for n in 0..18 {
-                let request = asks(opener, &host(50_000 + n));
-                assert!(matches!(open(access, &now, &house, &request), Decision::Open(_)), "{n} {opener:?}");
-                assert!(access.end(SSH, Some(request.address), Cause::Hand).is_some());
-            }
-        }
-    });
-}
-
-#[test]
-fn one_user_cannot_use_up_what_others_need_and_the_operator_has_no_quota() {
-    let house = House::new();
-    empty(|access| {
-        let (mut opened, mut most) = (0, 0);
-        for n in 0..100 {
-            let decision = open(access, &at(u64::from(n)), &house, &asks(Opener::User(ALICE), &host(n)));
-            opened += usize::from(matches!(decision, Decision::Open(_)));
-            most = most.max(access.grants().len());
-            while access.end_due(&at(u64::from(n)), &house).is_some() {}
-        }
-        assert_eq!(most, USER_GRANTS);
-        assert!(opened > USER_GRANTS, "those whose time is over make room");
-        assert!(matches!(open(access, &at(99), &house, &asks(Opener::User(BOB), CLIENT)), Decision::Open(_)));
-        let room = crate::grants::MAX_GRANTS - access.grants().len();
-        for n in 0..=u32::try_from(room).unwrap() {
-            let decision = open(access, &at(99), &house, &asks(Opener::Hand, &host(90_000 + n)));
-            let expected = usize::try_from(n).unwrap() < room;
-            assert_eq!(matches!(decision, Decision::Open(_)), expected, "{n}: {decision:?}");
-        }
-    });
-}
-
-#[test]
-fn commands_of_one_door_leave_room_for_users_and_a_start_that_waits_is_not_started_twice() {
-    let house = House::new();
-    for (opener, load, expected) in [
-        (
-            Opener::Knock,
-            CommandLoad { is_starting: true, waiting_at_door: 0, free: 100 },
-            Some(Decision::Unchanged),
-        ),
-        (
-            Opener::Knock,
-            CommandLoad { is_starting: false, waiting_at_door: DOOR_KNOCK_COMMANDS, free: 500 },
-            Some(Decision::Refused(Refusal::CommandsFull)),
-        ),
-        (
-            Opener::Knock,
-            CommandLoad { is_starting: false, waiting_at_door: 0, free: COMMANDS_FOR_USERS + 1 },
-            Some(Decision::Refused(Refusal::CommandsFull)),
-        ),
-        (
-            Opener::Knock,
-            CommandLoad { is_starting: false, waiting_at_door: 0, free: COMMANDS_FOR_USERS + 2 },
-            None,
-        ),
-        (Opener::User(ALICE), CommandLoad { is_starting: false, waiting_at_door: 400, free: 2 }, None),
-        (
-            Opener::User(ALICE),
-            CommandLoad { is_starting: false, waiting_at_door: 0, free: 1 },
-            Some(Decision::Refused(Refusal::CommandsFull)),
-        ),
-    ] {
-        empty(|access| {
-            let decision = access.decide(&at(0), &house, &asks(opener, CLIENT), Some(load));
-            match expected {
-                Some(expected) => assert_eq!(decision, expected, "{opener:?} {load:?}"),
-                None => assert!(matches!(decision, Decision::Open(_)), "{opener:?} {load:?} {decision:?}"),
-            }
-        });
-    }
 }
 
 #[test]

@@ -7,17 +7,72 @@
  * The daemon as the pages see it: ubus' object `ketuk`, which `ketukd rpcd` answers.
  */
 
-/* What one call may carry (uhttpd takes 64 KiB, and JSON needs room of its own). */
+/* The most bytes in one call (uhttpd takes 64 KiB, and JSON needs room of its own). */
 const MAX_CHECKED = 48 * 1024;
+
+/* The daemon's sentences about a knock, by their short names (src/core/reason.rs). %s stands for each number and port. */
+const SENTENCES = {
+	opened: _('right: the door is open'),
+	unchanged: _('right: the door was open already'),
+	advanced: _('right: step %s of %s'),
+	asked: _('right: the firewall is being asked'),
+	shut: _('right: it shut other doors'),
+	retransmission: _('the same knock came again, which changes nothing'),
+	repeat: _('a step that was taken came again, which changes nothing'),
+	totp_knock: _('it may be a part of a changing sequence'),
+	wrong_step: _('step %s of %s is %s, %s came: begin again'),
+	not_begun: _('step %s of %s is %s, %s came: nothing has begun'),
+	timed_out: _('step %s of %s is %s, and did not come in time'),
+	forgiven: _('a foreign port, which one attempt may touch once'),
+	trap: _('a second foreign port, as a scan touches them: begin again'),
+	implausible: _('the kernel would not take it on this device'),
+	not_ours: _('it is not to an address of this host'),
+	other_flags: _('no door asks for these TCP flags'),
+	no_door: _('no door names this port'),
+	auth_form: _('not opened: it is neither ketuk\'s packet nor fwknop\'s'),
+	auth_unknown: _('not opened: it was made with no user\'s key'),
+	auth_forged: _('not opened: it has a user\'s tag and was not made with his key'),
+	auth_limited: _('not opened: too many packets that prove nothing'),
+	auth_no_clock: _('not opened: this host does not know the time'),
+	auth_age: _('not opened: its time is too far from this host\'s: are both clocks right?'),
+	auth_replay: _('not opened: it was used before, or made before ketukd started'),
+	auth_expired: _('not opened: the user has expired'),
+	auth_rules: _('not opened: it is not written as a client writes'),
+	auth_command: _('not opened: it asks for a command, and commands are never run'),
+	auth_door: _('not opened: it asks for something that the user may not open'),
+	auth_address: _('not opened: it asks for another address, and the user has no other_address \'1\''),
+	auth_no_address: _('not opened: it does not name its address, which the user\'s require_address \'1\' asks for'),
+	auth_no_port: _('not opened: it names no port, and the door has any_port \'1\': ask with an fwknop client'),
+	auth_source: _('not opened: it comes from outside of the user\'s list src'),
+	auth_digest: _('not opened: its HMAC is of another type than the user\'s fwknop_hmac_type'),
+	auth_key: _('not opened: the user\'s fwknop_key is not the client\'s'),
+	auth_mode: _('not opened: it is encrypted in another mode than CBC, the client\'s default: use no -M'),
+	auth_version: _('not opened: it is of another version of fwknop\'s protocol than 3'),
+	auth_user_name: _('not opened: it does not carry the user\'s fwknop_user'),
+	auth_ports: _('not opened: it asks for more than 8 ports, or for others than TCP and UDP'),
+	auth_gnupg: _('not opened: it seems to be encrypted with GnuPG, which is not supported: use a key and an HMAC key'),
+	auth_memory: _('not opened: the time of the newest packet cannot be kept beside the control socket'),
+	not_from_src: _('not opened: the door\'s src does not allow this address'),
+	not_in_hours: _('not opened: the door may not be opened at this hour'),
+	open_rate: _('not opened: too many doors were opened just now'),
+	grants_full: _('not opened: too many addresses are let in already'),
+	commands_full: _('not opened: too many commands are waiting'),
+	one_time_line: _('not opened: the line of the one-time sequence could not be marked as used'),
+	no_such_door: _('not opened: there is no such door'),
+	closing_door: _('not opened: the door opens nothing: its knock shuts other doors'),
+	no_host: _('not opened: this is no host\'s address'),
+	not_in_firewall: _('not opened: the firewall does not have it')
+};
 
 const callStatus = rpc.declare({ object: 'ketuk', method: 'status', expect: { '': {} } });
 const callOpen = rpc.declare({ object: 'ketuk', method: 'open', params: [ 'door', 'address', 'seconds' ] });
 const callClose = rpc.declare({ object: 'ketuk', method: 'close', params: [ 'door', 'address' ] });
 const callCheck = rpc.declare({ object: 'ketuk', method: 'check', params: [ 'config' ] });
+const callDoctor = rpc.declare({ object: 'ketuk', method: 'doctor' });
 const callKeygen = rpc.declare({ object: 'ketuk', method: 'keygen' });
 const callInvite = rpc.declare({ object: 'ketuk', method: 'invite', params: [ 'user', 'host', 'page' ] });
 
-/* The answer, or what the daemon said against it as an error. */
+/* The answer, or the daemon's refusal as an error. */
 function done(answer) {
 	if (answer?.ok)
 		return answer;
@@ -44,6 +99,7 @@ function section(values) {
 
 return baseclass.extend({
 	status: () => L.resolveDefault(callStatus(), {}),
+	doctor: () => callDoctor().then(done),
 	keygen: () => callKeygen().then(done),
 	invite: (user, host, page) => callInvite(user, host || undefined, page || undefined).then(done),
 	close: (door, address) => callClose(door, address).then(done),
@@ -52,7 +108,7 @@ return baseclass.extend({
 		return (seconds != null ? callOpen(door, address, seconds) : callOpen(door, address)).then(done);
 	},
 
-	/* Every section with what the form has changed and not yet saved: LuCI's own list keeps what was deleted. */
+	/* Every section with the form's unsaved changes. LuCI's own list still has deleted sections. */
 	sections: () => uci.sections('ketuk').map(values => Object.fromEntries(Object.entries(values)
 		.map(([ name, value ]) => [ name, name.charAt(0) == '.' ? value : uci.get('ketuk', values['.name'], name) ])
 		.filter(([ , value ]) => value != null))),
@@ -62,85 +118,68 @@ return baseclass.extend({
 		return this.sections().map(section).join('\n');
 	},
 
-	/* Whether the daemon would take it. */
+	/* Whether the daemon accepts it. */
 	checkPending() {
 		const text = this.pending();
 
-		/* The daemon looks at it anyway when it is applied. */
+		/* The daemon checks it again when it is applied. */
 		return text.length > MAX_CHECKED ? Promise.resolve() : callCheck(text).then(done);
 	},
 
-	/* In words, what became of a knock: by the names of the daemon's counters. */
-	reason(name) {
-		switch (name) {
-		case 'opened':         return _('Opened the door');
-		case 'advanced':       return _('Right so far, and goes on');
-		case 'wrong_step':     return _('Refused: a step out of order');
-		case 'trap':           return _('Refused: touched a port that only a scan touches');
-		case 'not_begun':      return _('Refused: a later step without the first');
-		case 'timed_out':      return _('Refused: the next knock did not come in time');
-		case 'open_rate':      return _('Refused: too many doors were opened just then');
-		case 'grants_full':    return _('Refused: too many addresses were in');
-		case 'forgiven':        return _('Right so far, with one foreign port');
-		case 'unchanged':       return _('The door was open already');
-		case 'not_from_src':    return _('Refused: not from there');
-		case 'not_in_hours':    return _('Refused: not at this hour');
-		case 'not_in_firewall': return _('Not open yet: the firewall does not have it');
-		case 'one_time_line':   return _('Refused: the line of the one-time sequence could not be used up');
-		case 'auth_memory':     return _('Refused: the time of the packet could not be kept');
-		case 'auth_no_address': return _('Refused: the packet does not name its address');
-		case 'auth_source':     return _('Refused: from outside of the user’s networks');
-		case 'auth_digest':     return _('Refused: its HMAC is of another type than the user’s');
-		case 'auth_key':        return _('Refused: the user’s key is not the client’s');
-		case 'auth_mode':       return _('Refused: encrypted in another mode than CBC');
-		case 'auth_version':    return _('Refused: another version of fwknop’s protocol');
-		case 'auth_user_name':  return _('Refused: without the user name that is asked for');
-		case 'auth_ports':      return _('Refused: too many ports, or others than TCP and UDP');
-		case 'auth_gnupg':      return _('Refused: encrypted with GnuPG');
-		case 'commands_full':  return _('Refused: too many commands were waiting');
-		case 'auth_form':      return _('Refused: neither ketuk’s packet nor fwknop’s');
-		case 'auth_unknown':   return _('Refused: made with no user’s key');
-		case 'auth_forged':    return _('Refused: not made with the user’s key');
-		case 'auth_limited':   return _('Refused: too many packets that prove nothing');
-		case 'auth_no_clock':  return _('Refused: this router did not know the time');
-		case 'auth_age':       return _('Refused: its time is too far from this router’s');
-		case 'auth_replay':    return _('Refused: used before');
-		case 'auth_expired':   return _('Refused: the user has expired');
-		case 'auth_rules':     return _('Refused: not written as a client writes');
-		case 'auth_command':   return _('Refused: asked for a command');
-		case 'auth_door':      return _('Refused: asked for what the user may not open');
-		case 'auth_address':   return _('Refused: asked for another’s address');
-		default:               return name;
-		}
+	/*
+	 * The result of a knock in words: the daemon's own sentence, as in `ketukd watch` and the log, in LuCI's language if there
+	 * is a translation.
+	 */
+	sentence(recent) {
+		const form = SENTENCES[recent.reason] ?? '';
+		const holes = form.split('%s').length - 1;
+		const values = recent.text?.match(/\d+(\/\w+)?/g) ?? [];
+
+		if (!form || (holes > 0 && holes != values.length))
+			return recent.text ?? recent.reason;
+
+		return holes > 0 ? form.format(...values) : form;
 	},
 
 	/*
-	 * What stands in the way of knocking, the worst first: [ whether it is an error, the text, the daemon's words,
-	 * whether switching the service on helps ].
+	 * The problems that keep knocks from working, the worst first: [ whether it is an error, the text, the daemon's words,
+	 * the remedy: `enable` the service, `start` it, or none ].
 	 */
 	troubles(status) {
 		const missing = (status.doors ?? []).filter(door => door.firewall == 'missing');
-		const waiting = (status.devices ?? []).filter(device => device.state == 'waiting');
+		const warned = (status.doors ?? []).filter(door => door.warning);
+		const devices = state => (status.devices ?? []).filter(device => device.state == state).map(device => device.name).join(', ');
+		const [ waiting, refused, port ] = [ 'waiting', 'refused', 'port' ].map(devices);
 		const troubles = [];
 
 		if (status.running == null)
 			return [ [ true, _('The router gives no answer about the service. Is ketuk installed, and may you see it?') ] ];
 
 		if (!status.running && status.enabled)
-			troubles.push([ true, _('The service is not running: no knock is heard.'), status.error ]);
+			troubles.push([ true, _('The service is not running: no knock is heard.'), status.error, status.config_error == null ? 'start' : null ]);
 		else if (!status.running && status.config_error == null)
-			troubles.push([ true, _('The service is switched off: no knock is heard. Switch it on once there is a door.'), null, true ]);
+			troubles.push([ true, _('The service is switched off: no knock is heard. Switch it on once there is a door.'), null, 'enable' ]);
 
 		if (status.config_error != null)
 			troubles.push([ true, status.running
-				? _('The configuration has an error. The daemon goes on with the one before.')
+				? _('The configuration has an error. The daemon goes on with the previous one.')
 				: _('The configuration has an error, so the service does not start.'), status.config_error ]);
 
 		if (missing.length)
 			troubles.push([ true, _('The firewall lacks the sets of these doors, so they do not open: %s. Restart the firewall.').format(missing.map(door => door.name).join(', ')) ]);
 
-		if (waiting.length)
-			troubles.push([ false, _('These devices are down, so no knock is heard there: %s. The daemon waits for them.').format(waiting.map(device => device.name).join(', ')) ]);
+		if (warned.length)
+			troubles.push([ true, _('The firewall does not do what these doors promise: %s.').format(warned.map(door => door.name).join(', ')), warned.map(door => door.warning).join('\n') ]);
+
+		if (refused)
+			troubles.push([ true, _('The kernel refuses the packet filter of these devices, so new knocks may not be heard there: %s. The daemon tries again.').format(refused) ]);
+
+		if (waiting)
+			troubles.push([ false, _('These devices are down, so no knock is heard there: %s. The daemon waits for them.').format(waiting) ]);
+
+		if (port)
+			troubles.push([ true, _('These devices are ports of others, so no knock is heard there: %s.').format(port),
+				status.devices.filter(device => device.state == 'port').map(device => device.name + ' ' + device.text).join('\n') ]);
 
 		if (status.daemon?.clock_trusted === false)
 			troubles.push([ true, _('The clock is not set: users’ knocks are refused until a time server has set it. Plain sequences work.') ]);

@@ -1,17 +1,18 @@
 'use strict';
 'require baseclass';
 'require form';
+'require fs';
 'require uci';
 'require ui';
 'require ketuk.daemon as daemon';
 'require ketuk.rules as rules';
 
 /*
- * What the pages with a form share: fields that are judged as they stand when they are saved, and the
- * daemon's own judgement before anything is.
+ * The parts that all pages with a form share: fields that are checked when they are saved, and the daemon's own check before
+ * anything is saved.
  */
 
-/* Shows why nothing was saved, at the place where the reader looks. */
+/* Shows why nothing was saved, and scrolls to the message. */
 function complain(node, error) {
 	node.querySelector('.ketuk-complaint')?.remove();
 
@@ -38,21 +39,35 @@ function switchOn() {
 	}).then(() => uci.apply()).catch(error => ui.addNotification(null, [ E('p', {}, [ error.message ]) ], 'danger'));
 }
 
+/* Starts a service that is switched on and does not run: procd gives up one that has ended again and again. */
+function start() {
+	return fs.exec('/etc/init.d/ketuk', [ 'restart' ]).then(({ code, stderr }) => {
+		if (code != 0)
+			throw new Error(stderr || _('The service did not start'));
+	}).catch(error => ui.addNotification(null, [ E('p', {}, [ error.message ]) ], 'danger'));
+}
+
+/* The buttons of a banner. */
+const REMEDIES = {
+	enable: [ _('Switch it on'), switchOn ],
+	start: [ _('Start it'), start ]
+};
+
 return baseclass.extend({
 	globals,
 
 	/* The banners that stand above every page. */
-	banners: status => daemon.troubles(status).map(([ error, text, words, off ]) =>
+	banners: status => daemon.troubles(status).map(([ error, text, words, remedy ]) =>
 		E('div', { 'class': 'alert-message ' + (error ? 'danger' : 'warning') }, [
 			E('p', {}, [ text ]),
 			words != null ? E('pre', {}, [ words ]) : '',
-			off && L.hasViewPermission() ? E('button', { 'class': 'btn cbi-button cbi-button-apply', 'click': ui.createHandlerFn(this, switchOn) }, [ _('Switch it on') ]) : ''
+			remedy && L.hasViewPermission() ? E('button', { 'class': 'btn cbi-button cbi-button-apply', 'click': ui.createHandlerFn(this, REMEDIES[remedy][1]) }, [ REMEDIES[remedy][0] ]) : ''
 		])),
 
-	/* Loads the configuration: whether LuCI can read it. It names no place where it cannot; the daemon's banner does. */
+	/* Loads the configuration, and returns whether LuCI can read it. LuCI names no place of an error; the daemon's banner does. */
 	load: () => uci.load('ketuk').then(() => true, () => false),
 
-	/* The page of a form, below what stands in the way of knocking; without the form where there is nothing to fill in. */
+	/* The page of a form, below the banners; without the form if LuCI cannot read the configuration. */
 	whole(shown, title, status, readable, render) {
 		const banners = E('div', { 'id': 'ketuk-banners' }, this.banners(status));
 
@@ -89,7 +104,19 @@ return baseclass.extend({
 		return option;
 	},
 
-	/* A value in which blanks separate several: one line to type, whatever the file has. */
+	/* A field that shows the default if the file has no value, and writes the default only if it replaces another value. */
+	quiet(option) {
+		option.write = function(section_id, value) {
+			const name = this.ucioption ?? this.option;
+
+			if ((uci.get('ketuk', section_id, name) ?? this.default) != value)
+				uci.set('ketuk', section_id, name, value);
+		};
+
+		return option;
+	},
+
+	/* A value with blanks between several: one line to type, also if the file has a list. */
 	line(option) {
 		option.load = function(section_id) {
 			return L.toArray(uci.get('ketuk', section_id, this.ucioption ?? this.option)).join(' ');
@@ -102,7 +129,7 @@ return baseclass.extend({
 		return option;
 	},
 
-	/* Names of new sections, as the daemon takes them; UCI knows one namespace for doors and users. */
+	/* Names of new sections, by the daemon's rules. In UCI doors and users share one namespace. */
 	names(section) {
 		const { handleAdd, renderSectionAdd } = Object.getPrototypeOf(section);
 
@@ -124,7 +151,7 @@ return baseclass.extend({
 		};
 	},
 
-	/* Saves a section's dialog only if the daemon would take the whole. */
+	/* Saves a section's dialog only if the daemon accepts the whole configuration. */
 	guardDialog(section, extra) {
 		section.addModalOptions = function(modal, section_id) {
 			const options = () => daemon.sections().find(values => values['.name'] == section_id) ?? {};
@@ -136,7 +163,7 @@ return baseclass.extend({
 				complain(node, null);
 
 				return form.Map.prototype.save.call(this, () => daemon.checkPending().catch(error => {
-					/* As it was, so that leaving the dialog leaves nothing behind. */
+					/* Restores the section, so that closing the dialog changes nothing. */
 					for (const name of new Set([ ...Object.keys(before), ...Object.keys(options()) ]))
 						if (name.charAt(0) != '.')
 							uci.set('ketuk', section_id, name, before[name] ?? null);

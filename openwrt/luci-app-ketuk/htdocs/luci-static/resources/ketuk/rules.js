@@ -2,15 +2,16 @@
 'require baseclass';
 
 /*
- * What a value of /etc/config/ketuk may be: the rules of `ketukd check`, so that the form says at once what
- * the daemon would say later. Each rule returns null if the value is fine, and a sentence if it is not. An
- * empty value is one that is not given.
+ * The rules of `ketukd check` for the values of /etc/config/ketuk, so that the form shows at once the errors that the daemon
+ * would find later. Each rule returns null if the value is fine, and a sentence if it is not. An empty value means that the
+ * option is not given.
  */
 
 const MAX_STEPS = 32;
 const MAX_SEQ_TIMEOUT = 3600;
 const MAX_OPEN_TIME = 31 * 24 * 3600;
 const MAX_PORT_RANGES = 16;
+const MAX_ALLOW_PORT = 64;
 const MAX_COMMAND = 1024;
 const MAX_NAME = 32;
 const MAX_TRAP_EXCEPT = 4096;
@@ -96,7 +97,7 @@ return baseclass.extend({
 	},
 
 	sequence(values) {
-		/* Commas separate too: a piece of nothing between two of them is no step. */
+		/* Commas separate too. An empty piece between two of them is not a step. */
 		const steps = [].concat(values ?? []).filter(value => value !== '').flatMap(value => value.split(',').flatMap(piece => {
 			const inner = words(piece);
 			return inner.length ? inner : [ '' ];
@@ -264,7 +265,24 @@ return baseclass.extend({
 		return overlap ? _('No port may be named twice') : null;
 	},
 
-	/* What the options of the opening say together; all are as they stand in the form. */
+	/* What an fwknop client may ask for: 22, tcp/22 or 22:tcp, also with ranges. */
+	allow_port(value) {
+		const list = words(value);
+		const fine = list.every(word => {
+			const [ , before, text, behind ] = word.match(/^(?:([a-zA-Z]+)\/)?([0-9-]+)(?::([a-zA-Z]+))?$/) ?? [];
+
+			return text != null && range(text) != null && !(before && behind) && (before ?? behind ?? 'tcp').match(/^(tcp|udp)$/i);
+		});
+
+		if (!fine)
+			return _('Write ports or ranges, with tcp/ or udp/ in front of them for one protocol');
+
+		const count = list.reduce((sum, word) => sum + (/[/:]/.test(word) ? 1 : 2), 0);
+
+		return count > MAX_ALLOW_PORT ? _('At most %d ports, one without a protocol counts twice').format(MAX_ALLOW_PORT) : null;
+	},
+
+	/* Checks the options of the opening together, as they are in the form. */
 	opening({ proto, dest_port, src_dport, dest_ip, start_command, start_command_6 }) {
 		const [ inner, outer, hosts ] = [ dest_port, src_dport, dest_ip ].map(words);
 		const runs = [ start_command, start_command_6 ].some(this.runs);
@@ -337,6 +355,11 @@ return baseclass.extend({
 		return value && !value.startsWith('/') ? _('Write an absolute path') : null;
 	},
 
+	page(value) {
+		return !value || /^(https?:\/\/|file:\/\/\/)[!-"$-~]+$/.test(value)
+			? null : _('Write the address of the page, without a #: it begins with https://, http:// or file:///');
+	},
+
 	/* 32 bytes in base 64, padded or not, and no bit of the last character unused and set. */
 	key(value) {
 		return /^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=?$/.test(value) && (value.length == 44 || !value.endsWith('='))
@@ -368,7 +391,7 @@ return baseclass.extend({
 		return !value || (there && +parts[1] >= 1970) ? null : _('Write a date as 2027-01-31');
 	},
 
-	/* A sequence that nobody has: as many ports, none of them in `taken`, no two the same. */
+	/* A random sequence of `count` ports: none of them is in `taken`, and no two are the same. */
 	random(count, taken) {
 		const used = new Set(taken);
 		const steps = [];

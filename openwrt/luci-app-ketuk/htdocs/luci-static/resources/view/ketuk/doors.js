@@ -34,15 +34,24 @@ function ports(values) {
 	});
 }
 
+/* Whether the door opens what an fwknop client asks for. */
+function isAny(section_id) {
+	return [ '1', 'yes', 'on', 'true', 'enabled' ].includes(uci.get('ketuk', section_id, 'any_port'));
+}
+
 /* The doors that another one may shut. */
 function shuttable(section_id) {
 	return daemon.sections().filter(values => values['.type'] == 'door' && values.action != 'close' && values['.name'] != section_id)
 		.map(values => values['.name']);
 }
 
-/* For a door that opens something, or runs something when it opens. */
-function opens(option) {
-	for (const where of [ 'router', 'host', 'nowhere' ])
+/* A field of doors that open this: for those that open ports, those that run commands, and both. */
+const PORTS = [ 'router', 'host', 'any' ];
+const COMMANDS = [ 'router', 'host', 'nowhere' ];
+const ALL = [ ...PORTS, 'nowhere' ];
+
+function only(option, places) {
+	for (const where of places)
 		option.depends('_where', where);
 }
 
@@ -59,23 +68,23 @@ return view.extend({
 	renderGlobals(map, networks) {
 		const globals = page.globals();
 		const s = map.section(form.NamedSection, globals, 'globals', _('Service'));
-		/* LuCI's own list leaves out, and so would lose, what this account may not see. */
+		/* LuCI's own list leaves out networks that this account may not see, and so would delete them. */
 		const seen = L.toArray(uci.get('ketuk', globals, 'network')).every(name => networks.some(known => known.getName() == name));
 		let o;
 
 		s.tab('service', _('General'));
 		s.tab('advanced', _('Advanced'));
 
-		o = s.taboption('service', form.Flag, 'enabled', _('Enabled'), _('Start the service with the router. Without it no door opens.'));
+		o = page.quiet(s.taboption('service', form.Flag, 'enabled', _('Enabled'), _('Start the service with the router. Without it no door opens.')));
 		o.rmempty = false;
 
-		o = s.taboption('service', networks.length && seen ? widgets.NetworkSelect : form.DynamicList, 'network', _('Networks'), _('Where knocks come from: as a rule the networks to the Internet.'));
+		o = s.taboption('service', networks.length && seen ? widgets.NetworkSelect : form.DynamicList, 'network', _('Networks'), _('The networks that knocks come from: usually the networks to the Internet.'));
 		o.multiple = true;
 		o.nocreate = true;
 
-		o = s.taboption('advanced', form.ListValue, 'backend', _('Open doors by'));
+		o = page.quiet(s.taboption('advanced', form.ListValue, 'backend', _('Open doors by')));
 		for (const [ value, title ] of [
-			[ 'auto', _('what this router has') ], [ 'fw4', _('the firewall (fw4)') ], [ 'nft', _('another nftables table') ],
+			[ 'auto', _('this router’s firewall') ], [ 'fw4', _('the firewall (fw4)') ], [ 'nft', _('another nftables table') ],
 			[ 'iptables', 'iptables' ], [ 'none', _('the doors’ own commands') ]
 		])
 			o.value(value, title);
@@ -87,14 +96,14 @@ return view.extend({
 		o.depends('backend', 'nft');
 		o.placeholder = 'inet filter';
 
-		o = s.taboption('advanced', form.ListValue, 'on_stop', _('When the service stops'));
+		o = page.quiet(s.taboption('advanced', form.ListValue, 'on_stop', _('When the service stops')));
 		o.value('shut', _('shut open doors'));
 		o.value('keep', _('leave open doors to their timers'));
 		o.default = 'shut';
 
-		o = s.taboption('advanced', form.ListValue, 'log_level', _('Log'));
+		o = page.quiet(s.taboption('advanced', form.ListValue, 'log_level', _('Log')));
 		for (const [ value, title ] of [
-			[ 'error', _('errors') ], [ 'warn', _('warnings') ], [ 'notice', _('who opened what') ],
+			[ 'error', _('errors') ], [ 'warn', _('warnings') ], [ 'notice', _('opened doors') ],
 			[ 'info', _('every knock') ], [ 'debug', _('everything') ]
 		])
 			o.value(value, title);
@@ -103,7 +112,7 @@ return view.extend({
 		page.rule(s.taboption('advanced', form.Value, 'log_file', _('Log file'), _('Beside the system log.')),
 			(section_id, value) => rules.log_file(value));
 
-		o = page.rule(s.taboption('advanced', form.Value, 'spa_port', _('Port for packets'), _('UDP; where users’ packets come. Nothing listens there.')),
+		o = page.rule(s.taboption('advanced', form.Value, 'spa_port', _('Port for packets'), _('The UDP port for users’ packets. It looks closed.')),
 			(section_id, value) => rules.port(value));
 		o.placeholder = '62201';
 
@@ -114,6 +123,10 @@ return view.extend({
 		o = page.rule(s.taboption('advanced', form.Value, 'totp_ports', _('Ports of changing sequences')),
 			(section_id, value) => rules.totp_ports(value));
 		o.placeholder = '20000-29999';
+
+		o = page.rule(s.taboption('advanced', form.Value, 'page', _('Knock page'), _('Its address on a web server: links of invitations begin with it.')),
+			(section_id, value) => rules.page(value));
+		o.placeholder = 'https://home.example.org/knock.html';
 
 		s.taboption('advanced', form.Flag, 'trust_clock', _('Trust the clock'), _('Take users’ knocks even if no time server has set the clock.'));
 
@@ -138,14 +151,14 @@ return view.extend({
 		s.tab('limits', _('Who and when'));
 		s.tab('commands', _('Commands'));
 		page.names(s);
-		/* Here, because the doors to shut are those that there are when the dialog opens. */
+		/* The list is made here, because it must have the doors that exist when the dialog opens. */
 		page.guardDialog(s, (modal, section_id) => {
 			const others = shuttable(section_id);
 
 			if (!others.length)
 				return;
 
-			const list = page.rule(modal.taboption('opening', form.MultiValue, 'door', _('Doors'), _('For whoever knocks here; others who are in stay in.')),
+			const list = page.rule(modal.taboption('opening', form.MultiValue, 'door', _('Doors'), _('They shut for the knocker alone, and stay open for others.')),
 				(_section_id, value) => L.toArray(value).length ? null : _('Choose the doors to shut'));
 
 			for (const door of others)
@@ -159,13 +172,17 @@ return view.extend({
 		o.editable = true;
 
 		o = s.taboption('knock', form.DynamicList, 'sequence', _('Sequence'),
-			_('The ports to knock at, in order: TCP, or UDP with :udp behind the port. Whoever knows them gets in, so keep them secret. Without any, the door opens for users only.'));
+			_('The ports to knock at, in order: TCP, or UDP with :udp behind the port. Anybody who knows them gets in, so keep them secret. Without ports the door opens for users only.'));
 		page.rule(o, function(section_id, value) {
-			/* Users prove who they are without one; whoever shuts doors has to knock. */
+			if (L.toArray(value).length && this.section.formvalue(section_id, '_where') == 'any')
+				return _('A door for any port is for users only: leave the sequence empty');
+
+			/* Users need no sequence, but a door that shuts others needs one. */
 			return L.toArray(value).length ? uci.get('ketuk', section_id, 'one_time_sequences')
 				? _('The door has a file of sequences for one time') : rules.sequence(value) : null;
 		}, value => rules.step(value));
-		o.placeholder = '7000:udp';
+		/* The hint is a random port, because some people copy it. */
+		[ o.placeholder ] = rules.random(1, []);
 		o.textvalue = function(section_id) {
 			return E('span', {}, [ this.cfgvalue(section_id).join(' ') || (uci.get('ketuk', section_id, 'one_time_sequences') ? _('one time') : _('users only')) ]);
 		};
@@ -191,7 +208,7 @@ return view.extend({
 		o.placeholder = 'syn';
 		o.modalonly = true;
 
-		o = page.rule(s.taboption('knock', form.Value, 'target', _('Knocked-at address'), _('If not one of the router’s own.')),
+		o = page.rule(s.taboption('knock', form.Value, 'target', _('Knocked-at address'), _('If it is not one of the router’s own addresses.')),
 			(section_id, value) => rules.address(value));
 		o.modalonly = true;
 
@@ -203,6 +220,7 @@ return view.extend({
 			(section_id, value) => value == 'close' && !shuttable(section_id).length ? _('There is no other door that opens') : null);
 		o.value('router', _('this router'));
 		o.value('host', _('a host behind it'));
+		o.value('any', _('the port that an fwknop client asks for'));
 		o.value('nowhere', _('nothing, only runs commands'));
 		o.value('close', _('nothing, shuts other doors'));
 		o.modalonly = true;
@@ -211,14 +229,28 @@ return view.extend({
 			if (uci.get('ketuk', section_id, 'action') == 'close')
 				return 'close';
 
+			if (isAny(section_id))
+				return 'any';
+
 			if (L.toArray(uci.get('ketuk', section_id, 'dest_ip')).length)
 				return 'host';
 
 			return !uci.get('ketuk', section_id, 'dest_port') && uci.get('ketuk', section_id, 'start_command') ? 'nowhere' : 'router';
 		};
-		o.write = (section_id, value) => uci.set('ketuk', section_id, 'action', value == 'close' ? 'close' : null);
+		o.write = (section_id, value) => {
+			uci.set('ketuk', section_id, 'action', value == 'close' ? 'close' : null);
+			uci.set('ketuk', section_id, 'any_port', value == 'any' ? '1' : null);
+			/* Which both fields for it leave to this one. */
+			if (value != 'router' && value != 'host')
+				uci.unset('ketuk', section_id, 'dest_port');
+		};
 		o.remove = () => {};
 
+		o = page.line(page.rule(s.taboption('opening', form.Value, 'allow_port', _('Which ports'), _('Blanks between several: tcp/22, udp/6000-6010, or 22 for both.')),
+			(section_id, value) => rules.allow_port(value)));
+		o.depends('_where', 'any');
+		o.placeholder = _('any');
+		o.modalonly = true;
 
 		o = s.taboption('opening', form.DynamicList, 'dest_ip', _('Host'), _('One IPv4 address, one IPv6 address, or one of each.'));
 		page.rule(o, (section_id, value) => L.toArray(value).length ? rules.hosts(value) : _('Name the host'), value => rules.address(value));
@@ -234,7 +266,7 @@ return view.extend({
 		o.depends('_where', 'router');
 		o.depends('_where', 'host');
 		o.modalonly = true;
-		/* What most services are, for a new door. */
+		/* A new door has TCP, because most services use it. */
 		o.default = 'tcp';
 		o.rmempty = false;
 		o.load = section_id => {
@@ -251,34 +283,33 @@ return view.extend({
 		o.depends('_where', 'host');
 		o.modalonly = true;
 
-		o = page.line(page.rule(s.taboption('opening', form.Value, 'dest_port', _('Ports'), _('On the router; of a host, the port there, or nothing to keep each port its number.')),
+		/* The same option in two fields, each with its own help. */
+		o = page.line(page.rule(s.taboption('opening', form.Value, '_host_port', _('Port of the host'), _('Or nothing, to keep each port its number.')),
 			function(section_id, value) {
 				const other = name => this.section.formvalue(section_id, name);
 
-				if (other('_where') == 'router' && !rules.words(value).length)
-					return _('Name the ports to open');
-
-				return rules.ports(value) ?? rules.opening({
-					proto: other('proto'),
-					dest_port: value,
-					src_dport: other('_where') == 'host' ? other('src_dport') : null,
-					dest_ip: other('_where') == 'host' ? other('dest_ip') : null,
-					start_command: null
-				});
+				return rules.ports(value) ?? rules.opening({ proto: other('proto'), dest_port: value, src_dport: other('src_dport'), dest_ip: other('dest_ip'), start_command: null });
 			}));
-		o.depends('_where', 'router');
+		o.ucioption = 'dest_port';
+		o.retain = true;
 		o.depends('_where', 'host');
+		o.modalonly = true;
+
+		o = page.line(page.rule(s.taboption('opening', form.Value, 'dest_port', _('Ports'), _('Blanks between several, a range as 8000-8010.')),
+			(section_id, value) => rules.words(value).length ? rules.ports(value) : _('Name the ports to open')));
+		o.retain = true;
+		o.depends('_where', 'router');
 		o.placeholder = '22';
 		o.textvalue = section_id => E('span', {}, [ uci.get('ketuk', section_id, 'action') == 'close'
 			? _('shuts %s').format(L.toArray(uci.get('ketuk', section_id, 'door')).join(', '))
-			: rules.words([
+			: isAny(section_id) ? rules.words(uci.get('ketuk', section_id, 'allow_port')).join(' ') || _('any port') : rules.words([
 			...L.toArray(uci.get('ketuk', section_id, 'src_dport') ?? uci.get('ketuk', section_id, 'dest_port')),
 			...L.toArray(uci.get('ketuk', section_id, 'dest_ip')).map(host => '→ ' + host)
 		]).join(' ') || _('commands') ]);
 
 		o = page.rule(s.taboption('time', form.Value, 'open_time', _('Open for'), _('Seconds; 0 is until it is shut by hand or the service stops.')),
 			(section_id, value) => rules.open_time(value));
-		opens(o);
+		only(o, ALL);
 		o.placeholder = String(rules.OPEN_TIME);
 		/* knockd's name for the same. */
 		o.load = section_id => uci.get('ketuk', section_id, 'open_time') ?? uci.get('ketuk', section_id, 'cmd_timeout');
@@ -299,11 +330,11 @@ return view.extend({
 			return E('span', {}, [ seconds == '0' ? _('until it is shut') : daemon.span(+seconds) ]);
 		};
 
-		o = page.rule(s.taboption('time', form.Value, 'max_time', _('At most'), _('The longest time, in seconds, that may be asked for; 0 is any.')),
+		o = page.rule(s.taboption('time', form.Value, 'max_time', _('At most'), _('The longest time that a client may ask for, in seconds; 0 means no limit.')),
 			function(section_id, value) {
 				return rules.max_time(value, this.section.formvalue(section_id, 'open_time'));
 			});
-		opens(o);
+		only(o, ALL);
 		o.placeholder = _('as long as it opens for');
 		o.modalonly = true;
 
@@ -313,30 +344,28 @@ return view.extend({
 		});
 		o.value('', _('after this time; connections live on'));
 		o.value('session', _('when the last connection through it ends'));
-		o.depends('_where', 'router');
-		o.depends('_where', 'host');
+		only(o, PORTS);
 		o.modalonly = true;
 		o.load = section_id => uci.get('ketuk', section_id, 'close') == 'session' ? 'session' : '';
 
 		o = s.taboption('time', form.Flag, 'kill', _('Cut connections'), _('Shutting the door cuts the connections through it.'));
-		o.depends('_where', 'router');
-		o.depends('_where', 'host');
+		only(o, PORTS);
 		o.modalonly = true;
 
 		o = s.taboption('time', form.ListValue, 'on_stop', _('When the service stops'));
-		opens(o);
+		only(o, ALL);
 		o.value('', _('as for all doors'));
 		o.value('shut', _('shut it'));
 		o.value('keep', _('leave it to its timer'));
 		o.modalonly = true;
 
-		o = page.line(page.rule(s.taboption('limits', form.Value, 'src', _('From'), _('Addresses and networks from where the door can be opened at all.')),
+		o = page.line(page.rule(s.taboption('limits', form.Value, 'src', _('From'), _('The addresses and networks that may open the door.')),
 			(section_id, value) => rules.src(value)));
 		o.placeholder = _('everywhere');
 		o.modalonly = true;
 
 		for (const [ name, title, widest, bits ] of [ [ 'grant_prefix_4', _('Group of IPv4 addresses'), 16, 32 ], [ 'grant_prefix_6', _('Group of IPv6 addresses'), 48, 128 ] ]) {
-			o = page.rule(s.taboption('limits', form.Value, name, title, _('Opens for all addresses that share so many bits with the knocker’s: for mobile networks that change them.')),
+			o = page.rule(s.taboption('limits', form.Value, name, title, _('Opens for all addresses that begin with as many bits of the knocker’s: for mobile networks that change addresses.')),
 				function(section_id, value) {
 					const commands = [ 'start_command', 'start_command_6', 'stop_command', 'stop_command_6' ]
 						.some(command => rules.runs(this.section.formvalue(section_id, command)));
@@ -349,11 +378,11 @@ return view.extend({
 			o.modalonly = true;
 		}
 
-		o = page.rule(s.taboption('limits', form.Value, 'start_time', _('From what time')), (section_id, value) => rules.time(value));
+		o = page.rule(s.taboption('limits', form.Value, 'start_time', _('Start time')), (section_id, value) => rules.time(value));
 		o.placeholder = '00:00';
 		o.modalonly = true;
 
-		o = page.rule(s.taboption('limits', form.Value, 'stop_time', _('Until what time'), _('By the router’s own clock; earlier than the beginning is on the next day.')),
+		o = page.rule(s.taboption('limits', form.Value, 'stop_time', _('Stop time'), _('By the router’s clock. A stop time before the start time is on the next day.')),
 			(section_id, value) => rules.time(value));
 		o.placeholder = '23:59:59';
 		o.modalonly = true;
@@ -366,7 +395,7 @@ return view.extend({
 		for (const [ name, title, text ] of [
 			[ 'start_command', _('When it opens'), _('Run by sh; %IP% becomes the address of who knocked.') ],
 			[ 'stop_command', _('When it shuts'), null ],
-			[ 'start_command_6', _('When it opens, for IPv6'), _('Instead of the above; none: nothing.') ],
+			[ 'start_command_6', _('When it opens, for IPv6'), _('Replaces the command above. With none, nothing is run.') ],
 			[ 'stop_command_6', _('When it shuts, for IPv6'), null ]
 		]) {
 			o = page.rule(s.taboption('commands', form.Value, name, title, text), function(section_id, value) {
@@ -376,7 +405,7 @@ return view.extend({
 				return rules.command(value) ?? (name == 'start_command' && nowhere && !runs
 					? _('The door opens nothing: name the ports to open, or a command to run') : null);
 			});
-			opens(o);
+			only(o, COMMANDS);
 			o.modalonly = true;
 		}
 	},
@@ -386,7 +415,7 @@ return view.extend({
 	},
 
 	renderForm(hints, networks) {
-		/* Apart, so that a door's dialog does not undo what is not yet saved here. */
+		/* A map of its own, so that a door's dialog does not undo unsaved changes here. */
 		const service = new form.Map('ketuk', _('Doors'), _('A door is shut to everybody. It opens for the address from which somebody has knocked at the right ports in the right order, for that address alone, for a while.'));
 		const map = new form.Map('ketuk');
 

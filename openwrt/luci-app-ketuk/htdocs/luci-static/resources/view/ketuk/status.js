@@ -5,6 +5,7 @@
 'require request';
 'require ui';
 'require ketuk.daemon as daemon';
+'require ketuk.findings as findings';
 'require ketuk.page as page';
 
 /* Counters that a router's owner asks about; the rest are for `ketukd status`. */
@@ -16,6 +17,22 @@ const COUNTERS = {
 	open_rate: _('Refused: too many at once'),
 	firewall_error: _('Firewall errors'),
 	socket_drops: _('Packets lost under load')
+};
+
+/* The points of `ketukd doctor`, by their names. */
+const POINTS = {
+	'configuration': _('Configuration'),
+	'rights': _('Rights'),
+	'daemon': _('Service'),
+	'devices': _('Devices'),
+	'addresses': _('Addresses'),
+	'services': _('Services at the ports of knocks'),
+	'traps': _('Services at traps'),
+	'open_ports': _('Ports open to everybody'),
+	'firewall': _('Firewall'),
+	'hosts': _('Hosts behind the router'),
+	'clock': _('Clock'),
+	'knocks': _('Knocks')
 };
 
 /* The address that this browser comes from; empty where the router cannot tell. */
@@ -43,7 +60,7 @@ return view.extend({
 		return Promise.all([ daemon.status(), browserAddress() ]);
 	},
 
-	/* Asks again; nobody looks at a page that is not shown. */
+	/* Asks again, but not while the page is hidden. */
 	refresh() {
 		return document.hidden ? Promise.resolve() : daemon.status().then(status => this.update(status));
 	},
@@ -60,20 +77,20 @@ return view.extend({
 		this.count();
 	},
 
-	/* A call that changes something, and what came of it. */
+	/* A call that changes something, and its result. */
 	act(call) {
 		return call.then(() => this.refresh()).catch(error =>
 			ui.addNotification(null, [ E('p', {}, [ error.message ]) ], 'danger'));
 	},
 
 	renderGrants(grants) {
-		/* What only some versions and doors know has a column only when there is something to show. */
+		/* Values that only some versions and doors have get a column only if there is one to show. */
 		const named = grants.some(grant => grant.user);
 		const counted = grants.some(grant => grant.sessions != null);
 		const titles = [ _('Door'), _('Address'), named && _('User'), _('Time left'), counted && _('Sessions'), '' ];
 		const rows = grants.map(grant => [
 			grant.door,
-			grant.address,
+			grant.address + (grant.port ? ' (%s)'.format(grant.port) : ''),
 			named && (grant.user ?? '-'),
 			E('span', { 'class': 'ketuk-left', 'data-seconds': grant.seconds_left ?? '', 'data-held': grant.held ? '' : null }, []),
 			counted && String(grant.sessions ?? '-'),
@@ -90,12 +107,12 @@ return view.extend({
 	},
 
 	renderRecents(recents) {
-		return table('ketuk-recent', [ _('When'), _('Address'), _('Door'), _('Knock'), _('What became of it') ], recents.map(recent => [
+		return table('ketuk-recent', [ _('When'), _('Address'), _('Door'), _('Knock'), _('Result') ], recents.map(recent => [
 			_('%s ago').format(daemon.span(recent.seconds_ago)),
 			recent.address + (recent.user ? ' (%s)'.format(recent.user) : ''),
 			recent.door ?? '-',
 			(recent.port ?? '-') + (recent.stage > 0 ? ' (%d/%d)'.format(recent.stage, recent.steps) : ''),
-			daemon.reason(recent.reason) + (recent.times > 1 ? ' (%d×)'.format(recent.times) : '')
+			daemon.sentence(recent) + (recent.times > 1 ? ' (%d×)'.format(recent.times) : '')
 		]), _('Nobody has knocked since the service started.'));
 	},
 
@@ -113,7 +130,26 @@ return view.extend({
 		return table('ketuk-counters', null, rows, _('The service is not running.'));
 	},
 
-	/* Keeps what is chosen: the form is there between two polls. */
+	renderPoints(points) {
+		const said = {
+			fine: () => _('fine'),
+			wrong: point => E('strong', {}, [ findings.sentence(point) ]),
+			not_known: point => _('not known: %s').format(findings.sentence(point))
+		};
+
+		return table('ketuk-points', [ _('Point'), _('Finding') ], points.map(point => [
+			POINTS[point.point] ?? point.point,
+			E('span', { 'data-state': point.state, 'style': 'white-space:pre-wrap' }, [ said[point.state]?.(point) ?? point.text ])
+		]));
+	},
+
+	handleDoctor() {
+		return daemon.doctor()
+			.then(answer => dom.content(this.points, this.renderPoints(answer.points ?? [])))
+			.catch(error => ui.addNotification(null, [ E('p', {}, [ error.message ]) ], 'danger'));
+	},
+
+	/* Keeps the form's input between two polls. */
 	fillDoors(doors) {
 		const select = this.form.querySelector('select');
 		const chosen = select.value;
@@ -151,7 +187,7 @@ return view.extend({
 	},
 
 	render([ status, address ]) {
-		const [ banner, open, recent, counters ] = [ 0, 1, 2, 3 ].map(() => E('div', {}, []));
+		const [ banner, open, recent, counters, points ] = [ 0, 1, 2, 3, 4 ].map(() => E('div', {}, []));
 		const row = (id, title, field) => E('div', { 'class': 'cbi-value' }, [
 			E('label', { 'class': 'cbi-value-title', 'for': id }, [ title ]),
 			E('div', { 'class': 'cbi-value-field' }, field)
@@ -161,7 +197,7 @@ return view.extend({
 			row('ketuk-door', _('Door'), [ E('select', { 'class': 'cbi-input-select', 'id': 'ketuk-door' }, []) ]),
 			row('ketuk-address', _('Address'), [
 				E('input', { 'class': 'cbi-input-text', 'id': 'ketuk-address', 'type': 'text', 'value': address }),
-				E('div', { 'class': 'cbi-value-description' }, [ address ? _('Your browser comes from %s.').format(address) : _('Whom to open for.') ])
+				E('div', { 'class': 'cbi-value-description' }, [ address ? _('Your browser comes from %s.').format(address) : _('The address to open for.') ])
 			]),
 			row('ketuk-seconds', _('Seconds'), [
 				E('input', { 'class': 'cbi-input-text', 'id': 'ketuk-seconds', 'type': 'text', 'inputmode': 'numeric', 'placeholder': _('as the door says') })
@@ -172,7 +208,7 @@ return view.extend({
 			])
 		]);
 
-		Object.assign(this, { banner, open, recent, counters, form });
+		Object.assign(this, { banner, open, recent, counters, points, form });
 		this.update(status);
 		poll.add(() => this.refresh());
 		document.addEventListener('visibilitychange', () => this.refresh());
@@ -184,7 +220,14 @@ return view.extend({
 			E('div', { 'class': 'cbi-section' }, [ E('h3', {}, [ _('Open doors') ]), open ]),
 			form,
 			E('div', { 'class': 'cbi-section' }, [ E('h3', {}, [ _('Recent knocks') ]), recent ]),
-			E('div', { 'class': 'cbi-section' }, [ E('h3', {}, [ _('Service') ]), counters ])
+			E('div', { 'class': 'cbi-section' }, [ E('h3', {}, [ _('Service') ]), counters ]),
+			E('div', { 'class': 'cbi-section' }, [
+				E('h3', {}, [ _('What may be wrong') ]),
+				E('p', {}, [ _('Looks at the configuration, the network, the firewall and the service for what goes wrong in practice. It takes up to 10 seconds.') ]),
+				E('button', { 'class': 'btn cbi-button cbi-button-action', 'id': 'ketuk-doctor',
+					'click': ui.createHandlerFn(this, 'handleDoctor') }, [ _('Look') ]),
+				points
+			])
 		]);
 	}
 });

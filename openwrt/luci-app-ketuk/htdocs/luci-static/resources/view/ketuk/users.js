@@ -7,7 +7,7 @@
 'require ketuk.page as page';
 'require ketuk.rules as rules';
 
-/* A button that has the router make a secret, which takes the place of those before. */
+/* A button with which the router makes a secret that replaces the old ones. */
 function generator(section, name, title, secret) {
 	const button = section.option(form.Button, name, title);
 
@@ -28,7 +28,7 @@ return view.extend({
 		]);
 	},
 
-	/* By which name the phone finds the router from outside: only its owner knows. */
+	/* The router's name on the Internet, which only its owner knows. */
 	handleInvite(section_id) {
 		const host = E('input', { 'class': 'cbi-input-text', 'id': 'ketuk-host', 'type': 'text', 'placeholder': 'home.example.org' });
 		const knockPage = E('input', {
@@ -49,7 +49,7 @@ return view.extend({
 		]);
 	},
 
-	/* Copies a text. Browsers give a page that came by plain http no clipboard, but let it copy what is selected. */
+	/* Copies a text. On plain http browsers offer no clipboard, but a page can copy the selection. */
 	copy(text, ev) {
 		const button = ev.currentTarget;
 		const selected = () => {
@@ -75,8 +75,13 @@ return view.extend({
 
 			if (uqr != null) {
 				picture.innerHTML = uqr.renderSVG(invitation, { pixelSize: 8, ecc: 'L' });
-				/* As large as the screen has room for: a phone reads it from an arm's length, and needs white around it. */
-				Object.assign(picture.firstElementChild.style, { width: 'min(100%, 70vh)', height: 'auto', background: '#fff', padding: '1em', boxSizing: 'border-box' });
+				const svg = picture.firstElementChild;
+
+				/* OpenWrt 24.10's picture has a size and no viewBox, so it would not grow. */
+				if (!svg.hasAttribute('viewBox'))
+					svg.setAttribute('viewBox', '0 0 %d %d'.format(svg.getAttribute('width'), svg.getAttribute('height')));
+				/* As large as the screen allows, with a white border, so that a phone can read it from an arm's length. */
+				Object.assign(svg.style, { width: 'min(100%, 70vh)', height: 'auto', background: '#fff', padding: '1em', boxSizing: 'border-box' });
 			}
 
 			ui.showModal(_('Invitation for %s').format(section_id), [
@@ -121,7 +126,7 @@ return view.extend({
 		o.default = o.enabled;
 		o.editable = true;
 
-		o = s.option(form.DynamicList, 'key', _('Key'), _('For “ketuk open” and the phone: 32 random bytes, base 64. A new one takes the place of the old.'));
+		o = s.option(form.DynamicList, 'key', _('Key'), _('For “ketuk open” and the phone: 32 random bytes, base 64. A new key replaces the old one.'));
 		page.rule(o, (section_id, value) => rules.secrets(value, rules.key), value => rules.key(value));
 		o.modalonly = true;
 

@@ -10,7 +10,7 @@ return baseclass.extend({
 	},
 
 	render(status) {
-		/* Who has not switched the service on does not want to hear of it on the first page. */
+		/* While the service is switched off, the overview does not show it. */
 		if (status.running == null || (!status.running && !status.enabled))
 			return null;
 

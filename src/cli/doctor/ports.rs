@@ -1,0 +1,97 @@
+//! The points about services at the ports of knocks.
+
+use std::net::IpAddr;
+
+use super::finding::Finding;
+use super::subject::Subject;
+use crate::config::{Config, Door, FirewallFile, Opening};
+use crate::core::door::DoorId;
+use crate::core::ports::{PortMap, PortRange};
+use crate::core::sequence::{Protocol, Step};
+use crate::daemon::slots::never_traps;
+use crate::firewall::exposure::{self, Fault, Opens};
+use crate::firewall::iptables::Shutting;
+use crate::firewall::listeners::Listeners;
+
+/// Services that answer everybody at a knock's port. They tell a scanner that the port means something, and their
+/// clients knock.
+pub(super) fn services(subject: &Subject<'_>) -> Vec<Finding> {
+    let config = match subject.config() {
+        Ok(config) => config,
+        Err(unknown) => return unknown,
+    };
+    let packets = Step { port: config.globals.auth.spa_port, protocol: Protocol::Udp };
+    let sends_packets = config.users.iter().any(|user| user.enabled && user.sends_packets());
+    let mut steps: Vec<_> = enabled(config).flat_map(|door| door.knock.sequence.iter().copied()).collect();
+    steps.extend(sends_packets.then_some(packets));
+    answered(subject, &steps, |port| {
+        Finding::wrong(
+            format!("a program answers everybody at {port}, to which knocks are sent"),
+            "choose another port, or end that program",
+        )
+    })
+}
+
+/// Services that answer everybody at a trap. A knocker who uses one during his attempt may have to begin again.
+pub(super) fn traps(subject: &Subject<'_>) -> Vec<Finding> {
+    let config = match subject.config() {
+        Ok(config) => config,
+        Err(unknown) => return unknown,
+    };
+    let mut ports = Box::new(PortMap::new());
+    let doors = (0..).map(DoorId).zip(enabled(config).map(|door| &door.knock));
+    let never = never_traps(config, FirewallFile::beside(&subject.path).exposed_ports(config));
+    // The scattered traps are others after each start of the daemon.
+    if ports.draw(doors, &never, None).is_err() {
+        return vec![Finding::not_known("the sequences name too many ports")];
+    }
+    let near = |protocol| {
+        let all = ports.traps(protocol).iter().flat_map(|range: &PortRange| range.first()..=range.last());
+        all.filter_map(move |port| Some(Step { port: port.try_into().ok()?, protocol }))
+    };
+    let steps: Vec<_> = near(Protocol::Tcp).chain(near(Protocol::Udp)).collect();
+    answered(subject, &steps, |port| {
+        Finding::wrong(
+            format!(
+                "a program answers everybody at {port}, a trap: whoever uses it while he knocks may have to begin again"
+            ),
+            format!("add list trap_except '{}' to the globals", port.replace('/', ":")),
+        )
+    })
+}
+
+fn enabled(config: &Config) -> impl Iterator<Item = &Door> {
+    config.doors.iter().filter(|door| door.enabled)
+}
+
+/// The findings for the ports of `steps` where a program answers whom the firewall lets through.
+fn answered(subject: &Subject<'_>, steps: &[Step], finding: impl Fn(&str) -> Finding) -> Vec<Finding> {
+    let (devices, addresses) = match (subject.devices(), subject.addresses()) {
+        (Ok(devices), Ok(addresses)) => (devices, addresses),
+        (Err(unknown), _) | (_, Err(unknown)) => return unknown,
+    };
+    let listeners = Listeners::read();
+    if listeners.is_incomplete() {
+        return vec![Finding::not_known("the sockets in /proc/net cannot be read")];
+    }
+    let answers = |step: &Step| {
+        let at = |address: IpAddr| listeners.answers(step.protocol, address, step.port.get());
+        addresses.iter().any(|(_, address)| at(*address))
+    };
+    let listened: Vec<_> = steps.iter().copied().filter(answers).map(as_door).collect();
+    match exposure::look(&listened.iter().collect::<Vec<_>>(), devices, Opens::ByRules(Shutting::Firewall)) {
+        Ok(found) => found
+            .iter()
+            .filter(|found| matches!(found.fault, Fault::Open { answered: true, .. }))
+            .map(|found| finding(&format!("{}/{}", found.port, found.protocol)))
+            .collect(),
+        Err(error) => vec![Finding::unreadable("the rules that are loaded", &error)],
+    }
+}
+
+/// A door that opens this port, so that the check of doors can check the port.
+fn as_door(step: Step) -> Door {
+    let opening =
+        Opening { protocols: vec![step.protocol], dest_port: vec![PortRange::one(step.port)], forward: None };
+    Door { opening: Some(opening), ..Door::named("port") }
+}

@@ -1,0 +1,173 @@
+//! The privileges that the daemon gives up once it runs. An attacker who takes it over with a packet can do little then.
+//!
+//! It gives up being root, core dumps, all but two capabilities, all but the system calls that it makes, and writing where it does not have
+//! to, for ever. A program that it starts would inherit this, so [the monitor](super::monitor) runs programs.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use log::{debug, warn};
+use nix::unistd::geteuid;
+
+use super::account::{self, Use};
+use super::last_shut;
+use crate::config::Config;
+use crate::linux::privileges::{self, Capability};
+use crate::linux::{landlock, seccomp};
+
+/// The privileges that the daemon has given up.
+#[derive(Debug, Default)]
+pub(super) struct Confinement {
+    /// Whether there is a monitor, which runs the doors' commands.
+    has_monitor: bool,
+    /// Files are written only in these folders, and below; none: everywhere.
+    folders: Option<Vec<PathBuf>>,
+}
+
+/// The reason why a daemon cannot serve a new configuration: it has given up a right that the configuration needs.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Unfit {
+    /// This door has commands.
+    Commands(String),
+    /// This file is in a folder where nothing can be written.
+    File(PathBuf),
+}
+
+impl Confinement {
+    /// Gives up what this configuration does not need. `socket` is the control socket's file, and `inputs` are the files that the
+    /// daemon reads again.
+    pub(super) fn begin(socket: &Path, inputs: &[&Path], config: &Config, has_monitor: bool) -> Self {
+        let last_shut = last_shut::file();
+        // The monitor writes the files.
+        let files = || files(config).filter(|_| !has_monitor);
+        let inputs = inputs.iter().copied().map(Use::Read);
+        let uses: Vec<_> =
+            inputs.chain(files().map(Use::Write)).chain(filled(socket, last_shut.as_deref())).collect();
+        let account = account::to_become(&uses);
+        // Root owns the configuration and the firewall's, but not the folder of the control socket.
+        let kept = [Capability::NetAdmin, Capability::NetRaw, Capability::Files];
+        let stays_root = geteuid().is_root() && account.is_none();
+        let kept = if stays_root { &kept[..] } else { &kept[..2] };
+        said("capabilities are kept", privileges::keep_capabilities(kept, account));
+        // Becoming another user would undo this.
+        said("core dumps are not forbidden", privileges::forbid_core_dumps());
+        said("new privileges are not forbidden", privileges::forbid_new_privileges());
+        let files = || files().chain([socket]).chain(last_shut.as_deref());
+        let folders: Vec<_> = files().map(folder).map(Path::to_owned).collect();
+        let real = files().filter_map(|file| Some(folder(&file.canonicalize().ok()?).to_owned()));
+        // A folder that is not there yet is not written to before a restart.
+        let there: Vec<_> = folders.iter().cloned().chain(real).filter(|folder| folder.exists()).collect();
+        let locked = landlock::write_only_below(there.iter().map(PathBuf::as_path));
+        let folders = locked.is_ok().then_some(folders);
+        match locked {
+            Err(error) if is_missing(&error) => debug!("this kernel has no Landlock: {error}"),
+            locked => said("files can be written everywhere", locked),
+        }
+        said("this kernel does not bound system calls", seccomp::install());
+        Self { has_monitor, folders }
+    }
+
+    /// Checks that a new configuration needs nothing that was given up.
+    ///
+    /// # Errors
+    /// It does: the daemon must be restarted to serve it.
+    pub(super) fn check(&self, config: &Config) -> Result<(), Unfit> {
+        if self.has_monitor {
+            return Ok(());
+        }
+        if let Some(door) = config.doors.iter().find(|door| door.enabled && door.commands.any()) {
+            return Err(Unfit::Commands(door.name.clone()));
+        }
+        let Some(folders) = &self.folders else { return Ok(()) };
+        let is_known = |file: &&Path| folders.iter().any(|known| folder(file).starts_with(known));
+        match files(config).find(|file| !is_known(file)) {
+            Some(file) => Err(Unfit::File(file.to_owned())),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Whether the daemon can only become user `ketuk` if a monitor opens files for it. `socket` is the control socket's file, and
+/// `inputs` are the files that the daemon reads again.
+pub(super) fn needs_monitor(socket: &Path, inputs: &[&Path], config: &Config) -> bool {
+    let last_shut = last_shut::file();
+    let filled: Vec<_> = filled(socket, last_shut.as_deref()).collect();
+    let opened = inputs.iter().copied().map(Use::Read).chain(files(config).map(Use::Write));
+    account::can_do_one_and_not_the_other(&filled, &opened.collect::<Vec<_>>())
+}
+
+/// The folders that the packet side makes files in.
+fn filled<'a>(socket: &'a Path, last_shut: Option<&'a Path>) -> impl Iterator<Item = Use<'a>> {
+    [Some(socket), last_shut].into_iter().flatten().map(folder).map(Use::Fill)
+}
+
+/// The files that a configuration has the daemon write: the log and the sequences for one time.
+fn files(config: &Config) -> impl Iterator<Item = &Path> {
+    let once = config.doors.iter().filter_map(|door| door.one_time.as_deref());
+    config.globals.log_file.as_deref().into_iter().chain(once)
+}
+
+/// The folder of a file.
+fn folder(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Whether the kernel does not know such a call, or was started without it.
+fn is_missing(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EOPNOTSUPP))
+}
+
+/// Logs a right that could not be given up. The daemon goes on, because its doors matter more to its user.
+fn said(what: &str, done: io::Result<()>) {
+    if let Err(error) = done {
+        warn!("{what}: {error}");
+    }
+}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Commands(door) => {
+                write!(f, "door '{door}' has commands, and the daemon has given up starting programs")?;
+            }
+            Self::File(file) => {
+                write!(f, "the daemon has given up writing in the folder of {}", file.display())?;
+            }
+        }
+        f.write_str(", which the configuration did not need when it started: restart ketukd")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> Config {
+        crate::config::parse("test", text.as_bytes()).expect("a configuration")
+    }
+
+    #[test]
+    fn a_configuration_that_needs_more_wants_a_restart() {
+        let confined = Confinement { has_monitor: false, folders: Some(vec!["/run/ketuk".into()]) };
+        let free = Confinement { has_monitor: true, folders: None };
+        let door = "config door 'ssh'\nlist sequence '7000'\n";
+        let plain = format!("{door}option dest_port '22'\n");
+        let command = format!("{door}option start_command '/bin/true'\n");
+        let once =
+            "config door 'ssh'\noption one_time_sequences '/etc/once'\noption dest_port '22'\n".to_owned();
+        let globals = |file: &str| format!("config globals 'globals'\noption log_file '{file}'\n{plain}");
+        let unfit = |file: &str| Err(Unfit::File(file.into()));
+        for (text, expected) in [
+            (plain.clone(), Ok(())),
+            (command, Err(Unfit::Commands("ssh".to_owned()))),
+            (once, unfit("/etc/once")),
+            (globals("/var/log/ketuk"), unfit("/var/log/ketuk")),
+            (globals("/run/ketuk-log"), unfit("/run/ketuk-log")),
+            (globals("/run/ketuk/log"), Ok(())),
+        ] {
+            assert_eq!(confined.check(&config(&text)), expected, "{text}");
+            assert_eq!(free.check(&config(&text)), Ok(()), "{text}");
+        }
+    }
+}

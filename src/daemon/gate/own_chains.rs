@@ -1,0 +1,109 @@
+//! The daemon's own chains of iptables. The monitor loads them, and loads them again when another program changes them.
+
+use std::time::Duration;
+
+use log::{info, warn};
+
+use super::Gate;
+use crate::core::time::Instant;
+use crate::daemon::monitor::Monitor;
+use crate::firewall::loaded::legacy_fingerprint;
+
+/// Time until a failed load is tried again. Each try starts two programs for each family.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// Time between two looks whether another program has changed the rules, since iptables announces no changes. A look reads
+/// the rules of iptables' older kind with two system calls for each family, and starts no program.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// The state of the chains, which the monitor has.
+#[derive(Debug, Default)]
+pub(in crate::daemon) struct OwnChains {
+    /// Whether the chains shut the doors' ports on this host.
+    is_used: bool,
+    /// Whether the chains should be there, and could not be made.
+    is_missing: bool,
+    retry: Option<Instant>,
+    next_look: Option<Instant>,
+    /// The rules at the last look.
+    seen: Option<u64>,
+}
+
+impl Gate {
+    /// Loads the chains for the doors that the monitor has read.
+    pub(in crate::daemon) fn load_chains(&mut self, now: Instant) {
+        self.chains.is_used = true;
+        if let Some(monitor) = &self.monitor {
+            self.chains.make(now, monitor);
+        }
+    }
+
+    /// Loads the chains again if another program has changed them. Returns whether it has.
+    pub(in crate::daemon) fn mend_chains(&mut self, now: Instant) -> bool {
+        let Self { chains, monitor: Some(monitor), .. } = self else { return false };
+        if chains.is_missing || !chains.is_used || !monitor.are_chains_changed() {
+            return false;
+        }
+        warn!(
+            "chains ketuk_input and ketuk_forward were changed or deleted by another program: they are made again"
+        );
+        chains.make(now, monitor);
+        true
+    }
+
+    /// Loads the chains if the last try failed some time ago.
+    pub(in crate::daemon) fn tend_chains(&mut self, now: Instant) {
+        if let Self { chains, monitor: Some(monitor), .. } = self
+            && chains.retry.is_some_and(|retry| retry <= now)
+        {
+            chains.make(now, monitor);
+        }
+    }
+}
+
+impl OwnChains {
+    /// Whether rules of iptables have changed since the last look. It looks only if a look is due.
+    pub(in crate::daemon) fn has_changed(&mut self, now: Instant) -> bool {
+        if self.next_look.is_none_or(|next| next > now) {
+            return false;
+        }
+        self.next_look = Some(now.after(LOOK));
+        let seen = legacy_fingerprint();
+        std::mem::replace(&mut self.seen, seen) != seen
+    }
+
+    /// Forgets the rules of the last look, because the daemon itself has changed some. Otherwise a change that undoes this one
+    /// before the next look would go unnoticed.
+    pub(in crate::daemon) const fn forget(&mut self) {
+        self.seen = None;
+    }
+
+    /// When [`Gate::tend_chains`] or [`Self::has_changed`] must be called next.
+    pub(in crate::daemon) fn next_deadline(&self) -> Option<Instant> {
+        [self.retry, self.next_look].into_iter().flatten().min()
+    }
+
+    /// Whether the chains shut the doors' ports on this host.
+    pub(in crate::daemon) const fn is_used(&self) -> bool {
+        self.is_used
+    }
+
+    /// Whether the chains should be there, and could not be made.
+    pub(in crate::daemon) const fn is_missing(&self) -> bool {
+        self.is_missing
+    }
+
+    fn make(&mut self, now: Instant, monitor: &Monitor) {
+        if monitor.load_chains() {
+            self.retry = None;
+            self.next_look = Some(now.after(LOOK));
+            self.forget();
+            if std::mem::take(&mut self.is_missing) {
+                info!("chains ketuk_input and ketuk_forward are made: the doors' ports are shut");
+            }
+        } else {
+            self.is_missing = true;
+            self.retry = Some(now.after(RETRY));
+        }
+    }
+}

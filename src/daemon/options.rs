@@ -1,0 +1,16 @@
+//! The options of `ketukd run`.
+
+use std::path::PathBuf;
+
+/// The command line of `ketukd run`.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// `--config`
+    pub(crate) config: PathBuf,
+    /// `--device`, instead of the configuration's.
+    pub(crate) devices: Vec<String>,
+    /// `--device-file`: a file of more devices, one a line, read again at each reload.
+    pub(crate) device_file: Option<PathBuf>,
+    /// `--socket`
+    pub(crate) socket: PathBuf,
+}

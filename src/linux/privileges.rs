@@ -1,0 +1,127 @@
+//! Giving up privileges: capabilities (capabilities(7)), the gain of privileges by programs, core dumps.
+
+use std::io;
+
+use libc::{c_int, c_long, c_ulong};
+use nix::unistd::{Gid, Uid, getgid, getgroups, setegid, seteuid, setgroups, setresgid, setresuid};
+
+use super::cerr::cerr;
+
+/// A privilege that is kept, by its number in linux/capability.h.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Capability {
+    /// Reads and writes files whatever their modes say: `CAP_DAC_OVERRIDE`.
+    Files = 1,
+    /// Changes the firewall: `CAP_NET_ADMIN`.
+    NetAdmin = 12,
+    /// Opens packet sockets: `CAP_NET_RAW`.
+    NetRaw = 13,
+}
+
+/// A user of this host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// The user's number.
+    pub user: Uid,
+    /// The number of the user's group.
+    pub group: Gid,
+}
+
+impl Account {
+    /// Does something with the rights that this user has over files. For root only.
+    ///
+    /// # Errors
+    /// As seteuid(2). The process may then be neither this user nor root, and should end.
+    pub fn act<T>(self, act: impl FnOnce() -> T) -> io::Result<T> {
+        let groups = getgroups()?;
+        setgroups(&[self.group])?;
+        setegid(self.group)?;
+        seteuid(self.user)?;
+        let done = act();
+        seteuid(Uid::from_raw(0))?;
+        setegid(getgid())?;
+        setgroups(&groups)?;
+        Ok(done)
+    }
+}
+
+/// The version of capget(2) with 64 capabilities (`_LINUX_CAPABILITY_VERSION_3`).
+const VERSION: u32 = 0x2008_0522;
+
+/// More capabilities than a kernel knows: at most 64 bits hold them.
+const MOST: c_ulong = 64;
+
+/// `struct __user_cap_header_struct`.
+#[repr(C)]
+struct Header {
+    version: u32,
+    /// 0: this process.
+    pid: c_int,
+}
+
+/// `struct __user_cap_data_struct`, for 32 capabilities.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct Sets {
+    effective: u32,
+    permitted: u32,
+    inheritable: u32,
+}
+
+/// Keeps the core, and with it secrets, from being written to a disk, and other processes of the same user from reading it.
+///
+/// # Errors
+/// As prctl(2); Linux has had this call since 2.4.
+pub fn forbid_core_dumps() -> io::Result<()> {
+    control(libc::PR_SET_DUMPABLE, 0)
+}
+
+/// No program that this process starts gets more privileges than it has.
+///
+/// # Errors
+/// As prctl(2); Linux has had this call since 3.5.
+pub fn forbid_new_privileges() -> io::Result<()> {
+    control(libc::PR_SET_NO_NEW_PRIVS, 1)
+}
+
+/// Gives up every capability but those of `kept` that the process has, for ever, and becomes `account` if there is one.
+///
+/// # Errors
+/// As capset(2), where giving up is always allowed, and as setresuid(2).
+pub fn keep_capabilities(kept: &[Capability], account: Option<Account>) -> io::Result<()> {
+    let mask = kept.iter().fold(0_u32, |mask, capability| mask | 1 << *capability as u8);
+    // The bounding set limits the capabilities of programs that are started. Changing it takes CAP_SETPCAP, which only root's
+    // processes have. Without it the next step is the limit.
+    for capability in (0..MOST).filter(|number| *number >= 32 || mask & 1 << number == 0) {
+        let _ = control(libc::PR_CAPBSET_DROP, capability);
+    }
+    if let Some(Account { user, group }) = account {
+        // Without this the next calls take all capabilities.
+        control(libc::PR_SET_KEEPCAPS, 1)?;
+        setgroups(&[group])?;
+        setresgid(group, group, group)?;
+        setresuid(user, user, user)?;
+    }
+    let mut header = Header { version: VERSION, pid: 0 };
+    let mut sets = [Sets::default(); 2];
+    // SAFETY: the pointers are to live values of the form that this version of the call has.
+    cerr(unsafe { libc::syscall(libc::SYS_capget, &raw mut header, sets.as_mut_ptr()) })?;
+    let left = sets[0].permitted & mask;
+    if (sets[0].permitted, sets[0].effective, sets[1].permitted) == (left, left, 0) {
+        // systemd's unit and procd's jail have taken the others, and may forbid the next call.
+        return Ok(());
+    }
+    // Without inheritable ones there are no ambient ones.
+    let sets = [Sets { effective: left, permitted: left, inheritable: 0 }, Sets::default()];
+    // SAFETY: likewise; the kernel only reads the sets.
+    cerr::<c_long>(unsafe { libc::syscall(libc::SYS_capset, &raw mut header, sets.as_ptr()) })?;
+    Ok(())
+}
+
+fn control(option: c_int, value: c_ulong) -> io::Result<()> {
+    let none: c_ulong = 0;
+    // SAFETY: these options take no pointers.
+    cerr(unsafe { libc::prctl(option, value, none, none, none) })?;
+    Ok(())
+}

@@ -1,0 +1,126 @@
+//! The privileges that the daemon gives up after its start.
+#![cfg(target_os = "linux")]
+
+mod support;
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+
+use nix::sys::signal::Signal;
+use support::daemon::{Daemon, Start, USER_KETUK, capabilities, proc_status};
+use support::{CLIENT, World};
+
+const DOOR: &str = "
+config globals 'globals'
+	option backend 'fw4'
+config door 'ssh'
+	list sequence '7000'
+	option dest_port '22'
+";
+
+const COMMAND: &str = "	option start_command 'true'\n";
+
+#[test]
+fn a_daemon_that_starts_no_programs_cannot() {
+    let world = World::with_firewall();
+    let daemon = Daemon::start(&world.router, &world.scratch, DOOR);
+    daemon.wait("the system calls are bounded", |daemon| proc_status(daemon.pid(), "Seccomp") == "2");
+    assert_eq!(proc_status(daemon.pid(), "NoNewPrivs"), "1");
+    // CAP_DAC_OVERRIDE, which root keeps, CAP_NET_ADMIN, CAP_NET_RAW.
+    for set in ["CapPrm", "CapEff", "CapBnd"] {
+        assert_eq!(capabilities(daemon.pid(), set), [1, 12, 13], "{set}");
+    }
+    for set in ["CapInh", "CapAmb"] {
+        assert!(capabilities(daemon.pid(), set).is_empty(), "{set}");
+    }
+    assert_eq!(daemon.monitor(), None, "there is nothing for a second process to do");
+    // It still does its work.
+    daemon.ask(&["open", "ssh", CLIENT]);
+    daemon.ask(&["reload"]);
+    daemon.ask(&["status"]);
+    let (status, log) = daemon.end(Signal::SIGTERM);
+    assert!(status.success(), "{log}");
+}
+
+#[test]
+fn what_was_given_up_comes_back_with_a_restart_only() {
+    let world = World::with_firewall();
+    let daemon = Daemon::start(&world.router, &world.scratch, DOOR);
+    daemon.wait("the system calls are bounded", |daemon| proc_status(daemon.pid(), "Seccomp") == "2");
+    daemon.ask(&["open", "ssh", CLIENT]);
+    let once = DOOR.replace("list sequence '7000'", "option one_time_sequences '/etc/ketuk.once'");
+    for (config, said) in [
+        (format!("{DOOR}{COMMAND}"), "door 'ssh' has commands"),
+        (once, "writing in the folder of /etc/ketuk.once"),
+    ] {
+        daemon.write_config(&config);
+        let answer = daemon.control(&["reload"]);
+        assert_eq!(answer.status.code(), Some(1), "{answer:?}");
+        let answer = String::from_utf8_lossy(&answer.stderr).into_owned();
+        assert!(answer.contains(said) && answer.contains("restart ketukd"), "{answer}");
+        assert!(daemon.lets_in("ssh", CLIENT), "the running configuration stays");
+    }
+    daemon.write_config(DOOR);
+    daemon.ask(&["reload"]);
+}
+
+/// Where there is a user ketuk, the process that reads packets becomes this user, if that user can fill the control socket's
+/// folder. The configuration may be root's alone: the second process opens it.
+#[test]
+fn root_becomes_user_ketuk_and_commands_stay_roots() {
+    if !support::is_root_of_the_machine("other users") {
+        return;
+    }
+    for (mode, folder, expected) in
+        [(0o644, 0o777, USER_KETUK), (0o600, 0o777, USER_KETUK), (0o644, 0o755, 0)]
+    {
+        let world = World::with_firewall();
+        let ran = world.scratch.path("ran");
+        let config = format!("{DOOR}\toption start_command 'echo $(id -u) %IP% >{}'\n", ran.display());
+        let mut start = Start::new(&world.router, &world.scratch, &config);
+        let path = world.scratch.path("ketuk.uci");
+        world.router.nft(&support::daemon::ruleset(&path));
+        start.with_user_ketuk(&world.scratch);
+        std::fs::set_permissions(&path, Permissions::from_mode(mode)).expect("a mode");
+        std::fs::set_permissions(world.scratch.path("."), Permissions::from_mode(folder)).expect("a mode");
+        let daemon = start.go();
+        daemon.wait("the system calls are bounded", |daemon| proc_status(daemon.pid(), "Seccomp") == "2");
+        let user = [expected; 4].map(|user| user.to_string()).join("\t");
+        assert_eq!(proc_status(daemon.pid(), "Uid"), user);
+        let left = if expected == USER_KETUK { &[12, 13][..] } else { &[1, 12, 13] };
+        for set in ["CapPrm", "CapEff", "CapBnd"] {
+            assert_eq!(capabilities(daemon.pid(), set), left, "{set}");
+        }
+        assert_eq!(daemon.log().contains("ketukd stays root"), expected == 0, "{}", daemon.log());
+        daemon.ask(&["open", "ssh", CLIENT]);
+        daemon.wait("the command ran as root", |_| {
+            std::fs::read_to_string(&ran).is_ok_and(|text| text == format!("0 {CLIENT}\n"))
+        });
+        assert!(daemon.lets_in("ssh", CLIENT));
+        std::fs::write(&path, format!("{config}\toption enabled '0'\n")).expect("written");
+        daemon.ask(&["reload"]);
+        assert!(!daemon.control(&["open", "ssh", CLIENT]).status.success(), "the reload has read nothing");
+        let (status, log) = daemon.end(Signal::SIGTERM);
+        assert!(status.success(), "{log}");
+    }
+}
+
+/// SIGQUIT dumps the core of a process that lets it.
+#[test]
+fn no_core_is_dumped() {
+    use std::os::unix::process::ExitStatusExt as _;
+    for more in ["", COMMAND] {
+        let world = World::with_firewall();
+        let config = format!("{DOOR}{more}");
+        let mut start = Start::new(&world.router, &world.scratch, &config);
+        world.router.nft(&support::daemon::ruleset(&world.scratch.path("ketuk.uci")));
+        let folder = world.scratch.path(".");
+        let shell = "cd \"$0\" && ulimit -c unlimited && exec \"$@\"";
+        start.through(&["sh", "-c", shell, folder.to_str().expect("a plain path")]);
+        let daemon = start.go();
+        daemon.ask(&["open", "ssh", CLIENT]);
+        let (status, log) = daemon.end(Signal::SIGABRT);
+        assert_eq!(status.signal(), Some(Signal::SIGABRT as i32), "{log}");
+        assert!(!status.core_dumped(), "{more}");
+    }
+}
