@@ -1,4 +1,4 @@
-//! Stage four of the packet's way: who is let in, for how long, and whose time is over.
+//! Stage four of the packet's way: decides whether a door opens, for how long, and which grants end.
 //!
 //! ```text
 //!   a plain knock --.
@@ -99,7 +99,7 @@ pub enum Decision {
     Shut {
         /// The doors.
         doors: DoorSet,
-        /// The knocker.
+        /// The knocker's address.
         address: IpAddr,
     },
     /// Nothing opens, for this reason.
@@ -303,7 +303,7 @@ fn may_open(
     Ok(())
 }
 
-/// Whether both the sender and the address that he names are in these networks. Either may be forged, so one is not enough.
+/// Whether both the sender and the named address are in these networks. Either may be forged, so one is not enough.
 /// An empty list contains all addresses.
 fn in_networks(networks: &[Network], request: &OpenRequest) -> bool {
     let is_in = |address: &IpAddr| networks.iter().any(|network| network.contains(*address));

@@ -33,7 +33,7 @@ impl Deadline {
         Self(self.0.wrapping_sub(span.as_millis() as u32))
     }
 
-    /// Whether it is over.
+    /// Whether it has come.
     pub fn is_past(self, now: Instant) -> bool {
         self.left(now).is_none()
     }

@@ -1,11 +1,11 @@
-//! Stage three of the packet's way for users' knocks: whose knock it is, or why it is nobody's.
+//! Stage three of the packet's way for users' knocks: finds the user, or the reason why the knock is refused.
 //!
 //! ```text
 //!   datagram of 100 bytes --> tag: one look-up --> seal holds --.
 //!   datagram like fwknop's --> limits --> HMAC of each key -----+--> age --> new? --> a user's request
 //!   SYN in the range --> the source's last knocks: one look-up -'
 //! ```
-//! Whether the user may have what he asks for is decided by [`super::access`].
+//! [`super::access`] decides whether the user's request is granted.
 
 #[cfg(feature = "fwknop")]
 mod fwknop_packet;
@@ -161,7 +161,7 @@ impl<'t, S: BuildHasher> Auth<'t, S> {
         let Self { tables: Tables { users: known, replay, used, tags, sequences, .. }, newest, .. } = self;
         self.rules = rules;
         let nobody = KnownUser::default();
-        // All places first: while one is made, no secret is on the stack that could get into its unused part.
+        // All places are made first, while the stack holds no secret that could get into their unused bytes.
         while known.len() < users.len().min(MAX_USERS) {
             let pushed = known.push(KnownUser::default()).is_ok()
                 && replay.push(Replay::new(*newest)).is_ok()
@@ -203,7 +203,7 @@ impl<'t, S: BuildHasher> Auth<'t, S> {
     /// Judges a datagram. `wall_s` is in seconds since 1970.
     ///
     /// # Errors
-    /// Why it is refused, and whose it is if that was proved.
+    /// The reason for the refusal, and the user if the packet proved one.
     pub fn packet(
         &mut self,
         now: Instant,

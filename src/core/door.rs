@@ -9,8 +9,8 @@ use super::sequence::{FlagMatch, Sequence};
 /// this many look-ups whatever the tables hold.
 pub const MAX_DOORS: usize = 64;
 
-/// Longest `seq_timeout`, in seconds. Nobody needs more than an hour between first and last knock, and it keeps deadlines far
-/// from the wrap of the tables' 32-bit clocks.
+/// Longest `seq_timeout`, in seconds. Nobody needs more than an hour between the first and the last knock. The limit keeps
+/// deadlines far from the wrap of the tables' 24-bit and 32-bit clocks.
 pub const MAX_SEQ_TIMEOUT_S: u32 = 3600;
 
 /// The number of a door: its slot, 0 to [`MAX_DOORS`] - 1. A door keeps its slot through a reload.

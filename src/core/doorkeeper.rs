@@ -21,7 +21,7 @@ pub struct Doorkeeper<'t, S> {
     pub engine: Engine<'t, S>,
     /// Judges users' knocks.
     pub auth: Auth<'t, S>,
-    /// Decides who is let in.
+    /// Decides whether a door opens.
     pub access: Access<'t, S>,
 }
 
@@ -68,7 +68,7 @@ impl Unheard {
 pub enum Proven {
     /// It is a user's, and new.
     Request(UserRequest),
-    /// It may be a part of a changing sequence. `displaced`: another source had to be forgotten.
+    /// It may be a part of a changing sequence.
     Noted {
         /// Whether another source had to be forgotten.
         displaced: bool,
@@ -114,7 +114,7 @@ impl<S: BuildHasher> Doorkeeper<'_, S> {
     /// both. `via` is the kind of the device that it came in over.
     ///
     /// # Errors
-    /// Why it is no knock at all.
+    /// The reason why it is no knock at all.
     pub fn hear(
         &mut self,
         moment: &Moment,

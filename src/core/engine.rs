@@ -1,4 +1,4 @@
-//! Stage three of the packet's way: a [`Probe`] to verdicts.
+//! Stage three of the packet's way: turns a [`Probe`] into verdicts.
 //!
 //! ```text
 //!               right next step               last step
@@ -7,7 +7,7 @@
 //!       |   a later step, a second  |   '-' the same knock again, a step that was taken already,
 //!       '--- trap, or seq_timeout --'       or the first trap: the stage stays
 //! ```
-//! The first step once more starts `seq_timeout` anew.
+//! If the first step comes again, `seq_timeout` starts anew.
 
 mod tables;
 
@@ -46,7 +46,7 @@ impl<'t, S: BuildHasher> Engine<'t, S> {
         Self { tables, keyed, scatters: true }
     }
 
-    /// The same without scattered traps. They differ with each start, so a capture file cannot be judged by them.
+    /// The same engine without scattered traps. They differ with each start, so a capture file cannot be judged by them.
     #[must_use]
     pub fn without_scattered_traps(self) -> Self {
         Self { scatters: false, ..self }
@@ -79,13 +79,13 @@ impl<'t, S: BuildHasher> Engine<'t, S> {
         ports.draw(doors_of(doors), never_trap, scattered)
     }
 
-    /// Sets the addresses of this host; how many of them or of their networks there was no room for.
+    /// Sets the addresses of this host. Returns how many addresses and networks there was no room for.
     pub fn set_addresses(&mut self, addresses: &[OwnAddress]) -> usize {
         let Tables { place, doors, .. } = &mut *self.tables;
         place.set(addresses, |address| doors_of(doors).any(|(_, door)| door.target == Some(address)))
     }
 
-    /// Where this host is.
+    /// The host's place in its networks.
     pub fn place(&self) -> &Place {
         &self.tables.place
     }
@@ -129,7 +129,7 @@ impl<'t, S: BuildHasher> Engine<'t, S> {
         self.tables.concerned(probe).is_ok()
     }
 
-    /// Whether the kernel would take this probe where it came in.
+    /// Whether the kernel would take this probe on the device that it came in over.
     pub fn is_plausible(&self, probe: &Probe, via: Via) -> bool {
         self.tables.place.is_plausible(probe.source, probe.destination, via)
     }
@@ -245,8 +245,8 @@ impl<'t, S: BuildHasher> Engine<'t, S> {
         Verdict { displaced, ..verdict(next.taken, Judged::Advanced) }
     }
 
-    /// A knock at a port that only a scan would touch. The first is a coincidence: something else behind the same address
-    /// may have sent it.
+    /// A knock at a trap. The first trap of an attempt counts as a coincidence, because another program or host behind the
+    /// same address may have sent it.
     fn trap(&mut self, now: Instant, door: DoorId, probe: &Probe, trap: TouchedTrap) -> Option<Verdict> {
         let Self { tables: Tables { attempts, .. }, keyed, .. } = self;
         let knocker = Knocker::new(door, probe.source, keyed);

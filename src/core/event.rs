@@ -46,7 +46,7 @@ pub enum DoorChange {
         /// Where the knock came from, if that is another address.
         asked_by: Option<IpAddr>,
     },
-    /// The knock was right, and the door stays as it was.
+    /// The request was refused, and the door stays as it was.
     Refused {
         /// The opener who asked.
         opener: Opener,
@@ -61,7 +61,7 @@ pub enum DoorChange {
 }
 
 impl DoorEvent {
-    /// The firewall has the change that was decided.
+    /// An opening that the firewall has taken.
     pub fn opened(opening: &Opening, is_first: bool) -> Self {
         let Opening { opener, door, sender, address, port, time, .. } = *opening;
         let asked_by = sender.filter(|sender| *sender != address);
@@ -73,7 +73,7 @@ impl DoorEvent {
         Self { change, door, address, port, user: user_of(opener), left: time }
     }
 
-    /// The firewall has a change that it refused before.
+    /// An opening that the firewall refused at first and has taken now.
     pub fn opened_late(grant: &Grant, now: Instant) -> Self {
         let opener = grant.opener(now);
         Self {

@@ -1,4 +1,4 @@
-//! Limits for sources whose fwknop packets no key fits.
+//! Counts the failures of sources whose fwknop packets fit no key.
 
 use core::hash::BuildHasher;
 use core::net::IpAddr;
@@ -14,8 +14,8 @@ pub const SOURCES: usize = 1_024;
 /// Failures of one source within [`MEMORY`] after which its packets are ignored while HMACs are short. A person tries a
 /// wrong key a few times only.
 pub const MAX_FAILURES: u16 = 20;
-/// How long failures count, from the first. The time is short, because a stranger who forges a user's address during a
-/// flood keeps that user out for as long.
+/// How long failures count, from the first one. The time is short, because a stranger who forges a user's address during a
+/// flood keeps that user out for this long.
 pub const MEMORY: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Copy, Debug)]

@@ -9,14 +9,14 @@ use super::fifo_table::Entry;
 
 /// A source at a door in 40 bits: an IPv4 address itself, or a hash of an IPv6 address.
 ///
-/// Two IPv6 sources can have the same 40 bits. Nobody can find two such addresses on purpose, because the key of the hash is random
-/// for each start, and no answer depends on it. By chance, one packet in 2^26 matches a first knock in a full table. Its
-/// sender then goes on from that first knock, or ends that attempt. The former helps less than guessing the first port of a
-/// sequence, which succeeds once in 2^16 packets. The latter does no more harm than a packet with a forged source.
+/// Two IPv6 sources can have the same 40 bits. Nobody can find two such addresses on purpose: the key of the hash is random
+/// for each start, and no sender sees the result. By chance, one packet in 2^26 matches a first knock in a full table. Its
+/// sender then goes on from that first knock, or ends that attempt. Going on helps less than guessing the first port of a
+/// sequence, which succeeds once in 2^16 packets. Ending an attempt does no more harm than a packet with a forged source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Source([u8; 5]);
 
-/// The first byte of an IPv4 source; that of an IPv6 source is another.
+/// The first byte of an IPv4 source. An IPv6 source never begins with it.
 const IPV4: u8 = 0;
 
 impl Source {
@@ -38,7 +38,7 @@ impl Source {
         (first == IPV4).then(|| octets.into())
     }
 
-    /// A hash that selects the same chain as [`key`] does. An IPv6 source holds the low 32 bits of that.
+    /// A hash that selects the same chain as [`key`] does. An IPv6 source holds the low 32 bits of that hash.
     pub fn hash(self, door: DoorId, keyed: &impl BuildHasher) -> u64 {
         let [_, low @ ..] = self.0;
         self.address().map_or(u32::from_be_bytes(low).into(), |address| key(door, address, keyed))
@@ -104,7 +104,7 @@ mod tests {
     }
 
     proptest! {
-        /// Else it could not be taken out of its chain.
+        /// Only so can an entry be taken out of its chain.
         #[test]
         fn what_is_held_leads_to_the_chain_of_the_whole_hash(v4: [u8; 4], v6: [u8; 16]) {
             let keyed = BuildHasherDefault::<DefaultHasher>::default();

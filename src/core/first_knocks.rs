@@ -9,15 +9,15 @@ use super::fifo_table::{Entry, FifoTable};
 use super::first_knock::{FirstKnock, Source};
 use super::time::Instant;
 
-/// First knocks that are remembered. In a flood of 100,000 packets a second that is 123 ms, longer than the 100 ms that
-/// `knock -d 100` waits between two knocks.
+/// First knocks that are remembered. A flood of 100,000 packets a second fills the table in 123 ms. That is longer than the
+/// 100 ms that `knock -d 100` waits between two knocks.
 pub const FIRST_KNOCKS: usize = 12_288;
 /// IPv6 sources whose addresses are remembered, for log lines. Their first knocks hold only a hash. Without a flood there are
 /// fewer sources than this at a time, and in a flood nobody reads all addresses.
 pub const NAMES_6: usize = 64;
 
-/// First knocks of both families, in one table. A first knock lives until the table has taken as many others as it has
-/// places, of either family; two tables would need twice the memory for the same time.
+/// First knocks of both families, in one table. A first knock stays until [`FIRST_KNOCKS`] others of either family have come.
+/// Two tables would need twice the memory for the same time.
 #[derive(Debug)]
 pub struct FirstKnocks {
     knocks: FifoTable<FirstKnock, FIRST_KNOCKS>,

@@ -130,10 +130,11 @@ impl Grant {
         self.hand_until.is_some()
     }
 
-    /// The opener with the strongest claim: the operator before a user, a user before a stranger.
+    /// The opener whose name the firewall keeps: the operator if the operator's time lasts longest, else the user, else the
+    /// operator, else a stranger.
     pub fn opener(&self, now: Instant) -> Opener {
         match self.user {
-            // A restarted daemon must find the name of the opener whose time lasts longest.
+            // A restarted daemon must find the opener whose time lasts longest.
             _ if self.is_by_hand(now) && self.lasts_by_hand() => Opener::Hand,
             Some(user) => Opener::User(user),
             None if self.is_by_hand(now) => Opener::Hand,
@@ -164,7 +165,7 @@ impl Grant {
         self.session.map_or_else(|| self.left(now), |session| Some(session.lease(now)))
     }
 
-    /// Whether a renewal until `until` changes enough to be a change of the firewall.
+    /// Whether a renewal until `until` is worth a change of the firewall.
     pub(crate) fn is_renewed_by(&self, now: Instant, opener: Opener, until: Option<Instant>) -> bool {
         let lengthens =
             self.until.is_some_and(|old| until.is_none_or(|new| new > old.after(RENEWAL_SPACING)));
@@ -176,13 +177,13 @@ impl Grant {
         lengthens || names || now >= self.renewed.after(RENEWAL_SPACING)
     }
 
-    /// Whether the operator's time is the whole of it.
+    /// Whether the grant lasts no longer than the operator's time.
     fn lasts_by_hand(&self) -> bool {
         self.hand_until.is_some_and(|hand| hand >= self.until.unwrap_or(Instant::NEVER))
     }
 
-    /// The opener's claim, until `until`. A renewal never shortens a grant: a knock for 30 seconds does not end an
-    /// operator's day.
+    /// Adds the opener's claim, which lasts until `until`. A renewal never shortens a grant: a knock for 30 seconds does not
+    /// end a day that the operator gave.
     pub(crate) fn claim(&mut self, now: Instant, opener: Opener, until: Option<Instant>) {
         self.renewed = now;
         self.until = self.until.zip(until).map(|(old, new)| old.max(new));
@@ -193,7 +194,7 @@ impl Grant {
         }
     }
 
-    /// Takes the user's name off, and with it all the time that is not the operator's. Whether anything is left.
+    /// Removes the user, and all the time that is not the operator's. Returns whether any time is left.
     pub(crate) fn disown(&mut self, now: Instant) -> bool {
         self.user = None;
         let Some(hand) = self.hand_until.filter(|hand| *hand > now) else { return false };
@@ -216,7 +217,7 @@ impl Grant {
         self.session.as_mut()
     }
 
-    /// Whether its opening has been told; from now on it has.
+    /// Marks its opening as told. Returns whether it had been told before.
     pub(crate) const fn tell(&mut self) -> bool {
         core::mem::replace(&mut self.told, true)
     }

@@ -27,8 +27,8 @@ impl Hours {
     /// Always.
     pub const ALWAYS: Self = Self { weekdays: 0x7f, start: 0, stop: DAY_S - 1 };
 
-    /// Whether a door may be opened now. As in nftables, the weekday is that of the moment itself, even after
-    /// midnight of a time that began the day before.
+    /// Whether a door may be opened now. As in nftables, the weekday is that of `now`, even after midnight in hours that
+    /// began on the day before.
     pub const fn allow(&self, now: WallTime) -> bool {
         let (after_start, before_stop) = (self.start <= now.second, now.second <= self.stop);
         let in_window =

@@ -1,11 +1,11 @@
-//! The part that decides: packets in, verdicts out.
+//! The core: it judges packets, and decides which doors open.
 //!
-//! Nothing here opens a socket, reads a clock, allocates or needs an operating system: `now` is an
-//! argument and a decision is a value of fixed size. So the same code runs in the
-//! daemon, under a fuzzer, and in a test that plays a day of traffic in a second.
+//! Nothing here opens a socket, reads a clock, allocates or needs an operating system: `now` is an argument, and a decision
+//! is a value of fixed size. So the same code runs in the daemon, under a fuzzer, and in a test that plays a day of traffic
+//! in a second.
 //!
-//! Read in the packet's order: [`packet`], [`engine`] (with [`ports`], [`attempts`]) or, for knocks that prove
-//! who sent them, [`auth`] (with [`tags`], [`totp_knocks`], [`replay`]), [`grants`].
+//! The packet's order is the order to read in: [`packet`], [`engine`] (with [`ports`] and [`attempts`]) or, for users'
+//! knocks, [`auth`] (with [`tags`], [`totp_knocks`] and [`replay`]), and then [`access`] (with [`grants`]).
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 

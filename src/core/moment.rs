@@ -1,4 +1,4 @@
-//! The moment at which something is decided, by every clock that a decision asks.
+//! The moment of a decision, by every clock that decisions use.
 
 use super::hours::WallTime;
 use super::time::Instant;

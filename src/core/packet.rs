@@ -1,4 +1,4 @@
-//! Stage two of the packet's way: bytes to [`Probe`], or a reason why not.
+//! Stage two of the packet's way: reads bytes into a [`Probe`], or gives the reason why they are none.
 //!
 //! The input is what a layer-3 packet socket delivers: it begins with the IP header, whatever the
 //! link was. Only headers are looked at, and only within the first [`MAX_HEADERS`] bytes; the
@@ -16,9 +16,9 @@ pub const MAX_HEADERS: usize = 256;
 /// Longest packet that is read whole, in bytes: Ethernet's MTU. Longer packets come in fragments.
 pub const MAX_PACKET: usize = 1500;
 
-/// Most IPv6 extension headers before the transport header. The kernel filter has no loops, so the
-/// chain is unrolled there and must end; RFC 8200 gives each of its five kinds at most once, but for
-/// destination options, which may come twice.
+/// Most IPv6 extension headers before the transport header. The kernel filter has no loops, so it unrolls the chain, which
+/// must end. RFC 8200 (4.1) lets each of the five kinds that are read here come once, except destination options, which may
+/// come twice.
 pub const MAX_EXTENSIONS: usize = 6;
 
 const IPV4_HEADER: usize = 20;

@@ -1,4 +1,4 @@
-//! The host's place in its networks: which packets its kernel would take where they came in.
+//! The host's place in its networks: decides which packets the kernel would take from the device that they came in over.
 //!
 //! Packets are refused here before they are judged: those whose source cannot be true at the device where they came in
 //! (RFC 1812, 5.3.7: martian addresses), and those whose destination cannot be reached over that device.
@@ -8,7 +8,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::address_ranges::{AddressRange, AddressRanges};
 use super::network::Network;
 
-/// Most addresses of this host that count; more are not listened at.
+/// Most addresses of this host. Knocks at further addresses do not count.
 pub const MAX_ADDRESSES: usize = 128;
 
 /// The kind of device that a packet came in over.
@@ -18,11 +18,11 @@ pub enum Via {
     Network,
     /// The loopback device: every packet on it is this host's own.
     Loopback,
-    /// One of all devices; the kernel filter has looked at which.
+    /// An unknown device. A packet is refused only if neither of the other kinds could have brought it.
     Any,
 }
 
-/// On which device an address of this host is.
+/// The kind of device that has an address of this host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum On {
     /// The loopback device.
@@ -40,7 +40,7 @@ pub struct OwnAddress {
     pub address: IpAddr,
     /// How many bits the addresses of its network share.
     pub prefix: u8,
-    /// Where it is.
+    /// The kind of device that has it.
     pub on: On,
 }
 
@@ -51,7 +51,7 @@ pub struct Place {
     own: heapless::Vec<IpAddr, MAX_ADDRESSES>,
     /// The addresses that other hosts reach over a device that is listened on, sorted.
     reached: heapless::Vec<IpAddr, MAX_ADDRESSES>,
-    /// Sources that cannot be true there.
+    /// Sources that no packet can have that comes in over a device that is listened on.
     martians_4: AddressRanges,
     martians_6: AddressRanges,
 }
@@ -90,7 +90,7 @@ impl Place {
         // First, so that there is room for them.
         let mut left_out = self.add_impossible();
         // The networks that are connected, from the widest to the narrowest: the narrowest one decides, as in the
-        // kernel's routes. Where two are the same, the one at a device that is listened on does.
+        // kernel's routes. Of two equal networks, the one at a device that is listened on decides.
         for prefix in 0..=128 {
             for on in [On::Other, On::Listened] {
                 for own in addresses.iter().filter(|own| own.prefix == prefix && own.on == on) {
@@ -102,7 +102,7 @@ impl Place {
                 }
             }
         }
-        // A network that contains them makes them no truer.
+        // A connected network that contains impossible sources has removed them above.
         left_out += self.add_impossible();
         for own in addresses {
             let martians = self.martians_mut(own.address);
@@ -200,7 +200,7 @@ const NEVER_6: [AddressRange; 3] = [(0, 1), (0xffff_0000_0000, 0xffff_ffff_ffff)
 /// The same on the loopback device.
 const NEVER_ON_LOOPBACK_6: [AddressRange; 3] = [(0, 0), NEVER_6[1], NEVER_6[2]];
 
-/// The sources of a family that no packet has, not on the loopback device either.
+/// The sources of a family that no packet has, even on the loopback device.
 pub const fn never_on_loopback(v4: bool) -> &'static [AddressRange] {
     if v4 { &NEVER_ON_LOOPBACK_4 } else { &NEVER_ON_LOOPBACK_6 }
 }
@@ -240,7 +240,7 @@ fn insert(addresses: &mut heapless::Vec<IpAddr, MAX_ADDRESSES>, address: IpAddr)
     }
 }
 
-/// An address as a value that a test or `explain` knows no more of.
+/// An address of which nothing else is known, as in tests and in `explain`.
 impl From<IpAddr> for OwnAddress {
     fn from(address: IpAddr) -> Self {
         let on = if address.is_loopback() { On::Loopback } else { On::Listened };

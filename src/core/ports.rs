@@ -5,7 +5,7 @@ pub use ketuk_protocol::PortRange;
 use super::door::{DoorId, DoorKnock};
 use super::sequence::{Protocol, Step};
 
-/// Number of traps near steps that an ordinary configuration gets, roughly.
+/// About as many traps lie near the steps of an ordinary configuration.
 ///
 /// A scan in random order passes T traps between three right ports, one trap forgiven, with a probability of about
 /// 3/T^2. Together with the traps that are [`Scattered`] T is about 1,000, so the chance is one in 350,000.
@@ -15,8 +15,8 @@ pub const TRAP_PORTS: usize = 512;
 /// share [`TRAP_PORTS`].
 const TRAPS_BESIDE: core::ops::RangeInclusive<usize> = 4..=256;
 
-/// Most different ports that all sequences together may name. The kernel filter has at most 4,096 instructions, and needs a
-/// few for each port.
+/// Most different ports that all sequences together may name. The kernel filter has at most 4,096 instructions
+/// (`BPF_MAXINSNS`), and needs a few for each port.
 pub const MAX_PORTS: usize = 512;
 
 /// Most ranges of traps for one protocol: two beside each named port, and as many again for exceptions that split ranges.

@@ -19,7 +19,7 @@ pub enum Reason {
     Asked,
     /// It shut other doors.
     Shut,
-    /// The next one did not come in time.
+    /// The next knock did not come in time.
     TimedOut,
 }
 

@@ -1,9 +1,9 @@
 //! The last judgements of knocks. The page and `ketukd status` show them to explain why a door did not open; no
 //! decision depends on them.
 //!
-//! A flood can do little to them. Each source has one entry for each door: a new judgement replaces the one before. The
-//! entries are in two halves. A flood of forged first knocks or packets fills only the strangers' half; users, and
-//! sources that have got past the first step, which guessing seldom does, have the other half.
+//! Each source has one entry for each door: a new judgement replaces the one before. The entries are in two halves. One half
+//! is for users, and for sources that have taken two steps, which guessing seldom does. The other half is for strangers. So a
+//! flood of forged first knocks or packets fills only the strangers' half.
 
 use core::net::IpAddr;
 

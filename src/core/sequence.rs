@@ -41,7 +41,7 @@ pub mod flag {
     pub const URG: u8 = 0x20;
 }
 
-/// Which TCP segments are knocks at a door: those whose flags, looked at through `mask`, are `value`.
+/// The TCP segments that are knocks at a door: those whose flags under `mask` equal `value`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FlagMatch {
     /// The flags that matter.

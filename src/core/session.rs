@@ -11,8 +11,8 @@ use core::time::Duration;
 
 use super::time::Instant;
 
-/// The kernel's timer ends so long after the moment at which the daemon looks again. By then the daemon has either renewed
-/// the lease or shut the door.
+/// The time from the daemon's next check of a session to the end of the kernel's timer. By then the daemon has either
+/// renewed the lease or shut the door.
 pub const MARGIN: Duration = Duration::from_secs(2);
 
 /// How long the door stays open for new connections if the daemon dies during a session.

@@ -9,7 +9,7 @@ use core::time::Duration;
 pub struct Instant(u64);
 
 impl Instant {
-    /// Later than every moment that comes.
+    /// A moment that never comes.
     pub const NEVER: Self = Self(u64::MAX);
 
     /// The moment `ms` milliseconds after the clock's start.
@@ -24,7 +24,7 @@ impl Instant {
 
     /// This moment plus `span`, or the last moment there is.
     ///
-    /// Numbers of 64 bits take many instructions on a small processor, so this is a function and no copy at each call.
+    /// It is not inlined, because arithmetic in 64 bits takes many instructions on a 32-bit processor.
     #[must_use]
     #[inline(never)]
     pub const fn after(self, span: Duration) -> Self {

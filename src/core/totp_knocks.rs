@@ -259,7 +259,7 @@ impl LastKnocks {
         }
     }
 
-    /// The last knock of a source has opened a door. When that is sent again, it is no second try.
+    /// Notes that the last knock of a source has opened a door, so that a retransmission of it is no second try.
     pub fn has_opened(&mut self, keyed: &impl BuildHasher, source: IpAddr, mark: Mark) {
         let source = key(DoorId(u8::MAX), source, keyed);
         if let Some((slot, later)) = self.later.find(source, |entry| entry.source == source) {

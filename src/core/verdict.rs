@@ -12,7 +12,7 @@ pub struct Verdict {
     pub(crate) stage: u8,
     /// Steps that it had taken before.
     pub(crate) before: u8,
-    /// The reason.
+    /// The result.
     pub(crate) judged: Judged,
     /// Whether the attempt of another source was dropped to store this one.
     pub(crate) displaced: bool,
@@ -29,7 +29,7 @@ impl Verdict {
         self.stage
     }
 
-    /// The reason.
+    /// The result.
     pub const fn judged(&self) -> Judged {
         self.judged
     }

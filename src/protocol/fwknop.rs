@@ -119,8 +119,8 @@ impl fmt::Display for FwknopError {
 
 /// Whether `packet` could be fwknop's by its length and characters. This is cheap and comes before any MAC.
 pub fn is_plausible(packet: &[u8]) -> bool {
-    // After the eight known bytes before the salt, the first character is one of four. A packet with the prefix that
-    // clients leave out, or with `=`, is a changed copy of a packet: a replay.
+    // The client leaves out the ten characters that are always the same. The next one holds the last bits of "Salted__",
+    // so it is one of four. A packet that has these ten characters, or `=`, is a changed copy of a packet: a replay.
     (MIN_PACKET..=MAX_PACKET).contains(&packet.len())
         && matches!(packet[0], b'8' | b'9' | b'+' | b'/')
         && packet.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'))

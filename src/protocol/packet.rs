@@ -30,9 +30,9 @@ use super::{MAX_NAME, is_door};
 pub const KEY: usize = 32;
 /// Length of a packet, in bytes. fwknop's packets have at least 140.
 pub const PACKET: usize = TAG + NONCE + SEALED + MAC;
-/// Length of the tag.
+/// Length of the tag, in bytes.
 pub const TAG: usize = 8;
-/// Length of the nonce.
+/// Length of the nonce, in bytes.
 pub const NONCE: usize = 12;
 const SEALED: usize = 64;
 const MAC: usize = 16;

@@ -57,7 +57,7 @@ pub const fn window(unix_s: u64) -> u64 {
 /// Block n = HMAC-SHA-256(secret, window as 8 bytes | n as 1 byte | door's name). The blocks are read as
 /// 16-bit numbers, high byte first. A number at or above the largest multiple of the range's size, or
 /// one that leads to a port that is taken already, is passed over: so each port is as likely as any other.
-// A frame of its own, below the caller's: `wipe_stack` overwrites there the secrets that were moved.
+// It is not inlined: its frame lies below the caller's, where `wipe_stack` overwrites the secrets that were moved.
 #[inline(never)]
 pub fn sequence(secret: &[u8], door: &str, window: u64, from: TotpPorts) -> [u16; STEPS] {
     let (first, last) = (from.0.first(), from.0.last());
@@ -65,7 +65,7 @@ pub fn sequence(secret: &[u8], door: &str, window: u64, from: TotpPorts) -> [u16
     let fair = 0x1_0000 - 0x1_0000 % size;
     let mut ports = [0; STEPS];
     let mut taken = 0;
-    // At least 15 in 32 numbers are taken, so that more than a few blocks are never needed.
+    // About half of the numbers can be used at worst, so a few blocks are enough.
     for n in 0..=u8::MAX {
         let block = hmac_sha256(secret, &[&window.to_be_bytes(), &[n], door.as_bytes()]);
         for number in block.chunks_exact(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))) {

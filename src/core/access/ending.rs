@@ -59,7 +59,7 @@ impl fmt::Display for Cause {
 /// An ending that the daemon must carry out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// The door shuts for this grant, which is in the table no more.
+    /// The door shuts for this grant, which was removed from the table.
     Shut {
         /// The grant, as it was.
         grant: Grant,
@@ -104,7 +104,7 @@ impl<S: BuildHasher> Access<'_, S> {
         }
     }
 
-    /// Shuts a door for this address; without one, for one of all addresses. Call it until it returns `None`.
+    /// Ends one grant of a door for this address, or for any address if it is `None`. Call it until it returns `None`.
     pub fn end(&mut self, door: DoorId, address: Option<IpAddr>, cause: Cause) -> Option<End> {
         let is_meant =
             |grant: &&Grant| grant.door() == door && address.is_none_or(|address| address == grant.address());

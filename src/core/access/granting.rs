@@ -99,8 +99,8 @@ impl<S: BuildHasher> Access<'_, S> {
         }
     }
 
-    /// Takes over a grant of an earlier daemon. The kernel's timer of a session is known, and the time of its
-    /// beginning is not. Returns whether there was room.
+    /// Takes over a grant of an earlier daemon. Of a session the kernel's timer is known, but not when it began. Returns
+    /// whether the grant was added: its door must exist, its passage must be new, and there must be room.
     pub fn adopt(&mut self, now: Instant, policy: &impl Policy, adopted: &Adopted) -> bool {
         let Adopted { door, passage, left, opener } = *adopted;
         let Some(rules) = policy.door(door) else { return false };

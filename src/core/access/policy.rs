@@ -1,4 +1,4 @@
-//! The part of the configuration that decides who is let in: the rules of doors and users.
+//! The rules of doors and users: the part of the configuration that decisions depend on.
 
 use core::fmt;
 use core::net::IpAddr;
@@ -11,7 +11,7 @@ use crate::ports::{DoorSet, PortRange, ProtocolPorts};
 use crate::sequence::{Protocol, Step};
 use crate::user::UserId;
 
-/// The configuration, as the code that decides reads it.
+/// The configuration, as the deciding code reads it.
 pub trait Policy {
     /// A door that is there and enabled.
     fn door(&self, id: DoorId) -> Option<DoorRules<'_>>;
@@ -74,7 +74,7 @@ pub struct UserRules<'a> {
     pub require_address: bool,
     /// Whether he may open for an address that he does not knock from.
     pub other_address: bool,
-    /// The time from which on he may not open anything, in seconds since 1970.
+    /// From this time on he may not open anything, in seconds since 1970.
     pub expires: Option<u64>,
 }
 

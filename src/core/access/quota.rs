@@ -42,7 +42,7 @@ pub struct CommandLoad {
     pub is_starting: bool,
     /// Commands of this door that wait.
     pub waiting_at_door: usize,
-    /// Free places in the queue, beside one that is kept for the stop command of each grant.
+    /// Free places in the queue. The places kept for the stop commands of grants do not count.
     pub free: usize,
 }
 
@@ -113,7 +113,7 @@ fn is_of_knock(grant: &Grant) -> bool {
     grant.user().is_none() && !grant.was_by_hand()
 }
 
-/// Whether an address can be a host's.
+/// Whether an address can be another host's: it is not unspecified, multicast, loopback or 255.255.255.255.
 pub fn is_host(address: IpAddr) -> bool {
     let broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
     !(address.is_unspecified() || address.is_multicast() || address.is_loopback() || broadcast)

@@ -106,7 +106,7 @@ fn opening(
     if let Some(door) = find(&|door| opens(door, own, port, nat)) {
         return Some(WantedDoor { door, port: None });
     }
-    // `--nat-local` to the port itself is access by another name.
+    // A client that uses `--nat-local` with the same port asks for plain access.
     if nat.is_some_and(|nat| !nat.local || nat.port != port.port) {
         return None;
     }
@@ -137,10 +137,10 @@ fn opens(door: &DoorRules<'_>, own: &[IpAddr], port: Port, nat: Option<Nat>) -> 
         // fwknopd's FORCE_NAT: the door says where the port leads.
         (Some((src_dport, _)), None) => has(src_dport, port.port),
         (Some((src_dport, hosts)), Some(nat)) => {
-            // A forward goes to one port, or leaves each its number.
+            // A forward leads to one port, or keeps the port's number.
             let keeps = opening.dest_port == src_dport;
             has(src_dport, port.port)
-                // A name is the client's for a host: the door says which host it is.
+                // Only the client can resolve a name. The door says which host it is.
                 && (nat.host.is_none_or(|host| hosts.contains(&host.into()))
                     || nat.local && hosts.iter().any(here))
                 && if keeps { nat.port == port.port } else { has(opening.dest_port, nat.port) }

@@ -1,4 +1,4 @@
-//! fwknop's packet: whose key made it, within the HMACs that may be computed a second.
+//! fwknop's packet: finds the user whose key made it, and computes a limited number of HMACs a second.
 
 use core::hash::BuildHasher;
 use core::net::IpAddr;
@@ -9,12 +9,12 @@ use crate::time::Instant;
 use crate::user::users_of;
 use ketuk_protocol::fwknop;
 
-/// HMACs of fwknop packets a second, and at once. A packet that looks like fwknop's costs one HMAC for each key. An HMAC takes
-/// 2 microseconds on a desktop and some tens of them on a small MIPS, so a flood takes at most half of such a processor.
+/// Most HMACs of fwknop packets in a second, and at once. A packet that looks like fwknop's costs one HMAC for each key. An
+/// HMAC takes 2 microseconds on a desktop. On a small MIPS it takes some ten times as long, so a flood takes half of it.
 pub(super) const HMACS_PER_SECOND: u32 = 20_000;
 
-/// Packets a second whose HMAC fits no key, and which are tried with the other types of HMAC too, to say what is wrong. That
-/// is four times the work.
+/// Most packets in a second that fit no key and are then tried with the other types of HMAC too, so that the log can name
+/// the wrong type. That is four times the work.
 pub(super) const EXPLAINED_PER_SECOND: u32 = 2;
 
 /// The work that fwknop's packets may cause.
@@ -82,7 +82,7 @@ impl<S: BuildHasher> Auth<'_, S> {
         Ok(UserRequest { user, time: request.time, address, seconds, wanted: Wanted::Ports(request) })
     }
 
-    /// Why no user's key and HMAC fit: perhaps his key does, with another HMAC.
+    /// Why no user's key and type of HMAC fit. Perhaps a user's key fits with another type.
     fn why_unknown(&mut self, now: Instant, packet: &[u8]) -> Refused {
         if !self.budget.explained.allow(now) {
             return Refusal::Unknown.into();

@@ -7,13 +7,13 @@ use crate::user::UserId;
 /// Why a knock or a request opens nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Refusal {
-    /// It has the form of no packet there is.
+    /// It has the form of neither ketuk's packet nor fwknop's.
     Form,
     /// No user has a key for it.
     Unknown,
-    /// It has a user's tag, and was not made with his key.
+    /// It has a user's tag, but was not made with that user's key.
     Forged,
-    /// Its source failed too often, or all sources together.
+    /// Its source failed too often, or all sources together did.
     Limited,
     /// This host does not know the time.
     NoClock,
@@ -23,21 +23,21 @@ pub enum Refusal {
     Replay,
     /// The user's time is over.
     Expired,
-    /// It is authentic, and not as a client writes it.
+    /// It is authentic, but its content is not in the format of a client.
     Rules,
     /// It asks for a command.
     Command,
     /// It asks for a door that is not there, or that the user may not open.
     Door,
-    /// It asks to open for an address that is not its source, and the user may not.
+    /// It asks to open for an address that is not its source, which the user may not.
     Address,
-    /// It does not name the address to open for, and the user must.
+    /// It does not name the address to open for, which this user's packets must.
     NoAddress,
     /// It names no port, and the door opens only the port that is asked for.
     NoPort,
     /// It comes from a network that the user may not knock from.
     Source,
-    /// It was made with a user's key, by another HMAC than his.
+    /// It was made with a user's key, but with another type of HMAC.
     Digest,
     /// It is encrypted with another key than the user's.
     Key,
@@ -45,31 +45,31 @@ pub enum Refusal {
     Mode,
     /// It is of another version of fwknop's protocol.
     Version,
-    /// It does not carry the user name that is asked for.
+    /// It does not carry the user name that the configuration asks for.
     UserName,
-    /// It asks for too many ports, or for others than TCP and UDP.
+    /// It asks for too many ports, or for protocols other than TCP and UDP.
     Ports,
-    /// It looks like one that is encrypted with GnuPG.
+    /// It looks like a packet that is encrypted with GnuPG.
     Gnupg,
-    /// The newest time that was taken cannot be kept for a later start.
+    /// The time of the newest packet could not be stored for the next start.
     Memory,
-    /// The door is not for this address.
+    /// The door's `src` does not contain the address.
     DoorSource,
-    /// The door is not for this hour.
+    /// The door may not be opened at this hour.
     Hours,
     /// Doors were opened too often just now.
     OpenRate,
-    /// Too many are in.
+    /// Too many grants exist.
     GrantsFull,
     /// Too many commands wait.
     CommandsFull,
-    /// The line of the sequence could not be used up.
+    /// The line of the one-time sequence could not be marked as used.
     Line,
     /// There is no such door, or it is disabled.
     NoDoor,
     /// The door opens nothing: its knock shuts others.
     Closing,
-    /// The address is no host's.
+    /// The address cannot be another host's.
     NoHost,
     /// The firewall would not take the change.
     Firewall,
@@ -207,7 +207,7 @@ impl Refusal {
 pub struct Refused {
     /// Why.
     pub refusal: Refusal,
-    /// Whose knock it was, if that was proved.
+    /// The user whose knock it was, if the knock proved one.
     pub user: Option<UserId>,
 }
 

@@ -133,12 +133,12 @@ fn clocks_may_differ_by_the_age_and_no_more() {
         ]) {
             assert_eq!(hear(auth, T, &sealed(0, nonce, time)), expected, "{time}");
         }
-        // Beyond the tags that are looked at there is nobody to be found.
+        // Beyond the windows of the tags, no user is found.
         assert_eq!(hear(auth, T, &sealed(0, 9, T + 1000)), Err(Refusal::Unknown));
     });
 }
 
-/// While the clock is wrong, nobody can tell whose packet it is. So it is not used up, as docs/threat-model.md says.
+/// While the clock is wrong, the tag leads to no user. So the packet is not used up, as docs/threat-model.md says.
 #[test]
 fn a_packet_that_came_while_the_clock_was_wrong_opens_once_when_it_is_right() {
     with_users(100, |auth| {

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use super::{FwknopError, Keys, MAX_PACKET};
 use crate::base64;
 
-/// "Salted__" in base 64, as far as it is always the same: the client leaves it out.
+/// The characters of "Salted__" in base 64 that do not depend on the salt. The client leaves them out.
 pub(super) const PREFIX: &[u8; 10] = b"U2FsdGVkX1";
 const BLOCK: usize = 16;
 pub(super) const SALT: usize = 8;
@@ -24,7 +24,7 @@ const MAX_MAC_TEXT: usize = 86;
 /// fwknop's digits at the beginning of the plaintext: one block of AES.
 const RANDOM: usize = 16;
 
-/// A MAC shortened to 128 bits, which is no easier to meet by chance than MD5's.
+/// The first 128 bits of a MAC: as many as HMAC-MD5 has.
 pub type Identity = [u8; 16];
 
 /// Which HMAC a client makes (fwknop: `HMAC_DIGEST_TYPE`).
@@ -99,7 +99,8 @@ pub fn authenticate(hmac: HmacType, hmac_key: &[u8], packet: &[u8]) -> Option<Id
     let (text, sent) = packet.split_at_checked(packet.len().checked_sub(hmac.text_len())?)?;
     let mut written = [0; MAX_MAC_TEXT + 2];
     let (written, identity) = hmac.mac(hmac_key, &[PREFIX, text], &mut written)?;
-    // As text: of the last character's bits some mean nothing, and must not give a second way to write it.
+    // The texts are compared, not the bytes: some bits of the last character mean nothing, and a second spelling must not
+    // pass.
     bool::from(written.ct_eq(sent)).then_some(identity)
 }
 
@@ -120,7 +121,7 @@ pub(super) fn open<'b>(
     let (salt, blocks) = sealed.split_first_chunk::<SALT>().ok_or(FwknopError::Rules)?;
     let salt = *salt;
     let first = *blocks.first_chunk::<BLOCK>().ok_or(FwknopError::Rules)?;
-    // Modes that pad nothing: another than CBC.
+    // CBC pads to whole blocks. A packet without them was encrypted in another mode.
     if !blocks.len().is_multiple_of(BLOCK) {
         return Err(why_not(keys.key.bytes(), salt, first));
     }
@@ -131,7 +132,7 @@ pub(super) fn open<'b>(
     for block in blocks.chunks_exact_mut(BLOCK) {
         cipher.decrypt_block(block.try_into().expect("a whole block"));
     }
-    // PKCS#7, to the last byte. The MAC held, so nobody can ask this as an oracle.
+    // PKCS#7 padding, checked in full. The MAC is right, so only an owner of the keys gets here: it is no padding oracle.
     let pad = *blocks.last().expect("not empty");
     let message = blocks.len().saturating_sub(usize::from(pad));
     let (message, padding) = blocks.split_at(message);
@@ -169,8 +170,8 @@ pub(super) fn seal<'b>(
     Some(&packet[PREFIX.len()..text + mac.len()])
 }
 
-/// Why a packet whose HMAC held cannot be decrypted: the key is another, or the mode is. The first block says which,
-/// for it is always 16 digits.
+/// Why a packet with a right HMAC cannot be decrypted: the key differs, or the mode does. The first block shows which,
+/// because it is always 16 digits.
 fn why_not(key: &[u8], salt: [u8; SALT], first: [u8; BLOCK]) -> FwknopError {
     let is_random = |block: &[u8]| block.iter().all(u8::is_ascii_digit);
     let xor = |a: &[u8; BLOCK], b: &[u8]| -> Zeroizing<[u8; RANDOM]> {

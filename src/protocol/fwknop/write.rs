@@ -7,7 +7,7 @@ use super::sealed::{self, PREFIX, SALT};
 use super::{Keys, MAX_PACKET, MAX_PORTS, read_port};
 use crate::base64;
 
-/// Longest text of one field, in bytes: fwknop's fields have at most 256 bytes when they are decoded.
+/// Longest `NAT_ACCESS` that a client writes, in bytes. A reader takes fields of up to 256 bytes when they are decoded.
 const MAX_FIELD: usize = 128;
 
 /// Room for a packet while it is made.
