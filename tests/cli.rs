@@ -51,7 +51,7 @@ fn a_name_that_no_device_can_have_is_refused_with_the_right_one() {
         ("eth0,", "'eth0,' is not the name of a device: did you mean 'eth0'?"),
         ("eth0.2@eth0", "'eth0.2@eth0' is not the name of a device: did you mean 'eth0.2'?"),
         ("\"eth0\"", "'\"eth0\"' is not the name of a device: did you mean 'eth0'?"),
-        ("eth0:1", "it is a second address of device 'eth0': name that, and give the doors option target"),
+        ("eth0:1", "this is a second address of device 'eth0': name the device, and give the doors that address with option target"),
         ("a-device-of-16-b", "'a-device-of-16-b' is longer than the 15 bytes of a device name"),
     ] {
         let refused = ketukd(&["run", "--config", "/nowhere", "--device", name]);
@@ -275,7 +275,7 @@ fn check_warns_of_what_is_probably_not_meant() {
     assert_eq!(
         check(&DOOR.replace("22:udp", "22"), 0o600),
         format!(
-            "warning: door 'a' opens port 22, at which it is knocked: choose another port for the sequence\n\
+            "warning: door 'a' opens port 22, which is also a step of its sequence: choose another port for the sequence\n\
              {NONE}{expected_end}"
         )
     );

@@ -1,12 +1,12 @@
-//! Names of network devices, and corrections of texts that are no such name.
+//! Names of network devices, and corrections for wrong names.
 
 use std::fmt;
 
 /// Longest name, in bytes (Linux: `IFNAMSIZ` less the closing zero).
 pub const MAX_DEVICE_NAME: usize = 15;
 
-/// Characters that no device's name has: some are refused by the kernel (`dev_valid_name`), others come from a list,
-/// from a program's output or from quotes.
+/// Characters that no device's name has. The kernel refuses some of them (`dev_valid_name` in `net/core/dev.c`). The others
+/// are separators, quotes, or parts of the output of a program such as `ip`.
 const FOREIGN: &[char] = &['/', ':', ',', ';', '@', '#', '"', '\''];
 
 /// Whether a device can have this name.
@@ -44,7 +44,7 @@ pub fn fault(written: &str) -> Option<NameFault<'_>> {
 pub enum NameFault<'a> {
     /// It is longer than [`MAX_DEVICE_NAME`].
     TooLong,
-    /// It names a second address of this device.
+    /// It is an alias: a second address of this device.
     Alias {
         /// The device.
         device: &'a str,
@@ -62,7 +62,7 @@ impl NameFault<'_> {
         match self {
             Self::TooLong | Self::Foreign { meant: None } => None,
             Self::Alias { device } => Some(format!(
-                "it is a second address of device '{device}': name that, and give the doors option target with the address"
+                "this is a second address of device '{device}': name the device, and give the doors that address with option target"
             )),
             Self::Foreign { meant: Some(device) } => Some(format!("did you mean '{device}'?")),
         }

@@ -6,7 +6,7 @@ use super::MAX_FILE;
 use super::secret;
 use super::uci::{Span, SyntaxError};
 
-/// Longest piece of a line that is shown, in characters, since errors go to syslog too.
+/// Longest piece of a line that is shown, in characters. Errors go to syslog too.
 const MAX_SHOWN: usize = 120;
 
 /// Longest piece of the file that a message repeats, in characters.
@@ -116,8 +116,8 @@ impl fmt::Display for Diagnostic {
 
 /// A fault with its range of bytes. Its line is found later.
 ///
-/// It is one pointer, because every reader of an option returns either a fault or a value, and each return copies the larger of
-/// the two.
+/// It is one pointer. Every reader of an option returns either a fault or a value, and each return copies the larger of the
+/// two.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Fault(Box<Finding>);
 

@@ -1,4 +1,4 @@
-//! Finds doors without effect, because a rule in /etc/config/firewall lets everybody in.
+//! Finds doors without effect: a rule in /etc/config/firewall lets everybody in already.
 //!
 //! Only simple cases are found: rules, redirects and a zone's policy that apply to the doors' zone without further
 //! conditions. The options are those of fw4 and fw3.
@@ -12,7 +12,7 @@ use super::{Config, Door, MAX_FILE, PortRange};
 use crate::core::ports::ProtocolPorts;
 use crate::core::sequence::Protocol;
 
-/// Options that limit a rule. A rule with such a limit may be right beside a door.
+/// Options that limit a rule. A rule with such a limit may be intended beside a door.
 const CONDITIONS: &[&str] = &[
     "src_ip",
     "src_mac",
@@ -59,7 +59,7 @@ impl FirewallFile {
         Self::read(path, opened)
     }
 
-    /// Reads the file, which somebody has opened. There are no sections if it cannot be read: reporting that is fw4's task.
+    /// Reads the file, which the caller has opened. If it cannot be read, it has no sections: reporting that is fw4's task.
     pub fn read(path: PathBuf, opened: io::Result<File>) -> Self {
         let mut text = Vec::new();
         let read = opened.and_then(|opened| opened.take(MAX_FILE as u64 + 1).read_to_end(&mut text));
@@ -82,7 +82,8 @@ impl FirewallFile {
             .collect()
     }
 
-    /// The ports that the firewall accepts or forwards for everybody: somebody may use them while he knocks.
+    /// The ports that the firewall accepts or forwards for everybody. A knocker may use them during an attempt, so they are no
+    /// traps.
     pub fn exposed_ports(&self, config: &Config) -> Vec<ProtocolPorts> {
         let zone = zone(&self.sections, &config.globals.networks);
         self.sections.iter().flat_map(|section| exposed_by(section, &zone)).collect()
@@ -141,7 +142,7 @@ fn lets_everybody(section: &Section, kind: &str, zone: &str) -> bool {
     let from_zone = first("src").is_some_and(|src| src == zone || src == "*");
     let off =
         first("enabled").is_some_and(|value| matches!(&value[..], "0" | "no" | "off" | "false" | "disabled"));
-    // In a redirect dest_ip is the target, not a condition. A rule with dest is about forwarded packets.
+    // In a redirect, dest_ip is the target and not a condition. A rule with dest applies to forwarded packets.
     let leads = |option: &&&str| kind == "redirect" && **option == "dest_ip";
     let conditions = CONDITIONS.iter().filter(|option| !leads(option));
     is(section, kind)
@@ -159,7 +160,7 @@ fn accepts(target: Option<String>) -> bool {
     target.is_some_and(|target| target.eq_ignore_ascii_case("accept"))
 }
 
-/// Whether the section applies to the protocol. Without one, fw4 takes tcp and udp.
+/// Whether the section applies to the protocol. A section without a protocol applies to tcp and udp in fw4.
 fn has_protocol(words: &[String], protocol: Protocol) -> bool {
     let protocol = protocol.to_string();
     words.is_empty()

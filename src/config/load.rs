@@ -42,11 +42,11 @@ pub fn load(path: &Path) -> Result<Config, Error> {
     load_opened(path, File::open(path))
 }
 
-/// Reads a configuration from its file, which somebody has opened; `path` is for the errors.
+/// Reads a configuration from its file, which the caller has opened; `path` is for the errors.
 ///
 /// # Errors
 /// Those of [`load`].
-// A frame of its own, below the caller's: `wipe_stack` overwrites there the secrets that were moved.
+// It is not inlined: its frame lies below the caller's, where `wipe_stack` overwrites the secrets that were moved.
 #[inline(never)]
 pub fn load_opened(path: &Path, opened: io::Result<File>) -> Result<Config, Error> {
     let file = path.display().to_string();
@@ -76,7 +76,7 @@ pub fn parse(file_name: &str, text: &[u8]) -> Result<Config, Error> {
     config
 }
 
-/// The fault for a text that libuci refuses, with advice if the text is plainly of another kind.
+/// The fault for a text that libuci refuses, with advice if the file is plainly another program's.
 fn syntax_fault(refusal: SyntaxError, file_name: &str, text: &[u8]) -> Fault {
     let word = &text[refusal.span.start.min(text.len())..refusal.span.end.min(text.len())];
     let is_foreign =
@@ -132,7 +132,7 @@ fn read(sections: &[Section]) -> Result<Config, Fault> {
         return Err(Fault::new(section.kind.span, format!("more than {MAX_USERS} users")));
     }
 
-    // The doors take missing options from the globals, wherever those stand in the file.
+    // The doors take missing options from the globals, which may come later in the file.
     let (mut globals, on_stop) = globals::read(own.map(Options::globals).transpose()?.as_ref())?;
     let mut ports = Vec::new();
     let doors: Vec<_> = doors

@@ -30,7 +30,7 @@ use crate::core::network::{AddressFamily, Network};
 use crate::core::ports::ProtocolPorts;
 use crate::core::sequence::{Protocol, Step};
 
-/// The most devices to listen on. Each costs two sockets.
+/// Most devices to listen on. Each device costs two sockets.
 pub const MAX_DEVICES: usize = 8;
 /// Most port ranges in one list of a door.
 pub const MAX_PORT_RANGES: usize = 16;
@@ -81,7 +81,7 @@ pub struct Globals {
     /// `list trap_except`, of the globals and of every door: ports that are never traps. No duplicates, at most
     /// [`MAX_TRAP_EXCEPT`].
     pub trap_except: Vec<Step>,
-    /// `command_timeout`: the time limit of a door's command; `None` means no limit.
+    /// `command_timeout`: the longest time that a door's command may run; `None` means no limit.
     pub command_timeout: Option<Duration>,
     /// The rules for all users.
     pub auth: Auth,
@@ -146,7 +146,7 @@ impl TableFamily {
     }
 }
 
-/// `log_level`, with the names of syslog.
+/// `log_level`: the least severe messages that are logged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LogLevel {
     /// Something does not work.
@@ -162,7 +162,7 @@ pub enum LogLevel {
     Debug,
 }
 
-/// The fate of open doors at a clean stop.
+/// What a clean stop of the daemon does to open doors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnStop {
     /// They are shut.
@@ -241,7 +241,7 @@ impl Door {
         self.opening.is_some() || !self.any_port.is_empty()
     }
 
-    /// Whether a user may open any port, since no `allow_port` bounds them.
+    /// Whether a user may open every port, because no `allow_port` limits them.
     pub fn opens_every_port(&self) -> bool {
         let opens = |protocol, port| {
             self.any_port.iter().any(|any| {
@@ -251,7 +251,7 @@ impl Door {
         opens(Protocol::Tcp, 1) && opens(Protocol::Udp, 547)
     }
 
-    /// A step of its own sequence that knocks at a port which the door opens.
+    /// A step of its own sequence whose port the door also opens.
     pub fn opens_own_step(&self) -> Option<Step> {
         let opening = self.opening.as_ref()?;
         let ports = opening.forward.as_ref().map_or(&opening.dest_port, |forward| &forward.src_dport);

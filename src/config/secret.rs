@@ -1,4 +1,4 @@
-//! Hides secrets in errors, which go to logs and into requests for help.
+//! Hides secrets in errors, because people post errors and logs when they ask for help.
 
 /// Replaces the hidden part of a line.
 pub(super) const HIDDEN: &str = "(not shown)";
@@ -6,7 +6,7 @@ pub(super) const HIDDEN: &str = "(not shown)";
 /// Options that hold secrets, in any section.
 const SECRET: &[&[u8]] = &[b"key", b"totp", b"fwknop_key", b"fwknop_hmac_key"];
 
-/// Options of a user that hold no secret. Any other may be the misspelt name of a secret.
+/// Options of a user that hold no secret. Any other name may be a misspelt option with a secret.
 const OPEN: &[&[u8]] = &[b"enabled", b"door", b"expires", b"other_address"];
 
 /// The number of bytes of `line` that may be shown. `above` is the text above it.

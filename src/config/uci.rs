@@ -1,12 +1,11 @@
 //! Reads UCI text into sections, options and values, exactly as libuci's file parser does.
 //!
-//! The parser accepts, refuses and ignores the same as libuci, surprises included, because `uci`, LuCI and init
-//! scripts read the same file. Otherwise the user would see something else than the daemon does. The grammar is that
-//! of libuci's `file.c` (`uci_load`). Where releases differ, the current one counts. The tests in `tests/libuci`
-//! compare the two.
+//! The parser accepts, refuses and ignores the same as libuci, surprises included. `uci`, LuCI and init scripts read the
+//! same file, and must see the same values as the daemon. The grammar is that of libuci's `file.c` (`uci_load`). Where
+//! releases differ, the newest one counts. The tests in `tests/libuci` compare both parsers.
 //!
-//! There is one difference: a NUL byte is refused. libuci uses C strings, and drops an unpredictable part of the file
-//! there.
+//! There is one difference: this parser refuses a NUL byte. libuci uses C strings, and drops an unpredictable part of the
+//! file after it.
 
 mod lexer;
 
@@ -28,8 +27,8 @@ pub struct Span {
 pub struct Word {
     /// The word's bytes without quotes and backslashes. They need not be UTF-8.
     pub bytes: Vec<u8>,
-    /// The word's place, without the quotes if it is one quoted piece. It has the length of [`Word::bytes`] exactly if
-    /// every byte stands for itself.
+    /// The word's place, without the quotes if it is one quoted piece. It is as long as [`Word::bytes`] only if the word has
+    /// no other quotes and no backslashes.
     pub span: Span,
 }
 
@@ -38,7 +37,7 @@ pub struct Word {
 pub struct Section {
     /// The section's type.
     pub kind: Word,
-    /// The section's name. Without one it is libuci's generated name (`cfg01abcd`), with the place of the type.
+    /// The section's name. A section without a name gets libuci's generated name (`cfg01abcd`), with the place of the type.
     pub name: Word,
     /// Whether the name was generated.
     pub anonymous: bool,

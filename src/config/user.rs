@@ -1,4 +1,4 @@
-//! Users: people with secrets of their own, and the doors that they may open.
+//! Users: each has secrets of their own, and doors that they may open.
 
 use std::num::NonZeroU16;
 use std::path::Path;
@@ -21,7 +21,7 @@ use crate::protocol::{SPA_PORT, packet, totp};
 /// `config user 'NAME'`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
-    /// The section's name, with the rules for a door's.
+    /// The section's name, with the same rules as a door's.
     pub(crate) name: String,
     /// `enabled`, on by default.
     pub(crate) enabled: bool,
@@ -38,7 +38,7 @@ pub struct User {
     pub(crate) other_address: bool,
     /// `list src`: the networks that the user may knock from; empty means all.
     pub(crate) src: Vec<Network>,
-    /// `expires`: the moment after which the user may open nothing, in seconds since 1970.
+    /// `expires`: from this moment on the user may open nothing, in seconds since 1970.
     pub(crate) expires: Option<u64>,
     /// `require_address`: whether a packet must name the address to open for.
     pub(crate) require_address: bool,
@@ -52,7 +52,7 @@ pub struct User {
 pub struct Auth {
     /// `spa_port`: the UDP port for packets.
     pub spa_port: NonZeroU16,
-    /// `spa_max_age`: the largest difference between the client's clock and the daemon's.
+    /// `spa_max_age`: the largest difference between the time in a packet and the daemon's clock.
     pub max_age: Duration,
     /// `totp_ports`: the range of changing sequences.
     pub totp_ports: totp::TotpPorts,
@@ -114,7 +114,7 @@ impl User {
             && self.totp.iter().all(|secret| other.totp.contains(secret))
     }
 
-    /// Copies this user into the core's `known`, which has no secrets yet. The secrets go nowhere else.
+    /// Copies this user into the core's `known`, which has no secrets yet. No other copy of the secrets is made.
     pub fn tell_core(&self, doors: DoorSet, known: &mut user::KnownUser) {
         known.doors = doors;
         known.expires = self.expires;
@@ -153,7 +153,7 @@ pub fn warnings(path: &Path, firewall: &FirewallFile, config: &Config) -> Vec<St
     for door in config.doors.iter().filter(|door| door.enabled) {
         if let Some(step) = door.opens_own_step() {
             warnings.push(format!(
-                "door '{}' opens port {}, at which it is knocked: choose another port for the sequence",
+                "door '{}' opens port {}, which is also a step of its sequence: choose another port for the sequence",
                 door.name, step.port
             ));
         }
@@ -210,7 +210,7 @@ pub fn sequence_warnings(config: &Config) -> Vec<String> {
         let both = flag::SYN | flag::ACK;
         if door.knock.tcp_flags.value() & both == both {
             warnings.push(format!(
-                "door '{}' asks for SYN and ACK, which no client's first segment has both: leave tcpflags out",
+                "door '{}' asks for SYN and ACK, but no client's first segment has both: leave tcpflags out",
                 door.name
             ));
         }
@@ -257,7 +257,7 @@ mod tests {
             "door 'a' has no sequence, and no user may open it",
             "door 'b' has no sequences: /nowhere/at/all: No such file or directory (os error 2)",
             "door 'f' has the same distance between its ports: a scan with this stride opens it: 'ketukd keygen' prints a random sequence",
-            "door 'i' asks for SYN and ACK, which no client's first segment has both: leave tcpflags out",
+            "door 'i' asks for SYN and ACK, but no client's first segment has both: leave tcpflags out",
             "user 'c' may open no door: add list door",
             "user 'd' has no secret: give him a key, see 'ketukd keygen'",
         ];

@@ -94,7 +94,7 @@ impl Stanzas<'_> {
         if depth == 0 {
             self.notes.push(Note::new(
                 line,
-                format!("left out: no more than {MAX_DEPTH} files include each other"),
+                format!("left out: includes go at most {MAX_DEPTH} levels deep"),
             ));
             return Ok(());
         }
@@ -137,7 +137,7 @@ impl Stanzas<'_> {
                 } else {
                     self.notes.push(Note::new(
                         line.number,
-                        format!("{key} is left out: of this file only keys count"),
+                        format!("{key} is left out: only keys are read from this file"),
                     ));
                 }
             }

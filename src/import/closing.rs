@@ -1,4 +1,5 @@
-//! Decides which doors open and shut without commands: those that no misunderstood command in the file may shut.
+//! Decides which doors need no commands any more. A door keeps its commands if another command in the file may shut it and
+//! is not understood.
 
 use super::commands::{self, Deed, Rule};
 use super::door::KnockdDoor;
@@ -103,7 +104,7 @@ fn line_of(door: &KnockdDoor) -> usize {
     door.commands().all().next().map_or(1, |(_, line)| line)
 }
 
-/// The way of a door that could do without its commands, taken alone.
+/// The way of a door by its own commands, whatever the other doors do.
 fn native(door: &KnockdDoor, device: &str) -> Way {
     match Opens::read(&door.commands()) {
         Some(opens) if opens.device().is_none_or(|only| only == device) => Way::Opens(opens),
@@ -119,7 +120,7 @@ fn next_to_keep(deeds: &[Deeds], ways: &[Way]) -> Option<(usize, usize)> {
         let is_run = !own.only_shuts || others().any(|(other, _)| own.undo(other));
         for (deed, line) in &own.all {
             let may_shut = |way: &Way| match deed {
-                // A door that shuts after its time is at worst open for longer.
+                // A door that shuts after its time only stays open for longer than it might.
                 Deed::Unknown => way.opens().is_some_and(|opens| !opens.ends),
                 _ => is_run && way.is_shut_by(deed),
             };
@@ -141,7 +142,7 @@ fn name_kept(at: usize, own: &Deeds, doors: &[KnockdDoor], ways: &[Way], notes: 
     });
     if let Some((program, line)) = foreign {
         notes.push(
-            door.note_at(line, format!("it keeps its commands: only {program} changes what {program} made")),
+            door.note_at(line, format!("it keeps its commands: only {program} can change its own entries")),
         );
     }
     let opened = kept().find_map(|(deed, line)| match deed {
@@ -166,7 +167,7 @@ fn name_kept(at: usize, own: &Deeds, doors: &[KnockdDoor], ways: &[Way], notes: 
         .collect();
     if let Some(line) = own.unknown().filter(|_| !opening.is_empty()) {
         let message = format!(
-            "this command is kept and not understood; if it is to shut {}, that needs a door with action 'close'",
+            "this command is kept, but not understood; if it is meant to shut {}, write a door with action 'close' instead",
             opening.join(", ")
         );
         notes.push(door.note_at(line, message));

@@ -28,10 +28,10 @@ pub(super) fn read(
 
 /// The command with fwknopd's variables filled in. The knocker's address becomes ketuk's `%IP%`.
 fn command(text: &str, protocol: &str, port: u16) -> Result<String, &'static str> {
-    // fwknopd runs the command without a shell, so characters that are special in a shell are refused.
+    // fwknopd runs the command without a shell, and ketukd with one. So characters that are special in a shell are refused.
     if text.contains(|c: char| "|&;<>`\\*?~!#()[]{}\n".contains(c)) || text.contains("%IP%") {
         return Err(
-            "it has characters that mean something to a shell, which fwknopd does not run it by: put it into a script",
+            "it has characters that are special in a shell, and fwknopd runs it without a shell: put it into a script",
         );
     }
     let number = if protocol == "udp" { "17" } else { "6" };

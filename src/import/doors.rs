@@ -90,7 +90,7 @@ impl KnockdDoor {
         for entry in &self.part.entries {
             if entry.value.is_none() || !KEYS.iter().any(|names| entry.is(names)) {
                 let note = unknown(&entry.key, entry.value.as_deref(), entry.line);
-                // It may have kept somebody out.
+                // The unknown key may have kept some people out.
                 section.shut(&format!("line {}: {}", entry.line, note.message));
                 notes.push(note);
             }
@@ -135,7 +135,7 @@ impl KnockdDoor {
             let has = |flag: &str| flags.split(',').any(|word| word.trim().eq_ignore_ascii_case(flag));
             if has("syn") && (has("ack") || has("rst") || has("fin")) {
                 notes.push(
-                    self.note_at(line, "no client's first segment has these TCPFlags: nobody can knock so"),
+                    self.note_at(line, "no client's first segment has these TCPFlags, so nobody can knock"),
                 );
             }
         }

@@ -45,7 +45,7 @@ pub(super) fn globals_of(
     for Setting { key, value, line } in settings {
         let line = *line;
         let why = match key.as_str() {
-            "PCAP_INTF" if !with_device => "the network is named, and counts",
+            "PCAP_INTF" if !with_device => "the file names a network, which counts",
             "PCAP_INTF" => {
                 let device = if is_name(value) { Some(value.as_str()) } else { meant(value) };
                 match device {

@@ -1,4 +1,4 @@
-//! The host that an import runs on. It has the things that a file names and does not contain.
+//! The host that an import runs on: its files and addresses, which an imported file may name.
 
 use std::io;
 use std::net::IpAddr;

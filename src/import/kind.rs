@@ -1,9 +1,9 @@
-//! The program whose configuration a file is.
+//! Finds out which program a configuration file belongs to.
 
 use super::lines::Line;
 use super::outcome::ImportError;
 
-/// The program whose configuration a file is.
+/// The kind of a configuration file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// knockd.conf.

@@ -27,7 +27,7 @@ pub(super) fn import(
     if lines.has_mark() {
         notes.push(Note::new(
             1,
-            "it begins with a byte order mark, for which knockd refuses the file: passed over",
+            "the file begins with a byte order mark, for which knockd refuses it: the mark is ignored",
         ));
     }
     let parts = parts(lines.get(range), &mut notes);
@@ -99,7 +99,7 @@ fn joined(lines: &[Line], notes: &mut Vec<Note>) -> Vec<Joined> {
             joined.text.truncate(len);
             notes.push(Note::new(
                 line.number,
-                "it goes on in the next line, which knockd does not know: joined",
+                "the line goes on in the next one, which knockd does not know: the lines are joined",
             ));
         }
     }

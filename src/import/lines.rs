@@ -3,7 +3,7 @@
 use super::outcome::{ImportError, Imported, Note, Warning};
 use crate::config::MAX_FILE;
 
-/// The most files that may be included. fwknopd allows three levels, and a folder holds few files.
+/// Most files that an import reads. fwknopd allows three levels of includes, and a folder holds few files.
 pub(super) const MAX_FILES: usize = 64;
 
 /// The lines of a file and of its includes.

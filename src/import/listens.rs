@@ -34,7 +34,7 @@ pub(super) fn own_options(
         match (entry.key.as_str(), entry.value.as_deref()) {
             ("enabled", Some(value)) if !is_on(value) => {
                 disabled = Some(format!("line {}: the file says enabled {value}", entry.line));
-                notes.push(Note::new(entry.line, "the doors are shut, as enabled says here"));
+                notes.push(Note::new(entry.line, "the doors are shut, because this line disables knockd"));
             }
             // ketukd always logs to syslog, and a file is in use unless it says otherwise.
             ("usesyslog", _) | ("enabled", Some(_)) => {}
@@ -43,7 +43,7 @@ pub(super) fn own_options(
                 None => device = Some((value, entry.line)),
                 Some((_, line)) => notes.push(Note::new(
                     entry.line,
-                    format!("interface is left out: line {line} says it first, and counts"),
+                    format!("interface is left out: line {line} names the first one, which counts"),
                 )),
             },
             ("pidfile", _) => notes.push(Note::new(

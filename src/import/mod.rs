@@ -1,7 +1,7 @@
 //! Turns other programs' configurations into UCI: `ketukd import`.
 //!
 //! The result is always a configuration that `ketukd check` accepts. Settings that cannot be carried over are reported
-//! with their line. If such a setting may have kept somebody out, its section is disabled (`enabled '0'`, with the
+//! with their line. If such a setting may have kept some people out, its section is disabled (`enabled '0'`, with the
 //! reason as a comment).
 #![forbid(unsafe_code)]
 

@@ -28,7 +28,7 @@ pub(super) struct Opens {
 }
 
 impl Opens {
-    /// The ports that these commands open, if they do nothing else, and shut them again or never do.
+    /// The ports that these commands open. `None` if the commands do anything else, or shut only some of the ports again.
     pub(super) fn read(of: &Commands<'_>) -> Option<Self> {
         // For a knocker over IPv6 the commands for IPv6 run; without them the same as for IPv4.
         let start_6 = if of.nothing_for_6 { None } else { of.start_6.or(of.start) };
@@ -87,7 +87,7 @@ impl Opens {
 }
 
 /// The ports that a pair of commands opens for knockers of one family: `Some(None)` if none, `None` if the commands do more.
-#[expect(clippy::option_option, reason = "it is not understood; or it is, and nothing opens")]
+#[expect(clippy::option_option, reason = "not understood, and opening nothing, are two results")]
 fn side(family: AddressFamily, start: Option<&str>, stop: Option<&str>) -> Option<Option<Opens>> {
     let Some(start) = start else { return Some(None) };
     let deeds = commands::read(start);

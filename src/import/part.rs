@@ -55,7 +55,7 @@ impl Part {
                 let (key, again) = (&entry.key, last.line);
                 notes.push(Note::new(
                     entry.line,
-                    format!("{key} is left out: line {again} says it again, and counts"),
+                    format!("{key} is left out: line {again} sets it again, and the last one counts"),
                 ));
             }
         }

@@ -5,7 +5,7 @@ use super::part::{atoi, is_digits};
 use super::settings::{Setting, Stanza, is_yes};
 use super::write::Section;
 
-/// Keys that are read elsewhere or whose loss lets nobody in.
+/// Keys that are read elsewhere, and keys whose loss lets nobody in.
 const READ_ELSEWHERE: &[&str] = &[
     "OPEN_PORTS",
     "RESTRICT_PORTS",
@@ -52,9 +52,9 @@ impl Stanza {
 
 /// Why a key is not carried over.
 enum Problem {
-    /// It may have kept somebody out, so the user must be disabled.
+    /// It may have kept some people out, so the user is disabled.
     Shuts(String),
-    /// It let somebody in, or did something else that ketuk does not do.
+    /// It let more people in, or did something else that ketuk does not do.
     Remark(String),
 }
 

@@ -1,4 +1,4 @@
-//! A stanza of fwknopd's configuration, from access.conf or UCI.
+//! A stanza of fwknopd's configuration, from access.conf or from UCI.
 
 use super::outcome::Note;
 
@@ -40,7 +40,7 @@ impl Stanza {
             if let Some(Setting { line: again, .. }) = again {
                 notes.push(Note::new(
                     *line,
-                    format!("{key} is left out: line {again} says it again, and counts"),
+                    format!("{key} is left out: line {again} sets it again, and the last one counts"),
                 ));
             }
         }

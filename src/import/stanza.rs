@@ -58,7 +58,7 @@ impl User {
             && self.key.as_ref().map(|(_, hmac)| hmac) == other.key.as_ref().map(|(_, hmac)| hmac)
     }
 
-    /// Whether both are the same but for their doors.
+    /// Whether both have the same rules and keys. Their doors may differ.
     fn may_be(&self, other: &Self) -> bool {
         let rules = |user: &Self| {
             let rules = user.section.options.iter().filter(|entry| entry.name != "door");

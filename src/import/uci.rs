@@ -86,7 +86,7 @@ fn fwknopd(file: &str, lines: &Lines, sections: &[Foreign], line_of: &dyn Fn(Spa
                     switch = line;
                 }
             }
-            _ => notes.push(Note::new(line, "this section is left out: fwknopd has no such one")),
+            _ => notes.push(Note::new(line, "this section is left out: fwknopd has no such section")),
         }
     }
     let mut globals = Section::new("globals", "globals", 1);
@@ -143,7 +143,7 @@ fn knockd(source: Source<'_>, sections: &[Foreign], line_of: &dyn Fn(Span) -> us
             if key == "enabled" && value.as_deref().is_some_and(is_on) {
                 continue;
             }
-            // UCI repeats a key only in a list, which here has a step of the sequence in each line.
+            // UCI repeats a key only in a list. Here each item of the list is a step of the sequence.
             let earlier = part.entries.iter_mut().find(|entry| key == "sequence" && entry.key == key);
             if let (Some(KnockdLine { value: Some(steps), .. }), Some(step)) = (earlier, &value) {
                 steps.push(',');
@@ -158,7 +158,7 @@ fn knockd(source: Source<'_>, sections: &[Foreign], line_of: &dyn Fn(Span) -> us
         match section.kind.bytes.as_slice() {
             b"options" => own.push(part),
             b"rule" => rules.push(part),
-            _ => notes.push(Note::new(line, "this section is left out: knockd has no such one")),
+            _ => notes.push(Note::new(line, "this section is left out: knockd has no such section")),
         }
     }
     doors::import(source, &own, rules, notes)

@@ -13,7 +13,7 @@ const MAX_COMMENT: usize = 200;
 pub(super) struct Section {
     /// Comments before it.
     pub(super) comments: Vec<String>,
-    /// `globals` or `door`.
+    /// `globals`, `door` or `user`.
     pub(super) kind: &'static str,
     /// The section's name, of letters, digits and underscores.
     pub(super) name: String,
@@ -118,7 +118,7 @@ pub(super) fn settle(sections: &mut Vec<Section>) -> (String, Vec<Note>) {
         if let Some(option) = option.filter(|option| !is_knock(*option)) {
             let UciLine { name, line, .. } = section.options.remove(option);
             warnings.push(Note { line, message: format!("{name} is left out: {fault}") });
-            // The removed option may have kept somebody out.
+            // The removed option may have kept some people out.
             if section.kind != "globals" {
                 section.shut(&format!("{name} is left out: {fault}"));
             }

@@ -7,7 +7,7 @@ use crate::config::{MAX_ALLOW_PORT, PortRange};
 use crate::core::ports::ProtocolPorts;
 use crate::core::sequence::Protocol;
 
-/// The options that such a door may have: who may use it and when, and how it shuts.
+/// The options that such a door may have: limits on its users, its times, and how it shuts.
 const ALLOWED: &[&str] = &[
     "enabled",
     "any_port",
@@ -27,8 +27,8 @@ const ALLOWED: &[&str] = &[
 
 const BOTH: [Protocol; 2] = [Protocol::Tcp, Protocol::Udp];
 
-/// The ports of UDP that are not opened unless `allow_port` names them: at these this host hears the answers of DHCP
-/// servers (RFC 2131, RFC 8415), which backend `own` must not shut out.
+/// UDP ports that open only if `allow_port` names them. This host hears the answers of DHCP servers there (RFC 2131,
+/// RFC 8415), and backend `own` must not shut these out.
 const DHCP_CLIENT: [u16; 2] = [68, 546];
 
 /// The ports of which a user may open any; empty for a door whose ports are fixed.
@@ -62,7 +62,8 @@ pub(super) fn read(options: &Options<'_>) -> Result<Vec<ProtocolPorts>, Fault> {
     Ok(allowed)
 }
 
-/// `tcp/22` as fwknop writes it, `22:tcp` as a sequence's step is written, or `22` for both protocols; also with a range.
+/// Reads `tcp/22` as fwknop writes it, `22:tcp` as in a sequence, or `22` for both protocols. Instead of the port there may
+/// be a range.
 fn ports(value: Text<'_>) -> Result<(PortRange, Vec<Protocol>), Fault> {
     if let Some((word, range)) = value.split_once('/') {
         return Ok((port_range(range)?, vec![protocol(word)?]));

@@ -38,7 +38,7 @@ pub(super) fn read(options: &Options<'_>) -> Result<Vec<String>, Fault> {
     }
     if let Some(other) = options.other_than(ALLOWED) {
         return Err(Fault::new(other.span, format!("{} in a door that closes others", quoted(&other.bytes)))
-            .help("such a door opens nothing and runs nothing: the doors that it shuts do"));
+            .help("such a door only shuts others: this option belongs in the doors that it shuts"));
     }
     let mut doors: Vec<String> = Vec::new();
     for Text { text, .. } in &named {

@@ -103,7 +103,7 @@ fn sequence(options: &Options<'_>) -> Result<Sequence, Fault> {
     Ok(sequence)
 }
 
-/// `one_time_sequences`. Such a door may not have a `sequence` too.
+/// `one_time_sequences`. A door with this option may not have a `sequence`.
 fn one_time(options: &Options<'_>, sequence: &Sequence) -> Result<Option<PathBuf>, Fault> {
     let Some(value) = options.one("one_time_sequences")? else { return Ok(None) };
     if !value.text.starts_with('/') {
@@ -112,12 +112,12 @@ fn one_time(options: &Options<'_>, sequence: &Sequence) -> Result<Option<PathBuf
     if !sequence.is_empty() {
         return Err(value
             .fault("a door has either a sequence or one_time_sequences")
-            .help("a sequence that stays would make those for one time useless"));
+            .help("a sequence that stays valid would make one-time sequences useless"));
     }
     Ok(Some(PathBuf::from(value.text)))
 }
 
-/// `fwknop_port`: fwknop's client asks for ports, and this door opens none.
+/// `fwknop_port`: the port by which fwknop's client names a door that opens no port.
 fn fwknop_port(options: &Options<'_>, door: &Door) -> Result<Option<Step>, Fault> {
     let Some(value) = options.one("fwknop_port")? else { return Ok(None) };
     if door.opening.is_some() {
@@ -156,7 +156,7 @@ fn times(options: &Options<'_>) -> Result<Times, Fault> {
     if max_time.is_some_and(|max| open_time.is_none_or(|open| max < open)) {
         return Err(value
             .fault("max_time is less than open_time")
-            .help("open_time is 30 if it is not given, and 0 is without end"));
+            .help("open_time is 30 if it is not given, and 0 means no end"));
     }
     Ok(Times { open_time, max_time })
 }

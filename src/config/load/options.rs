@@ -74,7 +74,7 @@ const DOOR: &[&str] = &[
     "allow_port",
 ];
 
-/// A longer name is hardly a misspelt option, so it is not compared.
+/// Longest name that is compared with the known options, in bytes. A longer one is hardly a misspelt option.
 const MAX_MISSPELT: usize = 64;
 
 /// A section whose options are all known.
@@ -236,7 +236,7 @@ pub fn nearest<'n>(unknown: &[u8], known: &[&'n str]) -> Option<&'n str> {
         .iter()
         .map(|name| (distance(unknown, name.as_bytes()), *name))
         .min()
-        // If more than a third of the letters differ, it is another word.
+        // With more differences it is another word.
         .filter(|(distance, name)| *distance <= 1 + name.len() / 4)
         .map(|(_, name)| name)
 }

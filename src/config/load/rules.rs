@@ -1,4 +1,4 @@
-//! Limits on who may open a door and when: `src`, `start_time`, `stop_time`, `weekdays`.
+//! Limits on the knockers and on the times: `src`, `start_time`, `stop_time`, `weekdays`.
 
 use std::net::IpAddr;
 
@@ -76,7 +76,7 @@ pub(super) fn time(value: Text<'_>) -> Result<u32, Fault> {
         .ok_or_else(|| value.fault(format!("{} is not a time of day", value.quoted())).help("write hh:mm:ss"))
 }
 
-/// Names of days, by two letters or more. A `!` before the first means all other days, as in fw4.
+/// Names of days, of two letters or more. A `!` before the first one means all days but these, as in fw4.
 fn weekdays(days: &[Text<'_>]) -> Result<u8, Fault> {
     const NAMES: [&str; 7] = ["sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"];
     let inverted = days.first().is_some_and(|day| day.text.starts_with('!'));

@@ -43,7 +43,7 @@ pub(super) fn read(options: &Options<'_>, doors: &[Door], users: &[User]) -> Res
         if let Some(option) = shared_secret(&user, other) {
             let problem = format!("this {option} is user '{}'s already", other.name);
             return Err(Fault::new(options.place(option), problem)
-                .help("nobody could tell the two apart: make one with 'ketukd keygen'"));
+                .help("the two users could not be told apart: make another one with 'ketukd keygen'"));
         }
     }
     let pairs = |user: &User| user.totp.len() * user.doors.len();

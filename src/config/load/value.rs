@@ -80,7 +80,7 @@ pub(super) fn protocol(value: Text<'_>) -> Result<Protocol, Fault> {
         .ok_or_else(|| value.fault(format!("{} is neither tcp nor udp", value.quoted())))
 }
 
-/// The names of ICMP, whose echo requests some apps send as knocks of a certain size.
+/// Names of ICMP. Some apps send its echo requests of certain sizes as knocks.
 const ICMP: [&str; 4] = ["icmp", "icmp6", "icmpv6", "ping"];
 
 /// `port[:tcp|:udp]`, default tcp.
@@ -123,8 +123,8 @@ pub(super) fn address(value: Text<'_>) -> Result<IpAddr, Fault> {
 
 /// knockd's `tcpflags`: `fin,syn,rst,psh,ack,urg`, each with `!` if it must be clear.
 ///
-/// If `syn` must be set, then fin, rst and ack must be clear unless they are named, as in firewalls. (knockd takes a SYN+ACK
-/// for a `syn`, and any server can be made to send one.)
+/// If `syn` must be set, then fin, rst and ack must be clear unless they are named, as in firewalls. (knockd also takes a
+/// SYN+ACK for `syn`. A stranger can make any server send one, with a forged SYN.)
 pub(super) fn tcp_flags(value: Text<'_>) -> Result<FlagMatch, Fault> {
     const NAMES: [(&str, u8); 6] = [
         ("fin", flag::FIN),

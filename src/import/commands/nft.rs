@@ -66,8 +66,8 @@ pub(super) fn read(words: &[String]) -> Option<Deed> {
     Some(Deed::Open(Rule { program, chain: Chain::Input, protocol, ports, family: family?, device: None }))
 }
 
-/// Recognises a pipeline or loop that finds the rules of `%IP%` and deletes them: nft deletes by handle, which needs
-/// one. It has no other purpose if it changes nothing else.
+/// Recognises a pipeline or a loop that finds the rules of `%IP%` and deletes them by their handles. nft can delete a rule
+/// only by its handle. The command is recognised only if it changes nothing else.
 pub(super) fn by_handle(command: &str) -> Option<ByHandle> {
     const MAY_STAND_IN_IT: &[&str] = &[
         "nft", "sudo", "usr", "sbin", "bin", "h", "i", "-a", "list", "chain", "table", "ruleset", "awk",
@@ -84,7 +84,7 @@ pub(super) fn by_handle(command: &str) -> Option<ByHandle> {
     if words.next()? != "input" || words.next()? != "handle" || !plain(table) || !command.contains("%IP%") {
         return None;
     }
-    // A word that is not known, a number, the table or a variable's name could do anything.
+    // Each word must be a known one, a number, the table or a variable. Any other word could do anything.
     let ends = |c: char| c.is_whitespace() || "\"'`(){}[]|;/*.+\\,:^".contains(c);
     let mut numbers = Vec::new();
     for piece in command.split(ends).filter(|piece| !piece.is_empty()) {

@@ -173,7 +173,7 @@ impl Stanza {
         Some(DoorSettings { name: format!("{protocol}_{port}"), options })
     }
 
-    /// Without `OPEN_PORTS` the client may ask for any port, but for those that `RESTRICT_PORTS` names.
+    /// Without `OPEN_PORTS` the client may ask for any port that `RESTRICT_PORTS` does not name.
     fn any_port(
         &self,
         doors: &mut Doors,

@@ -16,7 +16,7 @@ impl Stanza {
     /// The keys in base 64.
     pub(super) fn keys(&self, user: &mut Section, notes: &mut Vec<Note>) -> Option<(String, String)> {
         let mut key = |plain: &str, encoded: &str| {
-            // The one that is written last counts.
+            // Of the two forms of a key, the last one in the stanza counts.
             let is_either = |setting: &&Setting| setting.key == plain || setting.key == encoded;
             let setting = self.settings.iter().rev().find(is_either)?;
             if PLACEHOLDERS.iter().any(|placeholder| setting.value.eq_ignore_ascii_case(placeholder)) {

@@ -157,7 +157,7 @@ fn includes_are_followed() {
             "5: COLOUR red",
             "5: cannot read /none",
             "1: OPEN_PORTS is left out",
-            "1: left out: no more than 3",
+            "1: left out: includes go at most 3 levels deep",
         ],
     );
     let place = |warning: &Warning| (warning.file.clone(), warning.line);

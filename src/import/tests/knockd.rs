@@ -60,7 +60,7 @@ fn closing_knocks() {
     has(
         &knockd(&format!("{OPEN} stop_command = {timed}")),
         &["option open_time '20'"],
-        &["10: [b]: this command is kept and not understood; if it is to shut a,"],
+        &["10: [b]: this command is kept, but not understood; if it is meant to shut a,"],
     );
 }
 
@@ -122,9 +122,9 @@ fn values_as_knockd_reads_them() {
         &imported,
         &lines,
         &[
-            "1: it begins with a byte order mark",
+            "1: the file begins with a byte order mark",
             "1: [a]: Cmd_Timeout is not given: 10 s",
-            "5: it goes on",
+            "5: the line goes on",
             "10: interface is left out: line 9",
         ],
     );
@@ -161,7 +161,7 @@ fn keys_that_knockd_does_not_have() {
         has(&knockd(&format!("{OPEN} {more}\n")), &["option enabled '0'"], &[warning]);
     }
     let off = imported("[options]\n enabled = no\n[a]\n sequence = 1,2,3\n command = true\n");
-    has(&off, &["option enabled '0'"], &["2: the doors are shut, as enabled says here"]);
+    has(&off, &["option enabled '0'"], &["2: the doors are shut, because this line disables knockd"]);
 }
 
 #[test]
@@ -209,7 +209,7 @@ fn what_a_command_opens() {
     has(
         &knockd(" command = ufw allow from %IP% to any port 22\n"),
         &["option start_command 'ufw allow from %IP% to any port 22'"],
-        &["only ufw changes what ufw made"],
+        &["only ufw can change its own entries"],
     );
 }
 
