@@ -3,13 +3,13 @@
 //! # The packet's way
 //! ```text
 //!  linux::capture      AF_PACKET sockets; linux::filter keeps everything but knocks in the kernel
-//!    -> core::packet   bytes to a Probe, or a reason why not
-//!    -> core::engine   a Probe to verdicts: how far this source is at each door
-//!    -> core::grants   who is in, until when
-//!    -> firewall       an element in an nftables set, or iptables and commands
+//!    -> core::packet   turns bytes into a Probe, or gives the reason why not
+//!    -> core::engine   turns a Probe into verdicts: the progress of this source at each door
+//!    -> core::access   decides: opens, shuts or refuses
+//!    -> firewall       adds an element to an nftables set, or runs iptables or commands
 //! ```
-//! [`daemon`] goes this way in one function, `on_packet`. Other modules are not on the way of a packet: [`config`] (UCI text to
-//! typed values), [`import`] (configurations of other programs), [`control`] (the Unix socket), [`log`], and the
+//! One function of [`daemon`] goes this way: `on_packet`. Other modules are not on the way of a packet: [`config`] (typed
+//! values from UCI text), [`import`] (configurations of other programs), [`control`] (the Unix socket), [`log`], and the
 //! [`client`].
 
 #[cfg(target_os = "linux")]

@@ -10,9 +10,9 @@
 //! | `debug!` | `info`             | INFO    | refusals and resets too                 |
 //! | `trace!` | `debug`            | DEBUG   | everything                              |
 //!
-//! The service manager may put standard error into the log. Each line still gets there only once, with its own level.
-//! journald reads the level at the start of a line. procd does not, and would log every line as an error. So under
-//! procd the daemon writes to standard error only the lines that syslog does not take.
+//! The service manager may copy standard error into the log. Each line must get there once, with its own level. journald
+//! reads the level at the start of a line. procd does not, and logs every line as an error. So under procd the daemon writes
+//! a line to standard error only if syslog does not take it.
 //!
 //! If a disk is full or a log daemon is missing, lines are lost, but the daemon goes on.
 
@@ -36,9 +36,8 @@ use crate::linux::clock;
 /// Milliseconds between two attempts to reach a missing syslog.
 const SYSLOG_RETRY_MS: u64 = 5000;
 
-/// The lines that the monitor writes into the log file: the rate a second, and the burst. Somebody who has taken over the
-/// process that reads packets must not fill the disk within minutes. Lines about knocks have limits of their own, which are
-/// far below.
+/// The lines that the monitor writes into the log file: the rate a second, and the burst. An attacker in the process that
+/// reads packets must not fill the disk within minutes. Lines about knocks have limits of their own, which are far lower.
 const FILE_LINES: (u32, u32) = (100, 1000);
 
 static LOGGER: Logger = Logger(Mutex::new(Sinks {
@@ -109,7 +108,7 @@ pub fn start(level: LogLevel) {
     set_level(level);
 }
 
-/// Sets which lines are written.
+/// Sets the least severe level that is logged.
 pub fn set_level(level: LogLevel) {
     log::set_max_level(match level {
         LogLevel::Error => LevelFilter::Error,
@@ -137,13 +136,13 @@ pub fn set_file(path: Option<&Path>) -> io::Result<()> {
     opened
 }
 
-/// Has lines for the log file carried to the process that writes it; `None` for no log file.
+/// From now on the courier carries lines for the log file to the process that writes it; `None` for no log file.
 pub fn set_courier(path: Option<&Path>, courier: Box<dyn Courier>) {
     let path = path.map(Path::to_owned);
     LOGGER.sinks().file = path.map(|path| LogFile { path, way: Way::Courier(courier), complained: false });
 }
 
-/// Bounds how many lines this process writes into the log file, from now on and for ever.
+/// From now on this process writes at most `FILE_LINES` into the log file.
 pub fn bound_file() {
     LOGGER.sinks().limit = Some(Limit::new(FILE_LINES.0, FILE_LINES.1));
 }

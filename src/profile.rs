@@ -16,7 +16,7 @@ use crate::protocol::{Protocol, SPA_PORT, base32, base64, is_door, packet, totp}
 
 const SCHEME: &str = "ketuk://";
 
-/// The most steps of a plain sequence, the same as for a door. A profile must not be a list of ports to scan.
+/// Most steps of a plain sequence, the same as for a door. So a profile from a stranger cannot make the client scan.
 const MAX_STEPS: usize = 32;
 
 /// A profile.
@@ -42,7 +42,7 @@ pub struct Profile {
     pub sequence: Vec<String>,
 }
 
-/// The methods to knock, in the order of preference.
+/// The methods of knocking, the preferred one first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProfileKind {
     /// ketuk's packet.
@@ -243,7 +243,7 @@ impl FromStr for Profile {
     }
 }
 
-/// Longest name of a user, in bytes. A packet of fwknop has room for it.
+/// Longest name of a user, in bytes (fwknop: `MAX_SPA_USERNAME_SIZE`).
 const MAX_USER: usize = 64;
 
 /// Whether a text can be a user's name.

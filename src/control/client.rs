@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::message::{ControlRequest, MAX_REQUEST, Verb};
 use crate::linux::peer;
 
-/// The time limit for an answer of the daemon. It answers between two packets, but may be busy with the firewall.
+/// The time limit for the daemon's answer. The daemon usually answers at once, but may be busy with the firewall.
 const ANSWER_TIME: Duration = Duration::from_secs(10);
 
 /// The number of the daemon's process; `None` if this process cannot see it.

@@ -51,7 +51,7 @@ pub(super) fn fields(json: &str) -> Fields<'_> {
 }
 
 impl Fields<'_> {
-    /// The sentence; the short name, if an older daemon sends none.
+    /// The sentence, or the short name if an older daemon sends no sentence.
     pub(crate) fn sentence(&self) -> String {
         let name = if self.judged.is_empty() { self.reason } else { self.judged };
         self.text.and_then(unescaped).unwrap_or_else(|| name.to_owned())

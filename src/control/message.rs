@@ -16,10 +16,10 @@ pub struct ControlRequest<'a> {
     /// The door to open or close.
     #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
     pub door: Option<&'a str>,
-    /// The address to open or close for; without it, `close` shuts the door for everybody.
+    /// The address to open or close for; `close` without an address shuts the door for everybody.
     #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
     pub address: Option<&'a str>,
-    /// Seconds to open for; without it the door's `open_time`.
+    /// Seconds to open for; `None` means the door's `open_time`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds: Option<u32>,
 }
@@ -66,7 +66,7 @@ pub struct DaemonLine<'a> {
     pub(crate) uptime_seconds: u64,
     /// The configuration file.
     pub(crate) config: &'a str,
-    /// `fw4`, `nft`, `iptables` or `none`.
+    /// `fw4`, `nft`, `own`, `iptables` or `none`.
     pub(crate) backend: &'a str,
     /// The nftables table; empty for the other backends.
     pub(crate) table: &'a str,
@@ -106,7 +106,7 @@ pub struct DoorLine<'a> {
     pub(crate) open: usize,
     /// `ready`, `missing` (its sets are not in the firewall), or `none` for a door without a firewall part.
     pub(crate) firewall: &'a str,
-    /// A sentence, if the door is open to everybody or if another firewall keeps knockers out.
+    /// A sentence if the door is open to everybody, or if another firewall keeps knockers out.
     pub(crate) warning: Option<&'a str>,
 }
 
@@ -144,7 +144,7 @@ pub struct GrantLine<'a> {
     pub(crate) in_firewall: bool,
 }
 
-/// `recent`: how a source's last knock at a door was judged.
+/// `recent`: the judgement of a source's last knock at a door.
 #[derive(Debug, Serialize)]
 pub struct RecentLine<'a> {
     /// The door; `None` if the knock was for no door.
@@ -240,9 +240,9 @@ pub struct ErrorReply<'a> {
 /// An [`ErrorReply`] as the client reads it. The message may quote a whole line of the configuration.
 #[derive(Debug, Deserialize)]
 pub struct ReceivedError<'a> {
-    /// As above.
+    /// The exit code for the command line.
     pub code: u8,
-    /// As above.
+    /// The fault.
     #[serde(borrow)]
     pub message: EscapedStr<'a>,
 }

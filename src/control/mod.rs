@@ -1,8 +1,8 @@
 //! The Unix socket through which `ketukd status` and other commands speak to the daemon.
 //!
-//! One connection, one request: a line of JSON. The answer is lines, each a word and a JSON value:
-//! `grant {"door":"ssh","address":"192.0.2.1",...}`. The last is `ok null` or `error {"code":1,"message":"..."}`;
-//! after `watch` the first is `watching null`, and there is no last line.
+//! Each connection carries one request: a line of JSON. Each line of the answer is a word and a JSON value, such as
+//! `grant {"door":"ssh","address":"192.0.2.1",...}`. The last line is `ok null` or `error {"code":1,"message":"..."}`. The
+//! answer to `watch` begins with `watching null` and has no last line.
 #![forbid(unsafe_code)]
 
 pub mod client;
@@ -16,7 +16,7 @@ pub mod show;
 /// The first word of the answer to `watch`: from now on every knock is told.
 pub const WATCHING: &str = "watching";
 
-/// Where `ketukd run` makes the socket unless `--socket` says otherwise.
+/// The socket's path if `ketukd run` has no `--socket`.
 pub const DEFAULT_SOCKET: &str = "/var/run/ketuk.sock";
 
 /// The paths at which the packages place the socket, in the order in which commands try them.

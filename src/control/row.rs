@@ -11,13 +11,13 @@ pub struct KnockRow<'a> {
     pub(crate) second: u32,
     /// The address that knocked.
     pub(crate) from: &'a str,
-    /// The port, as `7000:tcp`; empty if it is about no knock.
+    /// The port, as `7000:tcp`; empty if the row is not about a knock.
     pub(crate) port: &'a str,
-    /// The door, if it is about one.
+    /// The door; empty if the row is not about one.
     pub(crate) door: &'a str,
     /// Steps taken, as `1/3`; empty without steps.
     pub(crate) step: &'a str,
-    /// The result, in a sentence.
+    /// The result, as a sentence.
     pub(crate) text: &'a str,
 }
 

@@ -22,27 +22,26 @@ use crate::linux::peer::peer;
 
 /// The most connections at one time. They come from administrators of the router, or from a page that polls.
 pub const MAX_CLIENTS: usize = 8;
-/// The most connections that watch. Watchers stay for as long as they like, so the other places are kept for requests.
+/// The most connections that watch. A watcher stays as long as it likes, so the other places are kept for requests.
 pub const MAX_WATCHERS: usize = 4;
 /// The time limit for a client to send its request.
 pub const REQUEST_TIME: Duration = Duration::from_secs(2);
-/// The most lines a second for a watcher. More would be a flood that nobody reads, and writing it would cost more than
-/// the flood itself.
+/// The most lines a second for a watcher. Nobody reads more, and writing them would cost more than the packets of a flood.
 pub const WATCH_LINES_PER_SECOND: u32 = 200;
 const WATCH_BURST: u32 = 400;
 
-/// Bytes of an answer that are written at once. The kernel charges some hundred bytes more for each write, so one
-/// write a line would fill the socket's buffer long before the end of a long status.
+/// Bytes of an answer that are written at once. The kernel charges some hundred bytes for each write. With one write for each
+/// line, a long status would not fit into the socket's buffer.
 const CHUNK: usize = 4096;
 
-/// Which lines a watcher wants.
+/// The lines that a watcher wants.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WatchFilter {
-    /// Of this door only.
+    /// Lines about this door only.
     pub(crate) door: Option<String>,
-    /// About this address only.
+    /// Lines about this address only.
     pub(crate) address: Option<IpAddr>,
-    /// The events of doors, and no knocks.
+    /// Whether it wants only events of doors, and no knocks.
     pub(crate) only_events: bool,
 }
 
@@ -53,7 +52,7 @@ pub struct About<'a> {
     pub(crate) door: Option<&'a str>,
     /// The address, or the first one of a network.
     pub(crate) address: IpAddr,
-    /// The network that is meant with an address.
+    /// The prefixes by which addresses are grouped into networks.
     pub(crate) prefix: GrantPrefix,
 }
 
@@ -101,7 +100,7 @@ impl std::fmt::Display for ServerError {
         match self {
             Self::InUse(path) => write!(
                 f,
-                "another ketukd answers at {}: stop it. Two may run at once in two network namespaces only, each with its own \
+                "another ketukd answers at {}: stop it. Two can run at once only in two network namespaces, each with its own \
                  --socket",
                 path.display()
             ),
@@ -161,7 +160,7 @@ impl Server {
         self.clients.iter().any(Client::is_watching)
     }
 
-    /// Accepts clients that are allowed, reads their requests, and returns the clients whose request is complete.
+    /// Accepts clients that may connect, reads their requests, and returns the clients whose request is complete.
     pub fn receive(&mut self, now: Instant) -> Vec<Client> {
         while let Ok((stream, _)) = self.listener.accept() {
             self.accept(now, stream);
@@ -182,10 +181,10 @@ impl Server {
         complete
     }
 
-    /// Keeps a client that asked to watch, unless [`MAX_WATCHERS`] do, and tells it so.
+    /// Keeps a client that asked to watch, and tells it so. Refuses it if [`MAX_WATCHERS`] watch already.
     pub fn watch(&mut self, mut client: Client, filter: WatchFilter) {
         if self.clients.iter().filter(|client| client.is_watching()).count() >= MAX_WATCHERS {
-            return client.refuse(1, "no more 'ketukd watch' may run at once: end one of them");
+            return client.refuse(1, "too many 'ketukd watch' run already: end one of them");
         }
         client.deadline = None;
         client.filter = filter;
@@ -257,7 +256,7 @@ impl Client {
         self.deadline.is_none()
     }
 
-    /// Adds one line to the answer. It is sent at the latest when the answer ends.
+    /// Adds one line to the answer. The line is sent when the answer ends, or earlier.
     ///
     /// # Errors
     /// The client is gone or does not read. An answer fits into the socket's buffer, so the daemon does not wait.
@@ -326,5 +325,5 @@ impl Client {
 /// The sentence that the client gets.
 pub fn parse(line: &[u8]) -> Result<ControlRequest<'_>, &'static str> {
     ControlRequest::parse(line)
-        .map_err(|_| "not a request: one line of JSON, with \"request\" and its arguments")
+        .map_err(|_| "this is not a request: send one line of JSON, with \"request\" and its arguments")
 }

@@ -111,7 +111,7 @@ impl Status {
         writeln!(out, "packets: {}", if counted.is_empty() { none } else { counted.join(", ") })
     }
 
-    /// Whether it is listening, and by which means it opens.
+    /// The daemon, its devices and its backend.
     fn listening(&self, out: &mut impl Write) -> fmt::Result {
         let daemon = self.daemon();
         let (listening, deaf): (Vec<_>, Vec<_>) =
@@ -149,7 +149,7 @@ impl Status {
     /// The open doors, with the addresses that they are open for.
     fn grants_text(&self, out: &mut impl Write) -> fmt::Result {
         if self.grants.is_empty() {
-            writeln!(out, "nobody is in")?;
+            writeln!(out, "no door is open")?;
         }
         for grant in self.grants() {
             let left = match (grant.seconds_left, grant.held) {
@@ -192,12 +192,12 @@ impl Status {
         Ok(())
     }
 
-    /// The latest faults, the newest first.
+    /// The latest failures, the newest first.
     fn failures(&self, out: &mut impl Write) -> fmt::Result {
         let mut failures = self.recents().filter(|recent| recent.failed);
         let shown: Vec<_> = failures.by_ref().take(FAILURES_SHOWN).collect();
         if !shown.is_empty() {
-            writeln!(out, "what went wrong lately:")?;
+            writeln!(out, "recent failures:")?;
         }
         for recent in shown {
             write!(out, "  {} s ago, {}", recent.seconds_ago, recent.address)?;
@@ -278,7 +278,7 @@ mod tests {
              door ssh: 3 steps, opens for 30 s, open for 1, its firewall sets are MISSING\n\
              door out: 1 step, closes others\n\
              user eve: last let in 90 s ago\n\
-             what went wrong lately:\n  \
+             recent failures:\n  \
                7 s ago, 192.0.2.9, door ssh: a \"foreign\" port, 2 times\n  \
                8 s ago, 192.0.2.9, door ssh: timed_out\n  \
                9 s ago, 192.0.2.9, user eve: not opened: too old\n\
@@ -296,7 +296,7 @@ mod tests {
         let mut text = String::new();
         status.text(&mut text).unwrap();
         assert!(text.contains("HEARS NOTHING: no device is listened on;"), "{text}");
-        assert!(text.contains("\nnobody is in\n"), "{text}");
+        assert!(text.contains("\nno door is open\n"), "{text}");
         assert!(text.contains("\n  and 12 more: "), "{text}");
         assert!(text.lines().count() < 24, "{text}");
     }

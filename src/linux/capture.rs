@@ -19,9 +19,9 @@ use crate::core::packet::{MAX_HEADERS, MAX_PACKET};
 /// Packets read with one system call. Even in a flood of 100,000 a second few packets wait at a time.
 pub const BATCH: usize = 16;
 
-/// Receive buffer of a socket, in bytes. The kernel doubles it (socket(7)) and counts 768 bytes for a small packet. So 100,000
-/// packets a second fit for a tenth of a second, in case the daemon does not get the processor for so long. The memory is the
-/// kernel's, and is used only while packets wait.
+/// Receive buffer of a socket, in bytes. The kernel doubles it (socket(7)) and counts 768 bytes for a small packet. So a flood
+/// of 100,000 packets a second fits for a tenth of a second in which the daemon does not run. The kernel uses the memory only
+/// while packets wait.
 pub const RECEIVE_BUFFER: c_int = 4 << 20;
 
 /// A packet socket for one family on one device.
@@ -43,8 +43,8 @@ pub enum Received {
 }
 
 impl Capture {
-    /// Opens a socket that receives nothing yet. It has protocol 0 and a filter that passes nothing, so no packet from
-    /// before the real filter is ever read.
+    /// Opens a socket that receives nothing yet. It has protocol 0 and a filter that passes nothing, so the daemon reads no
+    /// packet that came before the real filter.
     ///
     /// # Errors
     /// `EPERM` without `CAP_NET_RAW`.
@@ -54,7 +54,7 @@ impl Capture {
         let fd = unsafe { OwnedFd::from_raw_fd(cerr(libc::socket(libc::AF_PACKET, kind, 0))?) };
         let capture = Self { fd, family };
         capture.filter(&filter::nothing())?;
-        // Forcing needs CAP_NET_ADMIN, which opening doors needs too; without it the default stays.
+        // SO_RCVBUFFORCE needs CAP_NET_ADMIN. Without it the default size stays.
         let _ = set(capture.as_fd(), libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, &RECEIVE_BUFFER);
         Ok(capture)
     }
@@ -92,7 +92,7 @@ impl Capture {
         Ok(())
     }
 
-    /// Reads one batch, oldest packet first.
+    /// Reads one batch, and calls `each` with its packets, the oldest first.
     ///
     /// # Errors
     /// Those of recvmmsg(2).

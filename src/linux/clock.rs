@@ -26,7 +26,7 @@ pub fn wall_s() -> u64 {
     clock_gettime(ClockId::CLOCK_REALTIME).map_or(0, |time| u64::try_from(time.tv_sec()).unwrap_or(0))
 }
 
-/// How long this machine has been running, sleep included, in seconds.
+/// The time since this machine started, sleep included, in seconds.
 pub fn uptime_s() -> u64 {
     let time = clock_gettime(ClockId::CLOCK_BOOTTIME).expect("Linux since 2.6.39 has this clock");
     u64::try_from(time.tv_sec()).unwrap_or(0)
@@ -68,8 +68,8 @@ pub fn local_time(wall_s: u64) -> WallTime {
     WallTime { weekday: u8::try_from(weekday).expect("0 to 6"), second }
 }
 
-/// Where OpenWrt keeps the time zone. Its own musl reads it (toolchain/musl/patches/110-read_timezone_from_fs.patch);
-/// the one that is linked into this program does not.
+/// The file of OpenWrt's time zone. OpenWrt's musl reads it (toolchain/musl/patches/110-read_timezone_from_fs.patch). The
+/// musl that is linked into this program does not.
 const ZONE_FILE: &str = "/etc/TZ";
 
 /// Longest time zone in [`ZONE_FILE`], in bytes. The longest in LuCI's list has less than 50.
@@ -107,7 +107,7 @@ fn local(wall_s: u64) -> libc::tm {
     }
 }
 
-/// The start of 2026 in Unix time. The program was made later.
+/// The start of 2026, in seconds since 1970. The program was made later.
 const BEFORE_THIS_PROGRAM: u64 = 1_767_225_600;
 
 /// The state of the wall clock.

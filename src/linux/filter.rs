@@ -62,7 +62,7 @@ const fn ancillary(offset: i32) -> u32 {
     (libc::SKF_AD_OFF + offset) as u32
 }
 
-/// The packets that a filter is for, and the filter's form.
+/// The packets that a filter selects, and the filter's form.
 #[derive(Clone, Copy, Debug)]
 struct Target {
     family: AddressFamily,
@@ -160,7 +160,7 @@ fn packets<S: BuildHasher>(p: &mut Program, labels: Labels, engine: &Engine<'_, 
     p.op(BPF_RET | BPF_A, 0);
 }
 
-/// Passes on packets to one of the addressees, and stores its number in ADDRESSEE.
+/// Drops packets that are not for one of the addressees. Stores the addressee's number in ADDRESSEE.
 fn destination(
     p: &mut Program,
     labels: Labels,
@@ -231,7 +231,7 @@ fn judge(p: &mut Program, labels: Labels, addressee: &Addressee, knock: Label, w
     p.jump(labels.drop);
     p.place(udp);
     let other = p.label();
-    // Ports that are read whole come first, because the packet may be a door's knock too.
+    // Ports whose packets are read whole come first, because such a packet may be a door's knock too.
     search(p, &[Word::Memory(PORT)], &intervals(&addressee.whole, whole), other);
     p.place(other);
     search(p, &[Word::Memory(PORT)], &intervals(&addressee.udp, knock), labels.drop);

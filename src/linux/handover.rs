@@ -1,4 +1,4 @@
-//! Open files that one process hands to another over a socket (`SCM_RIGHTS` of unix(7)).
+//! Hands open files from one process to another over a socket (`SCM_RIGHTS`, unix(7)).
 
 use std::fs::File;
 use std::io;
@@ -13,8 +13,8 @@ use super::cerr::cerr;
 const DESCRIPTOR: u32 = 4;
 const _: () = assert!(size_of::<c_int>() == 4);
 
-/// Room for a control message with one descriptor: 24 bytes with 64 bits, 16 with 32. The kernel closes those that have no
-/// room.
+/// Room for a control message with one descriptor: 24 bytes on 64-bit systems, 16 on 32-bit ones. The kernel closes
+/// descriptors for which there is no room.
 type Control = [u64; 3];
 
 /// Sends a message, and an open file with it.

@@ -38,8 +38,8 @@ struct Rule {
     folder: c_int,
 }
 
-/// Forbids this process for ever to execute a file, and to write, make or remove one that is not below one of `folders`.
-/// Files that are open stay so. The process must have `no_new_privs`.
+/// From now on and for ever, this process may execute no file, and may write, make and remove files only below `folders`.
+/// Open files stay open. The process must have `no_new_privs`.
 ///
 /// # Errors
 /// `ENOSYS` or `EOPNOTSUPP`: the kernel has no Landlock. A folder cannot be opened.

@@ -26,8 +26,8 @@ impl Links {
         Ok(Self { socket: Socket::open(libc::NETLINK_ROUTE, &groups, &[])? })
     }
 
-    /// Empties the socket. Returns whether there was a notice. The notices are not read. The caller reads the devices
-    /// and addresses again, which is right even if notices were lost.
+    /// Empties the socket, and returns whether there was a notice. The content of notices is ignored: the caller reads all
+    /// devices and addresses again, which is right even if notices were lost.
     pub fn drain(&mut self) -> bool {
         let mut news = false;
         // A message about a link has about 1,000 bytes. A larger one counts as a notice too.
@@ -97,7 +97,7 @@ pub fn device_addresses() -> io::Result<impl Iterator<Item = DeviceAddress>> {
             None if address.is_ipv4() => 32,
             None => 128,
         };
-        // getifaddrs names the address's label, which may have a colon and more behind the device's name.
+        // getifaddrs gives the address's label, which may be the device's name, a colon and more.
         let mut device = interface.interface_name;
         device.truncate(device.find(':').unwrap_or(device.len()));
         Some(DeviceAddress {

@@ -39,8 +39,8 @@ pub enum Received {
 
 impl Socket {
     /// Opens a socket of a netlink protocol (`libc::NETLINK_*`) that joins the multicast `groups` (numbers, not a
-    /// mask). A `filter` that is not empty is attached before the first group is joined, so no refused message is ever
-    /// queued.
+    /// mask). A `filter` that is not empty is attached before the socket joins a group, so the kernel never queues a message
+    /// that the filter refuses.
     ///
     /// # Errors
     /// Those of the failing call: `EPROTONOSUPPORT` if the kernel lacks the protocol, `EINVAL` for a bad filter.
@@ -114,7 +114,7 @@ impl Socket {
         }
     }
 
-    /// Makes room for sending a datagram of `len` bytes, where the default is too small.
+    /// Makes room for sending a datagram of `len` bytes. Only large datagrams need it.
     ///
     /// # Errors
     /// As `setsockopt(2)`.

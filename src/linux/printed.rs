@@ -1,8 +1,8 @@
 //! The output of a program, for the log.
 //!
-//! Standard output and error of the program are one pipe, opened for reading and writing. The
-//! program and its background processes are writers and readers of the pipe, so they get no SIGPIPE when the daemon ends.
-//! A background process that SIGPIPE ends would not shut its door.
+//! The program's standard output and error are one pipe, which is opened for reading and writing. So the program and its
+//! background processes are readers of the pipe too, and get no SIGPIPE when the daemon ends. A background process that
+//! SIGPIPE ended would not shut its door.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -11,12 +11,12 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::pipe2;
 
-/// The most bytes of output that are kept of one program. That is several lines of an error message. The last bytes
-/// are kept: a program names the reason for its end last.
+/// Bytes of a program's output that are kept: several lines of an error message. The last bytes are kept, because a program
+/// names the reason for its end last.
 pub const MAX_PRINTED: usize = 1024;
 
-/// The most bytes that [`Printed::read`] reads: the size of a full pipe (pipe(7)). A program that prints without end
-/// does not keep the daemon from its packets.
+/// Most bytes that one call of [`Printed::read`] reads: the size of a full pipe (pipe(7)). So a program that prints without
+/// end does not keep the daemon from its packets.
 const MAX_READ: usize = 64 * 1024;
 
 /// The output of one program. The end is kept, and the rest is read and dropped, so that the program never has to wait
@@ -69,8 +69,8 @@ impl Printed {
     }
 }
 
-/// From now on nobody reads. A process in the background must not wait for a full pipe to become empty: its output is
-/// lost instead.
+/// After this, nobody reads the pipe. Writing must not block a process in the background: when the pipe is full, its output
+/// is lost.
 impl Drop for Printed {
     fn drop(&mut self) {
         // An error would mean that the descriptor is not open.

@@ -1,4 +1,4 @@
-//! Giving up privileges: capabilities (capabilities(7)), the gain of privileges by programs, core dumps.
+//! Gives up privileges: capabilities (capabilities(7)), the privileges of set-user-ID programs, and core dumps.
 
 use std::io;
 
@@ -29,7 +29,7 @@ pub struct Account {
 }
 
 impl Account {
-    /// Does something with the rights that this user has over files. For root only.
+    /// Runs `act` with the rights that this user has over files. Only root can do this.
     ///
     /// # Errors
     /// As seteuid(2). The process may then be neither this user nor root, and should end.
@@ -49,7 +49,7 @@ impl Account {
 /// The version of capget(2) with 64 capabilities (`_LINUX_CAPABILITY_VERSION_3`).
 const VERSION: u32 = 0x2008_0522;
 
-/// More capabilities than a kernel knows: at most 64 bits hold them.
+/// Numbers of capabilities are below this, because a set of them has 64 bits.
 const MOST: c_ulong = 64;
 
 /// `struct __user_cap_header_struct`.
@@ -69,7 +69,8 @@ struct Sets {
     inheritable: u32,
 }
 
-/// Keeps the core, and with it secrets, from being written to a disk, and other processes of the same user from reading it.
+/// No core dump writes this process's memory, and with it secrets, to a disk. Other processes of the same user cannot read
+/// the memory.
 ///
 /// # Errors
 /// As prctl(2); Linux has had this call since 2.4.
@@ -77,7 +78,7 @@ pub fn forbid_core_dumps() -> io::Result<()> {
     control(libc::PR_SET_DUMPABLE, 0)
 }
 
-/// No program that this process starts gets more privileges than it has.
+/// From now on, no program that this process starts gets more privileges than the process has.
 ///
 /// # Errors
 /// As prctl(2); Linux has had this call since 3.5.
@@ -85,7 +86,8 @@ pub fn forbid_new_privileges() -> io::Result<()> {
     control(libc::PR_SET_NO_NEW_PRIVS, 1)
 }
 
-/// Gives up every capability but those of `kept` that the process has, for ever, and becomes `account` if there is one.
+/// Gives up all capabilities except those in `kept`, for ever, and becomes `account` if there is one. Capabilities that the
+/// process does not have are not added.
 ///
 /// # Errors
 /// As capset(2), where giving up is always allowed, and as setresuid(2).

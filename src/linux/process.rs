@@ -45,8 +45,8 @@ pub struct Child {
     printed: Option<Printed>,
 }
 
-/// Starts `argv` without a shell. Standard input, output and error are /dev/null: the daemon's own standard error is its
-/// log, which strangers who cause a command must not be able to fill.
+/// Starts `argv` without a shell. Standard input, output and error are /dev/null. The daemon's own standard error is its log,
+/// and a stranger's knock that runs a command must not fill it.
 ///
 /// # Errors
 /// `argv` is empty, there is no such program, or the kernel has no memory or process to spare.
@@ -54,13 +54,13 @@ pub fn spawn(argv: &[String]) -> io::Result<Child> {
     start(argv, Streams::default())
 }
 
-/// The same, but the end of the output of the program is kept for [`Child::take_printed`]. Call [`Child::try_wait`] when
-/// [`Child::descriptor`] can be read, or the program waits.
+/// The same, but the end of the program's output is kept for [`Child::take_printed`]. Call [`Child::try_wait`] whenever
+/// [`Child::descriptor`] can be read. Otherwise the pipe fills, and the program waits.
 ///
 /// # Errors
 /// Those of [`spawn`].
 pub fn spawn_heard(argv: &[String]) -> io::Result<Child> {
-    // Without a descriptor or /proc the words are lost, but the command runs: it may be the one that shuts a door.
+    // Without a free descriptor or /proc the output is lost, but the command runs: it may be the one that shuts a door.
     let printed = Printed::new().ok();
     let writer = printed.as_ref().map(Printed::writer);
     let child = start(argv, Streams { output: writer, error: writer, ..Streams::default() })?;
@@ -92,17 +92,17 @@ impl Child {
     /// How the program ended, if it has ended. This does not block, and waits for no other process.
     ///
     /// # Errors
-    /// Something else has waited for it.
+    /// Another part of the program has waited for it.
     pub fn try_wait(&mut self) -> io::Result<Option<Exit>> {
         let exit = self.wait(libc::WNOHANG);
-        // A program that has ended prints no more, so this reads its last words too.
+        // A program that has ended prints no more, so this also reads the last of its output.
         if let Some(printed) = &mut self.printed {
             printed.read();
         }
         exit
     }
 
-    /// The descriptor that can be read when the program has printed; `None` if its words are not kept.
+    /// The descriptor that can be read when the program has printed; `None` if its output is not kept.
     pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         self.printed.as_ref().map(Printed::reader)
     }
@@ -144,9 +144,7 @@ struct Streams<'s> {
     error: Option<BorrowedFd<'s>>,
 }
 
-/// Starts `argv`.
-///
-/// `std::process::Command` takes 15 kB on MIPS.
+/// Starts `argv`. It uses `posix_spawn`, because `std::process::Command` adds 15 kB to the program on MIPS.
 fn start(argv: &[String], streams: Streams<'_>) -> io::Result<Child> {
     let program =
         argv.first().ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "the command is empty"))?;

@@ -1,7 +1,7 @@
 //! The system calls that the daemon may make once it runs (seccomp(2)). The kernel kills it at any other.
 //!
-//! The list has the calls of the daemon, the standard library, musl and glibc, under each name that a call has had on the six
-//! kinds of processor. No call of it starts a program or makes a process.
+//! The list has the calls of the daemon, the standard library, musl and glibc, under every name that a call has had on the
+//! kinds of processor of `MACHINE`. No call in it starts a program or makes a process.
 
 use std::io;
 
@@ -10,20 +10,20 @@ use libc::{c_long, sock_filter};
 use super::bpf::{Operand, Program, Test};
 use super::cerr::cerr;
 
-/// Where the kernel puts the number of the call in `struct seccomp_data` (linux/seccomp.h), in bytes.
+/// The offset of the call's number in `struct seccomp_data` (linux/seccomp.h), in bytes.
 const NUMBER: u32 = 0;
 
-/// The kind of processor.
+/// The offset of the kind of processor, in bytes.
 const ARCHITECTURE: u32 = 4;
 
-/// The lower half of the third argument, which is 64 bits wide.
+/// The offset of the lower half of the third argument, in bytes. An argument has 64 bits.
 const PROTECTION: u32 = 32 + if cfg!(target_endian = "big") { 4 } else { 0 };
 
 /// The first number of this processor's system calls.
 #[cfg(any(test, target_pointer_width = "32"))]
 const FIRST: c_long = if cfg!(target_arch = "mips") { 4000 } else { 0 };
 
-/// The machine's number in ELF; none: the list was not checked against this kind of processor.
+/// The machine's number in ELF; `None` if the list was not checked for this kind of processor.
 const MACHINE: Option<u16> = if cfg!(target_arch = "x86_64") {
     Some(libc::EM_X86_64)
 } else if cfg!(target_arch = "x86") {
@@ -44,8 +44,8 @@ const POSITIONED: [c_long; 2] = [FIRST + 200, FIRST + 201];
 #[cfg(not(target_arch = "mips"))]
 const POSITIONED: [c_long; 2] = [libc::SYS_pread64, libc::SYS_pwrite64];
 
-/// Calls that all processors have under one name. Those that packets cause come first, since the kernel compares one
-/// after the other.
+/// Calls that all processors have under one name. The kernel compares them one after the other, so the calls for packets come
+/// first.
 const COMMON: [c_long; 55] = [
     libc::SYS_recvmmsg,
     libc::SYS_ppoll,
@@ -119,9 +119,9 @@ const OLD: &[c_long] = &[];
 /// Calls that have other names on 64-bit processors.
 #[cfg(target_pointer_width = "64")]
 const WIDTH: &[c_long] = &[libc::SYS_fstat, libc::SYS_newfstatat];
-/// Calls that have other names on 32-bit processors. The last six, for times of 64 bits, have the same number on all processors, and no
-/// name in the `libc` crate: `clock_gettime64`, `clock_adjtime64`, `clock_nanosleep_time64`, `ppoll_time64`,
-/// `recvmmsg_time64`, `futex_time64`.
+/// Calls that have other names on 32-bit processors. The last six take times of 64 bits. Their numbers are the same on all
+/// processors, but for MIPS's offset, and the `libc` crate does not name them: `clock_gettime64`, `clock_adjtime64`,
+/// `clock_nanosleep_time64`, `ppoll_time64`, `recvmmsg_time64`, `futex_time64`.
 #[cfg(target_pointer_width = "32")]
 const WIDTH: &[c_long] = &[
     libc::SYS_fstat64,
@@ -148,7 +148,7 @@ const OWN: &[c_long] = &[libc::SYS_socketcall, FIRST + 293];
 #[cfg(not(any(target_arch = "x86", target_arch = "arm", target_arch = "mips")))]
 const OWN: &[c_long] = &[];
 
-/// Calls that map memory, which may not be memory to execute.
+/// Calls that map memory. They may not make memory executable.
 #[cfg(target_pointer_width = "64")]
 const MAPPING: [c_long; 2] = [libc::SYS_mmap, libc::SYS_mprotect];
 #[cfg(target_pointer_width = "32")]
@@ -158,7 +158,7 @@ const MAPPING: [c_long; 2] = [libc::SYS_mmap2, libc::SYS_mprotect];
 /// `no_new_privs` or `CAP_SYS_ADMIN`.
 ///
 /// # Errors
-/// The kernel was built without seccomp, or the kind of processor is not one of the six.
+/// The kernel was built without seccomp, or the list was not checked for this kind of processor.
 pub fn install() -> io::Result<()> {
     let mut filter = filter().ok_or(io::ErrorKind::Unsupported)?;
     let program = libc::sock_fprog {

@@ -19,7 +19,7 @@ pub(super) fn set<T: Copy>(socket: BorrowedFd<'_>, level: c_int, option: c_int, 
     Ok(())
 }
 
-/// Reads a socket's option into `value`, which may say at its beginning what is asked for.
+/// Reads a socket's option into `value`. Some options read a request from the beginning of `value` first.
 ///
 /// # Errors
 /// Those of getsockopt(2).

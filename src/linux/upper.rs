@@ -1,4 +1,5 @@
-//! The device above another one: a bridge, a bond or a VRF that has it as a port (rtnetlink(7)). A VRF itself counts as its own.
+//! The upper device of a device: the bridge, bond or VRF whose port it is (rtnetlink(7)). A VRF counts as its own upper
+//! device.
 
 use std::ffi::CStr;
 use std::fmt;
@@ -37,8 +38,8 @@ pub enum UpperKind {
     Bridge,
     /// Packets come by its ports, but it has the addresses.
     Bond,
-    /// It separates routes. Its ports have the addresses, and sockets hear packets on the ports. But rules for packets to
-    /// this host and through it see the VRF as the device that they came in by.
+    /// It separates routes. Its ports have the addresses, and sockets hear packets on the ports. But firewall rules see the
+    /// VRF as the device that the packets came in by.
     Vrf,
     /// The device is a VRF itself. A socket on it hears nothing.
     VrfItself,
@@ -119,17 +120,17 @@ fn text(bytes: &[u8]) -> Option<&str> {
 }
 
 impl Upper {
-    /// Whether a port of this device hears what it would hear without it.
+    /// Whether a port of this device hears the same packets as without the device.
     pub fn leaves_all(&self) -> bool {
         self.kind == UpperKind::Vrf
     }
 
-    /// Whether a port of this device hears no packets that come for this host.
+    /// Whether a port of this device hears none of the packets for this host.
     pub fn takes_all(&self) -> bool {
         matches!(self.kind, UpperKind::Bridge | UpperKind::VrfItself)
     }
 
-    /// What the port is; its name comes before it.
+    /// Describes the port. The port's name comes before this text.
     pub fn what(&self) -> String {
         let name = &self.name;
         match self.kind {
@@ -141,7 +142,7 @@ impl Upper {
         }
     }
 
-    /// Where to listen.
+    /// The device to listen on.
     pub fn advice(&self) -> String {
         let name = &self.name;
         match self.kind {
@@ -153,7 +154,7 @@ impl Upper {
     }
 }
 
-/// What follows the name of the port: what it is, and where to listen.
+/// The description and the advice, to follow the name of the port.
 impl fmt::Display for Upper {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.what(), self.advice())

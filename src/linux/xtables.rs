@@ -1,5 +1,5 @@
-//! Reads tables of iptables' older kind from the kernel, as the C structures of `linux/netfilter/x_tables.h`. No program is
-//! started, so a daemon that cannot start any reads them too.
+//! Reads iptables-legacy's tables from the kernel, as the C structures of `linux/netfilter/x_tables.h`. It starts no program,
+//! so a daemon that may not start programs can read them too.
 
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -22,7 +22,7 @@ const TRIES: usize = 3;
 /// The number of hooks, `NF_INET_NUMHOOKS`.
 pub const HOOKS: usize = 5;
 
-/// The places in `struct ipt_getinfo`, and its size, in bytes. The table's name comes first.
+/// The offsets in `struct ipt_getinfo`, and its size, in bytes. The table's name comes first.
 mod info {
     pub(super) const VALID_HOOKS: usize = 32;
     pub(super) const HOOK_ENTRY: usize = 36;
@@ -59,7 +59,7 @@ pub struct Table {
 
 /// A rule, or the head of a chain.
 ///
-/// The counters, which change by themselves, are in none of its parts.
+/// Its parts leave out the counters, which change with each packet.
 #[derive(Clone, Copy, Debug)]
 pub struct RawRule<'t> {
     /// The rule's place in the table, by which jumps name it.
@@ -88,7 +88,8 @@ pub struct Extension<'t> {
 const HEAD_LEN: usize = 32;
 
 impl Table {
-    /// Reads a table. Asking for a table that is not there makes it, so ask only for those of `ip_tables_names`.
+    /// Reads a table. The kernel makes a table that is asked for and does not exist, so ask only for tables that
+    /// `ip_tables_names` or `ip6_tables_names` in `/proc/net` lists.
     ///
     /// # Errors
     /// `EPERM` without `CAP_NET_ADMIN`; more than `max_len` bytes.

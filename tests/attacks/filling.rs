@@ -103,7 +103,7 @@ fn watchers_leave_room_for_requests() {
     let (told, refused): (Vec<_>, Vec<_>) = first_lines.partition(|line| line.starts_with("watching "));
     assert_eq!(told.len(), MAX_WATCHERS);
     assert!(
-        refused.iter().all(|line| line.contains("no more 'ketukd watch' may run at once")
+        refused.iter().all(|line| line.contains("too many 'ketukd watch' run already")
             || line.contains("too many connections, try again")),
         "{refused:?}"
     );

@@ -25,7 +25,7 @@ fn a_second_daemon_is_refused_and_harms_nothing() {
     let mut second = Start::new(&world.router, &world.scratch, SSH).spawn();
     assert_eq!(second.wait_for_end().code(), Some(1));
     daemon.wait_for_log(&format!(
-        "ketukd: another ketukd answers at {}: stop it. Two may run at once in two network namespaces only, each with its own \
+        "ketukd: another ketukd answers at {}: stop it. Two can run at once only in two network namespaces, each with its own \
          --socket\n",
         daemon.socket().display()
     ));

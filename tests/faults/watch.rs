@@ -49,7 +49,7 @@ fn watch_prints_each_knock_and_event() {
     assert_eq!(json["text"], "a foreign port, as a scan touches them: nothing has begun");
     let status = daemon.ask(&["status"]);
     let failure = ", 192.0.2.10, door ssh: step 1 of 3 is 7000/tcp, 9000/tcp came: nothing has begun\n";
-    assert!(status.contains("what went wrong lately:\n  ") && status.contains(failure), "{status}");
+    assert!(status.contains("recent failures:\n  ") && status.contains(failure), "{status}");
     assert!(!status.contains("right: step"), "{status}");
     let unknown = world.router.run(
         ketukd().to_str().expect("plain"),

@@ -29,7 +29,7 @@ pub(super) struct Segments {
     pub(super) flags: FlagMatch,
     /// The ports that matter.
     pub(super) ports: Vec<PortRange>,
-    /// The scattered traps, which matter too, and the ports that are never traps.
+    /// The scattered traps, and the ports that are never traps.
     pub(super) scattered: Option<(Scattered, Vec<PortRange>)>,
 }
 
@@ -108,7 +108,7 @@ fn coarse(mut addressee: Addressee, ranges: usize) -> Addressee {
     // The flags that all kinds of segments have in common.
     let flags = addressee.tcp.iter().map(|segments| segments.flags).reduce(FlagMatch::common);
     let scattered = addressee.tcp.iter().find_map(|segments| segments.scattered.as_ref());
-    // Ports that are never traps pass too, if their hash is that of a trap.
+    // A port that is never a trap also passes if its hash is that of a trap.
     let scattered = scattered.map(|(scattered, _)| (*scattered, Vec::new()));
     let segments = flags.map(|flags| Segments { flags, ports: join(merge(all), ranges), scattered });
     addressee.tcp = segments.into_iter().collect();

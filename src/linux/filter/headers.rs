@@ -23,7 +23,7 @@ pub(super) const PORT: u32 = 1;
 const END: u32 = 2;
 /// The next header's number.
 const NEXT: u32 = 3;
-/// A value that is needed again a few instructions later.
+/// A value that a later instruction needs.
 const SPARE: u32 = 4;
 /// The number of the addressee.
 pub(super) const ADDRESSEE: u32 = 5;

@@ -10,7 +10,7 @@ use super::super::bpf::{
     Test::{AtLeast, Equal},
 };
 
-/// The number of single values from which a tree is shorter than comparing one after the other.
+/// With this many single values, a tree is shorter than comparing them one after the other.
 const TREE: usize = 5;
 
 /// The place of 32 bits of the number.
@@ -138,7 +138,7 @@ fn tree(p: &mut Program, rest: &[Word], segments: &[Segment], none: Label) {
     }
 }
 
-/// The single values with another next step than all others; `None` if the exceptions are not single values.
+/// The single values whose next step differs from that of all other values; `None` if ranges differ too.
 fn singles(segments: &[Segment]) -> Option<Vec<(u32, &To)>> {
     let others = segments.first()?;
     segments

@@ -116,7 +116,7 @@ impl Dialogue {
     ) -> Result<i32, DialogueError> {
         let request = self.request.bytes();
         if request.len() > ROOM {
-            // `send` says if it is too small.
+            // If the room stays too small, `send` fails.
             let _ = self.socket.make_room(request.len() + ROOM);
         }
         self.socket.send(request).map_err(DialogueError::Socket)?;

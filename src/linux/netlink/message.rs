@@ -4,8 +4,8 @@
 //! attribute is a 4-byte header (length, type), a payload and the same padding. Both headers are in the host's byte
 //! order (linux/netlink.h).
 
-/// Room that a request has from the start, in bytes, so that no event that a stranger causes allocates memory. It
-/// holds a begin (20), a delete and an add (472 each at most), and an end (20). The delete and the add name a table of
+/// Room that a request has from the start, in bytes, so that no packet of a stranger makes the daemon allocate memory. It
+/// holds a begin (20 bytes), a delete and an add (at most 472 each), and an end (20). The delete and the add name a table of
 /// 256 bytes and a set of 41, and carry both ends of an IPv6 network and a comment.
 pub(crate) const USUAL_REQUEST: usize = 1024;
 

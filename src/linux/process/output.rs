@@ -13,8 +13,8 @@ use nix::unistd::pipe2;
 
 use super::{Child, Exit, Streams, start};
 
-/// How long [`output`] sleeps between two checks of a program that has closed its standard output but has not ended. Such
-/// programs end at once, so this sleep is rare.
+/// The sleep of [`output`] between two checks of a program that has closed its standard output but has not ended. Most
+/// programs end at once, so this is rare.
 const EXIT_POLL: Duration = Duration::from_millis(1);
 
 /// The output and end of a program, from [`output`].
@@ -59,7 +59,7 @@ pub fn output(
         ..Streams::default()
     };
     let mut child = start(argv, streams)?;
-    // Now only the program holds the other end, so its closing can be seen.
+    // Now only the program holds the writing end, so the reader sees when the program closes it.
     drop(writer);
     let result = read_until(reader, deadline, max_len)
         .and_then(|text| Ok(Output { text, exit: child.wait_until(deadline)? }));
