@@ -229,7 +229,7 @@ fn a_port_that_is_not_shut_where_strangers_come_in_is_said_to_be() {
     let doors = DOORS.replace("config globals", "config globals\n\tlist device 'eth9'");
     let daemon = Start::on(&world.router, &world.scratch, &doors, &[]).go();
     assert!(world.stranger.greeted_by(ROUTER, 22).is_some());
-    let said = "the doors' ports are NOT shut on wan0, lan0: ketukd shuts them on the devices that are named, and eth9 \
+    let said = "the doors' ports are NOT shut on wan0, lan0: ketukd shuts them only on the named devices, and eth9 \
                 is not on this host: name the device that strangers come in by";
     assert!(daemon.log().contains(said), "{}", daemon.log());
     let config = daemon.config().to_str().expect("a plain path");

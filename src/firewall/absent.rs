@@ -1,4 +1,4 @@
-//! Devices that the configuration names and this host lacks: the doors' ports are shut on the named devices only.
+//! Devices that the configuration names and this host lacks. The doors' ports are shut only on named devices.
 
 use std::fmt;
 
@@ -21,7 +21,7 @@ pub fn absent(devices: &[String]) -> impl Iterator<Item = &String> {
 }
 
 impl NotShut {
-    /// With these devices to shut. `None` if all of them exist, or no other one has an address.
+    /// Checks these named devices. `None` if all of them exist, or if no other device has an address.
     pub fn with(devices: &[String]) -> Option<Self> {
         let absent: Vec<_> = absent(devices).cloned().collect();
         if absent.is_empty() || devices.iter().any(|device| device == ANY) {
@@ -42,7 +42,7 @@ impl fmt::Display for NotShut {
         let [absent, there] = [&self.absent, &self.there].map(|names| names.join(", "));
         write!(
             f,
-            "the doors' ports are NOT shut on {there}: ketukd shuts them on the devices that are named, and {absent} is not \
+            "the doors' ports are NOT shut on {there}: ketukd shuts them only on the named devices, and {absent} is not \
              on this host: name the device that strangers come in by"
         )
     }

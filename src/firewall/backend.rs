@@ -1,4 +1,4 @@
-//! The backend: how doors are opened on this host. It is chosen at the start.
+//! The backend, which opens and shuts doors on this host. The daemon chooses it at the start.
 
 use std::fmt;
 use std::io;
@@ -11,7 +11,7 @@ use crate::firewall::iptables::{Iptables, Shutting};
 use crate::firewall::sets::Sets;
 use crate::linux::process::find_program;
 
-/// How doors are opened.
+/// The means by which doors open.
 #[derive(Debug)]
 pub enum Backend {
     /// Elements of nftables sets.
@@ -75,7 +75,7 @@ impl Kind {
     }
 }
 
-/// The backend that the configuration names, or that fits this host.
+/// The backend that the configuration names, or else the one that fits this host.
 pub fn resolve(config: &Config) -> Kind {
     match config.globals.backend {
         config::Backend::Auto => {}
@@ -87,7 +87,7 @@ pub fn resolve(config: &Config) -> Kind {
     }
     // An older router may have neither nf_tables nor its netlink family.
     let has_fw4 = Sets::connect(fw4()).map(|mut sets| sets.table_exists());
-    // If fw4 is installed but its table is missing, fw4 will make it.
+    // If fw4 is installed but its table is missing, fw4 will make the table.
     if matches!(has_fw4, Ok(Ok(true))) || find_program("fw4").is_some() {
         Kind::Fw4
     } else if config.globals.nft_table.is_some() {
@@ -182,7 +182,7 @@ impl Backend {
         }
     }
 
-    /// The programs, for iptables.
+    /// The programs and chains, for iptables.
     pub fn iptables(&self) -> Option<&Iptables> {
         match self {
             Self::Iptables(iptables) => Some(iptables),

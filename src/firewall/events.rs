@@ -16,9 +16,9 @@ use super::nft::{kind, message_type};
 /// `NFNLGRP_NFTABLES`, the multicast group of `nf_tables`' notifications.
 const GROUP: u32 = 7;
 
-/// The message types that wake the daemon. The kernel packs the notifications of one transaction together, and the
-/// filter sees only the first of each pack. Chains and rules are included because a table that is loaded anew may
-/// begin with them. The filter misses a transaction that begins with an element and fits one pack (some 4 kB).
+/// The message types that wake the daemon. The kernel sends the notifications of one transaction in datagrams of some 4 kB,
+/// and the filter sees only the first notification of each. Chains and rules are included because a table that is loaded anew
+/// may begin with them. The filter misses a transaction of one datagram that begins with an element.
 const WATCHED: [u8; 8] = [
     kind::NEW_TABLE,
     kind::DEL_TABLE,

@@ -1,4 +1,4 @@
-//! Finds doors that the loaded rules open to everybody, and doors that stay shut although somebody knocked.
+//! Finds doors that the loaded rules open to everybody, and doors that stay shut after a knock.
 
 mod finding;
 
@@ -22,20 +22,20 @@ use crate::linux::links::{self, DeviceAddress};
 /// The most devices that are checked where the daemon listens on every device.
 const MAX_DEVICES: usize = 16;
 
-/// The widest range of a door with `any_port` whose services are checked one by one, in ports. A wider range is meant to
-/// hold services for everybody too: only whether the firewall shuts strangers out at all is checked there.
+/// The widest range of a door with `any_port` whose services are checked one by one, in ports. In a wider range some services
+/// may be meant for everybody, so only its first port is checked.
 const WIDEST_RANGE: u16 = 1024;
 
 /// The most services that are checked in one range. Each costs a walk through the rules.
 const MAX_LISTENED: usize = 32;
 
-/// A stranger's addresses: those of example.com, which no firewall names.
+/// A stranger's addresses: former addresses of example.com, which no firewall names.
 const STRANGER: [IpAddr; 2] = [
     IpAddr::V4(Ipv4Addr::new(93, 184, 215, 14)),
     IpAddr::V6(Ipv6Addr::new(0x2606, 0x2800, 0x21f, 0xcb07, 0x6820, 0x80da, 0xaf6b, 0x8b2c)),
 ];
 
-/// How the backend lets a knocker in.
+/// The way in which the backend lets a knocker in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opens {
     /// It adds the address to a set that loaded rules look up.
@@ -67,7 +67,7 @@ pub fn look_at(config: &Config, backend: Kind, devices: &[String]) -> io::Result
         _ => Opens::BySets,
     };
     let mut findings = look(&doors, devices, opens)?;
-    // If the own table is not loaded yet, ports that it will shut are no finding.
+    // Before the own table is loaded, open ports are no finding, because it will shut them.
     let is_made =
         || Sets::connect(own::table()).is_ok_and(|mut sets| matches!(sets.table_exists(), Ok(true)));
     if backend == Kind::Own && !is_made() {
@@ -222,7 +222,7 @@ impl Eyes {
             }
             Outcome::Dropped { .. } | Outcome::Depends => {}
         }
-        // The port that opens through a door with any_port is known at the knock only.
+        // Which port a door with any_port opens is known only at the knock.
         if opening.is_none() {
             return findings;
         }
@@ -246,7 +246,7 @@ impl Eyes {
     fn knockers_chains(&self, opens: Opens) -> [&'static str; 2] {
         match opens {
             Opens::BySets => ["", ""],
-            // Before the daemon's start the chains are not there. They will come first.
+            // The chains do not exist before the daemon's start. They will be the first.
             Opens::ByRules(Shutting::OwnChain) if self.rules.has_chain("filter", OPENING[0]) => OPENING,
             Opens::ByRules(Shutting::Firewall) if self.rules.has_chain("filter", FW3[0]) => FW3,
             Opens::ByRules(_) => ["INPUT", "FORWARD"],

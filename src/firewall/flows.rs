@@ -51,7 +51,7 @@ pub fn each(mut each: impl FnMut(&Flow)) -> io::Result<Source> {
     }
 }
 
-/// Does the same from one source.
+/// Does the same as [`each`], from one source.
 ///
 /// # Errors
 /// The source does not exist.
@@ -82,7 +82,7 @@ pub fn each_from(source: Source, mut each: impl FnMut(&Flow)) -> io::Result<()> 
     }
 }
 
-/// Tells the kernel to forget connections. Returns how many it forgot. A connection that is gone already counts as forgotten.
+/// Makes the kernel forget connections. Returns how many it forgot. A connection that is gone already counts as forgotten.
 ///
 /// # Errors
 /// The kernel has no `ctnetlink`.

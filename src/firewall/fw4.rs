@@ -51,7 +51,7 @@ pub fn write(out: &mut impl Write, config: &Config, zone: Zone<'_>) -> fmt::Resu
 
 const BOTH: [Protocol; 2] = [Protocol::Tcp, Protocol::Udp];
 
-/// A rule for each protocol: fw4's sets can hold a port, and no protocol.
+/// Writes one rule for each protocol, because fw4's sets can hold a port but no protocol.
 fn any_port(out: &mut impl Write, door: &Door, zone: Zone<'_>, family: AddressFamily) -> fmt::Result {
     for protocol in BOTH {
         let Some(set) = SetName::of_protocol(door, family, protocol) else { continue };

@@ -1,8 +1,8 @@
 //! The `iptables` backend. It builds argument lists and reads listings; it runs nothing.
 //!
-//! The comment of each rule is `ketuk:DOOR`. By it the next start finds the rules that a crash has left, see
-//! [`Iptables::stale`]. Where ipset exists, a rule also requires that the address is in a set of the door. The kernel
-//! removes the set's elements when their time is over, so the door shuts even if the daemon is dead.
+//! The comment of each rule is `ketuk:DOOR`. After a crash, the next start finds the rules by it (see [`Iptables::stale`]).
+//! Where ipset exists, a rule also requires that the address is in a set of the door. The kernel removes the set's elements
+//! when their time is over, so the door shuts even if the daemon is dead.
 
 mod ip_set;
 mod listing;
@@ -19,7 +19,7 @@ use crate::config::{Door, Forward, Opening, PortRange};
 use crate::core::passage::Passage;
 use crate::core::sequence::Protocol;
 
-/// The prefix of the comment of every rule of ours. The door's name follows.
+/// The prefix of the comments of ketuk's rules. The door's name follows.
 const COMMENT: &str = "ketuk:";
 
 /// The time to wait for the lock of iptables, in seconds. A restart of the firewall holds it that long on a slow
@@ -32,13 +32,13 @@ pub const EXIT_BUSY: i32 = 4;
 /// The condition on packets that another rule has translated from a port; the port follows.
 pub(super) const DNAT_FROM: [&str; 5] = ["-m", "conntrack", "--ctstate", "DNAT", "--ctorigdstport"];
 
-/// The daemon's own chains that shut the doors' ports: this host's, and those of hosts behind it.
+/// The daemon's own chains that shut the doors' ports: those of this host, and those of hosts behind it.
 pub(super) const SHUTTING: [&str; 2] = ["ketuk_input", "ketuk_forward"];
 
 /// The daemon's own chains for the rules that let knockers in. Each belongs to the chain of [`SHUTTING`] in the same place.
 pub(super) const OPENING: [&str; 2] = ["ketuk_input_open", "ketuk_forward_open"];
 
-/// fw3's chains for the rules of others: for the router's own ports, and for forwarded packets.
+/// fw3's chains for the rules of other programs: for the router's own ports, and for forwarded packets.
 pub(super) const FW3: [&str; 2] = ["input_wan_rule", "forwarding_wan_rule"];
 
 /// The firewall that shuts the doors' ports for everybody who has not knocked.
@@ -93,7 +93,7 @@ impl Default for Iptables {
 }
 
 impl Iptables {
-    /// fw3's chains for the rules of others, which it keeps at a reload (OpenWrt).
+    /// OpenWrt's fw3, with its chains for the rules of other programs. fw3 keeps these rules at a reload.
     pub fn fw3() -> Self {
         let [chain, forwarding] = FW3.map(str::to_owned);
         Self { chain, forwarding, prerouting: "prerouting_wan_rule".to_owned(), ..Self::default() }
@@ -106,8 +106,8 @@ impl Iptables {
         Self { shutting: Shutting::OwnChain, chain, forwarding, ..self }
     }
 
-    /// The chains that may hold rules of an earlier run. Those of the daemon's own are emptied when they are loaded, and
-    /// the earlier run may have used the firewall's.
+    /// The chains to search for rules of an earlier run. The daemon's own chains are not among them: loading them empties
+    /// them. But the earlier run may have used the firewall's chains.
     #[must_use]
     pub fn swept(&self) -> Self {
         match self.shutting {
@@ -123,7 +123,7 @@ impl Iptables {
         Chain { table: None, name: SHUTTING[0] }
     }
 
-    /// The commands that let `address` in at `door`, one for each rule. [`Self::lease`] runs before them.
+    /// The commands that let a passage in at a door: first that of [`Self::lease`], then one for each rule.
     ///
     /// Empty for a door that opens nothing, and for a forward to a host of the other family.
     pub fn insert(
@@ -149,8 +149,8 @@ impl Iptables {
         commands
     }
 
-    /// The command that sets the remaining time of `address` in the door's set; `None` if the door has no set. Without
-    /// `time` there is no end.
+    /// The command that sets the remaining time of a passage in the door's set; `None` if the door has no set. A `time` of
+    /// `None` means no end.
     pub fn lease(
         &self,
         door: &Door,
@@ -170,7 +170,7 @@ impl Iptables {
         SetElement::new(door, passage).filter(|_| self.sets)
     }
 
-    /// The chains that may hold rules of ours. `program` is [`Self::ipv4`] or [`Self::ipv6`].
+    /// The chains that may hold ketuk's rules. `program` is [`Self::ipv4`] or [`Self::ipv6`].
     pub fn chains(&self, program: &str) -> Vec<Chain<'_>> {
         let mut chains = vec![self.input(), Chain { table: None, name: &self.forwarding }];
         if program == self.ipv4 {
@@ -189,9 +189,9 @@ impl Iptables {
         command(program, chain, "-S")
     }
 
-    /// The commands that delete every rule of ours in `listing`, the output of [`Self::list`].
+    /// The commands that delete each of ketuk's rules in `listing`, the output of [`Self::list`].
     ///
-    /// A rule is ours if its comment is `ketuk:` and a possible door name, and nothing more.
+    /// A rule is ketuk's if its comment is `ketuk:` and a possible door name, and nothing more.
     pub fn stale(&self, program: &str, chain: Chain<'_>, listing: &str) -> Vec<Vec<String>> {
         let append = ["-A", chain.name];
         split_rules(listing)

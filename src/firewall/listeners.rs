@@ -1,4 +1,4 @@
-//! The sockets that programs listen on at this host.
+//! The sockets on which this host's programs listen.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
@@ -58,7 +58,7 @@ impl Listeners {
     pub fn answers(&self, protocol: Protocol, address: IpAddr, port: u16) -> bool {
         self.incomplete
             || self.sockets.iter().any(|(found, at, listened)| {
-                // An IPv6 socket for every address receives IPv4 too, unless it is told otherwise.
+                // An IPv6 socket for every address receives IPv4 too, unless it has the option IPV6_V6ONLY.
                 let everywhere = at.is_unspecified() && (at.is_ipv6() || address.is_ipv4());
                 *found == protocol && *listened == port && (everywhere || *at == address)
             })

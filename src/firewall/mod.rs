@@ -1,4 +1,4 @@
-//! Stage five of the packet's way: a door that opens or shuts becomes a change of the kernel's firewall.
+//! Stage five of the packet's way: changes the kernel's firewall when a door opens or shuts.
 #![forbid(unsafe_code)]
 
 pub mod absent;

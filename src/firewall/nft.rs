@@ -111,7 +111,7 @@ pub fn get_generation(request: &mut Datagram, sequence: u32) {
 /// The meaning of a received message.
 #[derive(Clone, Debug)]
 pub enum Answer<'a> {
-    /// The message with this sequence number was accepted (0) or refused (`errno`, above 0), or a dump has ended.
+    /// A request was accepted (0) or refused (`errno`, above 0), or a dump has ended.
     Outcome(i32),
     /// An object that was asked for.
     Object {

@@ -1,7 +1,7 @@
 //! The sets and rules that the firewall must contain, in nft's syntax: `ketukd ruleset` prints them.
 //!
-//! On OpenWrt fw4 makes them from the service's data. Elsewhere the administrator loads this text after loading the
-//! host's own table, as often as needed: it takes the place of the rules of doors that are loaded.
+//! On OpenWrt, fw4 makes them from the service's data. Elsewhere the administrator loads this text after the host's own
+//! table. The text can be loaded again at any time: it replaces the doors' rules that are loaded.
 
 use core::fmt::{self, Write};
 use core::net::IpAddr;
@@ -128,7 +128,7 @@ impl<W: Write> FamilyRules<'_, W> {
         self.rule(ZoneChain("input", zone), format_args!(""), ports, format_args!("accept"))
     }
 
-    /// For any port of the router's own: the set names it.
+    /// Writes the rule for a door with `any_port`. The set names the port.
     fn any_port(mut self, zone: Zone<'_>) -> fmt::Result {
         self.write(
             ZoneChain("input", zone),
@@ -177,8 +177,8 @@ impl<W: Write> FamilyRules<'_, W> {
         self.write(chain, format_args!("{what}{ports} "), "", verdict)
     }
 
-    /// One rule, at the head of its chain: zones end by rejecting everything. `key` are the parts of the set's elements
-    /// beside the source address.
+    /// Writes one rule, at the head of its chain, because the chains of zones end by rejecting everything. `key` names the
+    /// parts of the set's elements after the source address.
     fn write(
         &mut self,
         chain: ZoneChain<'_>,
@@ -203,7 +203,7 @@ impl<W: Write> FamilyRules<'_, W> {
 #[derive(Clone, Copy)]
 struct Words {
     set_type: &'static str,
-    /// Only for tables of family inet. In others nft refuses it.
+    /// Only for tables of family inet. nft refuses it in others.
     nfproto: &'static str,
     ip: &'static str,
 }

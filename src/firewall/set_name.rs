@@ -16,7 +16,7 @@ pub struct DoorSets<'a> {
     pub(crate) door: &'a str,
     /// The lengths of the prefixes, if the door lets networks in instead of addresses.
     pub(crate) prefix: GrantPrefix,
-    /// Whether it opens the port that a user asks for.
+    /// Whether the door opens the port that a user asks for.
     pub(crate) any_port: bool,
 }
 

@@ -67,7 +67,8 @@ impl Sets {
         self.find(sequence, kind::NEW_TABLE, Operation::FindTable)
     }
 
-    /// The sets of a door that are missing: both if the table is missing. A table of family ip or ip6 needs only one.
+    /// The sets of a door that are missing. If the table is missing, all of them are. A table of family ip or ip6 needs sets of
+    /// one family only.
     ///
     /// # Errors
     /// Any error but [`NftError::MissingTable`] and [`NftError::MissingSet`].

@@ -27,9 +27,9 @@ pub struct Swept {
     pub program: String,
     /// The chain that `fault` is about.
     pub chain: String,
-    /// The number of our rules that were deleted.
+    /// The number of ketuk's rules that were deleted.
     pub deleted: usize,
-    /// The number of our rules that could not be deleted.
+    /// The number of ketuk's rules that could not be deleted.
     pub left: usize,
     /// The error, if there was one.
     pub fault: Option<Fault>,
@@ -48,7 +48,7 @@ pub enum Fault {
     Unreached,
 }
 
-/// Deletes all our rules of both families. It blocks for at most `limit`, so call it at the daemon's start, before
+/// Deletes all of ketuk's rules of both families. It blocks for at most `limit`, so call it at the daemon's start, before
 /// doors are open. `forwards` says that doors translate addresses.
 pub fn sweep(iptables: &Iptables, forwards: bool, limit: Duration) -> [Swept; 2] {
     let deadline = Instant::now() + limit;
@@ -66,8 +66,8 @@ pub fn has_chain(iptables: &Iptables, chain: Chain<'_>) -> bool {
     )
 }
 
-/// The programs of this host that work. Where `iptables` is the kind that needs `nf_tables`, and the kernel has none, they
-/// are those of the older kind.
+/// The programs of this host that work. If `iptables` needs `nf_tables` and the kernel has none, these are the programs of
+/// iptables-legacy.
 pub fn working() -> Iptables {
     let usual = Iptables::default();
     let older = Iptables {
@@ -84,7 +84,7 @@ pub fn has_sets(iptables: &Iptables) -> bool {
     output(&iptables.probe(), None, deadline).is_ok()
 }
 
-/// Whether no chain holds a rule of ours any more, because the firewall was made anew. A chain that cannot be listed
+/// Whether no chain holds any of ketuk's rules any more, because the firewall was made anew. A chain that cannot be listed
 /// counts as holding one.
 pub fn all_gone(iptables: &Iptables, limit: Duration) -> bool {
     let deadline = Instant::now() + limit;
@@ -98,8 +98,8 @@ pub fn all_gone(iptables: &Iptables, limit: Duration) -> bool {
     programs.filter(|program| process::find_program(program).is_some()).all(|program| gone(program))
 }
 
-/// Whether table nat can hold rules of ours. Listing a table of the older kind creates it, and with it connection
-/// tracking on a host that may not need it.
+/// Whether table nat can hold ketuk's rules. Listing a table of iptables-legacy creates it, and with it connection tracking
+/// on a host that may not need it.
 fn nat_may_hold_rules() -> bool {
     fs::read_to_string("/proc/net/ip_tables_names")
         .map_or(true, |tables| tables.lines().any(|table| table == "nat"))
@@ -171,7 +171,7 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing => f.write_str("no such program; is the package installed?"),
-            Self::Unreached => f.write_str("something else changes the firewall at the same time"),
+            Self::Unreached => f.write_str("another program changes the firewall at the same time"),
             Self::Failed(exit) => exit.fmt(f),
             Self::Output(OutputError::TooLong) => write!(f, "lists more than {MAX_LISTING} bytes of rules"),
             Self::Output(error) => error.fmt(f),

@@ -12,8 +12,8 @@ use crate::core::passage::Passage;
 /// Whether a connection goes through a door that is open for this passage.
 /// `own` are this host's addresses.
 ///
-/// It does if the door opens its destination: this host's own address with the door's port, or the host behind that
-/// the door forwards to. Other connections through this host do not count, with any port.
+/// It does if the door opens its destination: this host's own address with the door's port, or the host to which the door
+/// forwards. Other connections through this host do not count, whatever their port is.
 pub fn goes_through(door: &Door, passage: Passage, own: &[IpAddr], flow: &Flow) -> bool {
     if door.grant_prefix.group(flow.source) != passage.address {
         return false;
@@ -43,7 +43,7 @@ pub fn goes_through(door: &Door, passage: Passage, own: &[IpAddr], flow: &Flow) 
 const AT_ONCE: usize = 256;
 const ROUNDS: usize = 16;
 
-/// Cuts the connections of a passage that go through a door, and no others. Returns their number. Packets of both ends
+/// Cuts the connections of a passage that go through a door, and no others. Returns how many were cut. Packets of both ends
 /// are refused from now on, and the kernel forgets the connections.
 ///
 /// # Errors

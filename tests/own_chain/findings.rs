@@ -12,7 +12,7 @@ fn a_chain_of_the_older_iptables_that_drops_what_the_door_lets_in_is_named() {
     let daemon = Start::new(&world.router, &world.scratch, DOORS).go();
     assert_eq!(daemon.status()["daemon"]["backend"], "own");
     let said = "door 'ssh': tcp port 22 stays shut on wan0 even after a knock: chain INPUT of table filter of \
-                iptables-legacy drops what the door lets in";
+                iptables-legacy drops the packets that the door lets in";
     assert!(daemon.log().contains(said), "{}", daemon.log());
     // A daemon that can start no programs reads them too.
     shell(&world, "iptables-legacy -P INPUT ACCEPT");
@@ -61,7 +61,7 @@ fn check_says_what_the_older_iptables_leaves_open() {
     }
 }
 
-/// With iptables too, another table that drops what the door lets in is named.
+/// With iptables too, another table that drops the packets that the door lets in is named.
 #[test]
 fn another_table_that_drops_what_an_iptables_rule_lets_in_is_named() {
     let world = world();

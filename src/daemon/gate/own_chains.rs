@@ -13,7 +13,7 @@ use crate::firewall::loaded::legacy_fingerprint;
 const RETRY: Duration = Duration::from_secs(5);
 
 /// Time between two looks whether another program has changed the rules, since iptables announces no changes. A look reads
-/// the rules of iptables' older kind with two system calls for each family, and starts no program.
+/// the rules of iptables-legacy with two system calls for each family, and starts no program.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// The state of the chains, which the monitor has.

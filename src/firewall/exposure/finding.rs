@@ -31,7 +31,7 @@ pub enum Fault {
         /// The firewall that should shut the port.
         shutting: Shutting,
     },
-    /// Whether everybody can reach the door's port without a knock cannot be known.
+    /// It is not known whether everybody can reach the door's port without a knock.
     Unknown(Obstacle),
     /// A knocker cannot reach the port, because this chain drops the packets.
     Blocked {
@@ -42,12 +42,12 @@ pub enum Fault {
     },
 }
 
-/// Why the loaded rules do not tell a packet's fate.
+/// Why it is not known whether the loaded rules pass a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Obstacle {
     /// A rule depends on something that the daemon does not know.
     Rule,
-    /// The rules of iptables' older kind cannot be read.
+    /// The rules of iptables-legacy cannot be read.
     Unread,
 }
 
@@ -83,8 +83,8 @@ impl Finding {
                  it now)"
             ),
             Fault::Blocked { by, .. } => format!(
-                "door '{door}': {protocol} port {port} stays shut on {device} even after a knock: {by} drops what the \
-                 door lets in"
+                "door '{door}': {protocol} port {port} stays shut on {device} even after a knock: {by} drops the \
+                 packets that the door lets in"
             ),
         }
     }
@@ -105,18 +105,18 @@ impl Finding {
             }
             Fault::Blocked { maker, .. } => match maker {
                 Maker::Ufw => {
-                    format!("run 'ufw allow {port}/{protocol}', the door keeps it shut for strangers")
+                    format!("run 'ufw allow {port}/{protocol}', because the door keeps it shut for strangers")
                 }
                 Maker::Firewalld => format!(
                     "run 'firewall-cmd --permanent --add-port={port}/{protocol}' and 'firewall-cmd --reload', \
-                     the door keeps it shut for strangers"
+                     because the door keeps it shut for strangers"
                 ),
                 Maker::Docker => format!(
-                    "run 'iptables -I DOCKER-USER -i {device} -p {protocol} --dport {port} -j ACCEPT', the \
-                     door keeps it shut for strangers"
+                    "run 'iptables -I DOCKER-USER -i {device} -p {protocol} --dport {port} -j ACCEPT', \
+                     because the door keeps it shut for strangers"
                 ),
-                Maker::Fw4 => "reload the firewall, so that it takes up the rules of the doors".to_owned(),
-                Maker::Other => "accept the port there, the door keeps it shut for strangers".to_owned(),
+                Maker::Fw4 => "reload the firewall, so that it loads the rules of the doors".to_owned(),
+                Maker::Other => "accept the port there, because the door keeps it shut for strangers".to_owned(),
             },
         }
     }

@@ -46,7 +46,7 @@ impl<'a> SetElement<'a> {
         shell(format!("ipset -exist del {} {self}", self.set()))
     }
 
-    /// The condition of a rule that the packet has an element in the set.
+    /// The condition of a rule that the set has an element for the packet.
     pub(super) fn condition(self) -> [String; 5] {
         // A door with `any_port` has the port in its set.
         let parts = if self.door.any_port.is_empty() { "src" } else { "src,dst" };

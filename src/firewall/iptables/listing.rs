@@ -34,7 +34,7 @@ pub(in crate::firewall) fn split_rules(listing: &str) -> Vec<Vec<String>> {
     rules
 }
 
-/// Whether one of the rule's comments is ours.
+/// Whether one of the rule's comments is ketuk's.
 ///
 /// `--comment` could be the value of another option. But a value is followed by an option, which begins with a dash.
 pub(super) fn is_ours(rule: &[String]) -> bool {

@@ -1,4 +1,4 @@
-//! Rules of iptables' older kind, which `nf_tables` does not list.
+//! Rules of iptables-legacy, which `nf_tables` does not list.
 
 use std::fs::File;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -14,16 +14,17 @@ use super::{ChainName, Family, Hook, LoadedChain, MAX_RULES, Rule, xt};
 use crate::core::network::AddressFamily;
 use crate::linux::xtables::{Extension, HOOKS, RawRule, Table};
 
-/// The tables of a family, one a line. The file is there once a table of the older kind has been made.
+/// The files that list the tables of a family, one a line. A file exists once iptables-legacy has made a table.
 const NAMES: [(AddressFamily, Family, &str); 2] = [
     (AddressFamily::V4, Family::IPV4, "/proc/thread-self/net/ip_tables_names"),
     (AddressFamily::V6, Family::IPV6, "/proc/thread-self/net/ip6_tables_names"),
 ];
 
-/// The opened files of [`NAMES`]. Only root may open them; a daemon that has given up being root reads those that it has open.
+/// The opened files of [`NAMES`]. Only root may open them. A daemon that is not root any more reads the files that it opened
+/// before.
 static OPENED: Mutex<[Option<File>; NAMES.len()]> = Mutex::new([const { None }; NAMES.len()]);
 
-/// More bytes than the names of all tables have.
+/// Most bytes that are read of a file of [`NAMES`]. The names of all tables are shorter.
 const MAX_NAMES: usize = 256;
 
 /// Each table with the priority of its chains at the hooks that the check follows.
@@ -82,7 +83,7 @@ pub(super) struct Found {
 /// # Errors
 /// A table cannot be read.
 pub(super) fn read() -> io::Result<Found> {
-    // Without /proc nothing tells which tables there are.
+    // Without /proc it is not known which tables there are.
     let is_partial = !Path::new("/proc/thread-self/net").exists();
     let mut found = Found { chains: Vec::new(), is_partial };
     for (at, (family, of, _)) in NAMES.into_iter().enumerate() {

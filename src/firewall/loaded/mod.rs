@@ -1,9 +1,9 @@
-//! The rules that the kernel has loaded, from any program, and their effect on a packet: those of `nf_tables`, and those of
-//! iptables' older kind.
+//! The rules that the kernel has loaded, from any program, and their effect on a packet: the rules of `nf_tables`, and those
+//! of iptables-legacy.
 //!
-//! So the daemon knows that a port is open without a knock, or that another firewall drops packets that a door lets
-//! in. It follows a packet through the chains as the kernel would. Where a rule depends on something unknown, it
-//! follows both answers. So there are three outcomes: the packet passes, it is dropped, or that depends.
+//! They show whether a port is open without a knock, and whether another firewall drops packets that a door lets in. The
+//! check follows a packet through the chains as the kernel would. Where a rule depends on something unknown, the check
+//! follows both cases. So there are three outcomes: the packet passes, it is dropped, or the outcome depends on the unknown.
 
 mod effect;
 mod evaluate;
@@ -28,7 +28,7 @@ pub use legacy::fingerprint as legacy_fingerprint;
 pub use packet::{Arrival, Packet};
 pub use walk::Outcome;
 
-/// The most bytes of rules that are read: more than any router has. For a host with more, nothing is reported.
+/// The most bytes of rules that are read: more than any router has. Reading more is an error.
 const MAX_RULES: usize = 4 << 20;
 
 const REQUEST_DUMP: u16 = 0x301;
@@ -65,7 +65,7 @@ pub struct ChainName {
     pub(crate) table: String,
     /// The chain's own name.
     pub(crate) chain: String,
-    /// Whether the chain is in a table of iptables' older kind.
+    /// Whether the chain is in a table of iptables-legacy.
     is_legacy: bool,
 }
 
@@ -118,7 +118,7 @@ struct LoadedChain {
 enum Rule {
     /// Expressions of `nf_tables`, in the kernel's bytes.
     Nft(Box<[u8]>),
-    /// A rule of iptables' older kind.
+    /// A rule of iptables-legacy.
     Legacy(legacy::LegacyRule),
 }
 
@@ -133,7 +133,7 @@ pub struct LoadedRules {
 }
 
 impl LoadedRules {
-    /// Reads the rules. A kernel without `nf_tables` has only those of iptables' older kind.
+    /// Reads the rules. A kernel without `nf_tables` has only those of iptables-legacy.
     ///
     /// # Errors
     /// The kernel refuses to list (`EPERM` without `CAP_NET_ADMIN`), or there are too many rules.
@@ -199,7 +199,7 @@ impl LoadedRules {
         Ok(())
     }
 
-    /// Whether there may be rules of iptables' older kind that could not be read. Only root may.
+    /// Whether there may be rules of iptables-legacy that could not be read. Only root may read them.
     pub const fn is_partial(&self) -> bool {
         self.is_partial
     }
@@ -247,8 +247,7 @@ impl LoadedRules {
     }
 }
 
-/// The door rules in a table that were loaded from `ketukd ruleset`, found by their comment. A table that is not there has
-/// none.
+/// The rules in a table that were loaded from `ketukd ruleset`, found by their comment. A table that does not exist has none.
 ///
 /// # Errors
 /// The kernel has no `nf_tables`, or does not tell (`EPERM` without `CAP_NET_ADMIN`).
@@ -277,8 +276,8 @@ pub fn rules_of_doors(table: &crate::config::Table) -> io::Result<Vec<LoadedRule
     if matches!(errno, 0 | libc::ENOENT) { Ok(found) } else { Err(Errno::from_raw(errno).into()) }
 }
 
-/// Whether the error says that the kernel has no `nf_tables`: without nfnetlink there is no such socket, and without the
-/// subsystem its questions are invalid.
+/// Whether the error says that the kernel has no `nf_tables`. Without nfnetlink the socket cannot be opened, and without the
+/// subsystem the requests are invalid.
 fn lacks_nf_tables(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EPROTONOSUPPORT | libc::EOPNOTSUPP | libc::EINVAL))
 }

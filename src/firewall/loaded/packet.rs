@@ -22,8 +22,8 @@ pub struct Arrival<'a> {
     pub protocol: Protocol,
     /// The port.
     pub port: u16,
-    /// The sets that count as holding `source`: those of the door that is open for it. All other sets of doors count
-    /// as not holding it, whatever they hold now.
+    /// The sets that count as holding `source`: those of the door that is open for it. The sets of other doors count as not
+    /// holding it, whatever they really hold.
     pub sets: &'a [&'a str],
     /// The chains of iptables' table `filter` that accept the packet, because the door's rules are at their front.
     pub accepted_in: &'a [&'a str],
@@ -134,7 +134,7 @@ impl<'a> Packet<'a> {
         })
     }
 
-    /// `enum nft_ct_keys`, for a connection that begins with this self.
+    /// `enum nft_ct_keys`, for a connection that begins with this packet.
     pub(super) fn connection(&self, key: u32) -> Option<Vec<u8>> {
         let arrival = &self.arrival;
         Some(match key {

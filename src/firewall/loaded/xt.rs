@@ -1,6 +1,6 @@
-//! The old matches and targets of iptables, as C structures: in rules of its older kind, and inside `nf_tables` rules.
+//! The matches and targets of iptables, as C structures: in rules of iptables-legacy, and inside `nf_tables` rules.
 //!
-//! Those that firewalls use to let senders in or keep them out are known. Any other may match or not.
+//! The matches that firewalls use to let senders in or keep them out are known. Any other counts as one that may match or not.
 
 use super::effect::{Effect, Tri};
 use super::packet::Packet;
@@ -87,7 +87,7 @@ fn known(name: &str, revision: u32, info: &[u8], packet: &Packet<'_>) -> Option<
                 |mask: u16, kind: u16, invert: u32| mask == 0 || (mask & kind != 0) != (flags & invert != 0);
             Some(is(source, UNICAST, 1) && is(destination, kind, 2))
         }
-        // These match the other protocol or extension headers, which a first packet has not.
+        // These match the other protocol, or extension headers, which the test packet does not have.
         "tcp" | "udp" | "rt" | "frag" | "hbh" | "dst" | "ah" | "esp" => Some(false),
         // struct xt_recent_mtinfo: seconds, hits, operation (XT_RECENT_SET), inverted. The sender of a first packet is
         // not in the list.

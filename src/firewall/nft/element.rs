@@ -34,7 +34,7 @@ const INTERVAL_END: u32 = 1;
 /// Longest key of an element, in bytes: an IPv6 address, a protocol and a port.
 const MAX_KEY: usize = 24;
 
-/// Shortest timeout of an element. Kernels before 6.12 round down to a tick, of 10 ms at most. They read zero ticks as
+/// Shortest timeout of an element. Kernels before 6.12 round down to a tick, which has at most 10 ms. They read zero ticks as
 /// no timeout, and the door would stay open for ever.
 pub const MIN_TIMEOUT: Duration = Duration::from_millis(20);
 /// Longest timeout of an element: a hundred years. The kernel refuses some 584 years and more.
@@ -106,8 +106,7 @@ fn write_list(
 pub struct Element<'a> {
     /// The element's key.
     pub passage: Passage,
-    /// The timeout that the element was given, in whole milliseconds; `None` if it has no end or if the set's default
-    /// is the same.
+    /// The timeout that the element was given, in whole milliseconds; `None` if it has no end, or if it is the set's default.
     pub timeout: Option<Duration>,
     /// The remaining time, in whole milliseconds; `None` if it has no end.
     pub left: Option<Duration>,

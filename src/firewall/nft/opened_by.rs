@@ -14,8 +14,8 @@ const HAND: &str = "hand";
 /// Longest user data, in bytes: a comment that names a user, and the number of the user's secrets.
 const MAX_USER_DATA: usize = 2 + USER.len() + MAX_NAME + 1 + 2 + 4;
 
-/// A number that stands for a user's secrets and does not reveal them; 0 if it is unknown. At the next start a grant
-/// ends if the number differs, because its secret is gone.
+/// A number that stands for a user's secrets and does not reveal them; 0 if it is unknown. If the number differs at the next
+/// start, the secret is gone, and the grant ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SecretsId(pub u32);
 
@@ -63,7 +63,7 @@ impl<'a> OpenedBy<'a> {
         });
         let mut parts = comment.into_iter().chain(id.iter().map(|id| &id[..]));
         if parts.any(|part| data.extend_from_slice(part).is_err()) {
-            // No user has a name that is longer, so it is not written.
+            // No user has such a long name, so nothing is written.
             data.clear();
         }
         data

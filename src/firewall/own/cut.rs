@@ -46,8 +46,8 @@ pub struct Cut {
 }
 
 impl Cut {
-    /// The addresses and ports that the filter can see in packets of a connection: from the originator before and
-    /// after translation, and from the responder.
+    /// The directions of a connection as the rules may see them: from the originator before translation, from the originator
+    /// after translation if there is one, and from the responder.
     pub fn of(flow: &Flow) -> impl Iterator<Item = Self> + use<> {
         let client = SocketAddr::new(flow.source, flow.source_port);
         let called = SocketAddr::new(flow.destination, flow.destination_port);
@@ -86,7 +86,7 @@ pub(super) fn write_cut(batch: &mut Batch<'_>) {
                 write_rule(batch, hook.name, "cut", |e| {
                     e.family(family).protocol(protocol).of_no_connection();
                     if protocol == Protocol::Tcp {
-                        // A SYN begins a new connection, and the refusal itself is a reset: both may pass.
+                        // A SYN begins a new connection, and the refusal itself is a reset. Both may pass.
                         e.tcp_flags(tcp_flag::SYN | tcp_flag::RST, 0);
                     }
                     e.ends_in_set(family, set).counter().verdict(Verdict::Reject(protocol));
@@ -97,7 +97,7 @@ pub(super) fn write_cut(batch: &mut Batch<'_>) {
 }
 
 impl Own {
-    /// Refuses packets of these connections from now on. The caller must then have the kernel forget them.
+    /// Refuses packets of these connections from now on. The caller must then make the kernel forget them.
     ///
     /// # Errors
     /// Some connections may live on.
@@ -116,8 +116,8 @@ impl Own {
         Ok(())
     }
 
-    /// Undoes [`Self::cut`] for connections of `address`, which is let in again. `is_his` says whether the connection
-    /// with these two ends is one of them.
+    /// Undoes [`Self::cut`] for connections of `address`, which is let in again. `is_his` says whether a connection with these
+    /// two ends belongs to the address.
     ///
     /// # Errors
     /// Some packets may still be refused.

@@ -57,7 +57,7 @@ pub(super) fn write_doors(batch: &mut Batch<'_>, plan: &Plan<'_>, devices: &[Str
     }
 }
 
-/// Lets the addresses in the sets of a door with `any_port` in, each at the port beside it in the set.
+/// Lets in the addresses in the sets of a door with `any_port`, each at the port of its element.
 fn let_any_in(batch: &mut Batch<'_>, door: &Door, family: AddressFamily) {
     let set = set_of(door, family);
     write_rule(batch, INPUT, &door.name, |e| {
@@ -83,7 +83,7 @@ struct DoorRules<'r, 'd> {
 }
 
 impl DoorRules<'_, '_> {
-    /// Lets them in to a port of this host, and to a container if another table translates the port to one.
+    /// Lets them in at a port of this host, and to a container if another table translates the port to one.
     fn let_in(mut self) {
         for (protocol, ports) in matches(self.opening, &self.opening.dest_port) {
             self.rule(INPUT, protocol, |e| {
@@ -95,7 +95,7 @@ impl DoorRules<'_, '_> {
         }
     }
 
-    /// Lets them in to a host behind this one: translated for IPv4, routed for IPv6.
+    /// Lets them through to a host behind this one: translated for IPv4, routed for IPv6.
     fn let_through(mut self, forward: &Forward) {
         let family = self.family;
         let hosts = forward.dest_ip.iter().filter(|host| AddressFamily::of(**host) == family);
@@ -161,8 +161,8 @@ fn shut_through(batch: &mut Batch<'_>, door: &Door, opening: &Opening, forward: 
     }
 }
 
-/// Drops packets that would begin a connection. For TCP these are SYNs, whatever connection tracking says: it may have
-/// started only now, and existing connections must go on.
+/// Drops packets that would begin a connection. For TCP these are SYNs, whatever connection tracking says. Tracking may have
+/// started only now, and does not know existing connections, which must go on.
 fn shut(
     batch: &mut Batch<'_>,
     chain: &str,

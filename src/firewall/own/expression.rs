@@ -49,18 +49,18 @@ pub(super) enum Verdict<'a> {
     Drop,
     /// `NF_ACCEPT`: this table lets it pass.
     Accept,
-    /// `NFT_JUMP`: the chain of this name decides. If it does not, the next rule does.
+    /// `NFT_JUMP`: the chain of this name decides. If it gives no verdict, the next rule decides.
     Jump(&'a str),
     /// The packet is refused, and the sender is told that the port is closed.
     Reject(Protocol),
 }
 
-/// The port of a packet that is looked for in a set.
+/// The port of a packet that a set lookup uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SetPort {
-    /// The one that it goes to.
+    /// The destination port.
     Destination,
-    /// The one that it went to before it was translated.
+    /// The destination port before translation.
     BeforeTranslation,
 }
 

@@ -10,7 +10,7 @@
 //! With backend `own` the table shuts the doors' ports and lets knockers in. With any other backend it holds only the
 //! rules for `kill`. That works beside any firewall, because a table can deny packets that another one accepts.
 //!
-//! A packet that no door concerns passes two comparisons only.
+//! A packet that is for no door passes only two comparisons.
 
 mod cut;
 mod doors;
@@ -43,7 +43,7 @@ pub const NAME: &str = "ketuk";
 /// The device name that stands for every device.
 pub const ANY: &str = "any";
 
-/// The most messages of one transaction. So many sequence numbers are reserved, far more than 64 doors need.
+/// Sequence numbers that are reserved for one transaction: far more than 64 doors need.
 const MAX_CHANGES: u32 = 1 << 20;
 
 /// The most tries to load the table while no other program changes the firewall.
@@ -144,8 +144,8 @@ impl Own {
     /// Loads the table as `plan` wants it, in one transaction. Elements stay in their sets, unless their door is gone.
     /// A table that is not needed is deleted.
     ///
-    /// Returns whether the table is as it was loaded. Otherwise other programs changed the firewall each time meanwhile, and the
-    /// table must be loaded again.
+    /// Returns whether the table is as it was loaded. If not, other programs changed the firewall during each try, and the table
+    /// must be loaded again.
     ///
     /// # Errors
     /// The table was not changed.

@@ -4,8 +4,8 @@
 //!   INPUT    -> ketuk_input     jump ketuk_input_open, then all others are shut out of the doors' ports
 //!   FORWARD  -> ketuk_forward   jump ketuk_forward_open, then the same
 //! ```
-//! The rules that let knockers in are in the `_open` chains, which a reload leaves alone. Each family's chains change in
-//! one step, since `iptables-restore` replaces a table as a whole. Only packets that begin a connection are dropped.
+//! The rules that let knockers in are in the `_open` chains, which a reload does not change. Each family's chains change in
+//! one step, because `iptables-restore` replaces a table as a whole. Only packets that begin a connection are dropped.
 
 mod listing;
 mod text;
@@ -30,8 +30,7 @@ const FILTER: [&str; 2] = ["-t", "filter"];
 /// The time limit for loading or deleting the chains of both families. Packets wait meanwhile.
 const TIME_LIMIT: Duration = Duration::from_secs(20);
 
-/// The programs by which `ketukd unload` looks for the chains: this host's `iptables`, and iptables of the older
-/// kind.
+/// The programs by which `ketukd unload` looks for the chains: this host's `iptables`, and iptables-legacy.
 const PROGRAMS: [&str; 4] = ["iptables", "ip6tables", "iptables-legacy", "ip6tables-legacy"];
 
 /// Why the chains of a family were not changed.
@@ -144,7 +143,7 @@ fn unload_one(program: &str, listing: &Listing, deadline: Instant) -> Result<(),
     text::unload(listing).map_or(Ok(()), |text| restore(program, &text, deadline))
 }
 
-/// Lists the tables that `options` names. Without any, iptables lists those that are there, and makes none.
+/// Lists the tables that `options` names. Without a name, iptables lists the existing tables and makes none.
 fn listed(program: &str, options: &[&str], deadline: Instant) -> Result<Listing, Fault> {
     let save = format!("{program}-save");
     if find_program(&save).is_none() {

@@ -127,8 +127,8 @@ impl Shut<'_> {
         }
     }
 
-    /// Drops packets that would begin a connection. For TCP these are SYNs, whatever connection tracking says: it may have
-    /// started only now, and existing connections must go on.
+    /// Drops packets that would begin a connection. For TCP these are SYNs, whatever connection tracking says. Tracking may
+    /// have started only now, and does not know existing connections, which must go on.
     fn rule(&mut self, chain: usize, protocol: Protocol, to: std::fmt::Arguments<'_>) {
         let begins = match protocol {
             Protocol::Tcp => "-m tcp --tcp-flags SYN,ACK SYN",
@@ -137,7 +137,7 @@ impl Shut<'_> {
         let (chain, device, door) = (SHUTTING[chain], self.device, &self.door.name);
         line(
             self.text,
-            // With the space it is not the comment of a rule for a knocker.
+            // The space after the colon distinguishes this comment from that of a rule for a knocker.
             format_args!(
                 "-A {chain} {device} -p {protocol} {begins} {to} -m comment --comment \"ketuk: {door}\" -j DROP"
             ),

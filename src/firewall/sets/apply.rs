@@ -93,7 +93,7 @@ impl Sets {
     /// not be made. All others are made.
     ///
     /// Deleting an element that does not exist counts as success. Do not delete elements that the kernel's timer has
-    /// removed: a deletion costs a wait for all processors.
+    /// removed, because each deletion makes the kernel wait for all processors.
     pub fn apply(&mut self, changes: &[Change<'_>], failed: &mut dyn FnMut(usize, NftError)) {
         for (part, changes) in changes.chunks(MAX_BATCH).enumerate() {
             self.apply_part(changes, &mut |index, error| failed(part * MAX_BATCH + index, error));
@@ -154,7 +154,7 @@ impl Sets {
                 Ok(refused) => refused,
                 Err(error) => return todo.iter().for_each(|pending| failed(pending.change, error.clone())),
             };
-            // From the last to the first, so that the indices stay valid.
+            // The last refusal comes first, so that the other indices stay valid.
             for refused in refused.into_iter().rev() {
                 let at = refused.at;
                 match self.after_refusal(&mut todo[at], &refused) {
