@@ -289,7 +289,7 @@ fn a_door_that_is_open_to_everybody_is_said_to_be() {
     assert_eq!(checked.matches("without a knock").count(), 1, "{checked}");
     // Sets that vanish are noticed.
     world.router.nft("flush chain inet fw4 input_wan\ndelete set inet fw4 ketuk_ssh_4");
-    daemon.wait_for_log("ssh: set ketuk_ssh_4 in table inet fw4 is not there");
+    daemon.wait_for_log("ssh: set ketuk_ssh_4 in table inet fw4 does not exist");
 }
 
 /// The command that the log recommends works on Debian's own table, also several times, and so do README's lines.
@@ -337,7 +337,7 @@ fn the_recommended_line_can_be_run_again_and_again() {
     );
     assert_eq!(rules(&world.router.nft_list("table inet filter")), rules(&once));
     let daemon = start(&world, &doors);
-    assert!(!daemon.log().contains("is not there"), "{}", daemon.log());
+    assert!(!daemon.log().contains("does not exist"), "{}", daemon.log());
     world.client.knock(ROUTER, "7000");
     wait_until("it opens", || world.client.greeted_by(ROUTER, 22).is_some());
     assert_eq!(world.stranger.greeted_by(ROUTER, 22), None);

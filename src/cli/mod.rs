@@ -237,7 +237,7 @@ fn exposed(config: &Config) -> Vec<String> {
             ]
         }
         Err(error) => vec![format!(
-            "whether the doors' ports can be reached without a knock is not known: the rules that are loaded cannot be \
+            "it is not known whether the doors' ports can be reached without a knock: the loaded rules cannot be \
              read: {error}"
         )],
     }

@@ -1,4 +1,4 @@
-//! The user that the packet side becomes, where the program was started as root.
+//! The user that the packet side becomes if the program was started as root.
 
 use std::env;
 use std::fs::{File, OpenOptions};
@@ -17,13 +17,13 @@ const NAME: &str = "ketuk";
 /// The file of users (passwd(5)).
 const USERS: &str = "/etc/passwd";
 
-/// The variables with the folders of a unit's `RuntimeDirectory=` and `StateDirectory=`.
+/// The variables that hold the folders of a unit's `RuntimeDirectory=` and `StateDirectory=` (systemd.exec(5)).
 const OWN_FOLDERS: [&str; 2] = ["RUNTIME_DIRECTORY", "STATE_DIRECTORY"];
 
 /// The most bytes of [`USERS`] that are read.
 const MAX_USERS: u64 = 256 * 1024;
 
-/// The access to a file that the user needs, so that the daemon can serve as this user.
+/// The access to a file that the daemon needs when it runs as this user.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Use<'a> {
     /// Read it, at each reload.
@@ -34,8 +34,8 @@ pub(super) enum Use<'a> {
     Fill(&'a Path),
 }
 
-/// The user to become. `None` if this process is not root, if there is no such user, or if that user could not do what
-/// the daemon has to, which is logged.
+/// The user to become. `None` if this process is not root, if there is no such user, or if that user lacks an access that
+/// the daemon needs. The last reason is logged.
 pub(super) fn to_become(uses: &[Use<'_>]) -> Option<Account> {
     let account = if geteuid().is_root() { find()? } else { return None };
     own(account, uses);
@@ -55,7 +55,8 @@ pub(super) fn to_become(uses: &[Use<'_>]) -> Option<Account> {
     }
 }
 
-/// Whether this process is root, there is a user to become, and that user can do all of `done`, but not all of `not_done`.
+/// Whether this process is root, there is a user to become, and that user has each access in `done`, but not each in
+/// `not_done`.
 pub(super) fn can_do_one_and_not_the_other(done: &[Use<'_>], not_done: &[Use<'_>]) -> bool {
     let Some(account) = Some(()).filter(|()| geteuid().is_root()).and_then(|()| find()) else { return false };
     own(account, done);
@@ -63,9 +64,9 @@ pub(super) fn can_do_one_and_not_the_other(done: &[Use<'_>], not_done: &[Use<'_>
     account.act(|| can(done) && !can(not_done)).unwrap_or(false)
 }
 
-/// Gives the user what systemd has made for the daemon.
+/// Gives the user the folders that systemd has made for the daemon.
 fn own(account: Account, uses: &[Use<'_>]) {
-    // systemd has made these folders for the daemon alone, and root's if the unit says `User=root` (systemd.exec(5)).
+    // systemd has made these folders for the daemon alone. They belong to root if the unit says `User=root`.
     for own in OWN_FOLDERS.iter().filter_map(env::var_os) {
         for path in uses.iter().map(|needed| needed.path()).filter(|path| path.starts_with(&own)) {
             // Where this fails, the user cannot use the file.

@@ -18,20 +18,20 @@ use crate::core::recent::{Recent, Recents};
 use crate::core::time::Instant;
 use crate::core::user::UserId;
 
-/// The rate and burst of log lines about strangers' packets: a flood must not fill the log. The burst is larger than
-/// the lines of one person's three knocks.
+/// The rate and burst of log lines about strangers' packets, so that a flood does not fill the log. One person's three knocks
+/// make fewer lines than the burst.
 const STRANGERS_LINES: Rate = Rate { per_second: 20, burst: 100 };
-/// The rate of log lines about packets at the users' port that prove nobody: 60 a minute. Anybody can send them, and the
-/// log of a small router is short. They use up nobody else's lines.
+/// The rate of log lines about packets at the users' port that prove no user: 60 a minute. Anybody can send such packets, and
+/// the log of a small router is short. These lines do not count against another budget.
 const REFUSED_LINES: Rate = Rate { per_second: 1, burst: 20 };
-/// The rate of log lines about plain knocks that opened one door. Refused knocks have a budget of their own of the
-/// same size, so that neither kind hides the other in the log.
+/// The rate of log lines about plain knocks that opened one door. Refused knocks have their own budget of the same size, so
+/// that neither kind hides the other in the log.
 const DOOR_LINES: Rate = Rate { per_second: 10, burst: 50 };
 /// The rate of log lines about one user. Packets of others do not use it up.
 const USER_LINES: Rate = Rate { per_second: 5, burst: 20 };
 
-/// The rate of lines that failing commands of one door have printed: 60 a minute. Somebody who knows a sequence may
-/// make its command fail at every knock.
+/// The rate of log lines with the output of one door's failing commands: 60 a minute. A knocker may make the command fail at
+/// every knock.
 const PRINTED_LINES: Rate = Rate { per_second: 1, burst: 20 };
 
 /// The budget that a log line counts against.
@@ -39,7 +39,7 @@ const PRINTED_LINES: Rate = Rate { per_second: 1, burst: 20 };
 pub(super) enum Budget {
     /// One budget for all strangers' knocks.
     Strangers,
-    /// One budget for all packets at the users' port that prove nobody.
+    /// One budget for all packets at the users' port that prove no user.
     Unproved,
     /// One budget a door, for knocks that opened it.
     Opened(DoorId),
@@ -85,7 +85,7 @@ impl Audience {
         }
     }
 
-    /// Takes the control socket once it is open. Clients of `ketukd watch` come by it.
+    /// Takes the control socket once it is open. Clients of `ketukd watch` connect to it.
     pub(super) fn open(&mut self, server: Server) {
         self.server = Some(server);
     }

@@ -1,8 +1,7 @@
 //! The trust in the wall clock. Users' packets carry a time, so they are taken only while the clock can be trusted.
 //!
-//! The daemon does not remember across a restart which packets it took. It keeps one number: the newest time of a
-//! packet that it took. The file lies beside the control socket, which is in memory on a router, so flash is not
-//! written.
+//! The daemon forgets at a restart which packets it took. It keeps only one number: the newest time of a packet that it took.
+//! The file with this number is beside the control socket. On a router that folder is in memory, so flash is not written.
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
@@ -27,7 +26,7 @@ const COMPLAINTS: Duration = Duration::from_secs(60);
 /// Largest size of the file, in bytes.
 const MAX_NUMBER: u64 = 32;
 
-/// The reason to trust the clock, from weakest to strongest.
+/// The reasons to trust the clock, the weakest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Trust {
     /// There is no reason to trust it.
@@ -122,7 +121,7 @@ impl ClockTrust {
         let wait = floor.saturating_sub(moment.wall_s);
         if wait > 0 {
             info!(
-                "users' knocks are taken in {wait} s: packets that were used before the start may come again"
+                "users' knocks are taken in {wait} s: until then, packets that were used before the start could be used again"
             );
         } else if self.complained.is_some() {
             info!("the time is known: users' knocks are taken");
@@ -135,7 +134,7 @@ impl ClockTrust {
         if !trusted && self.complained.is_none_or(|last| moment.now >= last.after(COMPLAINTS)) {
             self.complained = Some(moment.now);
             warn!(
-                "the time is not known, for the clock was not set since this host started: users' knocks are refused until it is synchronised; plain sequences work"
+                "the time is not known, because the clock was not set since this host started: users' knocks are refused until it is synchronised; plain sequences work"
             );
         }
     }
@@ -150,7 +149,7 @@ impl ClockTrust {
     }
 
     fn newest(&self) -> Option<u64> {
-        // `O_NOFOLLOW`: somebody else may have put a link there.
+        // `O_NOFOLLOW`: another user may have put a link there.
         let file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(&self.file).ok()?;
         let mut text = String::new();
         file.take(MAX_NUMBER).read_to_string(&mut text).ok()?;

@@ -1,7 +1,8 @@
-//! The privileges that the daemon gives up once it runs. An attacker who takes it over with a packet can do little then.
+//! The privileges that the daemon gives up once it runs, so that an attacker who takes it over with a packet can do little.
 //!
-//! It gives up being root, core dumps, all but two capabilities, all but the system calls that it makes, and writing where it does not have
-//! to, for ever. A program that it starts would inherit this, so [the monitor](super::monitor) runs programs.
+//! The daemon stops being root where it can, and gives up core dumps, all capabilities but two (three if it stays root), all
+//! system calls that it does not make, and writing outside of a few folders. It cannot get these rights back. A program that
+//! it started would lack them too, so [the monitor](super::monitor) runs the programs.
 
 use std::fmt;
 use std::io;
@@ -21,7 +22,7 @@ use crate::linux::{landlock, seccomp};
 pub(super) struct Confinement {
     /// Whether there is a monitor, which runs the doors' commands.
     has_monitor: bool,
-    /// Files are written only in these folders, and below; none: everywhere.
+    /// The folders below which files can be written; `None` means everywhere.
     folders: Option<Vec<PathBuf>>,
 }
 
@@ -35,8 +36,8 @@ pub enum Unfit {
 }
 
 impl Confinement {
-    /// Gives up what this configuration does not need. `socket` is the control socket's file, and `inputs` are the files that the
-    /// daemon reads again.
+    /// Gives up the rights that this configuration does not need. `socket` is the control socket's file. `inputs` are the files
+    /// that the daemon reads again.
     pub(super) fn begin(socket: &Path, inputs: &[&Path], config: &Config, has_monitor: bool) -> Self {
         let last_shut = last_shut::file();
         // The monitor writes the files.
@@ -45,7 +46,7 @@ impl Confinement {
         let uses: Vec<_> =
             inputs.chain(files().map(Use::Write)).chain(filled(socket, last_shut.as_deref())).collect();
         let account = account::to_become(&uses);
-        // Root owns the configuration and the firewall's, but not the folder of the control socket.
+        // Root without this capability may be unable to use the folder of the control socket, which another user may own.
         let kept = [Capability::NetAdmin, Capability::NetRaw, Capability::Files];
         let stays_root = geteuid().is_root() && account.is_none();
         let kept = if stays_root { &kept[..] } else { &kept[..2] };
@@ -56,7 +57,7 @@ impl Confinement {
         let files = || files().chain([socket]).chain(last_shut.as_deref());
         let folders: Vec<_> = files().map(folder).map(Path::to_owned).collect();
         let real = files().filter_map(|file| Some(folder(&file.canonicalize().ok()?).to_owned()));
-        // A folder that is not there yet is not written to before a restart.
+        // Landlock cannot name a folder that does not exist yet. The daemon writes there only after a restart.
         let there: Vec<_> = folders.iter().cloned().chain(real).filter(|folder| folder.exists()).collect();
         let locked = landlock::write_only_below(there.iter().map(PathBuf::as_path));
         let folders = locked.is_ok().then_some(folders);
@@ -71,7 +72,7 @@ impl Confinement {
     /// Checks that a new configuration needs nothing that was given up.
     ///
     /// # Errors
-    /// It does: the daemon must be restarted to serve it.
+    /// The configuration needs something that was given up. The daemon must be restarted to serve it.
     pub(super) fn check(&self, config: &Config) -> Result<(), Unfit> {
         if self.has_monitor {
             return Ok(());
@@ -102,7 +103,7 @@ fn filled<'a>(socket: &'a Path, last_shut: Option<&'a Path>) -> impl Iterator<It
     [Some(socket), last_shut].into_iter().flatten().map(folder).map(Use::Fill)
 }
 
-/// The files that a configuration has the daemon write: the log and the sequences for one time.
+/// The files that the daemon writes with this configuration: the log and the one-time sequences.
 fn files(config: &Config) -> impl Iterator<Item = &Path> {
     let once = config.doors.iter().filter_map(|door| door.one_time.as_deref());
     config.globals.log_file.as_deref().into_iter().chain(once)
@@ -118,7 +119,7 @@ fn is_missing(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EOPNOTSUPP))
 }
 
-/// Logs a right that could not be given up. The daemon goes on, because its doors matter more to its user.
+/// Logs that a right could not be given up. The daemon goes on, because its doors matter more.
 fn said(what: &str, done: io::Result<()>) {
     if let Err(error) = done {
         warn!("{what}: {error}");

@@ -13,8 +13,8 @@ use crate::config::{Config, device};
 /// Largest device file, in bytes. It holds [`crate::config::MAX_DEVICES`] names with room to spare.
 const MAX_DEVICE_FILE: u64 = 4096;
 
-/// The devices to listen on: those of the command line and the device file; without them those of the configuration;
-/// otherwise all. `open` opens the device file.
+/// The devices to listen on. With a device file these are the devices in it and on the command line. Otherwise they are those
+/// of the command line, or those of the configuration, or all. `open` opens the device file.
 pub(super) fn wanted(
     options: &Options,
     config: &Config,

@@ -29,7 +29,7 @@ const FILTER_RETRY: Duration = Duration::from_secs(10);
 /// The kernel's error when a filter does not fit into the socket's memory (`net.core.optmem_max`).
 const NO_ROOM: Option<i32> = Some(libc::ENOMEM);
 
-/// How much of a device's traffic the daemon receives.
+/// Whether the daemon receives a device's traffic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hearing {
     /// All packets that the filter is meant to pass.
@@ -38,7 +38,7 @@ pub enum Hearing {
     Waiting,
     /// Not everything: the kernel refused the device's filter.
     Refused,
-    /// Nothing: the device is the port of another one, which takes its packets.
+    /// Nothing: the device is a port of another device, which takes its packets.
     Port,
 }
 
@@ -116,7 +116,7 @@ impl Devices {
         self.retry_at
     }
 
-    /// An address of this host as the core wants it.
+    /// An address of this host, in the core's terms.
     pub fn own(&self, known: &DeviceAddress) -> OwnAddress {
         let is_listened = self.devices.iter().any(|device| device.name == ANY || device.name == known.device);
         let on = match (known.is_loopback, is_listened) {
@@ -173,7 +173,7 @@ impl Devices {
         captures.map(|capture| u64::from(capture.dropped())).sum()
     }
 
-    /// The names of the devices that knocks are heard on.
+    /// The names of the devices on which the daemon hears knocks.
     pub fn heard(&self) -> Vec<&str> {
         let heard = self.iter().filter(|(_, hearing, _)| *hearing == Hearing::Listening);
         heard.map(|(name, ..)| name).collect()

@@ -1,5 +1,5 @@
-//! Stage five of the packet's way: the gate makes the decided change in the firewall, and reports whether the firewall
-//! has it.
+//! Stage five of the packet's way: the gate changes the firewall as the core decided, and reports whether the firewall has
+//! the change.
 //!
 //! Nothing is decided here. [`crate::core::access`] holds the grants. The gate holds the backend, the doors' commands,
 //! and the addresses that the firewall has failed to remove so far.
@@ -32,7 +32,7 @@ use crate::firewall::error::NftError;
 use crate::firewall::nft::OpenedBy;
 use crate::firewall::sets::{Access, Change, Sets};
 
-/// Time until a refused change is tried again. It is also tried at once when the firewall's tables change.
+/// Time until a refused change is tried again. When the firewall's tables change, it is also tried at once.
 const RETRY: Duration = Duration::from_millis(500);
 
 /// An element with less time left than this is not deleted: the kernel's timer removes it.
@@ -81,7 +81,7 @@ pub(super) enum Attempt {
 pub(super) struct Leaver {
     pub(super) door: Rc<Door>,
     pub(super) passage: Passage,
-    /// The kernel's timer has removed the element already. Deleting it again would cost a wait for all processors.
+    /// Whether the kernel's timer has removed the element already. Each deletion makes the kernel wait for all processors.
     pub(super) is_timed_out: bool,
 }
 
@@ -246,12 +246,12 @@ impl Gate {
         !self.leaving.is_empty()
     }
 
-    /// How doors are opened.
+    /// The backend.
     pub(super) const fn backend(&self) -> &Backend {
         &self.backend
     }
 
-    /// How doors are opened.
+    /// The backend.
     pub(super) const fn backend_mut(&mut self) -> &mut Backend {
         &mut self.backend
     }

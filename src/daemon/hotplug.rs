@@ -1,4 +1,4 @@
-//! The scripts of /etc/hotplug.d/ketuk, run when a door opens or shuts, as OpenWrt runs those of its own events.
+//! Runs the scripts of /etc/hotplug.d/ketuk when a door opens or shuts, as OpenWrt does for its own events.
 //!
 //! The scripts get ACTION (`open` or `close`), DOOR, USER (empty without a user), ADDRESS, SECONDS (until the door
 //! shuts; empty if it has no end) and PORT (of a door with `any_port`) in their environment. The scripts of one event run
@@ -16,8 +16,7 @@ use super::jobs::Running as _;
 use super::monitor::{Call, Caller, Program};
 use crate::core::time::Instant;
 
-/// The most events that wait. Doors open [some fifty times a second](super::gate) at most. Somebody who knows a
-/// sequence and forges addresses must not fill the memory.
+/// The most events that wait. An attacker who knows a sequence and forges addresses must not fill the memory.
 const MAX_WAITING: usize = 128;
 
 /// The time limit for all scripts of one event together.
@@ -91,7 +90,7 @@ impl Hotplug {
                 Err(error) => warn!("{FOLDER}: {error}"),
             }
         }
-        // A daemon that starts no scripts says so once.
+            // A daemon that starts no scripts logs it once.
         self.complained &= self.caller.is_none();
     }
 

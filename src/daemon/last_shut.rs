@@ -1,5 +1,6 @@
-//! The ports that the daemon's own table shut last, kept in a file for a start at which the configuration is wrong: then they
-//! are shut all the same. Without it, a mistake in the configuration would open them to everybody at the next boot.
+//! The ports that the daemon's own table shut last. They are kept in a file, so that they are shut even if the daemon starts
+//! with a wrong configuration. Without this file, a mistake in the configuration would open them to everybody at the next
+//! boot.
 //!
 //! systemd names the folder (`StateDirectory=`); without systemd there is no file. It holds no sequences and no secrets.
 
@@ -107,7 +108,7 @@ fn text<'d>(doors: impl Iterator<Item = &'d Door>, devices: &[String]) -> String
     text
 }
 
-/// Replaces the file, if it says something else. An empty text removes it.
+/// Replaces the file if its text differs. An empty text removes the file.
 fn write(file: &Path, text: &str) -> io::Result<()> {
     if text.is_empty() {
         return match fs::remove_file(file) {

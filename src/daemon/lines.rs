@@ -1,4 +1,4 @@
-//! The sequences for one time whose turn it is.
+//! The current one-time sequence of each door: the first unused line of its file.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,12 +19,12 @@ pub(super) struct Lines {
     is_used_up: bool,
 }
 
-/// A line whose turn it is.
+/// The current line of a door.
 #[derive(Debug)]
 enum Current {
     /// This process reads and marks the file.
     Own(Line),
-    /// The monitor does.
+    /// The monitor reads and marks the file.
     Monitors { file: PathBuf, line: LineId },
 }
 

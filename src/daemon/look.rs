@@ -28,8 +28,8 @@ impl Porter<'_> {
             .filter_map(|(_, door)| match gate.missing(door) {
                 Ok(None) => None,
                 Ok(Some(what)) => Some(format!(
-                    "{}: {what} is not there: reload the firewall, or run 'ketukd ruleset | nft -f -'; the door opens \
-                     as soon as it is",
+                    "{}: {what} does not exist: reload the firewall, or run 'ketukd ruleset | nft -f -'; then the door \
+                     opens",
                     door.name
                 )),
                 Err(error) => Some(format!("{}: {error}", door.name)),

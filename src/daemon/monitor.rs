@@ -1,10 +1,11 @@
-//! The monitor: a second process that keeps the privileges that the daemon was started with, and runs what is configured.
-//! The process that reads packets, the packet side, gives them up (see [`confinement`](super::confinement)).
+//! The monitor: a second process that keeps the privileges with which the daemon was started, and runs the configured
+//! programs. The process that reads packets, the packet side, gives these privileges up (see
+//! [`confinement`](super::confinement)).
 //!
-//! The monitor is made before the first packet is read, if the configuration needs it. It reads the configuration itself.
-//! The packet side names doors by their numbers and openings by theirs; no text goes to the monitor. All queues, orders and
-//! limits are the packet side's; the monitor has limits of its own, and knows what it has to undo when the packet side dies.
-//! If the monitor dies, the daemon ends.
+//! If the configuration needs a monitor, it is made before the first packet is read. The monitor reads the configuration
+//! itself. The packet side names doors and openings by numbers. The only text that it sends is lines for the log file. The
+//! packet side keeps the queues, their order and their limits. The monitor has limits of its own, and knows what to undo when
+//! the packet side dies. If the monitor dies, the daemon ends.
 
 mod agreement;
 mod chains;
@@ -65,7 +66,7 @@ struct Opening {
     ticket: Ticket,
     door: String,
     passage: Passage,
-    /// Whether the monitor may forget it once nothing of it runs.
+    /// Whether the monitor may forget it once none of its programs runs.
     is_ending: bool,
 }
 
@@ -73,14 +74,14 @@ struct Opening {
 #[derive(Debug)]
 pub struct Disagreement(io::Error);
 
-/// Whether this configuration needs a monitor, or the host has scripts. `iptables` says whether iptables is the backend.
+/// Whether this configuration or the host's scripts need a monitor. `iptables` says whether iptables is the backend.
 pub(super) fn is_needed(config: &Config, iptables: bool) -> bool {
     iptables || has_scripts() || config.doors.iter().any(|door| door.enabled && door.commands.any())
 }
 
 impl Monitor {
-    /// Makes the second process. It never returns from here; `config` was read from the file of `options`. `devices` are the
-    /// ones to listen on.
+    /// Makes the second process, which never returns from this function. `config` was read from the file of `options`.
+    /// `devices` are the devices to listen on.
     ///
     /// # Errors
     /// The kernel has no memory or process to spare.
@@ -94,7 +95,7 @@ impl Monitor {
         let (ours, theirs) = Link::pair()?;
         if process::fork()? {
             drop(ours);
-            // For people who look with ps.
+            // ps shows this name.
             let _ = set_name(c"ketukd-monitor");
             if let Err(error) = forbid_core_dumps() {
                 warn!("core dumps are not forbidden: {error}");
@@ -124,7 +125,7 @@ impl Monitor {
     /// Lets the monitor read the configuration again. `read` is the configuration as the packet side has read it.
     ///
     /// # Errors
-    /// The monitor has read something else, or nothing. Both stay with the configuration that they had.
+    /// The monitor has read another configuration, or none. Both processes keep the configuration that they had.
     pub(super) fn reload(&mut self, config: &Config) -> Result<(), Disagreement> {
         let mut conversation = self.conversation.borrow_mut();
         let next = conversation.agreement.next(config);
@@ -134,7 +135,7 @@ impl Monitor {
         Ok(())
     }
 
-    /// Has the monitor open one of the files that the daemon reads again.
+    /// Lets the monitor open one of the files that the daemon reads again.
     ///
     /// # Errors
     /// Those of open(2), or the monitor is gone.
@@ -144,8 +145,8 @@ impl Monitor {
         conversation.take_file().ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))
     }
 
-    /// Has the monitor open the log file of the configuration that both have read, or open it anew. Lines go there from now
-    /// on; `file` is for complaints.
+    /// Lets the monitor open the log file of the configuration that both have read, or open it anew. Lines go there from now
+    /// on. `file` is the name in error messages.
     ///
     /// # Errors
     /// Those of open(2), or the monitor is gone.
@@ -156,7 +157,7 @@ impl Monitor {
         opened.map(|_| ())
     }
 
-    /// The first unused line of a door's sequences for one time, which the monitor reads.
+    /// The first unused line of a door's one-time sequences, which the monitor reads.
     ///
     /// # Errors
     /// The file cannot be read, or the monitor is gone.
@@ -168,7 +169,7 @@ impl Monitor {
         Ok(conversation.take_line().map(|(offset, sequence)| (LineId { door, offset }, sequence)))
     }
 
-    /// Has the monitor mark a line as used. The mark is on the disk when this returns.
+    /// Lets the monitor mark a line as used. The mark is on the disk when this returns.
     ///
     /// # Errors
     /// The line may not be marked, so the door must stay shut.
@@ -176,14 +177,14 @@ impl Monitor {
         self.conversation.borrow_mut().ask(|id| Request::Mark { id, line }).map(|_| ())
     }
 
-    /// The way to the monitor for those who call scripts.
+    /// The way to the monitor for calling scripts.
     pub(super) fn caller(&self) -> Caller {
         Caller::new(&self.conversation)
     }
 
-    /// Tells the monitor that a door opens for a passage. `is_open`: there is something to undo already.
+    /// Tells the monitor that a door opens for a passage. `is_open` says that there is something to undo already.
     pub(super) fn open(&mut self, door: &Door, passage: Passage, is_open: bool) -> Ticket {
-        // The numbers wrap after four thousand million openings. The monitor refuses a number that is still in use.
+        // The numbers wrap after 2^32 openings. The monitor refuses a number that is still in use.
         self.last_ticket = self.last_ticket.wrapping_add(1).max(1);
         let ticket = Ticket(self.last_ticket);
         self.end(door, passage);
@@ -203,7 +204,7 @@ impl Monitor {
         known.unwrap_or_else(|| self.open(door, passage, true))
     }
 
-    /// Notes that nothing more will begin for an opening: the monitor may forget it once all of it has run.
+    /// Notes that no more programs start for an opening. The monitor may forget it once all its programs have ended.
     pub(super) fn end(&mut self, door: &Door, passage: Passage) {
         if let Some(opening) = self.find(door, passage) {
             opening.is_ending = true;
@@ -239,7 +240,7 @@ impl Monitor {
         self.conversation.borrow_mut().ask(|id| Request::LookForRules { id }).is_ok()
     }
 
-    /// Loads the daemon's own chains of iptables. The monitor logs why it cannot. Returns whether it could.
+    /// Loads the daemon's own chains of iptables. Returns whether that worked. If not, the monitor logs the reason.
     pub(super) fn load_chains(&self) -> bool {
         self.conversation.borrow_mut().ask(|id| Request::LoadChains { id }).is_ok()
     }

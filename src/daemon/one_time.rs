@@ -39,7 +39,7 @@ pub enum MarkError {
 }
 
 impl MarkError {
-    /// The error behind this number, which [`Self::number`] gave.
+    /// The error for a number that [`Self::number`] gave.
     pub(super) fn from_io(file: &Path, error: io::Error) -> Self {
         match error.raw_os_error() {
             Some(libc::ESTALE) => Self::Changed(file.to_owned()),
@@ -53,7 +53,7 @@ impl MarkError {
         match self {
             Self::None => Errno::ENOENT,
             Self::Changed(_) => Errno::ESTALE,
-            // A file that is gone is not a line that is gone.
+            // ENOENT means that there is no line. A missing file is another error.
             Self::Io(_, error) => error
                 .raw_os_error()
                 .map(Errno::from_raw)
@@ -66,7 +66,7 @@ impl MarkError {
 impl fmt::Display for MarkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::None => f.write_str("there is no line whose turn it is"),
+            Self::None => f.write_str("the door has no unused line"),
             Self::Changed(file) => {
                 write!(f, "{}: the file was changed since it was read; reload", file.display())
             }

@@ -1,4 +1,4 @@
-//! Carries out decisions to open. The firewall answers, and only then the audience is told. See `closing.rs` for the
+//! Carries out decisions to open. The audience is told only after the firewall has answered. `closing.rs` carries out the
 //! ends.
 
 use std::rc::Rc;
@@ -55,7 +55,7 @@ impl Outcome {
         }
     }
 
-    /// Whether the sender's door is open or about to open.
+    /// Whether the door is open for the sender, or is about to open.
     pub(super) const fn is_in(self) -> bool {
         matches!(self, Self::Open | Self::Asked)
     }
@@ -132,8 +132,8 @@ impl Porter<'_> {
         passage: Passage,
         attempt: Attempt,
     ) -> Option<Answer> {
-        // The turn began some time ago if it has made other changes. The kernel's timer runs from now on, and must not end later
-        // than the grant: a daemon that is killed meanwhile cannot shorten it.
+        // The turn may have begun some time ago. The kernel's timer starts now, and must not end later than the grant, because
+        // a daemon that is killed cannot shorten it.
         let lease = self.keeper.access.lease(clock::now(), id, passage)?;
         let by = opened_by(&self.household, lease.opener());
         match self.gate.open(moment.now, door, passage, &lease, by) {
@@ -156,7 +156,7 @@ impl Porter<'_> {
         }
     }
 
-    /// Tries again to put those grants into the firewall that it lacks.
+    /// Tries again to put the grants that the firewall lacks into it.
     pub(super) fn put_waiting(&mut self, moment: &Moment, attempt: Attempt) {
         if self.gate.backend().iptables().is_some() {
             return;
@@ -169,7 +169,7 @@ impl Porter<'_> {
             .filter(|grant| !grant.is_in_firewall())
             .map(|grant| (grant.door(), grant.passage()))
             .collect();
-        // The kernel takes some hundredths of a second to refuse a change. So a set that is missing costs one refusal.
+        // The kernel takes some hundredths of a second to refuse a change. So each missing set is tried once only.
         let mut missing = Vec::new();
         for (id, passage) in waiting {
             let Some(door) = self.household.slots.get(id).cloned() else { continue };

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 pub struct Options {
     /// `--config`
     pub(crate) config: PathBuf,
-    /// `--device`, instead of the configuration's.
+    /// `--device`: replaces the devices of the configuration.
     pub(crate) devices: Vec<String>,
     /// `--device-file`: a file of more devices, one a line, read again at each reload.
     pub(crate) device_file: Option<PathBuf>,

@@ -30,7 +30,7 @@ struct Subject {
 
 impl Porter<'_> {
     /// Handles one packet, from bytes to an open door.
-    // A frame of its own, below the caller's: `wipe_stack` overwrites there the secrets that were moved.
+    // It is not inlined: its frame lies below the caller's, where `wipe_stack` overwrites the secrets that were moved.
     #[inline(never)]
     pub(super) fn on_packet(&mut self, moment: &Moment, via: Via, bytes: &[u8]) {
         let heard = match self.keeper.hear(moment, &self.household, via, bytes) {
@@ -159,8 +159,8 @@ impl Porter<'_> {
         }
     }
 
-    /// Logs a right step in knockd's words. The reason of a wrong step names steps of the sequence, so it is logged for debugging
-    /// only.
+    /// Logs a right step in knockd's words. The reason of a wrong step names steps of the sequence, so only `log_level debug`
+    /// logs it.
     fn log_verdict(&mut self, now: Instant, probe: &Probe, verdict: Verdict) {
         let Some(door) = self.household.name(verdict.door()) else { return };
         let source = probe.source;

@@ -14,7 +14,7 @@ use crate::control::server::Client;
 use crate::core::door::DoorId;
 use crate::core::doorkeeper::Doorkeeper;
 
-/// A client that waits until a program has opened its door.
+/// A client that waits for a program to open its door.
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub(super) client: Client,
@@ -32,9 +32,9 @@ pub(super) struct Porter<'t> {
     pub(super) clock: ClockTrust,
     pub(super) lines: Lines,
     pub(super) audience: Audience,
-    /// Findings about how the firewall treats the doors.
+    /// Findings about the doors in the loaded firewall.
     pub(super) watch: Watch,
-    /// Clients that wait until a program has opened their door.
+    /// Clients that wait for a program to open their door.
     pub(super) waiting: Vec<Waiting>,
 }
 

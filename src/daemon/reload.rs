@@ -68,8 +68,8 @@ impl Daemon<'_> {
         Ok(())
     }
 
-    /// Opens a file that the daemon reads again. The monitor opens it, if there is one: this process may have given up the
-    /// right to.
+    /// Opens a file that the daemon reads again. If there is a monitor, the monitor opens it, because this process may have
+    /// given up the right to open it.
     fn open(&self, input: Input, file: &Path) -> io::Result<File> {
         self.porter.gate.monitor().map_or_else(|| File::open(file), |monitor| monitor.hand(input))
     }
@@ -81,7 +81,7 @@ impl Daemon<'_> {
         FirewallFile::read(path, opened)
     }
 
-    /// Sets the log as the configuration says, and opens its file, which may have been rotated away, anew.
+    /// Sets the log level of the configuration, and opens the log file anew, because it may have been rotated away.
     pub(super) fn set_log(&self, config: &Config) {
         sinks::set_level(config.globals.log_level);
         let file = config.globals.log_file.as_deref();
@@ -101,7 +101,7 @@ impl Daemon<'_> {
         }
     }
 
-    /// Loads the daemon's own table, or its own chains, as the configuration wants them.
+    /// Loads the daemon's own table, or its own chains, for the doors of the configuration.
     pub(super) fn load_own_table(&mut self, moment: &Moment) {
         let Porter { gate, household, .. } = &mut self.porter;
         let is_own = gate.backend().is_own();
@@ -141,7 +141,7 @@ impl Daemon<'_> {
         }
     }
 
-    /// Checks how the firewall treats the doors, and logs new findings.
+    /// Checks the doors in the loaded firewall, and logs new findings.
     pub(super) fn look_at_firewall(&mut self, moment: &Moment) {
         self.porter.look_at_firewall(moment.now, &self.config, &self.device_names);
     }
@@ -173,7 +173,7 @@ impl Porter<'_> {
     }
 
     /// Replaces the users. Grants of users who may no longer open their door end.
-    // A frame of its own, below the caller's: `wipe_stack` overwrites there the secrets that were moved.
+    // It is not inlined: its frame lies below the caller's, where `wipe_stack` overwrites the secrets that were moved.
     #[inline(never)]
     fn change_users(&mut self, moment: &Moment, config: &Config) {
         let (old, new) = (self.household.users.clone(), self.household.users.with(config));

@@ -23,8 +23,9 @@ struct Failure {
     message: String,
 }
 
-/// When to answer a request.
+/// The time of the answer to a request.
 enum Answered {
+    /// At once.
     Now,
     /// When the program that opens this door has ended.
     Later(DoorId, IpAddr),
@@ -86,11 +87,11 @@ impl Porter<'_> {
 
     fn open_by_hand(&mut self, moment: &Moment, request: &ControlRequest<'_>) -> Result<Answered, Failure> {
         let (door, address) = (self.door(request)?, address(request)?);
-        let address = address.ok_or_else(|| Failure::new(2, "which address?"))?;
+        let address = address.ok_or_else(|| Failure::new(2, "the request names no address"))?;
         if let Some(seconds) = request.seconds.filter(|seconds| *seconds > MAX_OPEN_TIME_S) {
             return Err(Failure::new(
                 2,
-                format!("{seconds} s is more than the longest time, {MAX_OPEN_TIME_S} s; 0 is without end"),
+                format!("{seconds} s is more than the longest time, {MAX_OPEN_TIME_S} s; 0 means no end"),
             ));
         }
         let time = match request.seconds {
@@ -127,7 +128,7 @@ impl Porter<'_> {
     fn not_yet(&mut self, id: DoorId) -> String {
         let Some(door) = self.household.slots.get(id).cloned() else { return String::new() };
         let why = match self.gate.missing(&door) {
-            Ok(Some(what)) => format!("{what} is not there"),
+            Ok(Some(what)) => format!("{what} does not exist"),
             Ok(None) => Refusal::Firewall.to_string(),
             Err(error) => error.to_string(),
         };
@@ -153,7 +154,7 @@ impl Porter<'_> {
     }
 
     fn door(&self, request: &ControlRequest<'_>) -> Result<DoorId, Failure> {
-        let name = request.door.ok_or_else(|| Failure::new(2, "which door?"))?;
+        let name = request.door.ok_or_else(|| Failure::new(2, "the request names no door"))?;
         let slots = &self.household.slots;
         slots.find(name).ok_or_else(|| {
             let names: Vec<_> = slots.iter().map(|(_, door)| door.name.as_str()).collect();

@@ -1,4 +1,4 @@
-//! Restores grants after the firewall was loaded anew, and adopts grants after the daemon started anew.
+//! Restores grants after the firewall was loaded anew, and adopts grants when the daemon starts.
 
 use std::rc::Rc;
 
@@ -15,7 +15,7 @@ use crate::core::time::Instant;
 use crate::firewall::nft::{OpenedBy, SecretsId};
 
 impl Porter<'_> {
-    /// Puts the grants that the firewall has lost back, with their remaining time. Call it when the firewall's tables
+    /// Puts back the grants that the firewall has lost, with their remaining time. Call it when the firewall's tables
     /// changed.
     pub(super) fn restore(&mut self, moment: &Moment) {
         let Self { keeper, household, gate, .. } = self;
@@ -53,7 +53,8 @@ impl Porter<'_> {
         self.restore_rules(now);
     }
 
-    /// Does the same for iptables at a reload. fw3's include asks for a reload when fw3 has made its chains anew.
+    /// Inserts the rules of open doors again if iptables has lost them, at a reload. fw3's include asks for a reload when fw3
+    /// has made its chains anew.
     pub(super) fn restore_rules(&mut self, now: Instant) {
         let Self { keeper, household, gate, .. } = self;
         let access = &mut keeper.access;

@@ -41,7 +41,7 @@ use crate::linux::clock::now;
 use crate::linux::links::{Links, device_addresses};
 use crate::protocol::secret::wipe_stack;
 
-/// The time limit for the doors' stop commands at a clean stop. procd kills after five seconds.
+/// The time limit for the doors' stop commands at a clean stop. procd kills the daemon after five seconds.
 const STOP_TIME: Duration = Duration::from_millis(4500);
 
 /// The core's tables. Their size is fixed, and their pages use no memory until they are touched.
@@ -68,7 +68,7 @@ pub(super) enum Ending {
 /// The daemon could not start. Once it runs, nothing on the network ends it.
 pub fn run(options: Options) -> Result<(), StartError> {
     start(options).inspect_err(|error| {
-        // With any other error the table is there, or another daemon has it, or there is no nf_tables.
+        // With any other error the own table exists, or another daemon uses it, or there is no nf_tables.
         if matches!(error, StartError::Config(_) | StartError::Devices(_) | StartError::Socket(..)) {
             last_shut::shut();
         }
@@ -80,11 +80,11 @@ fn start(options: Options) -> Result<(), StartError> {
     // Remains of secrets on the stack must not get into the unused parts of what is made now.
     wipe_stack();
     start_log(&config);
-    // This check comes first, because the sweep would delete the rules of a daemon that still runs.
+    // This check comes before the sweep, which would delete the rules of a daemon that still runs.
     Server::check_free(&options.socket).map_err(StartError::Control)?;
     let signals = block_signals().map_err(|error| StartError::Socket("a signal descriptor", error))?;
     let mut backend = Backend::find(&config).map_err(StartError::Backend)?;
-    // The monitor is made before there is anything that it must not have: packets, tables, the control socket.
+    // The monitor is made early, so that it has no copy of packets, tables or the control socket.
     let is_needed = monitor::is_needed(&config, backend.iptables().is_some())
         || confinement::needs_monitor(&options.socket, &inputs(&options), &config);
     let device_names = device_names::wanted(&options, &config, &|file| File::open(file));
@@ -158,10 +158,10 @@ fn inputs(options: &Options) -> Vec<&Path> {
 }
 
 impl Daemon<'_> {
-    /// Gives up what the configuration does not need, for ever.
+    /// Gives up the rights that the configuration does not need, for ever.
     fn confine(&mut self) {
         let has_monitor = self.porter.gate.monitor().is_some();
-        // The daemon also reads the file that an earlier run has written.
+        // The daemon also reads the file of the newest packet time, if an earlier run has written it.
         let mut read: Vec<&Path> =
             Some(self.porter.clock.file()).filter(|file| file.exists()).into_iter().collect();
         // The monitor opens the others.
@@ -250,7 +250,7 @@ impl Daemon<'_> {
         }
     }
 
-    /// Handles the signals that have come. Returns how to end, if one says so.
+    /// Handles the signals that have come. Returns how the daemon must end, if one of them ends it.
     fn on_signals(&mut self, moment: &Moment) -> Option<Ending> {
         let mut ending = None;
         while let Ok(Some(info)) = self.signals.read_signal() {
@@ -264,7 +264,7 @@ impl Daemon<'_> {
                     }
                 }
                 Ok(Ok(Signal::SIGUSR1)) => ending = Some(Ending::Handover),
-                // They may have come together, in any order.
+                // If SIGUSR1 came too, it decides, whichever came first.
                 Ok(Ok(Signal::SIGTERM | Signal::SIGINT)) => {
                     ending.get_or_insert(Ending::Stop);
                 }
@@ -312,7 +312,7 @@ impl Daemon<'_> {
                 let addresses: Vec<_> = addresses.map(|known| self.devices.own(&known)).collect();
                 let left_out = self.porter.keeper.engine.set_addresses(&addresses);
                 if left_out > 0 {
-                    warn!("{left_out} of this host's addresses are too many to be knocked at");
+                    warn!("this host has too many addresses and networks: {left_out} of them do not count");
                 }
             }
             Err(error) => warn!("cannot read this host's addresses: {error}"),
@@ -347,7 +347,7 @@ impl Daemon<'_> {
             monitor.leave();
         }
         if self.porter.gate.is_anyone_leaving() {
-            warn!("the firewall did not let go of everybody: only its own timers shut those doors");
+            warn!("the firewall did not remove every address: only its own timers shut these doors");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The doors' numbers in the core.
+//! The doors by their numbers in the core.
 
 use std::rc::Rc;
 

@@ -1,4 +1,4 @@
-//! The reasons why the daemon may not start or go on.
+//! The reasons why the daemon does not start or go on.
 
 use std::fmt;
 use std::io;
@@ -22,7 +22,7 @@ pub enum StartError {
     Control(ServerError),
     /// The number of devices, which is more than [`MAX_DEVICES`].
     Devices(usize),
-    /// The new configuration needs what the daemon has given up.
+    /// The new configuration needs a right that the daemon has given up.
     Unfit(Unfit),
     /// The monitor does not take the new configuration.
     Disagreement(Disagreement),
@@ -58,7 +58,7 @@ impl fmt::Display for StartError {
             Self::NoMonitor(error) => write!(f, "cannot make the process that runs commands: {error}"),
             Self::LostMonitor => f.write_str("the process that runs commands has ended, so ketukd ends"),
             Self::Devices(count) => {
-                write!(f, "{count} devices, and at most {MAX_DEVICES} can be listened on")
+                write!(f, "{count} devices are named, but at most {MAX_DEVICES} can be listened on")
             }
             Self::Socket(what, error) => {
                 let is_denied = error.kind() == io::ErrorKind::PermissionDenied;

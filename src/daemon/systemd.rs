@@ -23,8 +23,8 @@ pub(super) fn tell() {
     }
 }
 
-/// Advice to add to a message about a file. It is empty unless systemd started the daemon and the unit may be why the
-/// file cannot be read or written.
+/// Advice to add to a message about a file. It is empty unless systemd started the daemon and its unit may forbid the
+/// access.
 pub(super) fn advice(error: &io::Error, file: &Path) -> String {
     // systemd sets this variable for every unit.
     if env::var_os("INVOCATION_ID").is_none() {

@@ -1,4 +1,4 @@
-//! The users' numbers in the core.
+//! The users by their numbers in the core.
 
 use std::rc::Rc;
 
@@ -90,7 +90,7 @@ impl Users {
             let ids = user.doors.iter().filter_map(|door| slots.find(door));
             DoorSet(ids.fold(0, |set, id| set | 1 << id.0))
         };
-        // Each user is filled in where he stays, see `user::KnownUser::copy_from`.
+        // Each user is filled in at the final place, see `user::KnownUser::copy_from`.
         let mut known: Vec<_> =
             self.0.iter().map(|slot| slot.as_ref().map(|_| user::KnownUser::default())).collect();
         for (slot, known) in self.0.iter().zip(&mut known) {

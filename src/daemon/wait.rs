@@ -52,7 +52,7 @@ impl Daemon<'_> {
         fds.extend(self.devices.descriptors().map(polled));
         fds.extend(server.into_iter().flat_map(Server::descriptors).map(polled));
         let timeout = deadline.map_or(PollTimeout::NONE, |deadline| {
-            // The time is rounded up by the clock's granularity. Waking early would only mean sleeping again.
+            // If this wakes too early, the loop only sleeps again.
             let ms = deadline.since(now()).as_millis();
             PollTimeout::try_from(ms).unwrap_or(PollTimeout::MAX)
         });

@@ -1,5 +1,5 @@
-//! Findings about how the firewall treats the doors: missing sets, ports that are open to everybody, and other
-//! firewalls that keep users of open doors out. The firewall is checked when it changed and when `ketukd status` asks.
+//! Findings about the doors in the loaded firewall: missing sets, ports that are open to everybody, and other firewalls that
+//! keep knockers out of open doors. The firewall is checked when it has changed, and for `ketukd status`.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ const SPACING: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The sentence for rules that cannot be read. The reason follows.
-const UNKNOWN: &str = "whether the doors' ports can be reached without a knock is not known: the rules that are loaded cannot \
+const UNKNOWN: &str = "it is not known whether the doors' ports can be reached without a knock: the loaded rules cannot \
                        be read";
 
 /// A set or table that the firewall lacks.

@@ -21,7 +21,7 @@ fn opens_as_soon_as_the_sets_are_there(world: &World, missing: &str, load: impl 
     world.router.serve(22);
     let daemon = Start::new(&world.router, &world.scratch, SSH).go();
     daemon.wait_for_log(&format!(
-        "ssh: {missing} is not there: reload the firewall, or run 'ketukd ruleset | nft -f -'; the door opens as soon as it is"
+        "ssh: {missing} does not exist: reload the firewall, or run 'ketukd ruleset | nft -f -'; then the door opens"
     ));
     assert_eq!(daemon.status()["doors"][0]["firewall"], "missing");
     knock(world);
@@ -35,7 +35,7 @@ fn opens_as_soon_as_the_sets_are_there(world: &World, missing: &str, load: impl 
     let by_hand = daemon.control(&["open", "ssh", CLIENT, "60"]);
     let said = String::from_utf8_lossy(&by_hand.stderr).into_owned();
     assert_eq!(by_hand.status.code(), Some(1), "{said}");
-    assert!(said.contains(&format!("not open yet: {missing} is not there")), "{said}");
+    assert!(said.contains(&format!("not open yet: {missing} does not exist")), "{said}");
     load();
     daemon.wait("the door opens", |daemon| daemon.lets_in("ssh", CLIENT));
     assert_eq!(world.client.greeted_by(ROUTER, 22).as_deref(), Some("router"));

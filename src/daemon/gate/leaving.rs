@@ -1,6 +1,6 @@
 //! Addresses whose grant has ended but which the firewall has failed to remove.
 //!
-//! The element's timer removes it at last, or never if the door has no end. So the gate tries again.
+//! The kernel's timer removes such an element later, or never if the door has no end. So the gate tries again.
 
 use std::rc::Rc;
 

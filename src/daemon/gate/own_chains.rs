@@ -12,20 +12,20 @@ use crate::firewall::loaded::legacy_fingerprint;
 /// Time until a failed load is tried again. Each try starts two programs for each family.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// Time between two looks whether another program has changed the rules, since iptables announces no changes. A look reads
+/// Time between two checks whether another program has changed the rules, because iptables announces no changes. A check reads
 /// the rules of iptables-legacy with two system calls for each family, and starts no program.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// The state of the chains, which the monitor has.
+/// The state of the chains. The monitor makes them.
 #[derive(Debug, Default)]
 pub(in crate::daemon) struct OwnChains {
     /// Whether the chains shut the doors' ports on this host.
     is_used: bool,
-    /// Whether the chains should be there, and could not be made.
+    /// Whether the chains should exist but could not be made.
     is_missing: bool,
     retry: Option<Instant>,
     next_look: Option<Instant>,
-    /// The rules at the last look.
+    /// The fingerprint of the rules at the last check.
     seen: Option<u64>,
 }
 
@@ -62,7 +62,7 @@ impl Gate {
 }
 
 impl OwnChains {
-    /// Whether rules of iptables have changed since the last look. It looks only if a look is due.
+    /// Whether rules of iptables have changed since the last check. It checks only if a check is due.
     pub(in crate::daemon) fn has_changed(&mut self, now: Instant) -> bool {
         if self.next_look.is_none_or(|next| next > now) {
             return false;
@@ -72,8 +72,8 @@ impl OwnChains {
         std::mem::replace(&mut self.seen, seen) != seen
     }
 
-    /// Forgets the rules of the last look, because the daemon itself has changed some. Otherwise a change that undoes this one
-    /// before the next look would go unnoticed.
+    /// Forgets the rules of the last check, because the daemon itself has changed some. Otherwise the next check would miss a
+    /// change that undoes this one.
     pub(in crate::daemon) const fn forget(&mut self) {
         self.seen = None;
     }
@@ -88,7 +88,7 @@ impl OwnChains {
         self.is_used
     }
 
-    /// Whether the chains should be there, and could not be made.
+    /// Whether the chains should exist but could not be made.
     pub(in crate::daemon) const fn is_missing(&self) -> bool {
         self.is_missing
     }

@@ -66,7 +66,7 @@ impl OwnTable {
         self.retry
     }
 
-    /// Whether the table should shut the doors' ports, and could not be loaded.
+    /// Whether the table should shut the doors' ports but could not be loaded.
     pub(in crate::daemon) const fn is_missing(&self) -> bool {
         self.shut.is_some() && (self.own.is_none() || self.said.is_some())
     }
@@ -123,7 +123,7 @@ impl OwnTable {
         }
     }
 
-    /// For a clean stop: lifts all cuts. The ports that the table shuts stay shut.
+    /// For a clean stop: undoes all cuts. The ports that the table shuts stay shut.
     pub(in crate::daemon) fn stop(&mut self) {
         let Some(own) = &mut self.own else { return };
         let done = if self.shut.is_some() { own.uncut_all() } else { own.unload() };

@@ -37,7 +37,7 @@ impl Gate {
         }
     }
 
-    /// Takes over what an earlier run of the daemon has opened.
+    /// Takes over a passage that an earlier run of the daemon has opened.
     pub(in crate::daemon) fn adopt(&mut self, door: &Door, passage: Passage) {
         let needs_jobs = self.needs_jobs(door);
         if let Some(monitor) = self.monitor.as_mut().filter(|_| needs_jobs) {
@@ -45,7 +45,7 @@ impl Gate {
         }
     }
 
-    /// Queues the start command of a door that has just opened. With iptables it has run behind the rules already.
+    /// Queues the start command of a door that has just opened. With iptables, the command was queued together with the rules.
     pub(in crate::daemon) fn start_commands(&mut self, door: &Rc<Door>, passage: Passage) {
         let ran = self.backend.iptables().is_some() && door.opens_ports();
         if !ran && self.needs_jobs(door) {
@@ -66,7 +66,7 @@ impl Gate {
     /// Starts the commands that are due, and returns reports of those that ended.
     pub(in crate::daemon) fn run(&mut self, now: Instant) -> Vec<Report> {
         let Self { jobs, monitor, .. } = self;
-        // Without a monitor no door needs jobs.
+        // A daemon without a monitor has no door that needs jobs.
         let Some(monitor) = monitor else { return Vec::new() };
         monitor.receive();
         let reports = jobs.run(now, |order| monitor.spawn(order));
@@ -74,10 +74,10 @@ impl Gate {
         reports
     }
 
-    /// Has the monitor, if there is one, read the configuration again.
+    /// Makes the monitor, if there is one, read the configuration again.
     ///
     /// # Errors
-    /// The monitor has not read the same.
+    /// The monitor has not read the same configuration.
     pub(in crate::daemon) fn reload(&mut self, config: &Config) -> Result<(), Disagreement> {
         self.monitor.as_mut().map_or(Ok(()), |monitor| monitor.reload(config))
     }

@@ -15,13 +15,13 @@ for script in /etc/hotplug.d/ketuk/*; do [ -f "$script" ] && ( . "$script" ); do
 /// The event that the scripts are called for.
 #[derive(Clone, Copy, Debug)]
 pub struct HotplugEvent<'a> {
-    /// Whether the door opens, or shuts.
+    /// Whether the door opens; otherwise it shuts.
     pub(crate) is_open: bool,
     /// The door's name.
     pub(crate) door: &'a str,
     /// The address that was let in or shut out, and its port at a door with `any_port`.
     pub(crate) passage: Passage,
-    /// Until it shuts; none for until it is shut.
+    /// The time until it shuts; `None` means until somebody shuts it.
     pub(crate) left: Option<Duration>,
     /// The user, if the knock proved one.
     pub(crate) user: Option<&'a str>,

@@ -143,7 +143,7 @@ pub(super) struct Command {
     pub(super) part: Part,
 }
 
-/// Which program of a job it is.
+/// A program of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     /// The user's command.
@@ -158,7 +158,7 @@ pub enum Part {
 pub struct Order<'a> {
     /// The job.
     pub job: &'a Job,
-    /// Which program of the job.
+    /// The program of the job.
     pub part: Part,
     /// The program and its arguments.
     pub argv: &'a [String],
@@ -185,7 +185,7 @@ impl fmt::Display for Report {
                 limit.as_secs()
             ),
             Event::NotStarted(error) => write!(f, "command could not be started: {error}"),
-            Event::Lost(error) => write!(f, "command ended, nobody knows how: {error}"),
+            Event::Lost(error) => write!(f, "command ended, but its result is not known: {error}"),
             Event::Printed(line) => write!(f, "command printed: {line}"),
         }
     }

@@ -25,7 +25,7 @@ pub(super) const MAX_RUNNING: usize = MAX_STARTS + 8;
 /// The waiting and running jobs of one kind.
 #[derive(Debug)]
 pub(super) struct Lane<C> {
-    /// On the heap, where unused room costs no memory. On the stack it would be copied at each move.
+    /// The queue is on the heap, where unused room costs no memory. On the stack each move would copy it.
     waiting: Box<Deque<(Job, VecDeque<Command>), MAX_JOBS>>,
     running: Vec<Current<C>>,
     /// Whether the jobs run one at a time.

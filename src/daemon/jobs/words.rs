@@ -1,20 +1,21 @@
-//! The words of a command, as lines for the log.
+//! The output of a command, as lines for the log.
 
-/// The most lines of one command. The last ones are kept: a program names the reason for its end last.
+/// The most lines of one command. The last lines are kept, because a program names the reason for its end last.
 const MAX_LINES: usize = 8;
 
 /// The last lines of a command's output, without empty ones.
 pub(super) fn lines(text: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(text);
-    // Programs draw a progress bar anew after a carriage return. Otherwise all states of the bar would be one line.
+    // A carriage return ends a line too, because programs redraw a progress bar after it. Otherwise all states of the bar
+    // would be one line.
     let lines = text.split(['\n', '\r']).map(str::trim_end).filter(|line| !line.is_empty());
     let mut last: Vec<String> = lines.rev().take(MAX_LINES).map(escaped).collect();
     last.reverse();
     last
 }
 
-/// The text without characters that would move the cursor, colour the terminal of a reader of the log, or turn the
-/// order of its words.
+/// The text with escapes for characters that would move a terminal's cursor, change its colour, or reverse the order of
+/// words.
 fn escaped(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {

@@ -1,5 +1,5 @@
-//! The parts of a configuration that both processes have read. Each reads it by itself; doors and users are named by numbers, so
-//! both must have read the same.
+//! The parts of a configuration on which both processes must agree. Each process reads the configuration by itself. Messages
+//! name doors and users by numbers, so both must have read the same configuration.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ struct Version {
     log_file: Option<PathBuf>,
 }
 
-/// The configuration, and the one before. Events of doors and users that a reload has removed name the latter.
+/// The configuration, and the one before. Events of doors and users that the last reload removed refer to the one before.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Agreement {
     current: Version,
@@ -46,9 +46,8 @@ impl Agreement {
         self.current.generation
     }
 
-    /// A number that is the same in both processes if they have read the same doors, commands, files and users. A
-    /// person who may write the configuration gains nothing from two configurations with the same number, so the hash
-    /// needs no key.
+    /// A number that is the same in both processes if they have read the same doors, commands, files and users. The hash needs
+    /// no key: only a person who may write the configuration could make two configurations with one number, and gains nothing.
     pub(super) fn fingerprint(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         for (id, door) in self.current.slots.iter() {
@@ -93,7 +92,7 @@ impl Agreement {
         self.version(place)?.slots.get(DoorId(place.number))
     }
 
-    /// The user in a place. The last reload may have removed him.
+    /// The user in a place, whom the last reload may have removed.
     pub(super) fn user(&self, place: Place) -> Option<&str> {
         self.version(place)?.users.get(usize::from(place.number)).map(String::as_str)
     }

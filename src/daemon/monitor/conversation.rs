@@ -17,7 +17,7 @@ use crate::daemon::hotplug::event::HotplugEvent;
 use crate::daemon::jobs::Running;
 use crate::linux::process::Exit;
 
-/// The messages between the two.
+/// The packet side's end of the conversation.
 #[derive(Debug)]
 pub(super) struct Conversation {
     link: Rc<Link>,
@@ -42,11 +42,11 @@ pub(in crate::daemon) struct Program {
     conversation: Rc<RefCell<Conversation>>,
 }
 
-/// Has the monitor run scripts.
+/// The way to the monitor for calling scripts.
 #[derive(Clone, Debug)]
 pub(in crate::daemon) struct Caller(Rc<RefCell<Conversation>>);
 
-/// An event that the monitor is to run scripts for.
+/// An event for which the monitor is to run scripts.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::daemon) struct Call(Event);
 
@@ -56,7 +56,7 @@ impl Caller {
         Self(Rc::clone(conversation))
     }
 
-    /// The message about an event; `None` if nobody knows its door.
+    /// The message about an event; `None` if its door is in neither of the last two configurations.
     pub(in crate::daemon) fn about(&self, event: &HotplugEvent<'_>) -> Option<Call> {
         let HotplugEvent { is_open, door, passage, left, user } = *event;
         let conversation = self.0.borrow();
@@ -116,7 +116,7 @@ impl Conversation {
         Err(Errno::EPIPE.into())
     }
 
-    /// Sends what has no answer.
+    /// Sends a request that has no answer.
     pub(super) fn send(&mut self, request: &Request) {
         if let Err(error) = self.link.send(&request.encode()) {
             self.lose(&error.to_string());
@@ -142,7 +142,7 @@ impl Conversation {
                 Ok(Reply::Line(id, offset, sequence)) if id == asked => self.line = Some((offset, sequence)),
                 // Questions are asked one at a time.
                 Ok(Reply::Answer(..) | Reply::Line(..)) | Err(_) => {
-                    self.lose("it has sent what means nothing");
+                    self.lose("it has sent a message that means nothing");
                 }
             }
         }
@@ -172,7 +172,7 @@ impl Conversation {
         }
     }
 
-    /// Takes what a program has printed.
+    /// Takes the output of a program.
     fn take_printed(&mut self, id: RunId) -> Vec<u8> {
         let at = self.printed.iter().position(|(of, _)| *of == id);
         at.map(|at| self.printed.swap_remove(at).1).unwrap_or_default()

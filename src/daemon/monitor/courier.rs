@@ -8,18 +8,18 @@ use super::link::Link;
 use super::message::{MAX_WORDS, Request, Words, is_printable};
 use crate::log::Courier;
 
-/// The longest line, in bytes: the rest of a longer one is left out. The line of a knock has about 100.
+/// The longest line, in bytes. The rest of a longer line is left out. The line of a knock has about 100.
 pub(super) const MAX_LINE: usize = 1000;
 
-/// How long a line waits for room in the socket, in milliseconds. The monitor may wait for a slow disk, and knocks matter
-/// more than lines.
+/// The longest time that a line waits for room in the socket, in milliseconds. The monitor may wait for a slow disk, and
+/// knocks matter more than lines.
 const PATIENCE: u16 = 100;
 
 /// The courier.
 #[derive(Debug)]
 pub(super) struct LogCourier {
     link: Link,
-    /// Whether the last line was not taken. The next one does not wait.
+    /// Whether the last line found no room in time. Then the next one does not wait.
     is_late: bool,
 }
 
@@ -69,7 +69,7 @@ impl Unfinished {
         if begins {
             self.0 = Some(String::new());
         }
-        // Without its beginning, which found no room, the rest of a line is left out.
+        // If the beginning of a line found no room, the rest of the line is left out too.
         let Some(line) = &mut self.0 else { return Ok(None) };
         if line.len() + words.len() > MAX_LINE {
             return Err(Errno::EMSGSIZE);

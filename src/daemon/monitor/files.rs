@@ -1,4 +1,4 @@
-//! The files that the monitor opens for the packet side: what is read again at a reload, and sequences for one time.
+//! The files that the monitor opens for the packet side: those that a reload reads again, and one-time sequences.
 
 use std::fs::File;
 use std::io;
@@ -11,13 +11,13 @@ use crate::config::{Door, FirewallFile};
 use crate::daemon::one_time::{Line, next_line};
 use crate::daemon::options::Options;
 
-/// The files, and what was read from them.
+/// The files, and the lines that were read from them.
 #[derive(Debug)]
 pub(super) struct Files {
     config: PathBuf,
     /// The file of devices, if there is one.
     devices: Option<PathBuf>,
-    /// The line of each door's sequences for one time that was read last.
+    /// For each door with one-time sequences, the line that was read last.
     lines: Vec<(Place, Line)>,
 }
 
@@ -36,7 +36,7 @@ impl Files {
         }
     }
 
-    /// Reads the first unused line of a door's sequences for one time, if there is one.
+    /// Reads the first unused line of a door's one-time sequences, if there is one.
     ///
     /// # Errors
     /// `ENOENT`: the door has no such sequences. Others: the file cannot be read.
@@ -50,14 +50,15 @@ impl Files {
     /// Marks a line as used that was read before.
     ///
     /// # Errors
-    /// `ENOENT`: it was not read. `ESTALE`: it is used, or is not in the file any more. Others: it cannot be written.
+    /// `ENOENT`: this line was not read. `ESTALE`: it is used, or is not in the file any more. Others: the file cannot be
+    /// written.
     pub(super) fn mark(&self, LineId { door, offset }: LineId) -> Result<(), Errno> {
         let is_it = |(of, line): &&(Place, Line)| *of == door && line.offset() == offset;
         let (_, line) = self.lines.iter().find(is_it).ok_or(Errno::ENOENT)?;
         line.mark().map_err(|error| error.number())
     }
 
-    /// Forgets the lines that were read: the doors have other places after a reload.
+    /// Forgets the lines that were read, because the doors have other places after a reload.
     pub(super) fn forget_lines(&mut self) {
         self.lines.clear();
     }

@@ -26,7 +26,7 @@ pub(super) struct Opening {
     passage: Passage,
     /// Whether the door's stop command is due when the packet side dies.
     has_command: bool,
-    /// Whether rules of iptables may be there.
+    /// Whether iptables may have rules of this opening.
     has_rules: bool,
 }
 
@@ -66,7 +66,7 @@ impl Held {
         let Some(opening) = self.0.iter_mut().find(|opening| opening.ticket == ticket) else { return };
         match part {
             Part::Command => opening.has_command = kind != JobKind::Stop,
-            // There may be more rules. Deleting one that is not there does no harm.
+            // The other rules of the opening may exist too. Deleting a rule that does not exist does no harm.
             Part::Rule(_) => opening.has_rules = true,
         }
     }
@@ -76,7 +76,7 @@ impl Held {
         self.0.retain(|opening| opening.ticket != ticket);
     }
 
-    /// Removes what must be undone of those openings of which nothing runs, and returns the jobs.
+    /// Removes the openings that have no running program, and returns the jobs that undo them.
     pub(super) fn take_stops(&mut self, runs: impl Fn(Ticket) -> bool) -> Vec<Job> {
         self.0.retain(|opening| opening.has_command || opening.has_rules);
         let idle = self.0.extract_if(.., |opening| !runs(opening.ticket));

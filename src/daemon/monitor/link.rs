@@ -1,4 +1,4 @@
-//! The socket between the two processes. It keeps messages apart, and says when the other end is gone.
+//! The socket between the two processes. It keeps messages apart, and shows when the other end is gone.
 
 use std::fs::File;
 use std::io;
@@ -11,7 +11,7 @@ use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, 
 use super::message::{Bytes, LEN};
 use crate::linux::handover;
 
-/// How long one process waits for the other, in milliseconds. The monitor may wait for a slow disk.
+/// The longest time that one process waits for the other, in milliseconds. The monitor may wait for a slow disk.
 const PATIENCE: u16 = 30_000;
 
 /// One end of the socket.
@@ -21,11 +21,11 @@ pub(super) struct Link(OwnedFd);
 /// The result of a read.
 #[derive(Debug)]
 pub(super) enum Received {
-    /// A message, not read yet.
+    /// A message, not decoded yet.
     Message(Bytes),
     /// Nothing yet.
     Nothing,
-    /// Something of another size than a message has.
+    /// A datagram that is not as long as a message.
     Malformed,
     /// The other process is gone.
     Gone,
@@ -96,7 +96,7 @@ impl Link {
         handover::send(self.0.as_fd(), message, file.as_fd())
     }
 
-    /// Reads the next message, and the file that came with it, and does not wait.
+    /// Reads the next message and the file that came with it. Does not wait.
     pub(super) fn receive_file(&self, file: &mut Option<File>) -> Received {
         let mut bytes = [0; LEN + 1];
         let received = handover::receive(self.0.as_fd(), &mut bytes);
@@ -108,9 +108,9 @@ impl Link {
         Self::received(len, &bytes)
     }
 
-    /// Reads the next message, and does not wait. A file that came with it is closed.
+    /// Reads the next message. Does not wait. The kernel closes a file that came with it.
     pub(super) fn receive(&self) -> Received {
-        // A longer message fills the byte behind, and is seen by that.
+        // The buffer has one byte more than a message, so that a longer message is noticed.
         let mut bytes = [0; LEN + 1];
         let len = recv(self.0.as_raw_fd(), &mut bytes, MsgFlags::MSG_DONTWAIT);
         Self::received(len, &bytes)

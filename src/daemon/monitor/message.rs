@@ -1,5 +1,5 @@
-//! The messages between the two processes. Each has the same size, and one form for each value: the monitor takes nothing
-//! else.
+//! The messages between the two processes. All have the same size, and each value has exactly one form. The monitor refuses
+//! all other bytes.
 
 mod fields;
 
@@ -21,36 +21,36 @@ pub(super) const MAX_WORDS: usize = LEN - 8;
 /// The bytes of a message.
 pub(super) type Bytes = [u8; LEN];
 
-/// The message means nothing. Its sender is not the program that it should be.
+/// The bytes are no message. Their sender does not behave like this program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Malformed;
 
-/// The number of a program that runs, or of a question.
+/// The number of a running program, or of a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RunId(pub(super) u32);
 
 /// A door or a user of a configuration that both processes have read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place {
-    /// The number of the configuration: each reload counts one further.
+    /// The number of the configuration. Each reload increments it.
     pub(super) generation: u32,
     /// The number of the door or the user there.
     pub(super) number: u8,
 }
 
-/// An event that scripts are called for.
+/// An event for which scripts are called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Event {
-    /// Whether the door opens, or shuts.
+    /// Whether the door opens; otherwise it shuts.
     pub(super) is_open: bool,
     pub(super) door: Place,
     pub(super) passage: Passage,
-    /// Until the door shuts, in whole seconds; `None` if it has no end.
+    /// The time until the door shuts, in whole seconds; `None` if it has no end.
     pub(super) left: Option<Duration>,
     pub(super) user: Option<Place>,
 }
 
-/// A line of a file of sequences for one time, which the monitor has read for the packet side.
+/// A line of a file of one-time sequences, which the monitor has read for the packet side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::daemon) struct LineId {
     /// The line's door.
@@ -73,7 +73,7 @@ pub(in crate::daemon) enum Input {
 /// From the packet side to the monitor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Request {
-    /// An opening begins: later messages name it by its ticket.
+    /// An opening begins. Later messages name it by its ticket.
     Hold {
         /// The opening's number.
         ticket: Ticket,
@@ -92,7 +92,7 @@ pub(super) enum Request {
         ticket: Ticket,
         /// The kind of the program's job.
         kind: JobKind,
-        /// Which program of the job.
+        /// The program of the job.
         part: Part,
         /// The time for the kernel's timer, in whole seconds.
         lease: Option<Duration>,
@@ -106,7 +106,7 @@ pub(super) enum Request {
     },
     /// Kills a program.
     Kill(RunId),
-    /// An opening has ended, and nothing of it runs any more.
+    /// An opening has ended, and none of its programs runs any more.
     Release(Ticket),
     /// Reads the configuration again. The answer says whether both have read the same.
     Reload {
@@ -132,7 +132,7 @@ pub(super) enum Request {
         /// The question's number.
         id: RunId,
     },
-    /// The packet side ends as it should: the monitor has nothing to undo.
+    /// The packet side ends cleanly, so the monitor has nothing to undo.
     Leave,
     /// Opens a file for reading. The answer comes with the open file.
     Hand {
@@ -152,10 +152,10 @@ pub(super) enum Request {
         begins: bool,
         /// Whether the line ends here.
         ends: bool,
-        /// Printable characters of ASCII.
+        /// Printable ASCII characters.
         words: Words,
     },
-    /// Reads the first unused line of a door's sequences for one time. The line comes before the answer, if there is one.
+    /// Reads the first unused line of a door's one-time sequences. If there is one, the line comes before the answer.
     NextLine {
         /// The question's number.
         id: RunId,
@@ -174,9 +174,9 @@ pub(super) enum Request {
 /// From the monitor to the packet side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Reply {
-    /// The answer to a request: done, or the number of the error.
+    /// The answer to a request: success, or the errno.
     Answer(RunId, Result<(), i32>),
-    /// A program has printed this. Its end follows.
+    /// The output of a program, in parts. The program's end follows.
     Printed(RunId, Words),
     /// A program has ended.
     Ended(RunId, Exit),
@@ -184,7 +184,7 @@ pub(super) enum Reply {
     Line(RunId, u64, Sequence),
 }
 
-/// A part of the output of a program.
+/// A part of a program's output, or of a line for the log file.
 pub(super) type Words = heapless::Vec<u8, MAX_WORDS>;
 
 impl Request {

@@ -1,4 +1,4 @@
-//! The monitor's loop: it keeps the privileges that the program was started with, and does what the configuration says.
+//! The monitor's loop: it keeps the privileges with which the program was started, and runs the configured programs.
 
 mod undo;
 
@@ -49,7 +49,7 @@ pub(super) struct Server {
     programs: Vec<Program>,
     files: Files,
     log_line: Unfinished,
-    /// Whether the packet side has said that it ends.
+    /// Whether the packet side has announced its end.
     is_left: bool,
 }
 
@@ -64,9 +64,9 @@ struct Program {
 /// How the packet side has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
-    /// It has said so, and has undone what it wanted to.
+    /// Cleanly: it announced its end, and there is nothing to undo.
     Left,
-    /// It has not.
+    /// Without an announcement.
     Died,
 }
 
@@ -95,7 +95,7 @@ impl Server {
         }
     }
 
-    /// Serves the packet side until it ends, and then shuts what it has left open.
+    /// Serves the packet side until it ends. If it died, shuts the doors that it left open.
     pub(super) fn serve(mut self, signals: &SignalFd) {
         let end = loop {
             self.tell_ends();
@@ -123,7 +123,7 @@ impl Server {
             };
             let handled = request.and_then(|request| self.handle(&request));
             if handled.is_err() {
-                error!("the process that reads packets sent what means nothing");
+                error!("the process that reads packets sent a message that means nothing");
                 return Some(End::Died);
             }
         }
@@ -195,7 +195,7 @@ impl Server {
         Ok(())
     }
 
-    /// Reads the first unused line of a door's sequences for one time, and sends it.
+    /// Reads the first unused line of a door's one-time sequences, and sends it.
     fn read_line(&mut self, id: RunId, place: Place) -> io::Result<()> {
         let door = self.agreement.door(place).ok_or(Errno::ESTALE)?;
         let read = self.files.read_line(place, door)?.map(|line| (line.offset(), line.sequence.clone()));
@@ -218,7 +218,7 @@ impl Server {
         let mut job = self.held.job(ticket, kind)?;
         job.lease = lease;
         let argv = job.argv(part, self.iptables.as_ref()).ok_or(Errno::ENOENT)?;
-        // A start that fails may have done a part, and a stop that fails has done nothing.
+        // A start command that cannot be started counts as begun. A stop command counts only if it was started.
         if kind != JobKind::Stop {
             self.held.on_run(ticket, kind, part);
         }
@@ -252,7 +252,7 @@ impl Server {
         if sweep::all_gone(iptables, sweep::LOOK_TIME_LIMIT) { Ok(()) } else { Err(Errno::EEXIST.into()) }
     }
 
-    /// Reads the configuration again, and takes it if the packet side has read the same.
+    /// Reads the configuration again, and uses it if the packet side has read the same.
     fn reload(&mut self, generation: u32, theirs: u64) -> io::Result<()> {
         let config = config::load(&self.options.config).map_err(|error| {
             warn!("{error}");
@@ -277,7 +277,7 @@ impl Server {
         self.send(&Reply::Answer(id, answer));
     }
 
-    /// Tells which programs have ended.
+    /// Tells the packet side which programs have ended.
     fn tell_ends(&mut self) {
         let mut ended = Vec::new();
         self.programs.retain_mut(|program| {
@@ -313,8 +313,8 @@ fn sleep<'a>(fds: impl Iterator<Item = BorrowedFd<'a>>, timeout: PollTimeout) {
     let _ = poll(&mut polled, timeout);
 }
 
-/// Takes the signals that have come. SIGCHLD has done its work by waking the loop. The others are for the packet side,
-/// whose end the monitor then sees.
+/// Reads and drops the signals that have come. SIGCHLD only has to wake the loop. The other signals are for the packet side,
+/// and the monitor notices its end.
 fn drain(signals: &SignalFd) {
     while let Ok(Some(_)) = signals.read_signal() {}
 }

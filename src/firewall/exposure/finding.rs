@@ -72,8 +72,8 @@ impl Finding {
         let Self { door, protocol, port, device, fault } = self;
         match fault {
             Fault::Unknown(_) => format!(
-                "door '{door}': {protocol} port {port} may be open to everybody: whether it can be reached without a \
-                 knock on {device} is not known"
+                "door '{door}': {protocol} port {port} may be open to everybody: it is not known whether it can be \
+                 reached without a knock on {device}"
             ),
             Fault::Open { answered: true, .. } => {
                 format!("door '{door}': {protocol} port {port} can be reached without a knock on {device}")

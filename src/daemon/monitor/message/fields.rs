@@ -82,7 +82,7 @@ impl Writer {
     }
 }
 
-/// Takes a message apart from its start.
+/// Reads the fields of a message from its start.
 pub(super) struct Reader<'a>(pub(super) &'a [u8]);
 
 impl Reader<'_> {

@@ -1,4 +1,4 @@
-//! What the monitor does after the packet side has died.
+//! Undoes the openings after the packet side has died.
 
 use std::os::fd::AsFd as _;
 use std::time::Duration;
@@ -12,12 +12,12 @@ use crate::daemon::jobs::{Event, Jobs};
 use crate::linux::clock::now;
 use crate::linux::process;
 
-/// How long the monitor takes to shut doors after the packet side has died.
+/// The longest time that the monitor takes to shut doors after the packet side has died.
 const UNDO_TIME: Duration = Duration::from_secs(60);
 
 impl Server {
-    /// Undoes what is open, in the order and within the bounds that the packet side keeps to. An opening whose start command
-    /// still runs is undone after it.
+    /// Undoes all openings, in the same order and within the same limits as the packet side. An opening whose start command
+    /// still runs is undone when the command has ended.
     pub(super) fn undo(mut self, signals: &SignalFd) {
         if self.held.is_empty() {
             return;

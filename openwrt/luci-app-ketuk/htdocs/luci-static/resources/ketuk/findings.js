@@ -79,7 +79,7 @@ const TEXTS = (_ => [
 	_('add list trap_except \'%s\' to the globals'),
 	_('the sequences name too many ports'),
 	_('the sockets in /proc/net cannot be read'),
-	_('door \'%s\': %s port %s may be open to everybody: whether it can be reached without a knock on %s is not known'),
+	_('door \'%s\': %s port %s may be open to everybody: it is not known whether it can be reached without a knock on %s'),
 	_('door \'%s\': %s port %s can be reached without a knock on %s'),
 	_('door \'%s\': %s port %s can be reached without a knock on %s (nothing listens on it now)'),
 	_('door \'%s\': %s port %s stays shut on %s even after a knock: %s drops the packets that the door lets in'),
