@@ -1,15 +1,15 @@
-# make demo    a client, a stranger, a router and a LAN host in network namespaces: shut, knock, open, shut again
-# make session docs/session.svg, the picture of a part of it
-# make test    every test that runs on this machine
-# make test-fresh   both on new Debians: FRESH="trixie:user bookworm:root" says which, and for whom
-# make attacks the attacks of docs/threat-model.md on a daemon in network namespaces: a table of the results
-# make soak    two routers for SECONDS (600), with faults at random: a table of the losses and their reasons
-# make test-soak two minutes of it, quietly
-# make lint    formatting, clippy, documentation
-# make deny    licences, sources, duplicates and advisories of the crates
-# make fuzz    made-up packets, files and answers of the kernel
-# make bench   ketukd beside knockd and fwknopd, in figures: benches/results.md
-# Each installs missing packages with apt if it may; otherwise it names them.
+# make demo        shows a client, a stranger, a router and a LAN host in network namespaces: shut, knock, open, shut again
+# make session     draws a part of the demonstration: docs/session.svg
+# make test        runs every test that this machine can run
+# make test-fresh  runs make demo and make test on new Debians; FRESH="trixie:user bookworm:root" names the Debians and the users
+# make attacks     carries out the attacks of docs/threat-model.md on a daemon in network namespaces, and prints a table of the results
+# make soak        runs two routers for SECONDS (600), with faults at random, and prints a table of the losses and their reasons
+# make test-soak   runs the soak for two minutes, and prints its table only if a promise is broken
+# make lint        checks formatting, the code (clippy) and the documentation
+# make deny        checks licences, sources, duplicates and advisories of the crates
+# make fuzz        gives made-up packets, files and answers of the kernel to the program
+# make bench       measures ketukd beside knockd and fwknopd: benches/results.md
+# Each installs missing packages with apt if it may. Otherwise it names them.
 
 CARGO = scripts/cargo.sh
 
@@ -22,7 +22,7 @@ TEST_NEEDS = cc=gcc ip=iproute2 nft=nftables iptables=iptables ip6tables=iptable
 	ufw=ufw firewalld=firewalld dbus-daemon=dbus-daemon promtool=prometheus lua5.1=lua5.1 mandoc=mandoc \
 	/usr/share/bash-completion/bash_completion=bash-completion zsh=zsh fish=fish
 
-# A build from scratch is the usual one here and in CI: without what an incremental one needs, target is half as large.
+# Most builds here and in CI begin with nothing. Without the files of incremental builds, target is half as large.
 export CARGO_INCREMENTAL ?= 0
 
 .PHONY: all demo session attacks soak test test-soak test-uci test-fko test-all test-small test-fresh lint
@@ -37,7 +37,7 @@ demo:
 	@$(CARGO) build --release
 	@scripts/root.sh scripts/demo.sh
 
-# The picture in README.md, of this run.
+# Draws the picture in README.md from a run.
 session:
 	@scripts/need.sh cc=gcc ip=iproute2 nft=nftables knock=knockd nmap=nmap nc=netcat-openbsd socat=socat unshare=util-linux python3=python3
 	@$(CARGO) build --release
@@ -62,7 +62,7 @@ soak:
 	@$(CARGO) test --quiet --no-run --test soak
 	@scripts/root.sh $(CARGO) test --quiet --test soak
 
-# Two minutes of the soak, which prints its table only if a promise is broken.
+# Runs two minutes of the soak, and prints its table only if a promise is broken.
 test-soak:
 	@scripts/need.sh $(SOAK_NEEDS)
 	@$(CARGO) test --quiet --no-run --test soak
@@ -74,15 +74,15 @@ test-soak:
 test:
 	@scripts/parts.sh test-uci test-fko test-all test-small
 
-# The parser against the real libuci, which is built from the source that the crate libuci-sys carries. In the same directory as
-# the rest: what both need is built once.
+# Compares the parser with the real libuci, which is built from the source in the crate libuci-sys. It uses the same target
+# directory as the other tests, so that their common crates are built once.
 test-uci:
 	@scripts/need.sh cc=gcc
 	@$(CARGO) --version
 	@[ -d target/debug ] || echo "building the parser and libuci: about 1 minute the first time"
 	$(CARGO) test --manifest-path tests/libuci/Cargo.toml --target-dir target
 
-# fwknop's packets against the real libfko.
+# Compares the reader of fwknop's packets with the real libfko.
 test-fko:
 	@scripts/need.sh cc=gcc /usr/include/fko.h=libfko3-dev
 	@$(CARGO) --version
@@ -95,12 +95,12 @@ test-all:
 	@ls target/debug/deps/knock-* >/dev/null 2>&1 || echo "building ketuk and its tests: about 3 minutes the first time"
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-6} scripts/root.sh $(CARGO) test --no-fail-fast
 
-# The messages of a build without Cargo's features.
+# Tests the messages of a build without Cargo's features.
 test-small:
 	@scripts/need.sh cc=gcc
 	$(CARGO) test --no-default-features --lib
 
-# Every make test-fresh makes new machines. Two runs for the same Debian do not share a machine.
+# Each run makes new machines, so two runs at a time do not share one.
 FRESH ?= bookworm:root trixie:user
 
 test-fresh:

@@ -1,7 +1,7 @@
-# make bench    ketukd beside knockd and fwknopd, then the core alone: benches/results.md
+# make bench    measures ketukd beside knockd and fwknopd, then the core alone: benches/results.md
 #
-# BENCH_KETUKD=FILE   the ketukd to measure; without it the one for routers: static, against musl
-# BENCH_FLAGS=--quick short runs, only to see that the measurements work; the figures are useless
+# BENCH_KETUKD=FILE   the ketukd to measure (default: the one for routers, static, against musl)
+# BENCH_FLAGS=--quick short runs that only show that the measurements work; their figures mean nothing
 
 BENCH_TARGET := $(shell uname -m)-unknown-linux-musl
 BENCH_KETUKD = target/cross/$(BENCH_TARGET)/router/ketukd
@@ -22,6 +22,6 @@ bench:
 	python3 benches/run.py --ketukd $(BENCH_KETUKD) --load benches/target/release/load --results $(BENCH_RESULTS) $(BENCH_FLAGS)
 	$(BENCH_CORE)
 
-# The core alone, with criterion. Its figures come after the table.
+# Measures the core alone, with criterion. Its figures follow the table.
 bench-core:
 	$(BENCH_CORE)

@@ -6,7 +6,7 @@ import re
 import sys
 
 HEADING = "\n## One packet in the core\n"
-# make soak's table, which stays.
+# The heading of make soak's table, which this script keeps.
 SOAK = "\n## The soak\n"
 
 

@@ -25,17 +25,17 @@ ROUTER_DEVICE, SENDER_DEVICE = "r0", "s0"
 ADDRESS, ADDRESS_6 = "10.9.0.1", "fd09::1"
 KNOCKERS = "10.9.1.0"  # and those after it
 SCANNERS = "10.9.200."
-# Behind the router: a cable to a host that takes no packet that is forwarded.
+# Behind the router: a cable to a host that accepts no forwarded packet.
 BEYOND, BEYOND_DEVICE = "10.8.0.9", "sink0"
 
-# The doors of both daemons: one with rising ports, one with falling ports, one for UDP.
+# The doors of both daemons: one with ascending ports, one with descending ports, one for UDP.
 DOORS = {"ssh": ("7000", "8000", "9000"), "falling": ("9500", "8500", "7500"), "udp": ("5001:udp", "5002:udp", "5003:udp")}
 STEPS = ",".join(DOORS["ssh"])
-# A port that is no step, and is not near one.
+# A port that is no step and not near a step.
 FAR_PORT = 40_000
 SEQ_TIMEOUT_S = 15
 OPEN_TIME_S = 60
-# The time where many addresses knock: ketukd lets plain knocks hold a door open for 48 addresses at a time.
+# How long a door stays open when many addresses knock: ketukd lets plain knocks hold a door open for 48 addresses at a time.
 SHORT_OPEN_TIME_S = 5
 
 RULES = "".join(
@@ -170,7 +170,7 @@ class Daemon:
             self.process.wait()
 
 
-# A packet socket whose filter passes nothing: the least that listening can cost.
+# A packet socket whose filter passes nothing: listening cannot cost less.
 EMPTY_FILTER = """
 import ctypes, socket, struct, sys, time
 heard = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
@@ -254,7 +254,7 @@ class Bench:
         return json.loads(output)
 
     def flood(self, rate, seconds, **values):
-        """Sends a whole flood; the number of packets, the rate, and how many arrived."""
+        """Sends a whole flood. Returns the number of packets, the rate, and how many arrived."""
         before = arrived()
         sent = self.load("flood", rate=rate, count=int(rate * seconds), **{"to": ADDRESS, **values})
         return self.checked(sent, rate, arrived() - before)
@@ -320,7 +320,7 @@ class Bench:
             figures = [daemon.rss()]
             for seed, to in ((1, ADDRESS), (2, ADDRESS), (3, ADDRESS_6)):
                 self.flood(100_000, million / 100_000, port=DOORS["ssh"][0], seed=seed, to=to)
-                time.sleep(1 if self.quick else SEQ_TIMEOUT_S + 1)  # the last have timed out
+                time.sleep(1 if self.quick else SEQ_TIMEOUT_S + 1)  # until the last attempts have timed out
                 figures.append(daemon.rss())
             return figures
 
@@ -335,7 +335,7 @@ class Bench:
 
     @contextlib.contextmanager
     def listener(self, name):
-        """A daemon, a socket whose filter passes nothing ("empty"), or nobody ("off")."""
+        """A daemon, a socket whose filter passes nothing ("empty"), or no program ("off")."""
         if name not in ("off", "empty"):
             with self.daemon(name):
                 yield
@@ -353,14 +353,14 @@ class Bench:
                 process.kill()
 
     def forwarded(self):
-        """Small packets forwarded a second, as fast as they can be sent: the medians, of runs in random order."""
+        """The medians of small packets forwarded a second, sent as fast as possible, in runs in random order."""
         rounds, count = (3, 200_000) if self.quick else (12, 1_000_000)
         rates = {name: [] for name in ("off", "empty", "knockd", "ketuk")}
         order = [name for name in rates for _ in range(rounds)]
         random.shuffle(order)
         for name in order:
             with self.listener(name):
-                # More than any machine reaches.
+                # A rate that no machine reaches.
                 rates[name].append(self.load("flood", rate=50_000_000, count=count, to=BEYOND, port=443)["rate"])
         return {name: statistics.median(figures) for name, figures in rates.items()}
 
@@ -382,7 +382,7 @@ class Bench:
 
 # The table.
 
-# With the last rate the flood of first knocks wins, because it fills the table within the pause between two knocks.
+# At the last rate the flood of first knocks wins: it fills the table within the pause between two knocks.
 RATES = (1_000, 10_000, 50_000, 100_000, 200_000)
 OTHER_FLOODS = (
     ("100,000 SYN/s, random ports", 100_000, {"port": "random"}),
@@ -490,7 +490,7 @@ Load average at the start {LOAD}; the run took {took / 60:.0f} minutes. Made by 
     return header + "".join(lines) + "".join(notes)
 
 
-# make soak's table, which stays.
+# The heading of make soak's table, which this script keeps.
 SOAK = "\n## The soak\n"
 QUICK = "\nA quick run, to see that everything works: these figures mean nothing."
 LOAD = ", ".join(f"{load:.2f}" for load in os.getloadavg())

@@ -53,7 +53,7 @@ def mac(name, device):
 
 
 def frames(kind, count=20_000):
-    """Frames from random addresses, checksums right but for UDP's, which may be left out."""
+    """Frames from random addresses. Their checksums are right; UDP's is left out, which is allowed."""
     rng, head = random.Random(1), mac(ROUTER, "kb0") + mac(SENDER, "kb1") + b"\x08\x00"
     for _ in range(count):
         if kind == "fwknop":
@@ -71,7 +71,7 @@ def frames(kind, count=20_000):
 
 
 def flood(kind):
-    """Sends from a child in the sender's namespace; the child's process."""
+    """Sends from a child process in the sender's namespace. Returns the child process."""
     child = os.fork()
     if child:
         return child
@@ -93,7 +93,7 @@ def flood(kind):
 
 
 def used(pid):
-    """Seconds of processor of a process and its children that ended, and its resident memory in kB."""
+    """The processor seconds of a process and of its children that ended, and its resident memory in kB."""
     ns = sum(int(path.read_text().split()[0]) for path in Path(f"/proc/{pid}/task").glob("*/schedstat"))
     ticks = Path(f"/proc/{pid}/stat").read_text().rsplit(")")[1].split()[13:15]
     rss = next(line.split()[1] for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines() if line.startswith("Rss"))

@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 seconds=$1
 shift
 scripts/need.sh c++=g++
-# The coverage that guides libFuzzer. These options are stable; cargo-fuzz, which sets them too, needs a nightly compiler.
+# The options for the coverage that guides libFuzzer. They are stable. cargo-fuzz sets them too, but needs a nightly compiler.
 RUSTFLAGS="--cfg fuzzing -Cdebug-assertions -Coverflow-checks -Cpasses=sancov-module"
 for option in level=4 inline-8bit-counters pc-table trace-compares; do
 	RUSTFLAGS+=" -Cllvm-args=-sanitizer-coverage-$option"

@@ -1,13 +1,13 @@
-# make test-luci     the router's pages in headless Chromium, with the real ketukd behind them, on a stand-in for LuCI;
-#                    LUCI=DIRECTORY takes the modules of a checkout of LuCI instead
-# make pictures-luci LUCI=DIRECTORY   takes the pictures of docs/luci.md
-# make lint-luci     ESLint with LuCI's rules, and the translations
+# make test-luci     tries the router's pages in headless Chromium, with the real ketukd and a stand-in for LuCI;
+#                    with LUCI=DIRECTORY it uses the modules of a checkout of LuCI
+# make pictures-luci LUCI=DIRECTORY   makes the pictures of docs/luci.md
+# make lint-luci     runs ESLint with LuCI's rules, and checks the translations
 
 .PHONY: test-luci pictures-luci lint-luci
 
 LUCI_TESTS = tests/luci
 
-# The debug build, which the other tests have made.
+# This is the debug build of the other tests.
 test-luci: $(LUCI_TESTS)/node_modules/.package-lock.json
 	@scripts/need.sh /usr/bin/chromium=chromium
 	@$(CARGO) build --quiet

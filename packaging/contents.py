@@ -7,7 +7,7 @@ import lmo
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# Path on the router: source, mode. BIN stands for the directory of the target's binaries.
+# Path on the router: source, mode. BIN stands for the directory of the target's programs.
 DAEMON = {
     "/etc/capabilities/ketuk.json": ("openwrt/ketuk/files/ketuk.json", 0o644),
     # Sequences are secrets.
@@ -32,7 +32,7 @@ PAGE_POSTINST = """[ -n "${IPKG_INSTROOT}" ] || {
 	exit 0
 }
 """
-# Its translations, and their names in LuCI's list of languages.
+# The page's translations, and their names in LuCI's list of languages.
 LANGUAGES = {"id": "Bahasa Indonesia (Indonesian)"}
 
 DAEMON_TEXT = "Port-knocking daemon: opens a port for a while to clients that knock right"

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Compiles a gettext translation for LuCI, as LuCI's po2lmo does, to the byte.
+"""Compiles a gettext translation for LuCI. The result is byte for byte that of LuCI's po2lmo.
 
 usage: packaging/lmo.py INPUT.po OUTPUT.lmo
 
-The file is the texts, each padded to four bytes; then the index, four numbers to a text and by key; then where
-the index begins. All numbers are big-endian and 32 bits wide. A key is the hash of the message's id.
+The file begins with the texts, each padded to four bytes. The index follows: four numbers for each text, sorted by key. The
+last number is the place where the index begins. All numbers are big-endian and 32 bits wide. A key is the hash of the
+message's id.
 """
 
 import re
@@ -13,7 +14,7 @@ import sys
 from pathlib import Path
 
 WORD = 0xFFFF_FFFF
-# Between a context and an id, and between an id and the number of a plural form.
+# The byte between a context and an id, and the byte between an id and the number of a plural form.
 CONTEXT, PLURAL = b"\x01", b"\x02"
 FIELD = re.compile(r'(msgctxt|msgid_plural|msgid|msgstr)(?:\[(\d)\])? *(".*")')
 
@@ -71,7 +72,7 @@ def entries(message):
     """(key, number of plural forms, text) of each text that a message brings: none if it is not translated."""
     key = message.get("msgid", "").encode()
     if not key:
-        # The head of the file: LuCI wants its rule for plurals, at key 0.
+        # The head of the file. LuCI reads its rule for plurals at key 0.
         rule = re.search(r"(?:^|\\n)Plural-Forms: (.*?)\\n", message.get("msgstr0", ""))
         return [(0, 0, rule[1].encode())] if rule else []
     if "msgctxt" in message:

@@ -3,7 +3,7 @@
 
 usage: packaging/man.py DIR       writes DIR/man1/ketuk.1.gz, DIR/man5/ketuk.5.gz, DIR/man8/ketukd.8.gz
 
-The first two are made of the texts of --help in src/cli/help and src/client/help, the last one of docs/configuration.md.
+The first two pages are made from the texts of --help in src/cli/help and src/client/help, the last one from docs/configuration.md.
 """
 
 import gzip
@@ -15,12 +15,12 @@ from pathlib import Path
 
 from pack import ROOT, commit_time, version
 
-# Characters that roff would read as something else. A dot that begins a line is another such thing, which `wrapped` knows.
+# Characters that have another meaning in roff. A dot that begins a line has one too: see `wrapped`.
 ESCAPES = {"\\": r"\e", "-": r"\-", "'": r"\(aq", "`": r"\(ga", "^": r"\(ha", "~": r"\(ti"}
 WIDTH = 78
 # The bold words of a usage.
 COMMAND, OPTION = r"^ketukd?(?: [a-z]+)?", r"(?<![\w-])--?[\w-]+"
-# Columns whose cells say by themselves what they are.
+# Columns whose names need not stand before their cells.
 MEANINGS = ("meaning", "why", "/etc/config/ketuk")
 SECTIONS = {1: "User Commands", 5: "File Formats", 8: "System Administration"}
 PAGES = {"ketukd(8)": "the daemon", "ketuk(1)": "the client", "ketuk(5)": "/etc/config/ketuk, the configuration"}
@@ -60,7 +60,7 @@ def header(name, section, purpose):
     """The head of a page, up to the section NAME."""
     date = time.strftime("%Y-%m-%d", time.gmtime(commit_time()))
     title = [f'.TH {name.upper()} {section} {date} "ketuk {version()}" "{SECTIONS[section]}"', ".SH NAME"]
-    # Long words would be torn apart.
+    # Justified lines would have wide gaps.
     return [*title, *text(f"{name} - {purpose}"), ".ad l"]
 
 
@@ -142,7 +142,7 @@ def inline(line):
 
 
 def table(rows):
-    """An entry for each row: the first cell, and behind it the meaning, and the other cells with their columns' names."""
+    """An entry for each row: the first cell, then the meaning, then the other cells with the names of their columns."""
     names, _, *rows = ([cell.strip() for cell in re.split(r" \|(?= )", row.strip().strip("|"))] for row in rows)
     lines = []
     for row in rows:

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Makes packages of the binaries that scripts/cross.sh built, the same bytes for the same commit.
+"""Makes packages of the programs that scripts/cross.sh built. The same commit gives the same bytes.
 
 usage: packaging/pack.py [--bin DIR] [--out DIR] [--arch ARCH]... [ipk|apk|deb]...
        packaging/pack.py --native DIR [--out DIR]
 
-  ipk   for opkg, OpenWrt 24.10 and before: as OpenWrt's ipkg-build makes it
-  apk   for OpenWrt 25.12 and later: by `apk mkpkg` of apk-tools 3; left out with a word where it is not installed
+  ipk   for opkg, OpenWrt 24.10 and before: the same as OpenWrt's ipkg-build makes
+  apk   for OpenWrt 25.12 and later: by `apk mkpkg` of apk-tools 3. If that is not installed, a message says so
   deb   for hosts that are no routers: by dpkg-deb
-Without a kind: all of them. With --native: a deb for this machine alone, of the programs in DIR, which Cargo linked
-with this machine's C library. The router's web page and its translations are an ipk and an apk for all architectures.
+Without a kind it makes all of them. With --native it makes a deb for this machine alone, of the programs in DIR, which Cargo
+linked with this machine's C library. The router's web page and its translations are an ipk and an apk for all architectures.
 """
 
 import argparse
@@ -46,7 +46,7 @@ DEBIAN = {
     "armhf": "armv7-unknown-linux-musleabihf",
 }
 
-# The scripts that every package of OpenWrt runs after its installation and before its removal.
+# The scripts that each package of OpenWrt runs after its installation and before its removal.
 POSTINST = """#!/bin/sh
 [ "${IPKG_NO_SCRIPT}" = "1" ] && exit 0
 [ -s ${IPKG_INSTROOT}/lib/functions.sh ] || exit 0
@@ -140,7 +140,7 @@ def ipk(package, arch, binaries, out, time):
     scripts.append(("/postinst", POSTINST, 0o755))
     scripts.append(("/prerm", PRERM, 0o755))
     for name, own in package.scripts.items():
-        # OpenWrt's scripts call the package's own script by another name. After a removal they do nothing.
+        # OpenWrt's scripts call the package's own script under another name. After a removal there is no such call.
         scripts.append((f"/{name}" if name == "postrm" else f"/{name}-pkg", f"#!/bin/sh\n{own}", 0o755))
     scripts = tar(tree([(path, text.encode(), mode) for path, text, mode in scripts]), time)
     parts = [

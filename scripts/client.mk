@@ -1,6 +1,6 @@
-# make client-windows       ketuk.exe, by Debian's mingw-w64: target/client/x86_64-pc-windows-gnu/release/ketuk.exe
-# make test-client-windows  the same under wine, against ketukd
-# make check-client         the client for macOS and Android, as far as the compiler goes
+# make client-windows       builds ketuk.exe with Debian's mingw-w64: target/client/x86_64-pc-windows-gnu/release/ketuk.exe
+# make test-client-windows  tries ketuk.exe under wine, against ketukd
+# make check-client         has the compiler check the client for macOS and Android
 
 .PHONY: client-windows test-client-windows check-client
 

@@ -1,8 +1,8 @@
 #!/bin/sh
 # client.sh build TARGET | check TARGET...: builds ketuk for another system, or has the compiler check it.
 #
-# For targets without a compiled standard library on this machine, its source is needed: a rustup nightly with rust-src, or Debian's rustc-web,
-# cargo-web and rust-web-src. A check needs no linker. Debian's mingw-w64 links for Windows.
+# A target may have no compiled standard library on this machine. Then the library's source is needed: a rustup nightly with rust-src,
+# or Debian's rustc-web, cargo-web and rust-web-src. A check needs no linker. Debian's mingw-w64 links for Windows.
 set -eu
 cd "$(dirname "$0")/.."
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds ketukd and ketuk for routers: static, against musl, small, the same bytes for the same commit.
+# Builds ketukd, ketuk and ketuk-import for routers: static, with musl, and small. The same commit gives the same bytes.
 #
 # usage: scripts/cross.sh [-t | -m] [TARGET...]     default: every target below
 #   -t   build the library's unit tests instead (with debug assertions, not small)
@@ -7,9 +7,9 @@
 #
 # Half of these targets come without a compiled standard library, so its source is needed: Debian's rustc-web, cargo-web and
 # rust-web-src, or a rustup nightly with rust-src. zig links, and contains musl.
-# For MIPS and ARM, whose routers have little flash, LLVM's own linker (from version 21 on) links, because it orders functions so
-# that they compress well: Debian's lld-22, or the nightly's. Missing programs are installed with apt-get and pip if possible;
-# otherwise the script names them.
+# Routers with MIPS and ARM have little flash. For them LLVM's own linker (version 21 or later) links, because it orders functions so
+# that they compress well: Debian's lld-22, or the nightly's. The script installs missing programs with apt-get and pip if it can.
+# Otherwise it names them.
 #
 # KETUK_CACHE    the directory for zig (default ${XDG_CACHE_HOME:-~/.cache}/ketuk)
 # CROSS_TARGET   cargo's target directory (default target/cross)
@@ -35,7 +35,7 @@ fail() {
 	exit 1
 }
 
-# The compiler: one that has the source of std.
+# The compiler. It must have the source of std.
 nightly=$(rustup run nightly rustc --print sysroot 2>/dev/null || true)
 if [ -n "$nightly" ] && [ -d "$nightly/lib/rustlib/src/rust/library/std" ]; then
 	RUSTC=$nightly/bin/rustc CARGO=$nightly/bin/cargo
@@ -46,7 +46,7 @@ else
 			fail "the source of std is needed: Debian's rust-web-src, or rustup toolchain install nightly -c rust-src"
 	fi
 	RUSTC=/usr/bin/rustc CARGO=/usr/bin/cargo
-	# Lets a stable compiler take the unstable options below.
+	# With this, a stable compiler accepts the unstable options below.
 	export RUSTC_BOOTSTRAP=1
 fi
 export RUSTC CARGO
@@ -78,7 +78,7 @@ own_linker() {
 
 # musl TARGET: puts musl's start file and libraries into $musl.
 musl() {
-	# As cargo-zigbuild names them to zig.
+	# zig's names of the targets, as cargo-zigbuild uses them.
 	case $1 in
 	mips*) machine="${1%%-*}-linux-musleabi" ;;
 	armv7*) machine='arm-linux-musleabihf -mcpu=generic+v7a+vfp3-d32+thumb2-neon' ;;
@@ -112,8 +112,8 @@ own_link() {
 	# Position-independent code is a quarter larger on MIPS, because every call goes through a table.
 	flags="$flags -C linker=$lld -C linker-flavor=ld.lld -C target-feature=+crt-static -L native=$musl
 		-C link-arg=$musl/crt1.o -C relocation-model=static"
-	# Equal functions are merged, and similar ones lie side by side, so that they compress well. Without relro, because
-	# only a dynamic linker would protect those pages, and there is none.
+	# The linker merges equal functions, and puts similar ones side by side, so that they compress well. It makes no relro
+	# segment: only a dynamic linker would protect those pages, and there is none.
 	flags="$flags -C link-arg=-O2 -C link-arg=--icf=all -C link-arg=--bp-compression-sort=function
 		-C link-arg=--no-rosegment -C relro-level=off"
 	# With these options LLVM's code repeats itself more, and compresses better.
@@ -121,18 +121,18 @@ own_link() {
 		-disable-block-placement -disable-machine-sink -enable-shrink-wrap=false -min-jump-table-entries=8; do
 		flags="$flags -C llvm-args=$option"
 	done
-	# Equal ends of blocks are merged, also where many blocks jump to one place. LLVM looks at 150 of them otherwise.
+	# LLVM merges equal ends of blocks. Without this option it looks at no more than 150 blocks that jump to one place.
 	for option in -enable-tail-merge=1 -tail-merge-threshold=2000; do
 		flags="$flags -C llvm-args=$option"
 	done
 }
 
-# For the same bytes everywhere: one time stamp, and no path of this machine.
+# One time stamp, and no path of this machine, so that the bytes are the same everywhere.
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null || echo 0)
 export SOURCE_DATE_EPOCH
 remap="--remap-path-prefix=$PWD=ketuk --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=cargo
 --remap-path-prefix=$sysroot=rust --remap-path-prefix=$(readlink -f "$sysroot/lib/rustlib/src/rust")=rust"
-# zig has the start files. Without this option rustc would link its own ones too.
+# zig has the start files. Without this option rustc would also link its own.
 common="-C link-self-contained=no $(echo $remap)"
 # The small forms of SHA-256 and AES. The unrolled forms are some 15 kB larger, and a knock has only a few blocks.
 common="$common --cfg sha2_backend_soft=\"compact\" --cfg aes_backend_soft=\"compact\""

@@ -10,7 +10,7 @@ set -euo pipefail
 
 cd "$(dirname "$0")/.."
 
-# With its own mounts, network and processes, every process that the script starts ends with it.
+# The script has its own mounts, network and processes. So every process that it starts ends with it.
 if [ -z "${KETUK_DEMO:-}" ]; then
 	KETUK_DEMO=1 exec unshare --mount --net --pid --fork --kill-child --mount-proc "$0"
 fi

@@ -1,5 +1,5 @@
-# make test-ansible    the Ansible role on a new Debian, over ssh; OpenWrt's tasks with stand-ins
-# make test-openwisp   the OpenWISP template, rendered by netjsonconfig (from PyPI, in target/netjsonconfig)
+# make test-ansible    tries the Ansible role on a new Debian, over ssh, and OpenWrt's tasks with stand-ins
+# make test-openwisp   has netjsonconfig (from PyPI, in target/netjsonconfig) render the OpenWISP template, and checks the result
 
 .PHONY: test-ansible test-openwisp
 

@@ -7,7 +7,7 @@
 # who may use sudo. The machine gets only this machine's configuration of packages and crates: apt's mirrors and proxies,
 # Cargo's configuration, name servers, certificates.
 #
-# DEBIAN_MIRROR, DEBIAN_SECURITY_MIRROR   Debian's archives, if this machine is not a Debian
+# DEBIAN_MIRROR, DEBIAN_SECURITY_MIRROR   Debian's archives; needed if this machine does not run Debian
 # FRESH_STEPS   some of demo, test and deb (default all)
 # FRESH_DIR   the directory of the machines (default /var/tmp); each needs 3 GB while it exists
 # FRESH_KEEP  if set, the machines are not deleted
@@ -19,7 +19,7 @@ scripts/need.sh debootstrap=debootstrap unshare=util-linux pivot_root=util-linux
 
 # --- the configuration of packages and crates
 
-# The archive that this machine takes a Debian's packages from, and its security archive.
+# Finds the archive from which this machine takes a Debian's packages, and its security archive.
 mirror() { # mirror SUITE-PATTERN DEFAULT
 	{
 		sed -n 's/^deb \(\[[^]]*\] *\)\{0,1\}\([^ ]*\) \([^ ]*\) .*/\2 \3/p' /etc/apt/sources.list /etc/apt/sources.list.d/*.list
@@ -74,7 +74,7 @@ package() { # makes the package on the machine, and uses it there
 	as_user make deb
 	inside apt-get install -y -q --no-install-recommends systemd nftables iproute2 adduser procps \
 		openssh-server openssh-client knockd netcat-openbsd >/dev/null
-	# make test has installed firewalls that a new server has not. They would start with systemd.
+	# make test has installed firewalls that a new server does not have. They would start with systemd.
 	ln -sf /dev/null "$made/etc/systemd/system/firewalld.service"
 	ln -sf /dev/null "$made/etc/systemd/system/ufw.service"
 	local deb
@@ -87,7 +87,7 @@ step() { # step NAME COMMAND...: times and counts a command
 	shift
 	echo "=== $suite, $user: $name ($(date +%T))"
 	began=$(date +%s)
-	# Not within the condition, because there a function goes on after an error.
+	# The command is not in the condition, because a function in a condition goes on after an error.
 	("$@") &
 	if wait $!; then
 		ended=passed

@@ -24,9 +24,9 @@ ln -s /proc/self/fd dev/fd
 ln -s fd/0 dev/stdin
 ln -s fd/1 dev/stdout
 ln -s fd/2 dev/stderr
-# For an init of its own, which has a cgroup namespace too.
+# The machine may run its own init, which also has a cgroup namespace.
 [ -z "${container:-}" ] || mount -t cgroup2 cgroup2 sys/fs/cgroup
-# Not chroot, because the kernel allows no user namespaces in a chroot.
+# This is not chroot: the kernel allows no user namespaces in a chroot.
 pivot_root . mnt
 cd /
 umount -l /mnt

@@ -1,7 +1,8 @@
-# make install     programs, unit, manual pages, completion for shells, examples, documents, and the knock page if it was made, below PREFIX (/usr/local) and DESTDIR; BIN is the directory of the programs
+# make install     installs programs, unit, manual pages, completion for shells, examples, documents, and the knock page if it was made,
+#                  below PREFIX (/usr/local) and DESTDIR; BIN is the directory of the programs
 # make uninstall   removes them; the configuration stays
-# make deb         dist/ketuk_*.deb for this machine
-# make dist        dist/ketuk-VERSION.tar.gz, the source of the last commit
+# make deb         makes dist/ketuk_*.deb for this machine
+# make dist        makes dist/ketuk-VERSION.tar.gz, the source of the last commit
 
 PREFIX = /usr/local
 SYSCONFDIR = /etc
@@ -13,7 +14,7 @@ PAGE = $(INSTALLED)/share/ketuk/page
 MAN = $(INSTALLED)/share/man
 BASH_DIR = $(INSTALLED)/share/bash-completion/completions
 FISH_DIR = $(INSTALLED)/share/fish/vendor_completions.d
-# Debian's zsh looks below /usr/local here, and below /usr in vendor-completions.
+# Debian's zsh reads site-functions below /usr/local, and vendor-completions below /usr.
 ZSH_DIR = $(INSTALLED)/share/zsh/$(if $(filter /usr,$(PREFIX)),vendor-completions,site-functions)
 COMPLETE = $(INSTALLED)/share/ketuk/complete
 DIST = dist
@@ -56,7 +57,7 @@ uninstall:
 	rm -rf $(DOC) $(PAGE)
 	@[ ! -e $(DESTDIR)$(SYSCONFDIR)/config/ketuk ] || echo "$(DESTDIR)$(SYSCONFDIR)/config/ketuk stays"
 
-# With npm the package contains the knock page too.
+# If npm is installed, the package also contains the knock page.
 NPM = $(shell command -v npm)
 
 deb: $(if $(NPM),page)

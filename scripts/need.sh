@@ -1,5 +1,5 @@
 #!/bin/sh
-# need.sh COMMAND[=PACKAGE]...: makes sure that each command is there. A word that begins with / is a file instead.
+# need.sh COMMAND[=PACKAGE]...: makes sure that each command exists. A word that begins with / is a file.
 # need.sh -i PACKAGE...: installs these packages, or their newer versions.
 # need.sh -u: updates apt's package lists.
 #

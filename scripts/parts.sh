@@ -1,6 +1,6 @@
 #!/bin/sh
-# parts.sh TARGET...: makes each of these targets, also if others fail, and then prints the result of each. It fails if one of
-# them failed.
+# parts.sh TARGET...: makes each of these targets, even if others fail, and then prints the result of each. It fails if a target
+# failed.
 set -u
 
 failed=0 passed=0 report=

@@ -1,14 +1,14 @@
 #!/bin/sh
-# root.sh COMMAND ARGUMENT...: runs a command with the rights to make network namespaces. For root it only runs the command. For
-# other users it makes a user namespace first.
+# root.sh COMMAND ARGUMENT...: runs a command with the rights to make network namespaces. Root has them. For other users the script
+# makes a user namespace first.
 set -eu
 
-# On Debian ip, nft and iptables are not in an ordinary user's path.
+# On Debian an ordinary user's path lacks ip, nft and iptables.
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
-# Programs that hold a thousand connections need as many files.
+# Some tests hold a thousand connections, and need as many files.
 ulimit -Sn 8192 2>/dev/null || true
 [ "$(id -u)" = 0 ] && exec "$@"
-# With newuidmap, and with the ids that useradd gives a user, the namespace has other users beside root.
+# If there is newuidmap, and the user has the ids that useradd gives, the namespace has other users beside root.
 map=--map-root-user
 ! unshare --user --map-root-user --map-auto true 2>/dev/null || map="--map-root-user --map-auto"
 # shellcheck disable=SC2086 # two words

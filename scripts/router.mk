@@ -1,10 +1,11 @@
-# make cross         ketukd, ketuk and ketuk-import for routers: static, against musl, small; their sizes compared with the table
-# make sizes         the same and mipsel's small build, and the table written anew
-# make feed          dist/feed: the folders for OpenWrt's packages and luci feeds, with the hash of make dist's tarball
-# make test-cross    every target's binaries under qemu's user emulation; with CROSS_TESTS=TARGET its unit tests too
-# make packages      dist/*.ipk, *.deb, and *.apk where apk-tools 3 is installed, of the programs of make cross
-# make test-packages the packages read back, and the service's script
-# make test-qemu     knocks at booted MIPS and ARM kernels; make test-qemu-be: at a big-endian MIPS one, built once
+# make cross         builds ketukd, ketuk and ketuk-import for routers, static and small, and compares their sizes with the table
+# make sizes         builds the same and mipsel's small build, and writes the table anew
+# make feed          makes dist/feed: the folders for OpenWrt's packages and luci feeds, with the hash of make dist's tarball
+# make test-cross    runs every target's programs under qemu's user emulation; with CROSS_TESTS=TARGET its unit tests too
+# make packages      makes dist/*.ipk, *.deb, and *.apk if apk-tools 3 is installed, of the programs of make cross
+# make test-packages reads the packages back, and tests the service's script
+# make test-qemu     knocks at booted MIPS and ARM kernels
+# make test-qemu-be  knocks at a booted big-endian MIPS kernel, which it builds once
 
 .PHONY: cross sizes feed test-cross packages test-packages test-qemu test-qemu-be
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from html import escape
 
-# The demonstration's parts that the picture shows, by the beginning of their titles.
+# The beginnings of the titles of the parts that the picture shows.
 PARTS = ("Nobody gets in", "The client knocks", "Three seconds later")
 # Pixels: a character of a 14 px monospaced font, a line, the margin, and the bar with the three dots.
 CHARACTER, LINE, MARGIN, BAR = 8.4, 20, 20, 34
@@ -44,7 +44,7 @@ def text(line):
 
 
 def draw(lines):
-    """The picture, as wide as its longest line. textLength keeps this width with every font."""
+    """The picture, as wide as its longest line. textLength makes a line equally wide in every font."""
     width = round(max(map(len, lines)) * CHARACTER) + 2 * MARGIN
     height = BAR + LINE * len(lines) + MARGIN
     label = "A session: the client knocks and is let in, the stranger is not, three seconds later the door is shut"

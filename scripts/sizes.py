@@ -29,7 +29,7 @@ XZ = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "lc": 0, "lp"
 
 
 def squashed(data):
-    """The size of the file's blocks, each compressed by itself."""
+    """The size of the file's blocks, each compressed separately."""
     blocks = (data[at : at + BLOCK] for at in range(0, len(data), BLOCK))
     return sum(len(lzma.compress(block, format=lzma.FORMAT_XZ, check=lzma.CHECK_CRC32, filters=XZ)) for block in blocks)
 

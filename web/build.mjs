@@ -1,4 +1,4 @@
-/* Builds the page: everything it needs is in knock.html. usage: node build.mjs DIRECTORY
+/* Builds the page. knock.html contains everything that it needs. usage: node build.mjs DIRECTORY
 
    Beside it are the files that only an installed page needs, which must lie on the same https host. */
 import { createHash } from 'node:crypto';

@@ -1,5 +1,5 @@
-/* The service worker of the installed page: keeps the page's own files, so that it opens without a network. Knocks
-   go to other hosts, and it does not touch them. */
+/* The service worker of the installed page. It keeps the page's own files, so that the page opens without a network. Knocks go to
+   other hosts, and the worker does not touch them. */
 const CACHE = 'ketuk-@HASH@';
 const FILES = [ 'knock.html', 'knock.webmanifest', 'knock-192.png', 'knock-512.png' ];
 

@@ -1,8 +1,8 @@
-# make page          the knock page: target/page/knock.html, the other files of an installed page, and a copy for the LuCI
+# make page          builds the knock page: target/page/knock.html, the other files of an installed page, and a copy for the LuCI
 #                    package, which puts it at /ketuk/ on the router
-# make test-page     the page in Debian's Chromium and Firefox, against ketukd in network namespaces
-# make test-page-all the same, with every firewall and family 20 times, and over a bad line
-# make lint-page     ESLint
+# make test-page     tries the page in Debian's Chromium and Firefox, against ketukd in network namespaces
+# make test-page-all tries every firewall and family 20 times, and over a bad line
+# make lint-page     runs ESLint
 
 .PHONY: page test-page test-page-all lint-page
 
@@ -19,7 +19,7 @@ web/node_modules/.package-lock.json: web/package-lock.json
 	cd web && npm ci --no-audit --no-fund
 	@touch $@
 
-# The debug build that the other tests use.
+# This is the debug build of the other tests.
 test-page: page $(PAGE_TESTS)/node_modules/.package-lock.json
 	@scripts/need.sh /usr/bin/chromium=chromium /usr/bin/firefox-esr=firefox-esr ip=iproute2 nft=nftables unshare=util-linux python3=python3
 	@$(CARGO) build --quiet

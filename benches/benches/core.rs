@@ -66,12 +66,12 @@ struct Bench<'t> {
     engine: Engine<'t, RandomState>,
     /// Milliseconds.
     now: u64,
-    /// The last that was used.
+    /// The last source that was used.
     source: u32,
 }
 
 impl Bench<'_> {
-    /// Time for this many packets: knocks at `ports` by one new source after another.
+    /// The time for this many packets: one new source after another knocks at `ports`.
     fn time(&mut self, packets: u64, ports: &[u16], full: bool) -> Duration {
         let (mut judged, mut time) = (0, Duration::ZERO);
         while judged < packets {
@@ -89,7 +89,7 @@ impl Bench<'_> {
             self.now += 1;
             judged += u64::from(CHUNK) * ports.len() as u64;
         }
-        // Whole chunks were judged; the share of what was asked for.
+        // Whole chunks were judged. This is the share for the packets that were asked for.
         let ns = time.as_nanos() * u128::from(packets) / u128::from(judged);
         Duration::from_nanos(u64::try_from(ns).expect("seconds"))
     }
@@ -101,7 +101,7 @@ impl Bench<'_> {
         self.engine.judge(Instant::from_millis(self.now), &probe).verdicts().len()
     }
 
-    /// Forgets everybody.
+    /// Forgets all sources.
     fn empty(&mut self) {
         let step = |port| Step { protocol: Protocol::Tcp, port: NonZeroU16::new(port).expect("not 0") };
         let door = DoorKnock { sequence: STEPS.into_iter().map(step).collect(), ..DoorKnock::default() };
@@ -111,7 +111,7 @@ impl Bench<'_> {
         assert_eq!(self.engine.knocking(), 0);
     }
 
-    /// Everybody knocks: as many as there is room for at each stage, of both families, and more.
+    /// Fills the tables: at each stage more sources knock than there is room for, of both families.
     fn fill(&mut self) {
         for last in (1..=STEPS.len()).rev() {
             for source in 0..1 << 15 {
@@ -136,7 +136,7 @@ fn ipv4(protocol: u8) -> Vec<u8> {
     packet
 }
 
-/// With so many destination options between the headers.
+/// A packet with this many destination options between the headers.
 fn ipv6(extensions: usize) -> Vec<u8> {
     const DESTINATION: u8 = 60;
     let mut packet = vec![0; 40 + 8 * extensions + 20];

@@ -9,7 +9,7 @@ use crate::Result;
 pub struct Arguments(HashMap<String, String>);
 
 impl Arguments {
-    /// From the words after the command.
+    /// Reads the words after the command.
     pub fn parse(words: impl Iterator<Item = String>) -> Result<Self> {
         let pair = |word: String| match word.split_once('=') {
             Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
@@ -23,7 +23,7 @@ impl Arguments {
         self.0.get(name).map(String::as_str)
     }
 
-    /// A value that must be there.
+    /// A value that must be given.
     pub fn get<T: FromStr>(&self, name: &str) -> Result<T> {
         let text = self.text(name).ok_or_else(|| format!("{name}= is missing"))?;
         text.parse().map_err(|_| format!("{name}={text} cannot be read").into())

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::str::FromStr;
 
-/// Where `run.py` lets the router's side of the cable live.
+/// The hardware address of the router's side of the cable, which `run.py` sets.
 const ROUTER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const SENDER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
 
@@ -11,15 +11,15 @@ const ETHERNET: usize = 14;
 const IPV4: usize = 20;
 const IPV6: usize = 40;
 
-/// Longest frame: Ethernet's.
+/// The longest frame of Ethernet.
 pub const MAX_FRAME: usize = 1514;
 
 /// The kind of packet.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
-    /// TCP with SYN: a knock.
+    /// TCP with SYN, which is a knock.
     Syn,
-    /// TCP with ACK: no knock.
+    /// TCP with ACK, which is no knock.
     Ack,
     /// UDP.
     Udp,
@@ -40,7 +40,7 @@ impl FromStr for Protocol {
 
 /// The fields of a packet.
 pub struct Packet<'a> {
-    /// Of the destination's family.
+    /// The source, of the destination's family.
     pub source: IpAddr,
     pub source_port: u16,
     pub destination: IpAddr,
@@ -104,7 +104,7 @@ impl Packet<'_> {
     }
 }
 
-/// The Internet checksum (RFC 1071) of more bytes.
+/// Adds more bytes to an Internet checksum (RFC 1071).
 fn add(sum: u64, bytes: &[u8]) -> u64 {
     let words = bytes.chunks(2);
     sum + words

@@ -1,4 +1,4 @@
-//! Right knocks, and how long each took to open its door.
+//! Sends right knocks, and measures how long each took to open its door.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -15,9 +15,9 @@ const PATIENCE: u64 = 1_000_000_000;
 
 /// `load knock sender=NETNS device= router=NETNS first=ADDRESS to= steps=P,P,P count= gap_ms= every_ms=`
 ///
-/// The knocker with number i has the address `first` + i, and begins i times `every_ms` after the first;
-/// his steps are `gap_ms` apart. The time is from just before the call that sends the last step, to
-/// reading the kernel's message that the address is in a set; one process takes both by one clock.
+/// The knocker with number i has the address `first` + i, and begins i times `every_ms` after the first. The steps are
+/// `gap_ms` apart. The time runs from just before the call that sends the last step until the kernel's message has been
+/// read that the address is in a set. One process reads both times from one clock.
 pub fn run(arguments: &Arguments) -> Result<String> {
     let (first, to): (Ipv4Addr, Ipv4Addr) = (arguments.get("first")?, arguments.get("to")?);
     let steps: Vec<u16> = arguments

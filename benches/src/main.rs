@@ -1,11 +1,11 @@
-//! `load`: what the benchmarks send at a port-knocking daemon, and what they see of it.
+//! `load`: sends the packets of the benchmarks to a port-knocking daemon, and sees doors open.
 //!
 //! ```text
 //! load flood ...   forged packets at a given rate
 //! load scan ...    a SYN to each of the 65,535 ports, in a given order
 //! load knock ...   right knocks, and how long each took to open its door
 //! ```
-//! Arguments are `name=value`, see [`Arguments`]. Each prints one JSON object. `run.py` calls it.
+//! Arguments are `name=value`, see [`Arguments`]. Each command prints one JSON object. `run.py` calls this program.
 
 mod arguments;
 mod frame;

@@ -1,4 +1,4 @@
-//! Sees doors open: the kernel's own word that an address is in a set.
+//! Sees doors open: the kernel tells that an address is in a set.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -13,19 +13,19 @@ const NEW_ELEMENT: u16 = 10 << 8 | 0x0c;
 /// `struct nlmsghdr`.
 const HEADER: usize = 16;
 
-/// Hears what changes in one network namespace's nftables.
+/// Receives the changes of one network namespace's nftables.
 pub struct Observer {
     fd: OwnedFd,
     buffer: Vec<u8>,
 }
 
 impl Observer {
-    /// In the thread's network namespace.
+    /// Observes the thread's network namespace.
     pub fn open() -> io::Result<Self> {
         Ok(Self { fd: socket::nftables_events()?, buffer: vec![0; 1 << 16] })
     }
 
-    /// Waits up to `time` for news; tells `opened` each address among `candidates` that came into a set, and when.
+    /// Waits up to `time` for messages. Calls `opened` with each address among `candidates` that came into a set, and the time.
     pub fn wait(
         &mut self,
         time: Duration,

@@ -1,8 +1,8 @@
-//! Random numbers that come again with the same seed.
+//! Random numbers that are the same for the same seed.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// `SplitMix64`: one addition and three multiplications a number, and no bad seed.
+/// `SplitMix64`. It needs one addition and three multiplications for a number, and every seed is good.
 pub struct Random(u64);
 
 impl Random {
@@ -29,8 +29,8 @@ impl Random {
         u16::try_from((u64::from(self.bits()) * u64::from(bound)) >> 32).expect("less than bound")
     }
 
-    /// An address of the same family that a packet may come from: of IPv4 no network 0, 10 (the benchmark's
-    /// own), 127 and no multicast; of IPv6 global unicast.
+    /// An address of the same family that a packet may come from. IPv4 addresses are not in networks 0, 10 (the
+    /// benchmark's own) and 127, and not multicast. IPv6 addresses are global unicast.
     pub fn source(&mut self, like: IpAddr) -> IpAddr {
         if like.is_ipv6() {
             let bits = u128::from(self.next()) << 64 | u128::from(self.next());

@@ -1,4 +1,4 @@
-//! Frames onto the wire, at a pace.
+//! Sends frames at a given rate.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -8,8 +8,8 @@ use crate::socket::{self, now, sleep_until};
 /// Most frames in one system call.
 const BATCH: u64 = 64;
 
-/// How often a batch goes out, in Hz, while batches are smaller than [`BATCH`]: bursts of 25 frames at
-/// 100,000 a second. Finer would cost the processor that the measured daemon shares.
+/// How often a batch is sent, in Hz, while batches are smaller than [`BATCH`]: bursts of 25 frames at 100,000 a second.
+/// A higher value would take processor time from the measured daemon.
 const TICKS: u64 = 4_000;
 
 /// A device to send through.
@@ -28,7 +28,7 @@ impl Sender {
         while !frames.is_empty() {
             match socket::send(&self.fd, frames) {
                 Ok(sent) => frames = &frames[sent..],
-                // The device is full: try again, the pace shows it.
+                // The device is full. The sender tries again, and the reported rate shows the delay.
                 Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {}
                 Err(error) => return Err(error),
             }
@@ -44,7 +44,7 @@ pub struct Paced {
 }
 
 impl Paced {
-    /// Sends `count` frames, `rate` a second, each written by `write`, which is told its number.
+    /// Sends `count` frames, `rate` a second. `write` writes each frame, and gets the frame's number.
     ///
     /// A late sender catches up, so that the mean is right. [`Self::json`] reports the reached rate.
     pub fn run(

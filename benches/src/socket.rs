@@ -41,7 +41,7 @@ pub fn sleep_until(ns: u64) {
     }
 }
 
-/// Lets this thread's sleeps end when they should, not 50 microseconds later.
+/// Makes this thread's sleeps end on time, and not up to 50 microseconds later.
 pub fn sleep_exactly() {
     // SAFETY: no pointers.
     unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1_u64) };
@@ -55,7 +55,7 @@ pub fn enter(namespace: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// A packet socket that only sends, past the device's queue (`PACKET_QDISC_BYPASS`).
+/// A packet socket that only sends, and bypasses the device's queue (`PACKET_QDISC_BYPASS`).
 pub fn packet_socket(device: &str) -> io::Result<OwnedFd> {
     let name = CString::new(device)?;
     // SAFETY: the name ends with a zero byte.
@@ -76,7 +76,7 @@ pub fn packet_socket(device: &str) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
-/// A netlink socket that hears what changes in nftables.
+/// A netlink socket that receives the changes of nftables.
 pub fn nftables_events() -> io::Result<OwnedFd> {
     /// `NFNLGRP_NFTABLES` of linux/netfilter/nfnetlink.h.
     const NFTABLES: c_int = 7;
@@ -116,7 +116,7 @@ pub fn receive<'b>(fd: &OwnedFd, buffer: &'b mut [u8]) -> io::Result<Option<&'b 
     }
 }
 
-/// Sends frames with one system call; how many went.
+/// Sends frames with one system call. Returns how many were sent.
 pub fn send(fd: &OwnedFd, frames: &[Vec<u8>]) -> io::Result<usize> {
     let mut vectors: Vec<libc::iovec> = frames
         .iter()

@@ -1,5 +1,5 @@
-//! A configuration file: it is right, and then its rules can be written, or its fault can be shown, in lines
-//! that a terminal takes.
+//! A configuration file. If it is right, its rules can be written. If it is wrong, its fault can be shown in lines that a terminal
+//! can show.
 #![no_main]
 
 use ketuk::config::{Table, TableFamily, parse};

@@ -1,5 +1,5 @@
-//! The control socket: requests as a local program may send them, and answers as a daemon of another version may. A request that
-//! is read is the same when it is written and read again. An answer is shown in lines that a terminal takes.
+//! The control socket: requests that a local program may send, and answers that a daemon of another version may send. A request that
+//! is read is the same when it is written and read again. An answer is printed in lines that a terminal can show.
 #![no_main]
 
 use ketuk::control::message::{ControlRequest, MAX_REQUEST, ReceivedError, unescaped};

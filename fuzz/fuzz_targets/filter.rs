@@ -1,7 +1,7 @@
-//! The kernel filter beside the parser and the engine, for doors, addresses and packets of the input's choice.
+//! The kernel filter beside the parser and the engine. The input chooses doors, addresses and packets.
 //!
-//! The exact filter passes what the engine wants and nothing else. Each coarser form passes at least that. The filter is
-//! interpreted here as the kernel does it, so that no packet needs a socket.
+//! The exact filter passes the packets that the engine wants and no others. Each coarser form passes at least these. This
+//! program interprets the filter as the kernel does, so that no packet needs a socket.
 #![no_main]
 
 use std::cell::RefCell;
@@ -43,7 +43,7 @@ thread_local! {
         RefCell::new(Engine::new(Box::leak(Box::new(engine::Tables::new())), Keyed::default()));
 }
 
-/// The bytes of the input, one after the other; 0 behind its end.
+/// The bytes of the input, one after the other, and 0 after its end.
 struct Bytes<'d>(&'d [u8]);
 
 impl Bytes<'_> {
@@ -139,7 +139,7 @@ fn configure(engine: &mut Engine<'static, Keyed>, bytes: &mut Bytes<'_>) -> Vec<
     steps
 }
 
-/// A packet that is right but for what the input changes in it.
+/// A right packet with the changes that the input makes.
 fn made_up(bytes: &mut Bytes<'_>, steps: &[Step]) -> Vec<u8> {
     let kind = bytes.next();
     let mut to = bytes.address();
@@ -213,15 +213,15 @@ fn made_up(bytes: &mut Bytes<'_>, steps: &[Step]) -> Vec<u8> {
     packet
 }
 
-/// An instruction: its operation, the lengths of its jumps if a test holds and if not, and its number.
+/// An instruction: its operation, the length of its jump if a test holds, the length if it does not, and its number.
 type Op = (u16, u8, u8, u32);
 
-/// Where Linux begins to count what is no byte of the packet (`SKF_AD_OFF`).
+/// The offset from which Linux counts values that are no bytes of the packet (`SKF_AD_OFF`).
 const ANCILLARY: u32 = 0xffff_f000;
 
-/// Runs a program of classic BPF on a packet for this host that came in over a device; the number of bytes that pass.
+/// Runs a program of classic BPF on a packet for this host that came in over a device. Returns the number of bytes that pass.
 ///
-/// A load behind the packet's end drops it, as in the kernel. An instruction that the filter does not use panics.
+/// A load after the packet's end drops the packet, as in the kernel. An instruction that the filter does not use panics.
 fn run(program: &[Op], packet: &[u8], device: u32) -> u32 {
     let (mut a, mut x, mut memory, mut at) = (0_u32, 0_u32, [0_u32; 16], 0_usize);
     loop {

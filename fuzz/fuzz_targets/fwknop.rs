@@ -1,5 +1,5 @@
-//! fwknop's packets with the right keys, so that the fields behind the encryption are reached. A packet of fields that a client
-//! may write opens what they say; one with a changed byte is not authentic.
+//! fwknop's packets with the right keys, so that the fuzzer reaches the encrypted fields. A packet with fields that a client may
+//! write is read as it was meant. A packet with a changed byte is not authentic.
 #![no_main]
 
 use ketuk::protocol::fwknop::{self, HmacType, Keys, Randomness, Wish};

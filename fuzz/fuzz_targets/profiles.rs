@@ -1,5 +1,5 @@
-//! What people give the client: profiles, as lines and as stanzas of .fwknoprc. A profile that is read is one line, and means the
-//! same when that line is read.
+//! Profiles that people give to the client, as lines and as stanzas of .fwknoprc. A profile that was read can be written as one
+//! line, and means the same when that line is read.
 #![no_main]
 
 use ketuk::client::fwknoprc;

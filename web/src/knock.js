@@ -1,9 +1,9 @@
-/* Knocking: a browser that is asked to fetch https://HOST:PORT/ sends a SYN to that port at once. */
+/* Knocks: a browser that has to fetch https://HOST:PORT/ sends a SYN to that port at once. */
 
 /* Time from one knock to the next, in milliseconds. Chromium and Firefox connect a second time after 250 to 300 ms
-   without an answer, over the other family if the name has both. The next knock must not overtake that one. */
+   without an answer, over the other family if the name has both. The next knock must not overtake this second SYN. */
 export const PAUSE_MS = 400;
-/* The same for the second try: longer than the second after which the system sends a lost SYN again. */
+/* The same for the second try. It is longer than one second, after which the system sends a lost SYN again. */
 export const SLOW_PAUSE_MS = 1300;
 
 /* The ports that a browser refuses to connect to: "bad ports" of the Fetch standard. */

@@ -8,7 +8,7 @@ const at = id => document.getElementById(id);
 /* The kept profiles, the offered one, the problem with the last one, and the controller that stops the running knock. */
 let texts, profiles, offered = null, problem = null, stopAll = new AbortController();
 
-/* An element with properties and children. Texts are only ever texts. */
+/* An element with properties and children. A text is never read as HTML. */
 function element(name, properties = {}, ...children) {
 	const made = Object.assign(document.createElement(name), properties);
 
@@ -103,7 +103,7 @@ function doorCard(profile, door) {
 	return element('div', { className: 'card' }, button, bar, state, onward, again);
 }
 
-/* Keep, or remove. */
+/* The buttons that keep or remove a profile. */
 function keeping(profile) {
 	const place = element('div', { className: 'keeping' });
 
@@ -152,7 +152,7 @@ function keeping(profile) {
 	return place;
 }
 
-/* Takes the secret out of the address, and so out of the browser's history, once it is kept or not wanted. */
+/* Removes the secret from the address, and so from the browser's history, once it is kept or not wanted. */
 function forgetFragment() {
 	offered = null;
 	if (location.hash)
@@ -174,7 +174,7 @@ function section(profile, number) {
 function render() {
 	const shown = [ ...(offered && !profiles.some(({ line }) => line == offered.line) ? [ offered ] : []), ...profiles ];
 
-	/* The new elements cannot show the end of an old try, so it is stopped. */
+	/* The new elements cannot show the end of an old try, so the old try is stopped. */
 	stopAll.abort();
 	stopAll = new AbortController();
 	document.title = texts.title;
@@ -234,7 +234,7 @@ take(() => fromFragment(location.hash));
 tick();
 setInterval(tick, 1000);
 
-/* An installed page works without a network too. Only https has service workers, and a file has none. */
+/* An installed page works without a network too. Service workers exist for https only, not for a file. */
 if (isSecureContext && location.protocol.startsWith('http') && 'serviceWorker' in navigator) {
 	document.head.append(element('link', { rel: 'manifest', href: 'knock.webmanifest' }));
 	navigator.serviceWorker.register('knock-worker.js').catch(() => {});

@@ -1,4 +1,4 @@
-/* A profile: all that the page must know of a router, in one line (docs/protocol.md, "Profiles"). */
+/* A profile: everything that the page must know about a router, in one line (docs/protocol.md, "Profiles"). */
 import { base32nopad } from '@scure/base';
 
 const SCHEME = 'ketuk://';

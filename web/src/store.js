@@ -1,4 +1,4 @@
-/* The profiles that this browser keeps: their lines, in localStorage. A browser may forbid this, or delete them. */
+/* The profiles that this browser keeps: their lines are in localStorage. A browser may forbid this, or delete them. */
 import { parse } from './profile.js';
 
 const KEY = 'ketuk.profiles';

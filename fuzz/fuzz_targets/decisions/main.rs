@@ -1,8 +1,9 @@
-//! Everything that decides who is let in, under people who know the keys: plain knocks, users' packets, replays, changing sequences,
-//! fwknop's packets, the operator's hand, and a firewall that refuses. Each input is a list of steps.
+//! All the code that decides, with senders who know the keys. There are plain knocks, users' packets, replays, changing sequences,
+//! fwknop's packets, the operator's requests, and a firewall that refuses. Each input is a list of steps.
 //!
-//! No door opens for a stranger before he has made as many knocks as its sequence has steps. None opens in a user's name
-//! unless the packet was made with his key and is new, or the ports were those of his changing sequence. The quotas hold, and no grant outlives its time.
+//! No door opens for a stranger before he has made as many knocks as its sequence has steps. No door opens in a user's name
+//! unless the packet was made with his key and is new, or the ports were those of his changing sequence. The quotas hold, and no
+//! grant outlives its time.
 #![no_main]
 
 mod packets;
@@ -26,7 +27,7 @@ use self::stage::{DOORS, Senders, Stage, new_stage};
 const SPA_PORT: u16 = 62_201;
 const PORTS: [u16; 5] = [24_817, 51_203, 38_466, 24_818, 22];
 
-/// Later than every packet of the run before is valid.
+/// The time between two runs: by then no packet of the last run is valid.
 const BETWEEN_RUNS_S: u64 = 24 * 3600;
 
 thread_local! {

@@ -1,10 +1,10 @@
-// The address that the browser comes from: only the web server knows it.
+// The browser's address. Only the web server knows it.
 
 'use strict';
 
 return {
 	address: function() {
-		// An IPv4 browser on an IPv6 socket is still an IPv4 browser.
+		// On an IPv6 socket an IPv4 address is written as an IPv6 address.
 		const address = replace(http.getenv('REMOTE_ADDR') ?? '', /^::ffff:/, '');
 
 		http.prepare_content('application/json');

@@ -4,7 +4,7 @@
 'require uci';
 
 /*
- * The daemon as the pages see it: ubus' object `ketuk`, which `ketukd rpcd` answers.
+ * The daemon for the pages: ubus' object `ketuk`, which `ketukd rpcd` answers.
  */
 
 /* The most bytes in one call (uhttpd takes 64 KiB, and JSON needs room of its own). */
@@ -84,7 +84,7 @@ function quoted(value) {
 	return "'" + String(value).replace(/'/g, "'\\''") + "'";
 }
 
-/* A section as it stands in the file. */
+/* The text of a section in the file. */
 function section(values) {
 	const lines = [ 'config %s'.format(values['.type']) + (values['.anonymous'] ? '' : ' ' + quoted(values['.name'])) ];
 
@@ -187,7 +187,7 @@ return baseclass.extend({
 		return troubles;
 	},
 
-	/* Seconds as a person reads them. */
+	/* Seconds in a form that is easy to read. */
 	span(seconds) {
 		if (seconds < 60)
 			return _('%d s').format(seconds);

@@ -4,8 +4,8 @@
 /*
  * The findings of `ketukd doctor` in LuCI's language.
  *
- * These are the daemon's own texts (src/cli/doctor, and the warnings of src/config), with %s for each value. A value may be such
- * a text too. They are marked here, and translated when a finding is shown.
+ * These are the daemon's own texts (src/cli/doctor, and the warnings of src/config), with %s for each value. A value may be one of
+ * these texts too. They are marked here, and translated when a finding is shown.
  */
 const TEXTS = (_ => [
 	_('%s cannot be read without privilege: run it as root'),
@@ -124,11 +124,11 @@ const TEXTS = (_ => [
 	_('the daemon\'s log says which')
 ])(text => text);
 
-/* A pattern for each text. Those with most letters come first, as they are the most exact. */
+/* A pattern for each text. The texts with most letters come first, because they are the most exact. */
 const PATTERNS = TEXTS.slice().sort((a, b) => b.length - a.length).map(text =>
 	[ new RegExp('^' + text.split('%s').map(part => part.replace(/[^\w ]/g, '\\$&')).join('(.+?)') + '$', 's'), text ]);
 
-/* The daemon's words translated; as they are, if there is no such text. */
+/* The translation of the daemon's words, or the words themselves if there is no such text. */
 function translated(words) {
 	for (const [ pattern, text ] of PATTERNS) {
 		const values = words.match(pattern)?.slice(1);

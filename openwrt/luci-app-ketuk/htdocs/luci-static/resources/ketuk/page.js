@@ -39,7 +39,7 @@ function switchOn() {
 	}).then(() => uci.apply()).catch(error => ui.addNotification(null, [ E('p', {}, [ error.message ]) ], 'danger'));
 }
 
-/* Starts a service that is switched on and does not run: procd gives up one that has ended again and again. */
+/* Starts a service that is switched on but does not run: procd gives up a service that has ended several times. */
 function start() {
 	return fs.exec('/etc/init.d/ketuk', [ 'restart' ]).then(({ code, stderr }) => {
 		if (code != 0)
@@ -81,9 +81,9 @@ return baseclass.extend({
 	},
 
 	/*
-	 * Gives a field its rule: problem(section_id, value) is null or a sentence. LuCI judges a field when it
-	 * changes; one whose rule looks at other fields has to be judged again when the form is saved. A list
-	 * judges each item as it is typed by `item`, and the whole when it is saved.
+	 * Gives a field its rule: problem(section_id, value) is null or a sentence. LuCI checks a field when it
+	 * changes. A field whose rule looks at other fields has to be checked again when the form is saved. In a list,
+	 * `item` checks each item as it is typed, and the rule checks the whole list when it is saved.
 	 */
 	rule(option, problem, item) {
 		option.validate = function(section_id, value) {
@@ -116,7 +116,7 @@ return baseclass.extend({
 		return option;
 	},
 
-	/* A value with blanks between several: one line to type, also if the file has a list. */
+	/* Several values with blanks between them: one line to type, also if the file has a list. */
 	line(option) {
 		option.load = function(section_id) {
 			return L.toArray(uci.get('ketuk', section_id, this.ucioption ?? this.option)).join(' ');
@@ -179,7 +179,7 @@ return baseclass.extend({
 		};
 	},
 
-	/* The same for the page, of one map or of several. */
+	/* The same for the page, which has one map or several. */
 	save(maps) {
 		const [ first, ...others ] = maps;
 

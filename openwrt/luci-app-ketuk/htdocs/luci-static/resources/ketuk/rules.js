@@ -199,7 +199,7 @@ return baseclass.extend({
 		return networks.length > MAX_SRC ? _('At most %d networks').format(MAX_SRC) : null;
 	},
 
-	/* A group of addresses, in bits of prefix; a command gets one address. */
+	/* The prefix of a group of addresses, in bits. A door with commands has none, because a command gets one address. */
 	grant_prefix(value, widest, bits, commands) {
 		if (value == null || value === '')
 			return null;
@@ -218,7 +218,7 @@ return baseclass.extend({
 			? null : _('Write a time of day as 08:00');
 	},
 
-	/* A mark in front of the first, or alone before it, means all others. */
+	/* A ! before the first day, joined to it or separate, means all other days. */
 	weekdays(values) {
 		const list = words(values);
 		const inverted = list.length > 0 && list[0].startsWith('!');
@@ -265,7 +265,7 @@ return baseclass.extend({
 		return overlap ? _('No port may be named twice') : null;
 	},
 
-	/* What an fwknop client may ask for: 22, tcp/22 or 22:tcp, also with ranges. */
+	/* The ports that an fwknop client may ask for: 22, tcp/22 or 22:tcp, also with ranges. */
 	allow_port(value) {
 		const list = words(value);
 		const fine = list.every(word => {
@@ -282,7 +282,7 @@ return baseclass.extend({
 		return count > MAX_ALLOW_PORT ? _('At most %d ports, one without a protocol counts twice').format(MAX_ALLOW_PORT) : null;
 	},
 
-	/* Checks the options of the opening together, as they are in the form. */
+	/* Checks the options of the form that say what opens, together. */
 	opening({ proto, dest_port, src_dport, dest_ip, start_command, start_command_6 }) {
 		const [ inner, outer, hosts ] = [ dest_port, src_dport, dest_ip ].map(words);
 		const runs = [ start_command, start_command_6 ].some(this.runs);
@@ -309,7 +309,7 @@ return baseclass.extend({
 		return null;
 	},
 
-	/* Whether a command is one: `none` is the word for none. */
+	/* Whether an option holds a command: the word `none` means no command. */
 	runs(value) {
 		return value != null && value !== '' && value != 'none';
 	},
@@ -360,13 +360,13 @@ return baseclass.extend({
 			? null : _('Write the address of the page, without a #: it begins with https://, http:// or file:///');
 	},
 
-	/* 32 bytes in base 64, padded or not, and no bit of the last character unused and set. */
+	/* 32 bytes in base 64, with or without padding. The unused bits of the last character must be 0. */
 	key(value) {
 		return /^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=?$/.test(value) && (value.length == 44 || !value.endsWith('='))
 			? null : _('A key is 32 bytes in base 64');
 	},
 
-	/* 16 to 64 bytes in base 32: a last group has 2, 4, 5 or 7 characters, or is whole. */
+	/* 16 to 64 bytes in base 32. The last group has 2, 4, 5, 7 or all 8 characters. */
 	totp(value) {
 		const text = value.replace(/=+$/, '').replace(/-/g, '').toUpperCase();
 		const bytes = Math.floor(text.length * 5 / 8);

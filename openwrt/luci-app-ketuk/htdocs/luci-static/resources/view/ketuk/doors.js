@@ -26,7 +26,7 @@ function knownHosts(hints) {
 			.map(address => [ address, hint.name ? '%s (%s)'.format(hint.name, address) : address ]));
 }
 
-/* The number in a port, a step or a range, as far as there is one. */
+/* The number in a port or a step, or the first number of a range. */
 function ports(values) {
 	return rules.words(values).flatMap(word => {
 		const [ first, last ] = word.split(':')[0].split('-').map(Number);
@@ -39,13 +39,13 @@ function isAny(section_id) {
 	return [ '1', 'yes', 'on', 'true', 'enabled' ].includes(uci.get('ketuk', section_id, 'any_port'));
 }
 
-/* The doors that another one may shut. */
+/* The doors that another door may shut. */
 function shuttable(section_id) {
 	return daemon.sections().filter(values => values['.type'] == 'door' && values.action != 'close' && values['.name'] != section_id)
 		.map(values => values['.name']);
 }
 
-/* A field of doors that open this: for those that open ports, those that run commands, and both. */
+/* A field for some doors only: for doors that open ports, for doors that run commands, or for both. */
 const PORTS = [ 'router', 'host', 'any' ];
 const COMMANDS = [ 'router', 'host', 'nowhere' ];
 const ALL = [ ...PORTS, 'nowhere' ];
@@ -240,7 +240,7 @@ return view.extend({
 		o.write = (section_id, value) => {
 			uci.set('ketuk', section_id, 'action', value == 'close' ? 'close' : null);
 			uci.set('ketuk', section_id, 'any_port', value == 'any' ? '1' : null);
-			/* Which both fields for it leave to this one. */
+			/* Both fields for this option leave it to this field. */
 			if (value != 'router' && value != 'host')
 				uci.unset('ketuk', section_id, 'dest_port');
 		};
@@ -415,7 +415,7 @@ return view.extend({
 	},
 
 	renderForm(hints, networks) {
-		/* A map of its own, so that a door's dialog does not undo unsaved changes here. */
+		/* This is a map of its own, so that a door's dialog does not undo unsaved changes here. */
 		const service = new form.Map('ketuk', _('Doors'), _('A door is shut to everybody. It opens for the address from which somebody has knocked at the right ports in the right order, for that address alone, for a while.'));
 		const map = new form.Map('ketuk');
 

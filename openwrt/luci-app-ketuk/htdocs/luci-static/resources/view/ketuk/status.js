@@ -8,7 +8,7 @@
 'require ketuk.findings as findings';
 'require ketuk.page as page';
 
-/* Counters that a router's owner asks about; the rest are for `ketukd status`. */
+/* The counters that matter to a router's owner. `ketukd status` shows the others too. */
 const COUNTERS = {
 	opened: _('Doors opened'),
 	wrong_step: _('Steps out of order'),
@@ -35,7 +35,7 @@ const POINTS = {
 	'knocks': _('Knocks')
 };
 
-/* The address that this browser comes from; empty where the router cannot tell. */
+/* The address of this browser; empty if the router cannot tell. */
 function browserAddress() {
 	return request.get(L.url('admin/services/ketuk/address'))
 		.then(response => response.ok ? response.json()?.address ?? '' : '')
@@ -84,7 +84,7 @@ return view.extend({
 	},
 
 	renderGrants(grants) {
-		/* Values that only some versions and doors have get a column only if there is one to show. */
+		/* A value that only some versions or doors have gets a column only if there is a value to show. */
 		const named = grants.some(grant => grant.user);
 		const counted = grants.some(grant => grant.sessions != null);
 		const titles = [ _('Door'), _('Address'), named && _('User'), _('Time left'), counted && _('Sessions'), '' ];

@@ -64,7 +64,7 @@ return view.extend({
 		});
 	},
 
-	/* The invitation: a link, and the same as a picture where LuCI can draw one. */
+	/* The invitation: a link, and its QR code if LuCI can draw one. */
 	showInvitation(section_id, host, knockPage) {
 		return Promise.all([
 			daemon.invite(section_id, host, knockPage),
@@ -77,7 +77,7 @@ return view.extend({
 				picture.innerHTML = uqr.renderSVG(invitation, { pixelSize: 8, ecc: 'L' });
 				const svg = picture.firstElementChild;
 
-				/* OpenWrt 24.10's picture has a size and no viewBox, so it would not grow. */
+				/* OpenWrt 24.10's picture has a size but no viewBox, so it could not be enlarged. */
 				if (!svg.hasAttribute('viewBox'))
 					svg.setAttribute('viewBox', '0 0 %d %d'.format(svg.getAttribute('width'), svg.getAttribute('height')));
 				/* As large as the screen allows, with a white border, so that a phone can read it from an arm's length. */
