@@ -21,7 +21,7 @@ enum Made {
     ByRuleset,
     /// fw4 makes them from the service's data. Its sets hold no protocol.
     ByFw4,
-    /// By the daemon.
+    /// The daemon makes them itself.
     ByDaemon,
 }
 
@@ -117,7 +117,7 @@ fn opens(world: &World, backend: &str, made: Made) {
     wait_until("both are open", || is_open(80) && world.client.answered_by(ROUTER, 53).is_some());
     assert!(daemon.ask(&["status"]).contains("open any for 198.51.100.10, port 53:udp, user fred: "));
 
-    // A port that allow_port does not name stays shut, also in a request beside one that it names.
+    // A port that allow_port does not name stays shut, also if the same request asks for a port that it names.
     fwknop(world, "tcp/22,tcp/443");
     daemon.wait("it is refused", |daemon| daemon.counter("auth_door") == 1);
     // The own table shuts the ports that allow_port names, and no others.
@@ -158,13 +158,13 @@ fn a_port_that_everybody_reaches_is_said() {
     let bounded = config("fw4", "").replace("backend", "device 'wan0'\n\toption backend");
     let said = || check(&world, &bounded);
     assert!(!said().contains("without a knock"), "{}", said());
-    // A service within allow_port, and one beside it.
+    // A service on a port of allow_port, and one on another port.
     world.router.nft("insert rule inet fw4 input_wan tcp dport { 22, 443 } accept");
     let open =
         "warning: door 'any': tcp port 22 can be reached without a knock on wan0: close it in the firewall";
     assert!(said().contains(open), "{}", said());
     assert!(!said().contains("443"), "{}", said());
-    // Where any port may be asked for, a service for everybody is no fault, but a firewall that shuts nothing out is.
+    // Without allow_port, a service for everybody is no fault. A firewall that shuts nobody out is one.
     let unbounded = |config: &str| {
         let lines = config.lines().filter(|line| !line.contains("allow_port"));
         lines.map(|line| line.to_owned() + "\n").collect::<String>()
@@ -173,7 +173,7 @@ fn a_port_that_everybody_reaches_is_said() {
     assert!(!said().contains("without a knock"), "{}", said());
     world.router.nft("insert rule inet fw4 input_wan accept");
     assert!(said().contains("door 'any': tcp port 1 can be reached without a knock on wan0"), "{}", said());
-    // The own table shuts them all, and check says so.
+    // The own table shuts all ports, and check says so.
     let own = unbounded(&config("own", ""));
     let shut = "without allow_port, backend 'own' shuts every port but UDP 68 and 546 for everybody";
     assert!(check(&world, &own).contains(shut), "{}", check(&world, &own));
@@ -225,10 +225,10 @@ fn a_session_holds_its_own_port_and_kill_cuts_its_own_connections() {
     daemon.ask(&["close", "any", CLIENT]);
     daemon.wait_for_log("1 connection cut");
     ssh.set_read_timeout(Some(Duration::from_secs(10))).expect("a time limit");
-    // The next packet on it is refused: a reset comes, which the write or the read reports.
+    // The next packet of the connection is refused. A reset comes, which the write or the read reports.
     let written = ssh.write_all(b"x");
     let mut said = Vec::new();
-    // The end of the greeting may come first.
+    // The end of the greeting may come before the reset.
     let read = ssh.read_to_end(&mut said);
     assert!(!said.contains(&b'x'), "the service has answered");
     let is_reset = |error: &std::io::Error| {

@@ -51,7 +51,10 @@ fn a_name_that_no_device_can_have_is_refused_with_the_right_one() {
         ("eth0,", "'eth0,' is not the name of a device: did you mean 'eth0'?"),
         ("eth0.2@eth0", "'eth0.2@eth0' is not the name of a device: did you mean 'eth0.2'?"),
         ("\"eth0\"", "'\"eth0\"' is not the name of a device: did you mean 'eth0'?"),
-        ("eth0:1", "this is a second address of device 'eth0': name the device, and give the doors that address with option target"),
+        (
+            "eth0:1",
+            "this is a second address of device 'eth0': name the device, and give the doors that address with option target",
+        ),
         ("a-device-of-16-b", "'a-device-of-16-b' is longer than the 15 bytes of a device name"),
     ] {
         let refused = ketukd(&["run", "--config", "/nowhere", "--device", name]);
@@ -173,7 +176,7 @@ fn who_is_not_root_is_told_to_be() {
     fs::remove_file(file).expect("the file");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     if said.starts_with("setpriv: ") {
-        // Not `eprintln!`, whose output the test runner drops.
+        // This is not `eprintln!`, because the test runner hides its output.
         let _ = writeln!(io::stderr(), "NOT TESTED without root: the daemon's answer to other users");
         return;
     }
@@ -210,7 +213,7 @@ fn without_a_daemon_the_questions_to_it_fail() {
     }
 }
 
-/// Called with the daemon, a configuration and a socket. The machine's own /run is not touched.
+/// The script gets the daemon, a configuration and a socket as arguments. It does not touch the machine's own /run.
 const WITH_A_DAEMON: &str = r#"
     mount -t tmpfs tmpfs /run && mkdir /run/ketuk && ip link set lo up
     "$1" run --config "$2" --device lo --socket "$3" 2>&1 &

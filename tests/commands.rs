@@ -1,5 +1,5 @@
-//! The documents' blocks are what they say they are: docs/testing.md lists the kinds. The Indonesian documents have the
-//! same headings and blocks as the English ones.
+//! Each block of a document fits its kind: docs/testing.md lists the kinds. The Indonesian documents have the same headings
+//! and blocks as the English ones.
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "a test says what it expected by panicking")]
 
@@ -25,7 +25,7 @@ const TRANSLATED: [[&str; 2]; 3] = [
 /// The words that a block may begin with: kinds that this file checks, and kinds that need no check.
 const KINDS: [&str; 8] = ["uci", "sh", "nft", "ini", "json", "yaml", "ssh-config", "text"];
 
-/// Seconds after which a command that goes on is ended. It has read its arguments by then.
+/// Seconds after which a command that does not end is killed. It has read its arguments by then.
 const LONG_ENOUGH: &str = "2";
 
 /// Commands of ketukd that need no daemon, and must succeed.
@@ -188,7 +188,7 @@ impl Machine {
     }
 }
 
-/// The commands and options exist, and the shell knows how to read them.
+/// The commands and options exist, and the shell can read the blocks.
 #[test]
 fn commands_are_taken_by_the_programs() {
     let machine = Machine::new();
@@ -217,7 +217,7 @@ fn commands_are_taken_by_the_programs() {
     }
 }
 
-/// Commands between the lines: the subcommand is there, and has these options.
+/// Commands within sentences: the subcommand exists, and has these options.
 #[test]
 fn commands_in_sentences_are_there() {
     let mut commands = 0;
@@ -227,7 +227,7 @@ fn commands_in_sentences_are_there() {
             let words: Vec<&str> = rest.split_whitespace().collect();
             let is_word = |word: &&str| word.chars().all(|char| char.is_ascii_lowercase());
             let Some(command) = words.first().filter(|word| is_word(word)) else { continue };
-            // An option that is never there brings the parser to speak of the command.
+            // An unknown option makes the parser name the command in its error.
             let options = words.iter().copied().filter(|word| word.starts_with("--")).chain(["--zzz"]);
             for option in options {
                 let option = option.split('=').next().unwrap();
@@ -252,7 +252,7 @@ fn other_commands_say_who_runs_them() {
             let output = run("sh", &["-n", "-c", &block.text]);
             assert!(output.status.success(), "{place}: {}", String::from_utf8_lossy(&output.stderr));
             if let Some(test) = mark.strip_prefix("run by ") {
-                // Words behind it tell the test where.
+                // The words after the file's name tell the test where to run the block.
                 let file = test.split(' ').next().unwrap();
                 let text = read(file);
                 assert!(
@@ -266,7 +266,7 @@ fn other_commands_say_who_runs_them() {
     }
 }
 
-/// scripts/session.py makes the picture as wide as its longest line, of the demonstration's commands.
+/// scripts/session.py makes the picture from the demonstration's commands, as wide as its longest line.
 #[test]
 fn the_picture_is_of_the_demonstration_and_fills_its_width() {
     let picture = read("docs/session.svg");

@@ -1,4 +1,4 @@
-//! Completion of both command lines, by the real shells, from where `make install` puts it.
+//! Completion of both command lines, tried in the real shells, with the files that `make install` installs.
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "a test says what it expected by panicking")]
 
@@ -36,7 +36,7 @@ impl Machine {
         let line = invited.lines().find(|line| line.starts_with("ketuk://")).unwrap().to_owned();
         scratch.write("line", &line);
         machine.shell("\"$ketuk\" add \"$here/line\" home");
-        // The real programs answer the questions of the completion. A command that was typed is noted.
+        // The real programs answer the completion. Commands that were typed are written to a file.
         for name in ["ketukd", "ketuk"] {
             let text = format!(
                 "#!/bin/sh\ncase $* in\n*--help* | list | 'status --json') exec \"${name}\" \"$@\" ;;\nesac\n\
@@ -69,7 +69,7 @@ impl Machine {
         succeeded("bash", &[text], &output)
     }
 
-    /// Types lines into a shell at a terminal. Each is a command of ours that completion has to finish.
+    /// Types lines into a shell at a terminal. Each line is a command of ketuk or ketukd that completion has to finish.
     fn type_into(&self, shell: &str, start: &str, lines: &[(&str, &str)]) {
         let terminal = format!("exec script -qec '{shell}' /dev/null");
         let mut child = self.host.enter(|| {
@@ -176,7 +176,7 @@ fn every_command_and_option_is_a_candidate() {
     for files in ["ketukd run --config ''", "ketukd explain ''", "ketuk add ''", "ketuk open home -- ''"] {
         assert_eq!(complete(files), "FILES\n", "{files}");
     }
-    // The daemon names those that it serves.
+    // The daemon names its doors.
     machine.scratch.write(
         "bin/ketukd",
         "#!/bin/sh\ncase $* in\n*--help) exec \"$ketukd\" \"$@\" ;;\nesac\n\

@@ -144,7 +144,7 @@ proptest! {
     }
 }
 
-/// No panic, and the place lies in the file.
+/// There is no panic, and the error's place is within the file.
 fn check(text: &[u8]) -> Result<(), TestCaseError> {
     let Err(error) = config::parse("f", text) else { return Ok(()) };
     let shown = error.to_string();
@@ -155,7 +155,7 @@ fn check(text: &[u8]) -> Result<(), TestCaseError> {
         fault.column() >= 1 && fault.column() <= String::from_utf8_lossy(line).chars().count() + 1,
         "{shown}"
     );
-    // Printing moves nothing on a terminal but the tabs and newlines that belong there.
+    // A printed error has no control characters except tabs and newlines.
     prop_assert!(!shown.contains(|c: char| c.is_control() && c != '\t' && c != '\n'), "{shown:?}");
     Ok(())
 }

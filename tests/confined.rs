@@ -34,7 +34,7 @@ fn a_daemon_that_starts_no_programs_cannot() {
         assert!(capabilities(daemon.pid(), set).is_empty(), "{set}");
     }
     assert_eq!(daemon.monitor(), None, "there is nothing for a second process to do");
-    // It still does its work.
+    // The daemon still opens doors.
     daemon.ask(&["open", "ssh", CLIENT]);
     daemon.ask(&["reload"]);
     daemon.ask(&["status"]);
@@ -64,8 +64,8 @@ fn what_was_given_up_comes_back_with_a_restart_only() {
     daemon.ask(&["reload"]);
 }
 
-/// Where there is a user ketuk, the process that reads packets becomes this user, if that user can fill the control socket's
-/// folder. The configuration may be root's alone: the second process opens it.
+/// The process that reads packets becomes user ketuk, if there is such a user and it can write in the control socket's folder.
+/// Only root may be able to read the configuration: then the second process opens it.
 #[test]
 fn root_becomes_user_ketuk_and_commands_stay_roots() {
     if !support::is_root_of_the_machine("other users") {
@@ -105,7 +105,7 @@ fn root_becomes_user_ketuk_and_commands_stay_roots() {
     }
 }
 
-/// SIGQUIT dumps the core of a process that lets it.
+/// SIGQUIT dumps the core of a process that permits core dumps.
 #[test]
 fn no_core_is_dumped() {
     use std::os::unix::process::ExitStatusExt as _;

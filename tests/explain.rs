@@ -129,7 +129,7 @@ fn explain_file(scratch: &Scratch, file: &[u8]) -> Output {
     run(ketukd().to_str().expect("plain"), &["explain", path, "--config", config, "--address", ROUTER])
 }
 
-/// A capture that Wireshark's own tool turned into pcapng is judged like the pcap file that it was made of.
+/// Wireshark's own tool turns a pcap file into pcapng. Both files are judged alike.
 #[test]
 fn pcapng_is_read_as_wireshark_writes_it() {
     let frames = [
@@ -203,7 +203,7 @@ fn the_times_of_pcapng_are_in_each_interfaces_units() {
     file.block(0x0bad_cafe, b"a kind that nobody knows");
     // 9.5 s after the first: within seq_timeout, which is 10 s.
     file.packet(1, 909 * 1024 + 512, &udp(CLIENT, ROUTER, 8000));
-    // A simple packet has the time of the one before it, and is of the first interface.
+    // A simple packet has the time of the packet before it, and belongs to the first interface.
     let last = ethernet([2; 6], None, &syn(CLIENT, ROUTER, 9000, 2));
     let len = u32::try_from(last.len()).expect("short").to_be_bytes();
     file.block(3, &[&len, last.as_slice()].concat());
@@ -224,7 +224,7 @@ fn the_times_of_pcapng_are_in_each_interfaces_units() {
         format!("{CLIENT} 8000/udp ssh 0/3 step 1 of 3 is 7000/tcp, 8000/udp came: nothing has begun"),
     ];
     assert_eq!(ssh(&explain_file(&scratch, &file.0)), expected);
-    // A file that is cut off is read up to there.
+    // A file that is cut off is read up to the cut.
     for end in whole.len() - 40..whole.len() {
         assert_eq!(ssh(&explain_file(&scratch, &whole[..end])), expected[..3], "{end} bytes");
     }

@@ -1,5 +1,5 @@
-//! Backend `own` beside other firewalls, by their own programs: ufw and firewalld. The door is the one of the guides to
-//! knockd, imported as it stands.
+//! Backend `own` beside other firewalls, ufw and firewalld, which their own programs set up. The door is the one of the guides
+//! to knockd, imported without a change.
 #![cfg(all(target_os = "linux", feature = "import"))]
 
 mod support;
@@ -37,11 +37,11 @@ fn start(world: &World) -> Daemon<'_> {
     tutorial::start(world, &(imported(world, TIMED) + ALT))
 }
 
-/// The doors that the firewall of the host keeps shut, as the daemon says.
+/// The doors that the daemon names as kept shut by the host's firewall.
 const BLOCKED: &str = "door 'ssh': tcp port 22 stays shut on wan0 even after a knock";
 
-/// The firewall lets nobody in at port 22, which is said with its advice; `heed` does what the advice says, and from then
-/// on the door holds as it does beside no firewall.
+/// The firewall lets nobody in at port 22, and the daemon says so with advice. `heed` does what the advice says. Then the door
+/// works as it does without another firewall.
 fn a_door_beside(world: &World, daemon: &Daemon<'_>, advice: &str, heed: &dyn Fn()) {
     daemon.wait_for_log(BLOCKED);
     let log = daemon.log();
@@ -73,7 +73,7 @@ fn ufw() {
     let world = world();
     let folder = world.scratch.path("etc");
     let folder = folder.to_str().expect("a plain path");
-    // Only root may read the rules in /etc/ufw. The package has made them of these.
+    // Only root may read the rules in /etc/ufw. The package has made them from these files.
     assert!(
         Path::new("/usr/share/ufw/iptables/before.rules").exists(),
         "this test needs ufw: `make test` installs it"
@@ -92,7 +92,7 @@ fn ufw() {
     ufw("--force enable");
     ufw("limit 2222/tcp");
     let daemon = start(&world);
-    // ufw has no limit for IPv6, and says so; for IPv4 the port is open to all but the door.
+    // ufw has no limit for IPv6, and says so. For IPv4 only the door shuts the port.
     assert!(
         !daemon
             .log()
@@ -100,10 +100,10 @@ fn ufw() {
     );
     a_door_beside(&world, &daemon, "ufw allow 22/tcp", &|| ufw("allow 22/tcp"));
     a_reload_takes_nothing(&world, &daemon, &|| ufw("reload"));
-    // Without ketuk's table it would be open to all.
+    // Without ketuk's table the port would be open to all.
     world.router.stdout(support::ketukd().to_str().expect("a plain path"), &["unload"]);
     daemon.wait_for_log("it is made again");
-    // Nor does a flush, which takes ufw's rules too.
+    // A flush, which deletes ufw's rules too, does not open it either.
     SSH.survives_a_flush(&world);
     SSH.is_shut_without_the_daemon(&world, daemon);
 }
@@ -111,7 +111,7 @@ fn ufw() {
 #[test]
 fn firewalld() {
     let world = world();
-    // Without a configuration of the host's, firewalld goes by its own in /usr/lib/firewalld.
+    // Without a configuration of the host, firewalld uses its own in /usr/lib/firewalld.
     let etc = world.scratch.path("firewalld");
     std::fs::create_dir(&etc).expect("a folder");
     let etc = etc.to_str().expect("a plain path");
@@ -154,7 +154,7 @@ fn firewalld() {
 }
 
 /// A published port of a container: Docker translates it, and its rules accept it, before any chain for input sees it.
-/// Docker is no package of the tests': these are the rules that it makes.
+/// The tests do not install Docker: these are the rules that it makes.
 #[test]
 fn a_port_that_docker_publishes() {
     let world = world();

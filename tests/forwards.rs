@@ -79,7 +79,7 @@ fn only_the_knocker_is_translated(firewall: Firewall) {
     let World { client, stranger, router, lan, .. } = &world;
     lan.serve(443);
     let daemon = start(&world, firewall, DOORS);
-    // Connection tracking remembers a refused packet only while it lasts, a translated one for long.
+    // Connection tracking does not keep a refused packet, but it keeps a translated one for long.
     for host in [client, stranger] {
         assert_eq!(host.greeted_by(ROUTER, 8443), None, "shut before the knock");
     }
@@ -88,7 +88,7 @@ fn only_the_knocker_is_translated(firewall: Firewall) {
     daemon.wait("the door is open", |_| client.greeted_by(ROUTER, 8443).as_deref() == Some("lan"));
     for port in [8443, 443] {
         assert_eq!(stranger.greeted_by(ROUTER, port), None, "shut for a stranger");
-        // Even one who can reach the host's own address.
+        // This holds even for a stranger who can reach the host's own address.
         world.isp.run("ip", &["route", "add", "192.168.1.0/24", "via", ROUTER]);
         assert_eq!(stranger.greeted_by(LAN, port), None, "shut for a stranger");
     }
@@ -101,14 +101,14 @@ fn only_the_knocker_is_translated(firewall: Firewall) {
     assert!(!stranger_is.contains(&format!("src={LAN}")), "a stranger's is not translated: {stranger_is}");
     assert_eq!(translated(router, firewall, "nas"), 1, "the rule has seen the knocker's one connection only");
 
-    // Both ways through the translation, and on after the door is shut.
+    // Data goes both ways through the translation, also after the door has shut.
     let (stream, _) = client.connect(ROUTER, 8443).expect("a connection");
     daemon.ask(&["close", "nas"]);
     daemon.wait("the door is shut", |_| client.greeted_by(ROUTER, 8443).is_none());
     echo(&stream);
 }
 
-/// How many connections the door's translating rule has seen.
+/// The number of connections that the door's translating rule has counted.
 fn translated(router: &Host, firewall: Firewall, door: &str) -> u64 {
     let (rules, before) = match firewall {
         Firewall::Nft => (router.nft_list("chain inet fw4 dstnat_wan"), "packets "),
@@ -122,7 +122,7 @@ fn translated(router: &Host, firewall: Firewall, door: &str) -> u64 {
 fn echo(mut stream: &std::net::TcpStream) {
     use std::io::{Read as _, Write as _};
     stream.write_all(b"ping").expect("the connection lives");
-    // The end of the greeting may still be on its way.
+    // The end of the greeting may not have come yet.
     let mut answer = [0; 1];
     while answer != *b"g" {
         stream.read_exact(&mut answer).expect("the connection lives");

@@ -6,7 +6,7 @@ mod support;
 use support::daemon::{Daemon, Start};
 use support::{CLIENT, ROUTER, ROUTER_6, STRANGER, World, wait_until};
 
-/// Addresses of the knocker's network, and one beside it, all of the client's.
+/// Addresses of the knocker's network, and one outside it. The client has all of them.
 const OTHERS: [&str; 3] = ["198.51.100.77", "198.51.101.10", "2001:db8:c::77"];
 
 fn door(options: &str) -> String {
@@ -38,7 +38,7 @@ fn with_nft<'w>(world: &'w World, options: &str) -> Daemon<'w> {
     Daemon::start(&world.router, &world.scratch, &config)
 }
 
-/// Whether a connection from this address of the client's is greeted.
+/// Whether a connection from this address of the client is greeted.
 fn greeted_from(world: &World, source: &str) -> bool {
     let router = if source.contains(':') { ROUTER_6 } else { ROUTER };
     let line = format!("sleep 1 | nc -s {source} -w 1 {router} 22 | head -1");
@@ -56,7 +56,7 @@ fn lets_in_the_network(world: &World, daemon: &Daemon<'_>) {
     assert!(status.contains("open ssh for 198.51.100.0/24:"), "{status}");
     assert!(status.contains("open ssh for 2001:db8:c::/64:"), "{status}");
     assert_eq!(daemon.status()["grants"].as_array().map(Vec::len), Some(2));
-    // Any address of it will do to shut it.
+    // Any address of the network can be named to shut the door.
     daemon.ask(&["close", "ssh", OTHERS[0]]);
     daemon.wait("the door is shut", |_| !greeted_from(world, OTHERS[0]));
     assert_ne!(daemon.control(&["close", "ssh", STRANGER]).status.code(), Some(0));
@@ -81,7 +81,7 @@ fn a_network_is_let_in_by_iptables() {
     lets_in_the_network(&world, &daemon);
 }
 
-/// The kernel's timer shuts it, knocks of two neighbours renew one grant, and the next daemon takes it over.
+/// The kernel's timer shuts the door, knocks of two neighbours renew one grant, and the next daemon adopts it.
 #[test]
 fn a_network_has_one_timer_and_is_adopted() {
     let world = world();

@@ -47,7 +47,7 @@ fn lines(path: &std::path::Path) -> Vec<String> {
     fs::read_to_string(path).unwrap_or_default().lines().map(str::to_owned).collect()
 }
 
-/// They run with all privileges, and the process that reads packets has none of them.
+/// The scripts run with all privileges, but the process that reads packets has none of these.
 #[test]
 fn scripts_are_run_by_the_second_process() {
     let world = World::with_firewall();
@@ -61,7 +61,7 @@ fn scripts_are_run_by_the_second_process() {
     let capable = proc_status(std::process::id(), "CapEff");
     assert_ne!(proc_status(daemon.pid(), "CapEff"), capable);
     wait_until("it was told", || lines(&out) == [format!("open {monitor} CapEff:\t{capable}")]);
-    // A reload removes the door: its scripts hear of that too.
+    // A reload removes the door. The scripts are told of that too.
     let config = DOOR.split("config door 'web'").next().unwrap();
     daemon.write_config(config);
     daemon.ask(&["reload"]);
@@ -91,7 +91,7 @@ fn scripts_are_told() {
     );
 }
 
-/// A script that hangs delays no door, and the events that wait behind it are bounded.
+/// A script that hangs delays no door, and the number of events that wait for it is bounded.
 #[test]
 fn a_script_that_hangs_is_no_matter() {
     let world = World::with_firewall();
@@ -100,7 +100,7 @@ fn a_script_that_hangs_is_no_matter() {
     for host in 1..=150 {
         daemon.ask(&["open", "web", &format!("10.0.0.{host}")]);
         if host % 50 == 0 {
-            // No more than fifty doors open in a second.
+            // At most fifty doors open in a second.
             std::thread::sleep(std::time::Duration::from_secs(1));
         }
     }
@@ -124,7 +124,7 @@ fn watchers_are_told_in_json() {
         let all = lines(&out).into_iter().map(|line| serde_json::from_str(&line).expect("a line of JSON"));
         all.filter(|value: &serde_json::Value| value["kind"] == "event").collect()
     };
-    // Until it listens.
+    // Wait until the watcher is connected.
     wait_until("it watches", || {
         daemon.ask(&["open", "web", CLIENT]);
         !events().is_empty()

@@ -1,4 +1,4 @@
-//! `ketukd import`: the result for other programs' configurations, and that it works.
+//! `ketukd import`: the results for other programs' configurations, and a daemon that uses them.
 #![cfg(all(target_os = "linux", feature = "import"))]
 
 mod support;
@@ -18,7 +18,7 @@ fn import(file: &str) -> (String, String) {
 }
 
 fn fixture(name: &str) -> String {
-    // From the project's root, so that the messages name no path of this machine.
+    // It runs in the project's root, so that the messages name no path of this machine.
     assert!(Path::new("Cargo.toml").exists(), "tests run in the project's root");
     format!("tests/import/{name}")
 }
@@ -63,7 +63,7 @@ fn what_is_no_knockd_conf_is_refused() {
     }
 }
 
-/// The example that everyone copies: one knock opens, for as long as it takes, another shuts.
+/// The example that everyone copies: one sequence opens without a time limit, and another one shuts.
 #[test]
 fn everyones_example_opens_and_shuts() {
     let world = World::with_firewall();
@@ -73,7 +73,7 @@ fn everyones_example_opens_and_shuts() {
         warnings,
         "tests/import/everyones.conf: door 'openSSH' has the same distance between its ports: a scan with this stride opens it: 'ketukd keygen' prints a random sequence\n"
     );
-    // The log file that it names belongs to the machine.
+    // The log file that the configuration names belongs to the machine.
     let log = world.scratch.path("knockd.log");
     let uci = uci.replace("/var/log/knockd.log", log.to_str().unwrap());
     let daemon = Daemon::start(&world.router, &world.scratch, &uci);

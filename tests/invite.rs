@@ -1,4 +1,4 @@
-//! `ketukd invite`: for the client, for the knock page, for the apps of other projects.
+//! `ketukd invite`: invitations for the client, for the knock page and for the apps of other projects.
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "a test")]
 
@@ -13,7 +13,7 @@ const HMAC_KEY: &str = "c3BhLXRlc3QtaG1hYy1rZXktMDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3
 const KEY: &str = "c3BhLXRlc3Qta2V5LTAxMjM0NTY3ODlhYmNkZWY=";
 const PAGE: &str = "https://page.example.org/knock.html";
 
-/// A configuration of this test's own.
+/// A configuration for one test.
 struct Place(PathBuf);
 
 impl Place {
@@ -86,7 +86,7 @@ fn a_link_to_the_page_gives_a_changing_sequence_to_who_has_none() {
     assert_eq!((invited.user.as_deref(), invited.key), (Some("alice"), None));
     let totp = invited.totp.unwrap();
 
-    // The file has that option more, in her section, and is otherwise as it was.
+    // Her section has this option more. The rest of the file is unchanged.
     let after = place.text();
     let added: Vec<_> = after.lines().filter(|line| !before.contains(line)).collect();
     assert_eq!(added.len(), 1, "{after}");
@@ -99,7 +99,7 @@ fn a_link_to_the_page_gives_a_changing_sequence_to_who_has_none() {
     // The next invitation is the same.
     assert_eq!(place.printed(&["alice", "--page", PAGE]), printed);
     assert_eq!(place.text(), after);
-    // The client's own has both secrets.
+    // The invitation for the client has both secrets.
     let own = profile(place.printed(&["alice"]).trim());
     assert!(own.key.is_some() && own.totp == Some(totp));
 }
@@ -125,7 +125,7 @@ fn the_page_of_the_globals() {
 #[test]
 fn a_file_that_cannot_be_written_is_left_as_it_was() {
     let place = Place::new("unwritable", "");
-    // So long a name that none is left for a file beside it.
+    // The name is so long that a new file beside it could have no name.
     let config = place.0.join("k".repeat(250));
     fs::rename(place.config(), &config).unwrap();
     let before = fs::read_to_string(&config).unwrap();

@@ -27,7 +27,7 @@ config door 'ssh'
 	option open_time '2'
 ";
 
-/// The same with UDP in the middle.
+/// The same with a UDP port as the second step.
 const MIXED: &str = "
 config globals 'globals'
 	option backend 'fw4'
@@ -66,7 +66,7 @@ fn only_the_knocker(world: &World, daemon: &Daemon<'_>, router: &str, knock: imp
     assert!(sets.iter().all(|set| !set.contains("elements")), "{sets:?}");
 }
 
-/// A line of shell as the knock.
+/// The same, with a line of shell that knocks.
 fn shell(line: &str) -> impl FnOnce(&Host) {
     let line = line.to_owned();
     move |client| {
@@ -165,7 +165,7 @@ fn through_nat() {
     });
 }
 
-/// A device of a VLAN: the daemon sees the packet behind the tag.
+/// A device of a VLAN: the daemon sees the packet without the tag.
 #[test]
 fn vlan() {
     let world = World::with_firewall();
@@ -188,7 +188,7 @@ fn vlan() {
     daemon.wait_for_log(&format!("{CLIENT}: ssh: OPEN SESAME"));
 }
 
-/// A tunnel has no link header, as PPP has none: packets begin with their IP header.
+/// A tunnel, like PPP, has no link header: packets begin with their IP header.
 #[test]
 fn tunnel_without_a_link_header() {
     let world = World::with_firewall();

@@ -33,7 +33,7 @@ fn servers() -> World {
         world.router.serve(port);
     }
     world.lan.serve(443);
-    // The router knows its neighbours.
+    // The router must know its neighbours' addresses before the test.
     for address in [ROUTER, ROUTER_6] {
         support::wait_until("the hosts reach each other", || world.client.greeted_by(address, 22).is_some());
     }
@@ -123,16 +123,16 @@ fn rules_of_nft() {
 fn several_tables_and_translations() {
     let world = servers();
     for (script, open) in [
-        // Each table can drop the packet.
+        // Each table alone can drop the packet.
         ("table inet a { chain c { type filter hook input priority 0; tcp dport 22 reject with tcp reset; } }
           table inet b { chain c { type filter hook input priority 10; tcp dport 22 accept; tcp dport 80 reject with tcp reset; } }", "8080"),
         ("table ip a { chain c { type filter hook prerouting priority -300; tcp dport 22 drop; } }
           table ip6 a { chain c { type filter hook input priority -300; tcp dport 22 drop; } }", "80+8080"),
         ("table inet a { flags dormant; chain c { type filter hook input priority 0; policy drop; } }", "22+80+8080"),
-        // To another port, and from there to another.
+        // Translated to another port, and again to another.
         ("table inet n { chain c { type nat hook prerouting priority -100; tcp dport 22 redirect to :80; } }
           table inet a { chain c { type filter hook input priority 0; tcp dport 22 accept; tcp dport 80 reject with tcp reset; } }", "8080"),
-        // To a host behind, as containers are.
+        // Translated to a host behind the router, as with containers.
         ("table ip n { chain c { type nat hook prerouting priority -100; fib daddr type local tcp dport 80 dnat to 192.168.1.10:443; } }
           table ip6 n { chain c { type nat hook prerouting priority -100; tcp dport 80 dnat to [2001:db8:2::10]:443; } }
           table inet a { chain i { type filter hook input priority 0; tcp dport { 22, 80, 443 } drop; }
@@ -211,7 +211,7 @@ fn rules_of_the_older_iptables() {
     rules_of(&world, "-legacy");
 }
 
-/// `kind` is the end of the programs' names.
+/// `kind` is the ending of the programs' names.
 fn rules_of(world: &World, kind: &str) {
     let has_nat = world
         .router

@@ -100,7 +100,7 @@ fn the_page_of_the_configuration_has_every_option() {
         let (_, entry) = at.unwrap_or_else(|| panic!("{heading}: no option {option}"));
         let entry: String = entry.split("\n\n").next().expect("one").split_whitespace().collect();
         for cell in cells {
-            // Up to the first link.
+            // The text up to the first link.
             let cell: String = cell.split('[').next().expect("one").split_whitespace().collect();
             assert!(entry.contains(&cell), "{option}: {cell}: {entry}");
         }

@@ -1,4 +1,4 @@
-//! `ketukd metrics`: Prometheus' own tool reads them, and a collector brings them to OpenWrt's exporter.
+//! `ketukd metrics`: Prometheus' own tool reads the metrics, and a collector gives them to OpenWrt's exporter.
 #![cfg(all(target_os = "linux", feature = "metrics"))]
 
 mod support;
@@ -70,7 +70,7 @@ fn promtool_reads_the_state_of_a_daemon() {
     });
 }
 
-/// Promtool has something against metrics that are wrong: its silence is worth something.
+/// Promtool complains about wrong metrics, so its silence proves something.
 #[test]
 fn promtool_finds_faults() {
     assert_ne!(faults("# TYPE ketuk_up gauge\nketuk_up 1\n"), "", "no help");
@@ -89,8 +89,8 @@ fn a_daemon_that_does_not_run_is_a_metric() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("no daemon answers at "), "{output:?}");
 }
 
-/// The part of prometheus-node-exporter-lua that a collector meets: the functions that it may call, and the text that becomes
-/// of one that fails.
+/// The part of prometheus-node-exporter-lua that a collector uses: the functions that it may call, and the text for a collector
+/// that fails.
 const EXPORTER: &str = r##"
 output = print
 local collector = dofile(arg[1])
@@ -126,7 +126,7 @@ fn a_collector_for_openwrts_exporter() {
     assert_eq!(value(&metrics, "node_scrape_collector_success{collector=\"ketuk\"}"), 0);
 }
 
-/// The command of the timer's unit, in a folder of this test.
+/// Runs the command of the timer's unit in a folder of this test.
 #[test]
 fn the_timer_writes_a_whole_file() {
     let unit = include_str!("../packaging/fleet/ketuk-metrics.service");

@@ -1,4 +1,4 @@
-//! The second process, which runs what is configured, so that the one that reads packets cannot.
+//! The second process: it runs the configured commands, so that the process that reads packets need not be able to.
 #![cfg(target_os = "linux")]
 
 mod support;
@@ -49,7 +49,7 @@ fn kill_9(pid: u32) {
     kill(Pid::from_raw(i32::try_from(pid).expect("a process id")), Signal::SIGKILL).expect("alive");
 }
 
-/// The packet side has what it needs to hear knocks and to change the firewall, and no more.
+/// The packet side has only the privileges that it needs to hear knocks and to change the firewall.
 fn assert_confined(daemon: &Daemon<'_>) {
     assert_eq!(proc_status(daemon.pid(), "NoNewPrivs"), "1");
     for set in ["CapPrm", "CapEff", "CapBnd"] {
@@ -80,7 +80,7 @@ fn commands_run_with_all_privileges_and_the_process_that_reads_packets_has_none_
     assert!(!log.contains("has ended"), "a clean end leaves nothing to undo: {log}");
 }
 
-/// Each door and address has its order, also when the packet side is not there any more to see to it.
+/// The commands of each door and address run in order, even after the packet side has died.
 #[test]
 fn the_death_of_the_packet_side_shuts_what_it_opened() {
     let world = World::new();
@@ -146,7 +146,7 @@ fn a_reload_reaches_both_and_what_was_started_is_undone_as_it_was_configured() {
     lines.push(format!("new {CLIENT}"));
     daemon.wait("the new start command ran", |_| ran(&world) == lines);
     assert_eq!(daemon.monitor(), Some(monitor));
-    // A wrong file changes nothing for either.
+    // A wrong file changes nothing for either process.
     daemon.write_config("config door\n\toption wrong\n");
     assert_eq!(daemon.control(&["reload"]).status.code(), Some(2));
     daemon.ask(&["open", "run", STRANGER]);
@@ -182,7 +182,7 @@ fn rules_of_iptables_are_made_by_the_second_process_and_go_when_the_first_dies()
     }
     let made = rules();
     assert!(made >= 2);
-    // Rules that another program has flushed come back at a reload.
+    // A reload makes rules again that another program has flushed.
     world.router.shell("iptables -w -F INPUT; ip6tables -w -F INPUT");
     daemon.ask(&["reload"]);
     daemon.wait("the rules are back", |_| rules() == made);
@@ -209,7 +209,7 @@ fn neither_process_wakes_up_while_nothing_happens() {
     });
 }
 
-/// The first process cannot read forbidden files by way of the second.
+/// The first process cannot have the second one read forbidden files.
 #[test]
 fn the_second_process_has_no_socket_of_the_first() {
     let world = World::with_firewall();
@@ -222,13 +222,13 @@ fn the_second_process_has_no_socket_of_the_first() {
         targets.filter(|target| target.starts_with("socket:")).collect::<Vec<_>>()
     };
     let (first, second) = (sockets(daemon.pid()), sockets(monitor));
-    // To each other, and perhaps to syslog, which is the same for both.
+    // The sockets lead to the other process, and perhaps to syslog, which is the same for both.
     assert!((1..=2).contains(&second.len()), "{second:?}");
     let shared = second.iter().filter(|socket| first.contains(socket)).count();
     assert!(shared <= 1 && first.len() > 3, "{first:?} {second:?}");
 }
 
-/// The log file, the sequences for one time and the configuration are root's alone. The process that reads packets is not root.
+/// Only root can use the log file, the sequences for one time and the configuration. The process that reads packets is not root.
 #[test]
 fn the_second_process_writes_the_log_file_and_marks_sequences_for_one_time() {
     if !support::is_root_of_the_machine("other users") {
@@ -277,7 +277,7 @@ fn the_second_process_writes_the_log_file_and_marks_sequences_for_one_time() {
     daemon.wait("it is said", |_| says(&log, "reload: not marked as used, so the door stays shut"));
     assert!(!daemon.lets_in("ssh", CLIENT));
     assert_eq!(fs::read_to_string(&once).expect("the file"), "#7000,8000\n 7200,8200\n");
-    // The file was read again; a reload brings other files, in place of a restart.
+    // The file was read again. A reload can name other files, without a restart.
     fs::write(&other, "7300\n").expect("a file");
     let more = format!(
         "config door 'web'\n\toption one_time_sequences '{}'\n\toption dest_port '80'\n",
@@ -291,7 +291,7 @@ fn the_second_process_writes_the_log_file_and_marks_sequences_for_one_time() {
     world.client.stdout("knock", &[support::ROUTER, "7300"]);
     daemon.wait("the other opens", |_| says(&other_log, &format!("{CLIENT}: web: OPEN SESAME")));
     assert_eq!(fs::read_to_string(&other).expect("the file"), "#300\n");
-    // A log file that was moved away is opened anew, also where the configuration is wrong.
+    // A log file that was moved away is opened anew, even if the configuration is wrong.
     fs::rename(&other_log, &log).expect("rotated");
     daemon.write_config("broken");
     daemon.signal(Signal::SIGHUP);

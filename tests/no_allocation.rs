@@ -23,7 +23,7 @@ use ketuk::protocol::base32;
 use ketuk::protocol::packet::{DoorName, KEY, Keys, NONCE, Request};
 use ketuk::protocol::totp::{sequence, window};
 
-/// Counts the allocations of the thread that asks for it.
+/// Counts the allocations of a thread that has asked for it.
 struct Counting;
 
 thread_local! {
@@ -105,7 +105,7 @@ fn a_million_packets_allocate_nothing() {
             wall_s: 1_800_000_000,
             local: WallTime { weekday: 0, second: 0 },
         };
-        // Forged first knocks, people who finish, scans, rubbish.
+        // Forged first knocks, complete sequences, scans, malformed packets.
         let (udp, port) = match n % 7 {
             0 | 1 => (false, 7000),
             2 => (true, 8000),

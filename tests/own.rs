@@ -80,14 +80,14 @@ fn a_table_that_was_flushed_is_back_within_a_second_with_who_was_in() {
     daemon.wait_for_log("table inet ketuk was changed or deleted by another program: it is made again");
 }
 
-/// The same when another program takes away one chain's rules, or one rule, or puts a rule before them.
+/// The same when another program deletes one chain's rules or one rule, or inserts a rule before them.
 #[test]
 fn one_chain_that_was_changed_is_back_within_a_second() {
     let world = World::with_servers();
     let doors = DOORS.replacen("config door 'ssh'", "config door 'ssh'\n\toption kill 'on'", 1);
     let daemon = start(&world, &doors);
     daemon.ask(&["open", "ssh", CLIENT, "60"]);
-    // The counters of rules change by themselves.
+    // Counters of rules change without a change of the rules.
     let listed = || world.router.stdout("nft", &["-s", "list", "table", "inet", "ketuk"]);
     let whole = listed();
     let handle_of = |chain: &str, rule: &str| {
@@ -105,7 +105,7 @@ fn one_chain_that_was_changed_is_back_within_a_second() {
         ("doors_dstnat", "@ketuk_nas_4"),
     ] {
         for change in ["flush chain", "delete rule", "insert rule"] {
-            // Each rule has a new handle when it is back.
+            // A rule that was made again has a new handle.
             let argument = match change {
                 "delete rule" => format!("handle {}", handle_of(chain, rule)),
                 "insert rule" => "accept".to_owned(),
@@ -145,7 +145,8 @@ fn it_fails_closed_and_unload_opens() {
     assert!(!world.router.nft_list("tables").contains("ketuk"));
 }
 
-/// At a boot with a wrong configuration the ports that were shut before are shut, by a file in the folder that systemd names.
+/// At a boot with a wrong configuration the daemon shuts the ports that were shut before. It reads them from a file in the folder
+/// that systemd names.
 #[test]
 fn a_wrong_configuration_at_a_boot_opens_nothing() {
     let world = World::with_servers();
@@ -177,7 +178,7 @@ fn a_wrong_configuration_at_a_boot_opens_nothing() {
     assert_eq!(world.client.greeted_by(LAN_6, 443), None, "shut");
     assert!(world.lan.greeted_by("192.168.1.1", 22).is_some(), "but on the device that was named");
 
-    // A right one opens to those who knock, and without a door there is nothing to remember.
+    // With a right configuration a knock opens the door. Without a door there is nothing to remember.
     let daemon = begin(DOORS).go();
     world.client.knock(ROUTER, "7000");
     wait_until("it opens", || world.client.greeted_by(ROUTER, 22).is_some());
@@ -206,7 +207,7 @@ fn a_reload_brings_the_table_up_to_date() {
     }
 }
 
-/// Devices need not exist yet: the port is shut from their first moment on.
+/// Devices need not exist yet: the port is shut on them as soon as they appear.
 #[test]
 fn a_device_that_comes_later_is_shut_from_the_first_moment() {
     let world = World::new();
@@ -222,7 +223,7 @@ fn a_device_that_comes_later_is_shut_from_the_first_moment() {
     wait_until("it opens", || world.client.greeted_by(ROUTER, 22).is_some());
 }
 
-/// A device that is not there, as a file from another host may name it: the port is shut on that device alone.
+/// The configuration names a device that does not exist, as a file from another host may: the port is shut on that device alone.
 #[test]
 fn a_port_that_is_not_shut_where_strangers_come_in_is_said_to_be() {
     let world = World::with_servers();
@@ -242,7 +243,7 @@ fn a_port_that_is_not_shut_where_strangers_come_in_is_said_to_be() {
         String::from_utf8_lossy(&doctor.stdout).contains(&format!("devices: WRONG: {said}")),
         "{doctor:?}"
     );
-    // With the right one it is shut, and nothing more is said.
+    // With the right device the port is shut, and there is no more warning.
     daemon.write_config(&doors.replace("eth9", "wan0"));
     daemon.ask(&["reload"]);
     assert_eq!(world.stranger.greeted_by(ROUTER, 22), None);
@@ -258,7 +259,7 @@ fn another_firewall_that_drops_what_the_door_lets_in_is_named() {
     let said = "door 'ssh': tcp port 22 stays shut on wan0 even after a knock: chain input of table inet filter drops";
     daemon.wait_for_log(said);
     assert!(daemon.ask(&["status"]).contains(said), "{}", daemon.ask(&["status"]));
-    // The log says when a fault is mended, and when it comes back.
+    // The log says when a fault is over, and when it comes back.
     world.router.nft("add rule inet filter input tcp dport 22 accept");
     daemon.wait_for_log("door 'ssh': tcp port 22 is right again");
     assert!(!daemon.ask(&["status"]).contains(said));
@@ -330,7 +331,7 @@ fn the_recommended_line_can_be_run_again_and_again() {
         shell(again);
         assert_eq!(world.router.nft_list("table inet filter"), once, "{again}");
     }
-    // A file is for a firewall that is loaded anew, with its own table.
+    // The output in a file is for a firewall that is loaded anew, with a table of its own.
     shell(
         "ketukd ruleset --config ketuk.conf >ketuk.nft
          (echo flush ruleset; cat base.nft ketuk.nft) >whole.nft; nft -f whole.nft; nft -f whole.nft",

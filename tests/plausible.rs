@@ -31,7 +31,7 @@ fn inside(daemon: &Daemon<'_>) -> Vec<String> {
     addresses
 }
 
-/// Puts frames on the router's WAN, and then two right knocks. Only the right knocks open.
+/// Puts frames on the router's WAN, and then two right sequences. Only the right sequences open the door.
 fn only_the_right_ones_open(world: &World, daemon: &Daemon<'_>, wrong: &[Vec<u8>]) {
     let mac = world.router.mac("wan0");
     let mut all = wrong.to_vec();
@@ -42,7 +42,7 @@ fn only_the_right_ones_open(world: &World, daemon: &Daemon<'_>, wrong: &[Vec<u8>
         daemon.lets_in("ssh", CLIENT) && daemon.lets_in("ssh", CLIENT_6)
     });
     assert_eq!(inside(daemon), [CLIENT, CLIENT_6]);
-    // None of them woke the daemon.
+    // None of the frames woke the daemon.
     assert_eq!(daemon.counter("implausible"), 0);
 }
 
@@ -107,7 +107,7 @@ fn on_lo_loopback_addresses_are_right() {
             world.router.run("knock", &[program, to, "7000"]);
             daemon.wait("a knock on lo opens", |daemon| daemon.lets_in("ssh", to));
         }
-        // The same from the wire.
+        // The same packets, but from the wire.
         let mac = world.router.mac("wan0");
         let all: Vec<_> = [
             ("127.0.0.2", "127.0.0.1"),

@@ -1,4 +1,4 @@
-//! docs/protocol.md in code, against vectors that a Python script made from the document.
+//! The code against docs/protocol.md: a Python script that was written from the document makes the vectors.
 
 use std::process::Command;
 

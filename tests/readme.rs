@@ -12,12 +12,12 @@ use support::document::{blocks, read};
 use support::host::Host;
 use support::{Process, ROUTER, ROUTER_6, World, ketukd, wait_until};
 
-/// A connection where ssh would make one: the server greets.
+/// A connection in the place of ssh: the server greets.
 const SSH: &str = "#!/bin/bash
 read -t 5 line <>\"/dev/tcp/${1#*@}/22\" && echo \"$line\"
 ";
 
-/// A table as README has it in mind.
+/// A table that fits README's text.
 const TABLE: &str = "table inet filter {
 	chain input {
 		type filter hook input priority filter; policy drop;
@@ -38,7 +38,7 @@ fn lines(info: &str) -> Vec<Vec<String>> {
     blocks.map(|block| block.text.lines().map(str::to_owned).collect()).collect()
 }
 
-/// Its configuration.
+/// README's configuration.
 fn config() -> String {
     let [config] = &lines("uci")[..] else { panic!("one configuration") };
     config.join("\n") + "\n"
@@ -50,8 +50,8 @@ fn commands(info: &str) -> Vec<String> {
     commands.clone()
 }
 
-/// A line for a shell of its own, which finds the programs, the router's name, the configuration in its place, and no
-/// socket of another daemon.
+/// A line for a shell that finds the programs, the router's name, the configuration in its place, and no socket of another
+/// daemon.
 fn prepared(world: &World, line: &str) -> String {
     for folder in ["bin", "etc/config"] {
         fs::create_dir_all(world.scratch.path(folder)).unwrap();
@@ -61,7 +61,7 @@ fn prepared(world: &World, line: &str) -> String {
     let hosts = format!("{ROUTER} router.example.org\n{ROUTER_6} router.example.org\n");
     world.scratch.write("etc/hosts", &hosts);
     world.scratch.write("etc/nsswitch.conf", "hosts: files\n");
-    // A name has addresses of both families.
+    // The router's name has addresses of both families.
     world.scratch.write("etc/host.conf", "multi on\n");
     world.scratch.write("etc/config/ketuk", &config());
     let (here, programs) =
@@ -124,7 +124,7 @@ fn a_firewall_of_ones_own() {
     let world = World::new();
     world.router.serve(22);
     world.lan.serve(443);
-    // The device that the lines name.
+    // The lines name this device.
     world.router.ip("link delete wan0");
     world.isp.wire("router0", &world.router, "eth0");
     world.isp.addresses("router0", &["203.0.113.254/24", "2001:db8:1::fe/64"]);

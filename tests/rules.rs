@@ -40,7 +40,7 @@ fn opened(hour: i64, doors: &str) -> Vec<String> {
     opened
 }
 
-/// A time zone in which it is about this hour now, in POSIX's words, and the weekday there.
+/// A time zone, in POSIX's form, in which it is about this hour now, and the weekday there.
 fn zone(hour: i64) -> (String, &'static str) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
     let now = i64::try_from(now).expect("not too late");

@@ -1,5 +1,5 @@
-//! The chance that a scan opens a door, and that a forger spoils a right knock. The core plays against each, with random
-//! sequences.
+//! The chance that a scan opens a door, and the chance that a forger spoils a right knock. The tests play both against the core,
+//! with random sequences.
 //!
 //! The tests simulate the order of the packets. All packets come within `seq_timeout`. A real scan of every port would need
 //! 5,000 packets a second for that. `SCANS=100000 cargo test --test scans -- --nocapture` estimates the
@@ -70,9 +70,9 @@ fn opened(scans: usize, mut scan: impl FnMut(&mut Random) -> Vec<u16> + Send) ->
     opened_knowing(scans, |random, _| scan(random))
 }
 
-/// The same for a sender who knows each sequence.
+/// The same for a sender that knows each sequence.
 fn opened_knowing(scans: usize, mut scan: impl FnMut(&mut Random, &[u16]) -> Vec<u16> + Send) -> usize {
-    // The tables are large; a test thread's stack need not be.
+    // The tables are large, and a test thread's stack may be small.
     std::thread::scope(|scope| {
         let run = move || {
             let (mut tables, mut random) = (Box::new(Tables::new()), Random(7));
@@ -115,7 +115,7 @@ fn opens(tables: &mut Tables, start: Start, sequence: &[u16], scan: &[u16]) -> b
         let probe = Probe { source: SCANNER, destination: ROUTER, transport };
         engine.judge(Instant::from_millis(0), &probe).judged() == Judged::Opened
     });
-    // Forgets everything now, because the next start has another key, with which the entries cannot be found.
+    // The next start has another hash key, which would not find these entries. So they are removed now.
     engine.set_doors(&[None], &[]).unwrap();
     opened
 }
@@ -125,7 +125,7 @@ fn opens(tables: &mut Tables, start: Start, sequence: &[u16], scan: &[u16]) -> b
 fn disturbed(random: &mut Random, ports: &[u16], a_second: u64) -> Vec<u16> {
     let mut sent = vec![ports[0]];
     for port in &ports[1..] {
-        // Each millisecond may bring one more than the whole ones.
+        // The rate may not be a whole number for each millisecond: chance adds one more packet.
         for _ in 0..100 {
             let more = random.next() % 1000 < a_second % 1000;
             sent.extend((0..a_second / 1000 + u64::from(more)).map(|_| random.port()));
@@ -149,7 +149,7 @@ fn changing_sequences_opened(tries: usize, a_second: u64) -> usize {
         auth.trust_clock(1000);
         (0..tries)
             .filter(|number| {
-                // Each in a window and from an address of its own.
+                // Each sequence has a window and an address of its own.
                 let wall_s = 3000 + 30 * u64::try_from(*number).unwrap();
                 let source = IpAddr::from(u32::try_from(*number).unwrap().to_be_bytes());
                 let ports = sequence(SECRET, "ssh", window(wall_s), range);
@@ -176,7 +176,7 @@ fn all() -> Vec<u16> {
     (1..=u16::MAX).collect()
 }
 
-/// Every port, by a stride: first every n-th, then those after them, and so on.
+/// Every port, by a stride: first every n-th port, then the ports after these, and so on.
 fn interleaved(stride: u16) -> Vec<u16> {
     (0..stride).flat_map(|offset| (1..=u16::MAX).skip(offset.into()).step_by(stride.into())).collect()
 }

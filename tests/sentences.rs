@@ -1,4 +1,4 @@
-//! One knock has one sentence: `ketukd watch`, `status`, `explain` and the log say the same of it.
+//! A knock has one sentence: it is the same in `ketukd watch`, `status`, `explain` and the log.
 #![cfg(all(target_os = "linux", feature = "explain"))]
 
 mod support;
@@ -25,7 +25,7 @@ config user 'eve'
 	option key 'AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8'
 ";
 
-/// A source that gets no door open.
+/// A source that opens no door.
 struct Stranger {
     address: &'static str,
     /// Its TCP knocks, in order.
@@ -33,7 +33,7 @@ struct Stranger {
     /// The port, the door and the step in the row about its last knock.
     cells: &'static str,
     sentence: &'static str,
-    /// What the log says of it, if that is not the sentence.
+    /// The log's text about it, if that is not the sentence.
     logged: Option<&'static str>,
 }
 
@@ -68,7 +68,7 @@ const STRANGERS: [Stranger; 4] = [
     },
 ];
 
-/// What is said of a packet of no known form.
+/// The sentence about a packet that has no known form.
 const REFUSED: &str = "not opened: it is neither ketuk's packet nor fwknop's";
 
 /// The lines with one blank between their words, and without the first word.

@@ -1,5 +1,5 @@
-//! The configurations of the guides to knockd, imported as they stand, on hosts without a firewall. tests/firewalls.rs has ufw
-//! and firewalld.
+//! The configurations of the guides to knockd, imported without a change, on hosts without a firewall. tests/firewalls.rs tries
+//! ufw and firewalld.
 #![cfg(all(target_os = "linux", feature = "import"))]
 
 mod support;
@@ -25,7 +25,7 @@ const OPEN_AND_CLOSE: &str = "[options]
 	command     = /sbin/iptables -D INPUT -s %IP% -p tcp --dport 22 -j ACCEPT
 ";
 
-/// A host behind the router, by two commands for each family that undo each other.
+/// A door to a host behind the router. For each family there are commands that open it and commands that undo them.
 const FORWARD: &str = "[options]
 	UseSyslog
 
@@ -42,7 +42,7 @@ const FORWARD: &str = "[options]
 const SSH: Way = Way { knocked: ROUTER, address: ROUTER, port: 22 };
 const SSH_6: Way = Way { knocked: ROUTER_6, address: ROUTER_6, port: 22 };
 const NAS: Way = Way { knocked: ROUTER, address: ROUTER, port: 8443 };
-/// The host behind the router by its own address, which the other side of the router knows the way to.
+/// A door to the host behind the router by its own address. The other side of the router has a route to this address.
 const NAS_ITSELF: Way = Way { knocked: ROUTER, address: LAN, port: 443 };
 
 /// Hosts that reach each other, with a server on the router and on the host behind it.
@@ -72,7 +72,7 @@ fn one_knock_opens_and_another_shuts() {
     wait_until("the other knock shuts", || !SSH.lets_in(&world.client));
     SSH.is_shut_again_after_a_flush(&world);
     knock_in();
-    // Its commands were for IPv4: nobody gets in over IPv6.
+    // The commands were for IPv4, so nobody gets in over IPv6.
     SSH_6.knock(&world, "7000 8000 9000");
     daemon.end(Signal::SIGKILL);
     assert!(!SSH.lets_in(&world.stranger), "shut without a daemon");

@@ -15,7 +15,7 @@ use super::support::wire::Wire;
 use super::support::{CLIENT, LAN, PATIENCE, Process, ROUTER, World, wait_until};
 use super::*;
 
-/// Twenty knocks in forged names, each for a slow command.
+/// Twenty knocks from forged addresses, each of which starts a slow command.
 #[test]
 fn slow_commands_of_one_door_do_not_hold_up_another_doors() {
     let attack =
@@ -44,10 +44,10 @@ fn slow_commands_of_one_door_do_not_hold_up_another_doors() {
     attack.came_to(&format!("{MAX_STARTS_OF_DOOR} slow ones ran, and the other door's command at once"));
 }
 
-/// The connections that `kill` cuts are refused by a table that is made over netlink.
+/// The daemon makes the table that refuses cut connections over netlink, without a program.
 #[test]
 fn a_slow_nft_holds_nothing_up() {
-    let attack = Attack::new("forger", "knocks at a door that kills, where the program nft takes for ever");
+    let attack = Attack::new("forger", "knocks at a door with `kill`, where the program nft never ends");
     let world = World::with_firewall();
     world.router.serve(22);
     let config = CONFIG.replace("option dest_port '22'", "option dest_port '22'\n\toption kill 'on'");
@@ -89,7 +89,7 @@ fn watchers_leave_room_for_requests() {
             stream
         })
         .collect();
-    // When all of them come at one moment, there may be no place.
+    // If all of them come at one moment, there may be no place left.
     daemon.wait("requests are answered", |daemon| daemon.control(&["status"]).status.success());
     for _ in 0..MAX_CLIENTS {
         daemon.ask(&["status"]);
@@ -157,8 +157,7 @@ impl<'w> Monitor<'w> {
     }
 }
 
-/// The most transactions for a full table of grants. One transaction holds some hundred changes; without that there would
-/// be 256.
+/// The most transactions for a full table of grants. One transaction holds many changes; one for each change would be 256.
 const FEW: usize = 8;
 
 /// The number of endings in the log.

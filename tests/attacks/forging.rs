@@ -25,7 +25,7 @@ fn names_that_cannot_be_true_where_they_come_in() {
             wire.knock(name, KNOWN);
         }
     }
-    // The last one is right: when it is in, the others have been judged.
+    // The last knock is right. When it has opened the door, the others have been judged.
     wire.knock(CLIENT, KNOWN);
     wire.send();
     daemon.wait("the right knock opens", |daemon| daemon.lets_in("plain", CLIENT));
@@ -52,7 +52,7 @@ fn an_address_outside_src_named_from_inside() {
     attack.came_to("refused");
 }
 
-/// A plain knock in her name at a door of hers, then a crash: neither takes her name off what she opened.
+/// A plain knock in her name at her door, then a crash: the grant stays hers.
 #[test]
 fn a_user_who_is_deleted_stays_in_by_no_trick() {
     let attack = Attack::new(
@@ -69,7 +69,7 @@ fn a_user_who_is_deleted_stays_in_by_no_trick() {
     let mut wire = Wire::new(&world);
     wire.knock(CLIENT, "51111 12121 33434");
     wire.send();
-    // Too soon after her packet it changes nothing.
+    // A knock too soon after her packet would change nothing.
     daemon.wait("it is judged", |daemon| daemon.counter("opened") + daemon.counter("unchanged") == 2);
     daemon.end(Signal::SIGKILL);
     let without_her = config.replace("config user 'alice'", "config user 'alice'\n\toption enabled '0'");
@@ -139,7 +139,7 @@ fn failures_in_an_fwknop_users_name_do_not_keep_him_out() {
     attack.came_to("his own packet opened at once");
 }
 
-/// A forger knows a user's address: the knocks that he can spoil, and those that he cannot.
+/// A forger knows a user's address. He can spoil some kinds of knocks, and others not.
 #[test]
 fn a_thousand_syns_a_second_in_a_users_name() {
     const TRIES: u8 = 10;
@@ -162,7 +162,7 @@ fn a_thousand_syns_a_second_in_a_users_name() {
     during_a_flood(&world, &forged, 1000, |_| {
         for number in 1..=TRIES {
             world.client.stdout(ketuk(), &[&[ROUTER][..], &STEPS].concat());
-            // Her packet is behind the knocks: when it has opened, they have been judged.
+            // Her packet comes after the knocks. When it has opened the door, they have been judged.
             send(&world.client, ROUTER, &alices(number, None));
             daemon.wait("her packet opens", |daemon| daemon.lets_in("hers", CLIENT));
             plain += u8::from(daemon.lets_in("plain", CLIENT));

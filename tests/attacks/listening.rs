@@ -1,4 +1,4 @@
-//! A listener who has heard every packet sends them again.
+//! A listener has recorded every packet, and sends the packets again.
 
 use ketuk::core::access::DOOR_KNOCK_GRANTS;
 use nix::sys::signal::Signal;
@@ -36,7 +36,7 @@ fn a_recorded_packet_at_once_from_elsewhere_and_after_a_restart() {
     attack.came_to(&format!("0 of {tried} opened"));
 }
 
-/// He repeats a plain sequence from many addresses.
+/// The listener repeats a plain sequence from many addresses.
 #[test]
 fn a_plain_door_is_filled() {
     const TRIES: u8 = 18;

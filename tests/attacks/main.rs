@@ -62,13 +62,13 @@ impl Drop for Attack {
 /// The sequence of door `plain`, which listeners and forgers know.
 pub(crate) const KNOWN: &str = "31415 17171 42424";
 
-/// The same as operands of a client.
+/// The same as arguments of a client.
 pub(crate) const STEPS: [&str; 3] = ["31415", "17171", "42424"];
 
 /// The port for packets.
 pub(crate) const SPA: u16 = 62_201;
 
-/// A door for everybody who knows [`KNOWN`], one for alice, who has a key, and fred, who has an fwknop client.
+/// A door that opens to [`KNOWN`], and a door for alice, who has a key, and fred, who has an fwknop client.
 pub(crate) const CONFIG: &str = "
 config globals 'globals'
 	option backend 'fw4'
@@ -91,7 +91,8 @@ config user 'fred'
 	list door 'hers'
 ";
 
-/// Sends the same frames again and again while `body` runs, `a_second` of them. `body` is told whether all were sent once.
+/// Sends the same frames again and again while `body` runs, `a_second` frames a second. `body` can ask whether all frames have
+/// been sent once.
 pub(crate) fn during_a_flood(
     world: &World,
     frames: &[Vec<u8>],
@@ -121,7 +122,7 @@ pub(crate) fn during_a_flood(
     });
 }
 
-/// A packet of alice's for this address; with `None` for the address that it is sent from.
+/// A packet of alice for this address; `None` stands for the address that it is sent from.
 pub(crate) fn alices(number: u8, address: Option<IpAddr>) -> [u8; 100] {
     let door = DoorName::new("hers").expect("a name");
     let request = Request { time: clock::wall_s(), seconds: 0, address, door };

@@ -8,7 +8,8 @@ use super::support::wire::{Lcg, Wire};
 use super::support::{CLIENT, ROUTER, STRANGER, World};
 use super::*;
 
-/// Doors with random sequences of three ports, and a door with a known one, which shows that the daemon heard everything.
+/// Doors with random sequences of three ports, and a door with a known sequence. When that one opens, the daemon has heard all
+/// packets before.
 fn doors(count: usize) -> String {
     let mut random = Lcg::new(4);
     let mut config = CONFIG.to_owned();

@@ -98,7 +98,7 @@ fn a_removed_users_secrets_are_nowhere_in_memory() {
     );
     let daemon = Daemon::start(&world.router, &world.scratch, &with_her);
     a_second_later();
-    // Both of her secrets have been used, so each form of them has been in memory.
+    // Both of her secrets have been used, so all forms of them have been in memory.
     let request = Request {
         time: clock::wall_s(),
         seconds: 0,

@@ -44,7 +44,7 @@ pub(super) fn name_the_host() {
 
 /// A packet that [`Host`] received.
 pub(super) struct Packet {
-    /// As in `tcp 7000`.
+    /// Its protocol and port, for example `tcp 7000`.
     pub(super) step: String,
     pub(super) source: IpAddr,
     pub(super) source_port: u16,
@@ -91,7 +91,7 @@ impl Host {
         result
     }
 
-    /// The TCP and UDP packets that have come since the last call, as soon as they are enough.
+    /// The TCP and UDP packets that have come since the last call. It waits until there are enough.
     pub(super) fn seen_until(&self, mut enough: impl FnMut(&[Packet]) -> bool) -> Vec<Packet> {
         let mut seen = Vec::new();
         wait("enough packets have come", || {

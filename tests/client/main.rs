@@ -40,7 +40,7 @@ fn each_knock_is_one_packet_in_order() {
     with_host(|host| {
         host.inside(|| run("nft", DROP_ALL));
         for (written, address) in [(HOST_4, HOST_4), (HOST_6, HOST_6), ("[2001:db8::1]", HOST_6)] {
-            // With the usual delay: on the cable too, packets that follow at once may overtake one another.
+            // The delay is the usual one, because packets without a delay may overtake one another on the cable too.
             let output = ketuk(&[written, "7000", "8000:udp", "9000:tcp", "9000", "7000:udp"]);
             succeeded(&output, "");
             let seen = host.seen_until(|seen| seen.len() == 5);
@@ -55,7 +55,7 @@ fn each_knock_is_one_packet_in_order() {
                 assert_eq!((packet.flags, &packet.payload[..]), (flags, payload), "{}", packet.step);
             }
         }
-        // The firewall's own count.
+        // The firewall has counted the SYNs.
         let listing = host.inside(|| run("nft", "list ruleset"));
         assert!(listing.contains("counter packets 9 "), "{listing}");
     });
@@ -122,14 +122,14 @@ fn every_address_of_a_name_at_once() {
         for family in [HOST_4, HOST_6] {
             assert_eq!(steps(family, &seen), ["tcp 7000", "udp 8000", "tcp 9000"], "{family}");
         }
-        // The second knock comes when the first has gone to both.
+        // The second knock comes after the first has been sent to both addresses.
         assert!(seen[..2].iter().all(|packet| packet.step == "tcp 7000"));
         for (option, other) in [("-4", HOST_6), ("-6", HOST_4)] {
             succeeded(&ketuk(&[option, NAME, "7000"]), "");
             let seen = host.seen_until(|seen| !seen.is_empty());
             assert_eq!((seen.len(), steps(other, &seen).len()), (1, 0), "{option}");
         }
-        // One family without a way to the host is no failure; two are.
+        // If only one family has no route to the host, that is no failure. If both have none, it is.
         run("ip", "-6 route del 2001:db8::/64 dev cable");
         succeeded(&ketuk(&[NAME, "7000", "8000"]), "");
         assert_eq!(host.seen_until(|seen| seen.len() == 2).len(), 2);
@@ -148,7 +148,7 @@ fn from_an_address_or_a_device() {
             succeeded(&ketuk(arguments), "");
             host.seen_until(|seen| seen.len() == packets)
         };
-        // The other family has no way from there.
+        // The source has no address of the other family.
         for packet in seen(&["-s", "192.0.2.3", NAME, "7000", "8000:udp"], 2) {
             assert_eq!(packet.source, ip("192.0.2.3"), "{}", packet.step);
         }
@@ -211,7 +211,7 @@ fn no_way_is_a_failure() {
         let error = "cannot knock at tcp 198.51.100.1:7000: No route to host (os error 113)";
         failed(&ketuk(&["198.51.100.1", "7000"]), 1, error);
 
-        // A knock that cannot be sent is the last.
+        // After a knock that cannot be sent there are no more knocks.
         run("nft", DROP_LOCALLY);
         let error = "cannot knock at udp 192.0.2.1:8000: Operation not permitted (os error 1)";
         failed(&ketuk(&[HOST_4, "7000", "8000:udp", "9000"]), 1, error);

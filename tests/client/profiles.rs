@@ -1,4 +1,4 @@
-//! Profiles, and connections by them.
+//! Profiles, and connections that use them.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -83,7 +83,7 @@ fn stanzas_of_a_fwknoprc_are_kept() {
         let line = |name: &&str| format!("{name}: tcp_22 at home.example.org, by fwknop's packet\n");
         succeeded(&profiles.ketuk(&["list"]), &expected.iter().map(line).collect::<String>());
     };
-    // Nothing is kept of a file with a line that cannot be carried over, unless the stanza is named.
+    // If a line cannot be carried over, no stanza of the file is kept, unless a stanza is named.
     fs::write(&file, stanza("one", "") + &stanza("two", "USE_GPG Y\n")).expect("written");
     let refused = format!(
         "{file_name}:13: USE_GPG: ketuk encrypts with KEY alone\nnothing was added; 'ketuk add {file_name} NAME' takes one stanza"
@@ -95,7 +95,7 @@ fn stanzas_of_a_fwknoprc_are_kept() {
     let says = "it sends one packet of fwknop's to UDP port 62201 of home.example.org, as fred, and opens tcp_22 (port 22)\n";
     assert!(output.status.success() && text.ends_with(says), "{text}");
     names(&["one"]);
-    // All of them; and a single one under another name.
+    // All stanzas, and a single stanza under another name.
     fs::write(&file, stanza("two", "") + &stanza("three", "")).expect("written");
     assert!(profiles.ketuk(&["add", file_name]).status.success());
     fs::write(&file, stanza("two", "")).expect("written");
@@ -103,7 +103,7 @@ fn stanzas_of_a_fwknoprc_are_kept() {
     names(&["four", "one", "three", "two"]);
 }
 
-/// A folder of profiles that goes with the test.
+/// A folder of profiles that is deleted when the test ends.
 struct Profiles(std::path::PathBuf);
 
 impl Profiles {

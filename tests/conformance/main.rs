@@ -20,7 +20,7 @@ use stage::Program;
 use statements::{STATEMENTS, Statement};
 use support::is_root_of_the_machine;
 
-/// Routers that work side by side: most of a statement is waiting.
+/// The number of routers that work side by side. A statement takes most of its time for waiting.
 const SIDE_BY_SIDE: usize = 8;
 
 /// The row of README.md for a statement.

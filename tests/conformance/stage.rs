@@ -15,7 +15,7 @@ use super::support::{CLIENT, ROUTER, World, ketukd, wait_until};
 /// The time that the door is open, in seconds.
 const OPEN_S: u64 = 4;
 
-/// The time after the last knock within which a door opens, if it does.
+/// If a door opens, it opens within this time after the last knock.
 const SOON: Duration = Duration::from_secs(3);
 
 /// The sequence of the door.
@@ -46,11 +46,11 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    /// A router without the program. Its port 22 answers nobody but those that the program lets in.
+    /// A router without the program. Its port 22 answers only clients that the program lets in.
     pub(super) fn new(program: Program) -> Self {
         let world = World::new();
         world.router.serve(22);
-        // ketukd's own table shuts the port. The others have to find one that is shut.
+        // ketukd's own table shuts the port. For the other programs the router's firewall shuts it.
         if program != Program::Ketukd {
             for iptables in ["iptables", "ip6tables"] {
                 let state = ["-A", "INPUT", "-m", "conntrack", "--ctstate", "ESTABLISHED", "-j", "ACCEPT"];
@@ -61,7 +61,7 @@ impl Stage {
         Self { program, world, device: "wan0", sequence: SEQUENCE, running: None }
     }
 
-    /// A router on which the program runs and hears: it has opened the door for a stranger, and shut it again.
+    /// A router on which the program runs and hears knocks: it has opened the door for a stranger, and shut it again.
     pub(super) fn ready(program: Program) -> Self {
         let mut stage = Self::new(program);
         stage.start();
@@ -118,7 +118,7 @@ impl Stage {
             Some(child.unwrap_or_else(|error| panic!("{program}: {error}; make test installs it")));
     }
 
-    /// Knocks from a stranger until he is let in, and waits until he is not any more.
+    /// Knocks from a stranger until the stranger is let in, and waits until he is shut out again.
     pub(super) fn wait_until_it_hears(&self) {
         let stranger = &self.world.stranger;
         wait_until("the program opens for a stranger", || {
@@ -192,7 +192,7 @@ impl Stage {
     /// Whether the client, who is in, is out again on time.
     pub(super) fn shuts(&self) -> bool {
         let begin = Instant::now();
-        // Beside the open time two seconds for a busy machine; a connection that is dropped takes one and a half.
+        // A busy machine may need two seconds more than the open time. A connection attempt that is dropped takes one and a half.
         while begin.elapsed() < Duration::from_secs(OPEN_S + 2) {
             if self.world.client.greeted_by(ROUTER, 22).is_none() {
                 return true;
@@ -211,7 +211,7 @@ impl Stage {
         listed.matches(CLIENT).count()
     }
 
-    /// Writes what no program can read into its configuration, and asks it to read that.
+    /// Writes a configuration that the program cannot read, and tells the program to read it.
     pub(super) fn reload_a_wrong_file(&mut self) {
         for name in ["knockd.conf", "access.conf", "ketuk.uci"] {
             let path = self.world.scratch.path(name);

@@ -172,7 +172,7 @@ fn scan_opens_nothing(program: Program) -> bool {
             frames::ethernet(router, None, &frames::tcp(CLIENT, ROUTER, (40_000, port), u32::from(port), 2))
         })
         .collect();
-    // As fast as knockd can read, in parts.
+    // The packets are sent in parts, as fast as knockd can read them.
     for part in scan.chunks(2_000) {
         frames::send(&stage.world.isp, "router0", &stage.world.scratch, part);
     }
@@ -204,7 +204,7 @@ fn opened(program: Program) -> Stage {
 fn second_knock_makes_no_second_rule(program: Program) -> bool {
     let stage = opened(program);
     stage.knock(ROUTER);
-    // The second rule comes at once, if it comes.
+    // If a second rule comes, it comes at once.
     !(0..10).any(|_| {
         std::thread::sleep(std::time::Duration::from_millis(50));
         stage.entries_of_the_client() > 1

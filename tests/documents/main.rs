@@ -186,7 +186,7 @@ fn sequences(text: &str) -> Vec<Vec<String>> {
     found
 }
 
-/// A printed sequence is not a secret. No scan opens the sequence of an example, and `ketukd check` warns about each.
+/// No scan opens the sequence of an example. A printed sequence is no secret, so `ketukd check` warns about each of them.
 #[test]
 fn the_sequences_of_examples_look_random_and_are_warned_of() {
     let mut files: Vec<PathBuf> =

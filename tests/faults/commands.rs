@@ -123,7 +123,7 @@ fn without_an_end_it_is_open_until_it_is_shut() {
     assert_eq!(ran(&world), "start\nstop\nstart\nstop\n");
 }
 
-/// Two doors of which one takes its time.
+/// Two doors, of which one has a slow command.
 fn slow_and_quick<'w>(world: &'w World, globals: &str, slow: &str) -> Daemon<'w> {
     let ran = world.scratch.path("ran").display().to_string();
     let config = format!(
@@ -148,8 +148,8 @@ fn knock_at_quick(world: &World) {
     world.client.stdout("knock", &["-d", "20", ROUTER, "17311", "18122", "19433"]);
 }
 
-/// Many files of knockd shut a door at the end of the command that opens it. It is not cut short, and holds up no other
-/// door; its own stop command waits for it.
+/// In many knockd.conf files one command opens the port, sleeps, and shuts the port. Such a command is not killed, and delays
+/// no other door. The door's own stop command waits for it.
 #[test]
 fn a_slow_command_comes_to_its_end_and_holds_up_no_other_door() {
     let world = World::new();
@@ -185,7 +185,7 @@ fn a_command_beyond_command_timeout_is_killed_and_the_log_says_what_is_not_undon
     );
     assert!(before.elapsed() >= Duration::from_secs(2), "not before its time");
     daemon.wait_for_log(&format!("{CLIENT}: slow: command printed: about to sleep"));
-    // The stop command runs nevertheless.
+    // The stop command runs even so.
     daemon.wait_for_commands();
     daemon.wait("it is shut", |_| ran(&world).contains("slow stop\n"));
     assert!(!ran(&world).contains("slow shut"), "{}", ran(&world));

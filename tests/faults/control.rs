@@ -54,7 +54,7 @@ fn only_root_may_ask() {
     let daemon = Daemon::start(&world.router, &world.scratch, SSH);
     let mode = std::fs::metadata(daemon.socket()).expect("the socket").permissions().mode();
     assert_eq!(mode & 0o007, 0, "{mode:o}");
-    // A copy that everybody may run.
+    // A copy of the program that everybody may run.
     let program = world.scratch.path("ketukd");
     copy_program(ketukd(), &program);
     let nobody = |arguments: &str| {
@@ -70,7 +70,7 @@ fn only_root_may_ask() {
         assert_eq!(output.status.code(), Some(1), "{request}: {}", stderr(&output));
         assert!(stderr(&output).to_lowercase().contains("permission denied"), "{}", stderr(&output));
     }
-    // Also with a mode that allows everybody.
+    // Nor if the socket's mode allows everybody.
     std::fs::set_permissions(daemon.socket(), PermissionsExt::from_mode(0o666)).expect("mode");
     for _ in 0..5 {
         let output = nobody("status");
@@ -129,7 +129,7 @@ fn clients_that_say_nothing_are_in_nobodys_way() {
         BufReader::new(stream).read_line(&mut line).expect("an answer");
         line
     });
-    // One connection was too many if the connection of the test's start was still open.
+    // The connection of the test's start may still be open. Then one connection was too many.
     let late = answers.filter(|answer| answer.contains("the request did not come in time")).count();
     assert!(late >= 7, "{late}");
     daemon.ask(&["status"]);
@@ -184,7 +184,7 @@ fn doors_are_opened_and_shut_by_hand() {
     };
     daemon.ask(&["open", "ssh", CLIENT]);
     super::assert_time_kept(&world, &daemon, 60);
-    // A longer time counts at once, and a shorter one does not, as with a knock.
+    // As with a knock, a longer time counts at once, and a shorter one does not count.
     daemon.ask(&["open", "ssh", CLIENT, "1000"]);
     assert!(super::kernel_seconds_left(&world).is_some_and(|left| left > 900));
     daemon.ask(&["open", "ssh", CLIENT, "5"]);
@@ -201,7 +201,7 @@ fn doors_are_opened_and_shut_by_hand() {
     assert!(world.router.nft_list(SET).contains("192.0.2.7"));
     daemon.ask(&["close", "ssh", "192.0.2.7"]);
     daemon.ask(&["close", "ssh"]);
-    daemon.ask(&["close", "ssh"]); // shut for everybody is what was asked for
+    daemon.ask(&["close", "ssh"]); // the door is shut for everybody already, as the request wants it
     fails(&["close", "ssh", CLIENT], 1, "door 'ssh' is not open for 198.51.100.10");
     fails(&["open", "shed", CLIENT], 1, "there is no door 'shed'; there are: ssh");
     fails(&["open", "ssh", "router"], 2, "'router' is no address");

@@ -87,7 +87,7 @@ fn nobody_is_in_for_longer_than_the_log_says() {
     let world = World::with_firewall();
     let daemon = Daemon::start(&world.router, &world.scratch, &ssh_for(3));
     knock_and_enter(&world, &daemon);
-    // As on a busy machine: the kernel got the element late, and keeps it longer.
+    // On a busy machine the kernel may get the element late, and keep it longer.
     world.router.nft(&format!("delete element inet fw4 ketuk_ssh_4 {{ {CLIENT} }}"));
     world.router.nft(&format!("add element inet fw4 ketuk_ssh_4 {{ {CLIENT} timeout 50s }}"));
     daemon.wait_for_log("ssh: command timeout");

@@ -87,7 +87,7 @@ fn a_port_of_a_bridge_is_said_to_be_one_and_the_bridge_hears() {
     let daemon = Start::on(&world.router, &world.scratch, SSH, &["br0"]).go();
     comes_to_hear(&world, &daemon);
     daemon.end(Signal::SIGTERM);
-    // It is a port no more: it hears.
+    // It is no longer a port of the bridge, so knocks are heard there.
     let daemon = Start::on(&world.router, &world.scratch, SSH, &["wan0"]).go();
     assert_eq!(state(&daemon), "port");
     world.router.ip("link set wan0 nomaster");
@@ -181,7 +181,7 @@ fn a_device_that_is_deleted_and_made_anew_is_listened_on_again() {
     daemon.wait_for_log("wan0: the device is gone, waiting for it to come back");
 }
 
-/// The device is back under the same index before the daemon has had time to look.
+/// A device goes and comes back under the same index before the daemon can look.
 #[test]
 fn a_device_that_was_away_for_a_moment_is_listened_on_again() {
     let world = World::with_firewall();
@@ -213,7 +213,7 @@ fn a_link_that_goes_down_and_up_is_listened_on_again() {
     wait_for_state(&daemon, "listening");
     hears(&world, &daemon);
 
-    // Too fast for the daemon to notice.
+    // This is too fast for the daemon to notice.
     daemon.signal(Signal::SIGSTOP);
     world.router.ip("link set wan0 down");
     world.router.ip("link set wan0 up");

@@ -32,7 +32,7 @@ fn hears(world: &World, daemon: &Daemon<'_>, last: usize) {
     daemon.wait_for_log(&format!("many{last}: OPEN SESAME"));
 }
 
-/// 20,480 bytes are the default of 64-bit kernels before Linux 6.8, 10,240 of 32-bit ones.
+/// The default is 20,480 bytes on 64-bit kernels before Linux 6.8, and 10,240 on 32-bit ones.
 #[test]
 fn after_a_reload_new_knocks_are_heard_however_little_room_there_is() {
     for room in ["20480", "10240", "6144"] {

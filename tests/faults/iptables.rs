@@ -121,7 +121,7 @@ fn a_door_under_another_name_leaves_no_rule_of_the_old_one() {
     daemon.write_config(&config(600).replace("'ssh'", "'shell'"));
     daemon.ask(&["reload"]);
     wait_for_rules(&world, &daemon, 0);
-    // A clean stop deletes the rules of iptables whatever the configuration says, because nothing else would delete them.
+    // A clean stop deletes the rules of iptables even with on_stop 'keep', because nothing else would delete them.
     daemon.write_config(&(config(600) + "\toption on_stop 'keep'\n"));
     daemon.ask(&["reload"]);
     knock(&world);

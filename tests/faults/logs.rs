@@ -42,7 +42,7 @@ fn a_log_file_that_was_rotated_is_opened_anew() {
     let daemon = Daemon::start(&world.router, &world.scratch, &logging_to(&path));
     knock_and_enter(&world, &daemon);
     let text = fs::read_to_string(&path).expect("the log file");
-    // The form of knockd's lines, which scripts parse.
+    // These are knockd's lines, which scripts parse.
     let line = text.lines().find(|line| line.ends_with(&format!("{CLIENT}: ssh: OPEN SESAME")));
     let (stamp, _) = line.expect("the opening").split_at("[2026-11-22 12:34] ".len());
     let form: String = stamp.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
@@ -81,7 +81,7 @@ fn a_standard_error_that_nobody_reads_stops_nothing() {
     knock_and_enter(&world, &daemon);
 }
 
-/// A /dev with null, and with a log if the test wants one.
+/// A /dev that has `null`, and `log` if the test asks for it.
 fn private_dev(scratch: &Scratch) -> PathBuf {
     let dev = scratch.path("dev");
     fs::create_dir(&dev).expect("a folder");
@@ -98,7 +98,7 @@ fn with_dev<'h>(world: &'h World, dev: &Path, parent: &[&str]) -> Start<'h> {
     world.router.nft(&ruleset(&world.scratch.path("ketuk.uci")));
     let script = "mount --bind /dev/null \"$0/null\" && mount --rbind \"$0\" /dev && exec \"$@\"";
     start.through(&["unshare", "-m", "sh", "-c", script, dev.to_str().expect("a plain path")]);
-    // systemd's own log would have standard error.
+    // Under systemd standard error would lead to its journal.
     start.command().env_remove("JOURNAL_STREAM");
     start
 }
@@ -141,7 +141,7 @@ fn procd_s_log_gets_each_line_once_with_its_own_level() {
     let dev = private_dev(&world.scratch);
     let socket = UnixDatagram::bind(dev.join("log")).expect("a socket");
     socket.set_read_timeout(Some(PATIENCE)).expect("a time");
-    // A stand-in for procd and its jail: they show by the parent's name, and by the environment.
+    // A stand-in for procd and its jail. The daemon recognises them by the parent's name and by the environment.
     let procd = world.scratch.path("procd");
     copy_program(Path::new("/bin/sh"), &procd);
     let procd = procd.to_str().expect("a plain path");

@@ -1,4 +1,4 @@
-//! Faults around a running daemon, which must survive them: a real daemon, a real kernel, real faults.
+//! Faults around a running daemon, which must survive them. Daemon, kernel and faults are real.
 #![cfg(target_os = "linux")]
 
 #[path = "../support/mod.rs"]
@@ -84,7 +84,7 @@ fn assert_time_kept(world: &World, daemon: &Daemon<'_>, most: u64) {
     let before = daemon_seconds_left(daemon).expect("the daemon knows the client");
     let kernel = kernel_seconds_left(world).expect("the kernel knows the client");
     let after = daemon_seconds_left(daemon).expect("the daemon knows the client");
-    // The daemon rounds up and nft down, and the two answers are not of the same moment.
+    // The daemon rounds up and nft rounds down, and the two answers are from different moments.
     assert!(after <= kernel + 2 && kernel <= before, "{before}, then the kernel {kernel}, then {after}");
     assert!(kernel <= most && before <= most + 1, "the timer began anew: {kernel} of {most} seconds left");
 }

@@ -52,11 +52,11 @@ fn one_door_that_is_filled_keeps_nobody_else_out_and_the_log_names_it() {
         count(daemon) == DOOR_KNOCK_GRANTS && daemon.counter("grants_full") > 0
     });
     daemon.wait_for_log(": one: not opened: too many addresses are let in already");
-    // Knockers of this door are refused, but not the operator, and not knockers of the next door.
+    // Knockers of this door are refused. The operator and knockers of another door are not.
     daemon.ask(&["open", "one", "10.9.1.1", "900"]);
     assert_eq!(count(&daemon), DOOR_KNOCK_GRANTS + 1);
     knock_and_enter(&world, &daemon);
-    // Existing grants can be renewed and shut, and then there is room.
+    // Existing grants can be renewed, and can be shut, which makes room.
     daemon.ask(&["open", "one", "10.9.0.1", "900"]);
     assert_eq!(count(&daemon), DOOR_KNOCK_GRANTS + 2);
     daemon.ask(&["close", "one"]);

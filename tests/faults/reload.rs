@@ -54,7 +54,7 @@ fn what_did_not_change_keeps_its_progress_and_its_grants() {
     wire.send();
     daemon.wait_for_log("ssh: Stage 2");
 
-    // Another order, one door less, and one more.
+    // The doors have another order, one is removed, and one is added.
     let other = WEB.replace("'web'", "'new'").replace("'1200'", "'1300'").replace("'80'", "'81'");
     daemon.write_config(&format!("{other}{}", SSH.replace("'60'", "'120'")));
     daemon.ask(&["reload"]);

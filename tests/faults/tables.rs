@@ -8,7 +8,8 @@ use super::support::daemon::{Daemon, Start, ruleset};
 use super::support::{CLIENT, FIREWALL, ROUTER, World};
 use super::{SSH, assert_time_kept, knock, knock_and_enter, let_some_time_pass};
 
-/// Between the clock and the kernel a busy machine may take so long. The list of the long set takes some tenths of a second.
+/// The time that a busy machine may need between reading the clock and the kernel's timer. Listing the long set takes some
+/// tenths of a second.
 const BUSY: Duration = Duration::from_millis(200);
 
 /// The output of `ketukd ruleset` for the door.
@@ -16,7 +17,7 @@ fn sets(world: &World) -> String {
     ruleset(&world.scratch.path("ketuk.uci"))
 }
 
-/// The daemon starts before the firewall is complete; the client knocks; the rest of the firewall comes.
+/// The daemon starts before the firewall is complete. Then the client knocks, and then the rest of the firewall is loaded.
 fn opens_as_soon_as_the_sets_are_there(world: &World, missing: &str, load: impl FnOnce()) {
     world.router.serve(22);
     let daemon = Start::new(&world.router, &world.scratch, SSH).go();
@@ -54,7 +55,7 @@ fn a_door_opens_as_soon_as_its_sets_are_there() {
     });
 }
 
-/// The log has no end of a door that was never open.
+/// If a door was never open, the log does not say that it shut.
 #[test]
 fn what_the_firewall_never_had_does_not_end_as_if_it_had_been_open() {
     let world = World::with_firewall();
@@ -82,7 +83,7 @@ fn more_news_than_the_kernel_can_queue_are_no_news_lost() {
     knock_and_enter(&world, &daemon);
     let most = let_some_time_pass(&world, &daemon);
     daemon.signal(Signal::SIGSTOP);
-    // In parts: an ordinary user's nft may send 200 kB at once.
+    // The elements are added in parts, because an ordinary user's nft may send only 200 kB at once.
     let rules = "add rule ip crowd crowd ip saddr 10.0.0.1 counter accept\n".repeat(500);
     for _ in 0..10 {
         world.router.nft(&format!("add table ip crowd\nadd chain ip crowd crowd\n{rules}"));
@@ -125,15 +126,15 @@ fn a_firewall_that_is_flushed_and_loaded_anew_in_one_transaction() {
 
 #[test]
 fn a_table_that_is_replaced_in_one_transaction_as_fw4_does() {
-    // fw4: declare, flush and delete the table, then the whole of it.
+    // fw4 declares, flushes and deletes the table, and then makes all of it.
     survives(|world| {
         let replace = "table inet fw4\nflush table inet fw4\ndelete table inet fw4\n";
         world.router.nft(&format!("{replace}{FIREWALL}\n{}", sets(world)));
     });
 }
 
-/// The daemon lists all sets before it puts an element back, and a long set takes a while. The element's timer must not be longer
-/// for that: if the daemon is killed, nobody else shuts the door in time.
+/// The daemon lists all sets before it puts an element back, which takes a while for a long set. The element's timer must not
+/// become longer by this time: if the daemon is killed, only the timer shuts the door.
 #[test]
 fn an_element_that_is_put_back_after_a_long_list_ends_when_its_grant_does() {
     let world = World::with_firewall();
@@ -177,7 +178,7 @@ fn end_of_element(world: &World) -> Option<(Instant, Instant)> {
     let listed = world.router.nft_list(super::SET);
     let after = Instant::now();
     let (_, rest) = listed.split_once("expires ")?;
-    // As in 9m58s123ms.
+    // For example 9m58s123ms.
     let time = rest.split([' ', '}']).next()?.trim_end_matches("ms");
     let (minutes, time) = time.split_once('m').unwrap_or(("0", time));
     let (seconds, ms) = time.split_once('s').unwrap_or(("0", time));

@@ -88,7 +88,7 @@ macro_rules! fwknopd {
 
 const CLOSE: Option<&str> = Some("9433 8122 7311");
 
-/// A line of the table for each file, in the words of [`Seen`]: with the stock program, with ketukd.
+/// A line of the table for each file: the behaviour ([`Seen`]) with the stock program, and with ketukd.
 pub(super) const CASES: &[Case] = &[
     // --- How knockd's doors shut ---
     knockd!("one knock opens, another shuts", b"[a]\nsequence=7311,8122,9433\ncommand=iptables -I INPUT -s %IP% -p tcp --dport 22 -j ACCEPT\n[b]\nsequence=9433,8122,7311\ncommand=iptables -D INPUT -s %IP% -p tcp --dport 22 -j ACCEPT\n", "7311 8122 9433", CLOSE, UntilKnock, UntilKnock),
@@ -107,7 +107,7 @@ pub(super) const CASES: &[Case] = &[
     knockd!("nft, the closing knock asks iptables", b"[a]\nsequence=7311,8122,9433\ncommand=nft add rule inet filter input ip saddr %IP% tcp dport 22 accept\n[b]\nsequence=9433,8122,7311\ncommand=iptables -D INPUT -s %IP% -p tcp --dport 22 -j ACCEPT\n", "7311 8122 9433", CLOSE, Open, Open),
     // --- How knockd reads its file ---
     knockd!("comments behind values", b"[a]\n sequence = 7311,8122,9433   # mine\n seq_timeout = 9 # s\n start_command = iptables -A INPUT -s %IP% -p tcp --dport 22 -j ACCEPT\n cmd_timeout = 3   # s\n stop_command = iptables -D INPUT -s %IP% -p tcp --dport 22 -j ACCEPT # shut\n", ForItsTime, ForItsTime),
-    // knockd refuses the whole file: the mark is a directive before the first section.
+    // knockd refuses the whole file, because it takes the mark for a directive before the first section.
     knockd!("a byte order mark", b"\xef\xbb\xbf[a]\r\n sequence = 7311,8122,9433\r\n command = iptables -A INPUT -s %IP% -p tcp --dport 22 -j ACCEPT\r\n", Shut, Open),
     knockd!("carriage returns", b"[a]\r\n Sequence = 7311:TCP,8122:tcp,9433\r\n TCPFlags = SYN\r\n Command = iptables -A INPUT -s %IP% -p tcp --dport 22 -j ACCEPT\r\n", Open, Open),
     knockd!("a key twice, the second is knocked", b"[a]\n sequence = 1,2,3\n sequence = 7311,8122,9433\n command = iptables -A INPUT -s %IP% -p tcp --dport 22 -j ACCEPT\n", Open, Open),
@@ -120,7 +120,7 @@ pub(super) const CASES: &[Case] = &[
     knockd!("UDP steps and two ports", b"[a]\n sequence = 7311:udp,8122:tcp,9433:udp\n start_command = iptables -A INPUT -s %IP% -p tcp -m multiport --dports 22,80 -j ACCEPT\n cmd_timeout = 3\n stop_command = iptables -D INPUT -s %IP% -p tcp -m multiport --dports 22,80 -j ACCEPT\n", "7311:udp 8122 9433:udp", None, ForItsTime, ForItsTime),
     knockd!("a command for IPv6 only, knocked over IPv4", b"[a]\n sequence = 7311,8122,9433\n command = ip6tables -A INPUT -s %IP% -p tcp --dport 22 -j ACCEPT\n", Shut, Shut),
     knockd!("a rule for another device", b"[a]\n sequence = 7311,8122,9433\n command = iptables -A INPUT -i lan0 -s %IP% -p tcp --dport 22 -j ACCEPT\n", Shut, Shut),
-    // The command that shuts cannot be read, so it does not open.
+    // The import cannot read the command that shuts the port, so the door does not open.
     knockd!("a stop command that is not UTF-8", b"[a]\n sequence = 7311,8122,9433\n start_command = iptables -A INPUT -s %IP% -p tcp --dport 22 -j ACCEPT\n cmd_timeout = 3\n stop_command = iptables -D INPUT -s %IP% -p tcp --dport 22 -j ACCEPT # f\xe9\n", ForItsTime, Shut),
     // --- How people write their rules ---
     knockd!("the whole machine for a while", b"[options]\n\tUseSyslog\n[me]\n\tsequence = 7311,8122,9433\n\tstart_command = /sbin/iptables -A INPUT -s %IP% -j ACCEPT\n\tcmd_timeout = 3\n\tstop_command = /sbin/iptables -D INPUT -s %IP% -j ACCEPT\n", ForItsTime, ForItsTime),
@@ -155,7 +155,7 @@ pub(super) const CASES: &[Case] = &[
     fwknopd!("expires in another century", "SOURCE ANY\nOPEN_PORTS tcp/22\nACCESS_EXPIRE 12/31/2199\nFW_ACCESS_TIMEOUT 4\nKEYS\n", "-A tcp/22 -s", ForItsTime, ForItsTime),
     fwknopd!("the HMAC's name in capitals", "SOURCE ANY\nOPEN_PORTS tcp/22\nHMAC_DIGEST_TYPE SHA256\nFW_ACCESS_TIMEOUT 4\nKEYS\n", "-A tcp/22 -s", ForItsTime, ForItsTime),
     fwknopd!("the mode of old clients", "SOURCE ANY\nOPEN_PORTS tcp/22\nENCRYPTION_MODE LEGACY\nFW_ACCESS_TIMEOUT 4\nKEYS\n", "-A tcp/22 -s", Shut, Shut),
-    // A key in small letters is none to fwknopd, so any port opens there.
+    // fwknopd does not know a key in small letters, so any port opens there.
     fwknopd!("small letters", "SOURCE ANY\nopen_ports tcp/80\nFW_ACCESS_TIMEOUT 4\nKEYS\n", "-A tcp/22 -s", ForItsTime, Shut),
     fwknopd!("no translation of forwards, and none is asked for", "SOURCE ANY\nOPEN_PORTS tcp/22\nDISABLE_DNAT Y\nFW_ACCESS_TIMEOUT 4\nKEYS\n", "-A tcp/22 -s", ForItsTime, Shut),
     // --- fwknopd without OPEN_PORTS ---

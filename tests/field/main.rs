@@ -1,4 +1,4 @@
-//! Configurations as people have them. Each file runs in the stock knockd or fwknopd, and in ketukd after an import, on a
+//! Configurations like those that people use. Each file runs in the stock knockd or fwknopd, and, imported, in ketukd, on a
 //! router that drops everything. [`cases::CASES`] is the table.
 #![cfg(all(target_os = "linux", feature = "import", feature = "fwknop"))]
 
@@ -17,16 +17,16 @@ use cases::{CASES, Case, Seen, Stock};
 use support::daemon::Start;
 use support::{Process, ROUTER, World, is_root_of_the_machine, ketukd, succeeded};
 
-/// How long a door may take to open after the last knock, or to shut after the closing one.
+/// The time that a door may need to open after the last knock, or to shut after the closing knock.
 const SOON: Duration = Duration::from_secs(4);
 
-/// Longer than doors of the table are open that shut by themselves.
+/// A time that is longer than the time of every door of the table that shuts by itself.
 const LATER: Duration = Duration::from_secs(8);
 
-/// Routers that work side by side: most of a case is waiting.
+/// The number of routers that work side by side. A case takes most of its time for waiting.
 const SIDE_BY_SIDE: usize = 12;
 
-/// A router with ports that nobody reaches from outside without a rule that lets him in.
+/// A router whose ports cannot be reached from outside unless a rule lets a client in.
 fn world(case: &Case) -> World {
     let world = World::new();
     if case.is_nft() {
@@ -48,7 +48,7 @@ fn world(case: &Case) -> World {
     world
 }
 
-/// Waits until the port is open or not, but no longer than `patience`; whether it came so.
+/// Waits until the port is open or shut, as asked, for at most `patience`. Returns whether that happened.
 fn becomes(world: &World, port: u16, open: bool, patience: Duration) -> bool {
     let begin = Instant::now();
     loop {
@@ -96,7 +96,7 @@ fn with_stock(case: &Case) -> Seen {
     let _daemon = match case.stock {
         Stock::Knockd { .. } => world.router.enter(|| Process::start("knockd", &["-i", "wan0", "-c", file])),
         Stock::Fwknopd { .. } => {
-            // fwknopd of Debian 13 does not capture: it hears its packets at a socket, behind the firewall.
+            // Debian 13's fwknopd does not capture packets. It receives them at a socket, after the firewall.
             world.router.shell("iptables -A INPUT -p udp --dport 62201 -j ACCEPT");
             let run = scratch.path("run");
             let text =
@@ -106,7 +106,7 @@ fn with_stock(case: &Case) -> Seen {
             world.router.enter(|| Process::start("fwknopd", &["-f", "-c", &conf, "-a", file]))
         }
     };
-    // Neither says when it is ready, and some of these files it refuses.
+    // Neither program says when it is ready, and some of these files are refused.
     thread::sleep(Duration::from_secs(3));
     knock_and_look(&world, case)
 }
@@ -138,8 +138,8 @@ fn with_ketukd(case: &Case) -> (Seen, String) {
     (knock_and_look(&world, case), said)
 }
 
-/// Each file opens, stays shut and shuts as with the program that it was written for; where it does not, the table says
-/// so, and the door stays shut.
+/// With each file the port opens, stays shut and shuts as with the program that the file was written for. If there is a
+/// difference, the table names it, and the door stays shut.
 #[test]
 fn files_from_the_field() {
     if !is_root_of_the_machine("the stock daemons, which only root may run") {

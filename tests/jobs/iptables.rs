@@ -27,7 +27,7 @@ fn check_rules(iptables: &Iptables) {
     assert_clean(&drain(&mut jobs));
     for (program, address) in [(&iptables.ipv4, "192.0.2.7/32"), (&iptables.ipv6, "2001:db8::7/128")] {
         let listing = list(iptables, program);
-        // TCP and UDP, in two rules each, in front of the user's.
+        // TCP and UDP have two rules each, before the user's rules.
         assert_eq!(iptables.stale(program, iptables.input(), &listing).len(), 4, "{listing}");
         assert_eq!(listing.matches(address).count(), 4, "{listing}");
         assert!(listing.contains("--dports 1,2,3,4,5,6,7,8,9,10,11,12,13,14 "), "{listing}");

@@ -82,7 +82,7 @@ fn of_two_hundred_jobs_few_run_at_once_and_none_leaves_a_zombie() {
     let pids = fs::read_to_string(scratch.path("pids")).unwrap();
     assert_eq!(pids.lines().count(), 200);
     for pid in pids.lines() {
-        // Another process may have this id by now, but none of this test's unreaped children has it.
+        // Another process may have this number now, but it is not an unreaped child of this test.
         let parent = stat(pid).map(|(_, parent)| parent);
         assert_ne!(parent, Some(std::process::id().to_string()), "{pid} is a zombie");
     }
@@ -114,7 +114,7 @@ fn exit_codes_signals_and_missing_programs_are_told_apart() {
     assert!(process::spawn(&[]).is_err());
 }
 
-/// More than a pipe holds, so that a program that nobody reads would wait for ever.
+/// More than fits into a pipe. A program would wait for ever if nobody read its output.
 const ENDLESS: &str = "head -c 300000 /dev/zero | tr '\\0' x";
 
 #[test]
@@ -158,7 +158,7 @@ fn a_program_starts_with_a_clean_slate() {
     let signals = SigSet::from_iter([Signal::SIGTERM, Signal::SIGHUP, Signal::SIGCHLD]);
     signals.thread_block().unwrap();
     let folder = scratch.0.display();
-    // A shell moves its own descriptors about when it redirects, so they are read first.
+    // A shell moves its own descriptors when it redirects, so the descriptors are read first.
     let command = format!(
         "fds=$(for fd in /proc/$$/fd/*; do echo \"${{fd##*/}} $(readlink $fd)\"; done); cd {folder}; \
          echo \"$fds\" >fds; env >env"
@@ -166,7 +166,7 @@ fn a_program_starts_with_a_clean_slate() {
     let status = scratch.path("status");
     for argv in [
         ["/bin/sh", "-c", &command],
-        // Without a shell, because some shells change how signals are handled.
+        // This runs without a shell, because some shells change the handling of signals.
         ["cp", "/proc/self/status", status.to_str().unwrap()],
     ] {
         let mut child = process::spawn(&argv.map(str::to_owned)).unwrap();

@@ -50,7 +50,8 @@ fn check_says_what_the_older_iptables_leaves_open() {
             let said = check();
             let said: String = said.lines().filter(|line| line.contains("door 'ssh': tcp")).collect();
             assert_eq!(said.contains(OPEN), open, "{backend}, {rules}: {said}");
-            let not_known = said.contains("it is not known whether it can be reached without a knock on wan0");
+            let not_known =
+                said.contains("it is not known whether it can be reached without a knock on wan0");
             assert_eq!(not_known, unknown, "{backend}, {rules}: {said}");
             assert_eq!(
                 said.contains("ketukd makes chain ketuk_input at its start"),
