@@ -22,7 +22,7 @@ check() {
 
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 prints_version() { [ "$("$@" --version)" = "$version" ]; }
-# A wrong file is refused, with the place.
+# A wrong file is refused, and the error names the place.
 refuses() {
 	printf "config door 'a'\n\toption dest_prot '22'\n" >"/tmp/ketuk-cross.$$.uci"
 	status=0
@@ -34,11 +34,11 @@ refuses() {
 same_ruleset() {
 	"$@" ruleset --fw4 --config tests/router/ketuk.uci | cmp - tests/router/ruleset.txt
 }
-# And the same configuration from knockd's.
+# The import of a knockd.conf gives the same configuration as on this processor.
 same_import() {
 	"$@" tests/import/manual.conf 2>/dev/null | cmp - tests/import/manual.uci
 }
-# No library, no path of the machine that built it, nothing of an FPU where the processor has none.
+# The program needs no library, has no path of the machine that built it, and uses no FPU if the processor has none.
 is_clean() {
 	! grep -aq "$PWD\|$HOME/\.cargo\|$HOME/\.rustup" "$1" && ! readelf -lW "$1" | grep -q INTERP
 }

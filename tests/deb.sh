@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # deb.sh ROOT PACKAGE: installs the .deb on the Debian whose root directory is ROOT, with its own systemd as process 1, in
-# namespaces of its own; uses it as its owner would; and takes it off again. ROOT needs systemd, nftables, iproute2, adduser, procps,
-# netcat-openbsd.
+# namespaces of its own. It uses the package as a server's owner would, and removes it. ROOT needs systemd, nftables, iproute2,
+# adduser, procps and netcat-openbsd.
 set -euo pipefail
 
 root=$1 package=$2

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# machine.sh, for scripts to source: a Debian with its own systemd as process 1, in namespaces of its own, and checks that are
-# counted. The root directory needs systemd.
+# machine.sh is for other scripts to source. It starts a Debian with its own systemd as process 1, in namespaces of its own, and
+# counts checks. The root directory needs systemd.
 
 init='' keeper='' machine_log=$(mktemp)
 passed=0 failed=0
@@ -11,7 +11,7 @@ machine_start() { # machine_start ROOT
 	keeper=$!
 	until_true 60 machine_is_up || { cat "$machine_log" >&2; on systemctl --failed; exit 1; }
 }
-machine_is_up() { # a unit that wants the kernel's modules may have failed, which is no matter here
+machine_is_up() { # a unit that needs kernel modules may have failed, which does not matter
 	init=$(pgrep -P "$keeper") && [ -S "/proc/$init/root/run/systemd/private" ] || return 1
 	case $(on systemctl is-system-running) in
 	running | degraded) ;;
@@ -19,7 +19,7 @@ machine_is_up() { # a unit that wants the kernel's modules may have failed, whic
 	esac
 }
 machine_stop() {
-	# Process 1 takes no SIGTERM for an end.
+	# Process 1 does not end on SIGTERM.
 	[ -z "$keeper" ] || { kill -9 "$keeper" 2>/dev/null; wait "$keeper" 2>/dev/null || true; }
 	rm -f "$machine_log"
 }
@@ -48,7 +48,7 @@ check() { # check WHAT COMMAND...: counts whether a command succeeds
 	fi
 }
 fails() { ! "$@"; }
-says() { # says TEXT COMMAND...: whether a command prints this text, however it ends
+says() { # says TEXT COMMAND...: whether a command prints this text, whatever its exit code is
 	local text=$1 said
 	shift
 	said=$("$@" 2>&1) || true

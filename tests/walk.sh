@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# walk.sh ROOT PACKAGE: does what docs/debian.md says, block by block and word for word, as its reader would: on the Debian whose
-# root directory is ROOT, with its own systemd as process 1, in namespaces of its own. The machine is started anew in between.
+# walk.sh ROOT PACKAGE: runs the blocks of docs/debian.md, word for word, as a reader would. It runs them on the Debian whose root
+# directory is ROOT, with its own systemd as process 1, in namespaces of its own, and reboots this machine in between.
 # (docs/id/debian.md has the same blocks; tests/commands.rs compares them.)
 #
 # ROOT needs systemd, nftables, iproute2, adduser, procps, openssh-server, knockd, netcat-openbsd.
@@ -22,7 +22,8 @@ trap stop EXIT
 
 # --- the machine
 
-# Its network, and a host outside. It comes up when networks do, and tells whether port 22 could be reached in that moment.
+# The machine's network, and a host outside. The network comes up at its usual time in the boot, and then the host outside tries
+# whether port 22 can be reached.
 cat >"$root/etc/systemd/system/walk-network.service" <<'UNIT'
 [Unit]
 DefaultDependencies=no
@@ -53,7 +54,7 @@ SH
 chmod 755 "$root/usr/local/sbin/walk-network"
 ln -sf ../walk-network.service "$root/etc/systemd/system/multi-user.target.wants/"
 echo '192.0.2.1 server' >>"$root/etc/hosts"
-# Its user, known by a key, and its administrator, who answers apt's questions with yes.
+# The machine's user, who has a key, and its administrator, who answers apt's questions with yes.
 chroot "$root" sh -ec '
 	id user >/dev/null 2>&1 || useradd --create-home --shell /bin/bash user
 	mkdir -p /root/.ssh /home/user/.ssh
@@ -82,7 +83,7 @@ boot() {
 # --- the document
 
 steps=0
-walk() { # walk HEADING: does what stands in the blocks below it, up to the next heading
+walk() { # walk HEADING: runs the blocks below it, up to the next heading
 	local file info text
 	rm -f "$work"/block.*
 	awk -v heading="$1" -v out="$work/block" '
@@ -120,7 +121,7 @@ nothing_is_left() {
 	check "nothing is left of its files" fails on ls -d /etc/config /run/ketuk /var/lib/ketuk /var/log/ketuk /usr/share/doc/ketuk
 }
 
-# --- a door of one's own
+# --- the document's door
 
 boot
 check "a new server's port is open" answers

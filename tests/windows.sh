@@ -62,7 +62,7 @@ while True:
 ' &
 
 status() { "$ketukd" status --json --socket "$dir/socket" 2>/dev/null; }
-# until TEXT: waits until the status has it.
+# until TEXT: waits until the status has this text.
 until_status() {
 	tries=0
 	until status | grep -q "$1"; do
@@ -76,7 +76,7 @@ until_status '"grants"'
 sleep 2
 
 export WINEPREFIX="$dir/wine" WINEDEBUG=-all KETUK_PROFILES="$(printf 'Z:%s' "$dir/profiles" | tr / '\\')"
-# A stand-in for a library of Windows 10 that wine before 9 lacks: random numbers, by way of the older function.
+# A stand-in for a library of Windows 10 that wine before 9 lacks. It makes random numbers with the older function.
 cat >"$dir/prng.c" <<END
 #include <windows.h>
 #include <ntsecapi.h>

@@ -1,4 +1,4 @@
-//! The points about the daemon, and what it tells about knocks.
+//! The points about the daemon, and about the knocks that it has heard.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -36,7 +36,7 @@ fn a_host_without_a_daemon() {
     }
 }
 
-/// Points that only the daemon knows, from a stand-in whose answers are as wrong as they can be.
+/// Points that only the daemon knows. A stand-in gives answers in which everything is wrong.
 #[test]
 fn what_the_daemon_tells() {
     const ANSWER: &str = r#"daemon {"version":"0","uptime_seconds":9,"config":"/nowhere","backend":"own","clock_trusted":false}
@@ -73,7 +73,7 @@ ok null
     ] {
         said.expect(line);
     }
-    // The stand-in is this process, which may make every call unless the machine around it says otherwise.
+    // The stand-in is this process. It may make every system call, unless the machine around it forbids some.
     let own = fs::read_to_string("/proc/self/status").expect("this process");
     assert_eq!(
         said.has("daemon: WRONG: the process that reads packets may make every system call: "),

@@ -18,7 +18,7 @@ use support::{
     CLIENT, LAN, LAN_6, ROUTER, Scratch, World, copy_program, is_root_of_the_machine, ketukd, run, wait_until,
 };
 
-/// A door of the router, which runs a command too, one to a host behind it, and a user.
+/// A door of the router that also runs a command, a door to a host behind the router, and a user.
 const CONFIG: &str = "
 config globals 'globals'
 	option backend 'own'
@@ -172,7 +172,7 @@ fn without_privilege() {
     let world = World::new();
     let daemon = router(&world, CONFIG);
     fs::set_permissions(daemon.config(), fs::Permissions::from_mode(0o644)).expect("the owner's file");
-    // Where nobody may go.
+    // A folder that nobody may enter.
     let program = world.scratch.path("doctor");
     copy_program(ketukd(), &program);
     let nobody = |config: &Path| {

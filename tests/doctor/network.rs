@@ -59,7 +59,7 @@ fn services_at_knocks_and_at_traps() {
     ] {
         let _server = serves(line);
         doctor(&daemon, &[]).expect(expected);
-        // The firewall keeps everybody out: nobody is answered.
+        // The firewall keeps everybody out, so no client gets an answer.
         world
             .router
             .nft("table inet other { chain input { type filter hook input priority 5; policy drop; }; }");
@@ -105,7 +105,7 @@ fn what_is_wrong_with_the_firewall() {
     doctor(&daemon, &[]).expect("firewall: fine");
     let socket = daemon.socket().to_str().expect("a plain path");
     let config = daemon.config().to_str().expect("a plain path");
-    // A namespace of mounts in which the programs are not.
+    // A mount namespace without these programs.
     let hidden = format!(
         "mount -t tmpfs none /usr/sbin && exec {} doctor --config {config} --socket {socket}",
         ketukd().display()

@@ -1,4 +1,4 @@
-//! Two routers share who is let in: packaging/fleet's script between two daemons and Debian's mosquitto, over TLS.
+//! Two routers share their open doors. packaging/fleet's script connects two daemons with Debian's mosquitto, over TLS.
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "a test says what it expected by panicking")]
 
@@ -49,7 +49,7 @@ fn opening(door: &str, address: &str, seconds: u64) -> String {
     format!("ketuk1 open {door} {address} {} {} gate-a", now(), now() + seconds)
 }
 
-/// Waits until what the broker passes on is obeyed.
+/// Waits until the messages that the broker has passed on are obeyed.
 fn wait_until_obeyed(site: &Site, daemon: &Daemon<'_>) {
     daemon.wait("messages are obeyed", |daemon| {
         site.send(&opening("ssh", "192.0.2.77", 60));
@@ -57,7 +57,7 @@ fn wait_until_obeyed(site: &Site, daemon: &Daemon<'_>) {
     });
 }
 
-/// Waits until what the daemon does is sent.
+/// Waits until the daemon's changes are sent.
 fn wait_until_told(daemon: &Daemon<'_>, router: &str, observer: &Service) {
     daemon.wait("events are sent", |daemon| {
         daemon.ask(&["open", "ssh", "192.0.2.78"]);
@@ -106,19 +106,19 @@ fn who_is_let_in_at_one_router_is_let_in_at_its_twin_and_shut_out_at_both() {
     first.ask(&["close", "ssh", CLIENT]);
     both(false);
 
-    // From the other side. What the fleet opened is shut by hand where it did.
+    // The same from the other router. A door that the fleet opened is shut by hand on the router where the fleet opened it.
     site.world.client.shell(&format!("knock -d 50 {TWIN} 31734 9482 50217"));
     both(true);
     first.ask(&["close", "ssh", CLIENT]);
     both(false);
-    // A user that loses his door is a reload, and so is a door that goes.
+    // At a reload a user loses his door, and a door is removed.
     site.world.client.shell(&format!("knock -d 50 {TWIN} 31734 9482 50217"));
     both(true);
     second.write_config(&DOORS.replace("config door 'ssh'", "config door 'ssh'\n\toption enabled '0'"));
     second.ask(&["reload"]);
     both(false);
 
-    // The operator's openings stay here, and so do doors that are not shared. The last message comes after all others.
+    // The operator's openings are not sent, and neither are doors that are not shared. The last message comes after all others.
     first.ask(&["open", "ssh", STRANGER]);
     site.world.stranger.shell(&format!("knock -d 50 {ROUTER} 27461 61250 13398"));
     first.wait("the other door opens", |daemon| daemon.lets_in("nas", STRANGER));
@@ -142,7 +142,7 @@ fn who_is_let_in_at_one_router_is_let_in_at_its_twin_and_shut_out_at_both() {
     assert_eq!(messages(&observer, CLIENT), expected, "no message causes another one");
     assert!(!second.lets_in("nas", STRANGER));
 
-    // A router that stops shuts nobody out elsewhere.
+    // A router that stops shuts nobody out at the other router.
     second.write_config(DOORS);
     second.ask(&["reload"]);
     site.world.client.shell(&format!("knock -d 50 {ROUTER} 31734 9482 50217"));
@@ -155,7 +155,7 @@ fn who_is_let_in_at_one_router_is_let_in_at_its_twin_and_shut_out_at_both() {
     assert!(second.lets_in("ssh", CLIENT));
 }
 
-/// Lines about strangers' knocks are limited. Those about doors are not lost with them.
+/// The number of lines about strangers' knocks is limited. Lines about doors are not lost by this limit.
 #[test]
 fn a_flood_of_forged_knocks_hides_nobody() {
     let site = Site::new();
@@ -193,20 +193,20 @@ fn nothing_else_opens_a_door() {
     let _broker = site.broker();
     let member = ["gate-a.crt", "gate-a.key"];
 
-    // Kept by the broker for those who come later.
+    // These messages are kept by the broker (retained).
     let kept = site.publish(&member, &opening("ssh", "192.0.2.1", 600), &["-r"]);
     assert!(kept.status.success(), "{kept:?}");
     let fleet = site.fleet(&site.twin, "gate-b", &["busybox", "sh"], &daemon);
     wait_until_obeyed(&site, &daemon);
 
-    // By people whom the broker does not know.
+    // These are sent by clients that the broker does not know.
     let message = opening("ssh", "192.0.2.2", 600);
     assert!(!site.publish(&[], &message, &[]).status.success(), "without a certificate");
     let forged = ["forged/gate-a.crt", "forged/gate-a.key"];
     assert!(!site.publish(&forged, &message, &[]).status.success(), "of another authority");
     site.publish(&["guest.crt", "guest.key"], &message, &[]);
 
-    // By a router, or somebody who has recorded one.
+    // These are sent by a router, or by somebody who has recorded a message.
     let (now, marker) = (now(), site.path("touched"));
     let command = format!("$(touch${{IFS}}{})", marker.display());
     let bad = [
@@ -230,12 +230,13 @@ fn nothing_else_opens_a_door() {
     for message in &bad {
         site.send(message);
     }
-    // A grant that is over must not become one without an end, which 0 seconds would mean. One of the two ends when it is read.
+    // A grant that is over must not become a grant without an end, which 0 seconds would mean. One of the two grants ends at the
+    // moment when its message is read.
     let soon = self::now();
     for ends in [soon + 1, soon] {
         site.send(&format!("ketuk1 open ssh 192.0.2.4 {soon} {ends} gate-a"));
     }
-    // The time of the last message is bounded: it asks for 31 years.
+    // The last message asks for 31 years. The time is limited.
     site.send(&opening("ssh", "192.0.2.99", 1_000_000_000));
     daemon.wait("the last message is obeyed", |daemon| daemon.lets_in("ssh", "192.0.2.99"));
     let left = daemon.grant("ssh", "192.0.2.99").unwrap()["seconds_left"].as_u64().unwrap();
@@ -259,7 +260,7 @@ fn without_the_broker_each_router_is_alone() {
     let first = Daemon::start(router, &site.world.scratch, DOORS);
     let second = Daemon::start(twin, &site.scratch, DOORS);
     let mut fleet = site.fleet(twin, "gate-b", &["busybox", "sh"], &second);
-    // No broker: the script ends, and its service would start it again.
+    // Without the broker the script ends, and its service would start it again.
     let mut ended = None;
     wait_until("the script ends", || {
         ended = fleet.child.try_wait().unwrap();
@@ -277,7 +278,7 @@ fn without_the_broker_each_router_is_alone() {
     site.world.client.shell(&format!("knock -d 50 {ROUTER} 31734 9482 50217"));
     second.wait("it opens at the twin", |daemon| daemon.lets_in("ssh", CLIENT));
 
-    // A router that is away learns of a shutting when it is back.
+    // A router that was away obeys a closing when it is back.
     drop(second_fleet);
     first.ask(&["close", "ssh", CLIENT]);
     wait_until("it is told", || messages(&observer, CLIENT) == ["open ssh gate-a", "close ssh gate-a"]);

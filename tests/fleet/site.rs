@@ -11,10 +11,10 @@ use super::support::daemon::Daemon;
 use super::support::host::Host;
 use super::support::{FIREWALL, Scratch, World, ketukd, run, stdout, wait_until};
 
-/// Where the broker is: the provider's side of the first router's line.
+/// The broker's address: it runs on the provider's side of the first router's line.
 const BROKER: &str = "203.0.113.254";
 
-/// A program of this test's, in a process that is ended as a service ends it, with a log.
+/// A program with a log. It is ended as a service is ended.
 pub(super) struct Service {
     pub(super) child: Child,
     pub(super) log: PathBuf,
@@ -51,7 +51,7 @@ impl Drop for Service {
 pub(super) struct Site {
     pub(super) world: World,
     pub(super) twin: Host,
-    /// For the second daemon: its files have the same names as the first one's.
+    /// The folder of the second daemon, whose files have the same names as those of the first.
     pub(super) scratch: Scratch,
 }
 
@@ -76,7 +76,7 @@ impl Site {
         self.world.scratch.path(name)
     }
 
-    /// Makes the certificates with the commands of docs/fleet.md, and some that the broker must not take.
+    /// Makes the certificates with the commands of docs/fleet.md, and some certificates that the broker must refuse.
     fn certify(&self) {
         let document = read("docs/fleet.md");
         let section = document.split("### Certificates").nth(1).unwrap();
@@ -87,11 +87,11 @@ impl Site {
             stdout("sh", &["-ec", &format!("cd {folder}\n{commands}")]);
         };
         script(&commands.replace("DNS:broker.home.example.org", &format!("IP:{BROKER}")));
-        // Of the same authority, with a name that the broker's list lacks.
+        // A certificate of the same authority, with a name that is not in the broker's list.
         let guest = commands.replace("broker gate-a gate-b", "guest").replace("[ $name != broker ]", "true");
         let guest: Vec<&str> = guest.lines().filter(|line| !line.contains("-x509")).collect();
         script(&guest.join("\n"));
-        // Of another authority, with a router's name.
+        // A certificate of another authority, with a router's name.
         fs::create_dir(self.path("forged")).unwrap();
         script(&format!("cd forged\n{}", commands.replace("broker gate-a gate-b", "gate-a")));
     }
@@ -144,13 +144,13 @@ impl Site {
         self.world.isp.enter(|| run("mosquitto_pub", &arguments))
     }
 
-    /// The same as the first router, whom the broker knows.
+    /// The same, as the first router, which the broker knows.
     pub(super) fn send(&self, message: &str) {
         let sent = self.publish(&["gate-a.crt", "gate-a.key"], message, &[]);
         assert!(sent.status.success(), "{sent:?}");
     }
 
-    /// Everything that the broker passes on, in a file.
+    /// The file with all messages that the broker passes on.
     pub(super) fn observer(&self) -> Service {
         let mut command = Command::new("mosquitto_sub");
         command.args(["-h", BROKER, "-p", "8883", "-t", "ketuk/home", "-q", "1", "-i", "observer"]);

@@ -1,15 +1,15 @@
-//! Compiles libuci from the C files that the crate `libuci-sys` carries. A C compiler is all that it needs.
+//! Compiles libuci from the C files in the crate `libuci-sys`. It needs only a C compiler.
 
 use std::path::PathBuf;
 use std::process::Command;
 use std::{env, fs};
 
-/// libuci's files but blob.c, which needs libubox and which nothing here calls.
+/// libuci's files without blob.c, which needs libubox and is not called here.
 const FILES: [&str; 5] = ["libuci.c", "file.c", "util.c", "delta.c", "parse.c"];
 
 fn main() {
     let source = source().join("uci");
-    // libuci's build makes it of uci_config.h.in. The crate carries one too, but it belongs to one machine's build.
+    // libuci's build makes this file from uci_config.h.in. The crate has one too, but it is for another machine.
     let made = PathBuf::from(env::var_os("OUT_DIR").expect("Cargo sets OUT_DIR"));
     fs::write(made.join("uci_config.h"), "").expect("OUT_DIR can be written");
     cc::Build::new()
@@ -24,7 +24,7 @@ fn main() {
     println!("cargo:rerun-if-changed=Cargo.lock");
 }
 
-/// Where Cargo keeps the crate. Cargo downloads it if it is not there.
+/// The folder in which Cargo keeps the crate. Cargo downloads the crate if it is missing.
 fn source() -> PathBuf {
     let cargo = env::var_os("CARGO").expect("Cargo sets CARGO");
     let target = env::var("TARGET").expect("Cargo sets TARGET");

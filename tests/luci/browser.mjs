@@ -1,4 +1,4 @@
-/* A headless Chromium, and what a person does with LuCI's fields: the same for LuCI and for its stand-in. */
+/* A headless Chromium, and functions that use LuCI's fields as a person does. They work with LuCI and with its stand-in. */
 import { chromium } from 'playwright-core';
 import { luci } from './router.mjs';
 
@@ -31,7 +31,7 @@ export class Person {
 		return this.page.locator(`[data-field="cbid.ketuk.${sid}.${name}"]`).last();
 	}
 
-	/* Brings a field's tab to the front, where there are tabs. */
+	/* Brings a field's tab to the front, if there are tabs. */
 	async show(sid, name) {
 		const field = this.field(sid, name);
 		const tab = await field.evaluate(node => node.closest('[data-tab][data-tab-active="false"]')?.getAttribute('data-tab') ?? null);
@@ -62,7 +62,7 @@ export class Person {
 		await (await this.show(sid, name)).locator('button').click();
 	}
 
-	/* Types an item into a list and takes it; what is refused stays in the input. */
+	/* Types an item into a list and adds it. A refused item stays in the input. */
 	async add(sid, name, value) {
 		const field = await this.show(sid, name);
 		const choices = field.locator('.add-item .cbi-dropdown');
@@ -111,7 +111,7 @@ export class Person {
 		await this.modal().waitFor();
 	}
 
-	/* Saves the dialog: null when it closed, and what it complains of when it did not. */
+	/* Saves the dialog. Returns null if it closed, else its complaint. */
 	async saveDialog() {
 		await this.page.evaluate(() => { document.querySelector('.ketuk-complaint')?.remove(); });
 		await this.modal().locator('.cbi-button-positive').click();
@@ -130,7 +130,7 @@ export class Person {
 		await this.page.locator('.cbi-page-actions .cbi-button-apply').first().click();
 		const loaded = luci ? this.page.waitForEvent('load') : null;
 		await this.until(() => (this.router.applied ?? 0) > before);
-		/* LuCI shows the page anew. */
+		/* LuCI shows the page again. */
 		await loaded;
 		await this.page.locator('#view h2').first().waitFor();
 	}

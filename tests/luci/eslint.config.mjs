@@ -1,4 +1,4 @@
-/* LuCI's own rules (its eslint.config.mjs: js/recommended, scripts, its globals), made errors. */
+/* LuCI's own rules (its eslint.config.mjs: js/recommended, scripts, its globals), as errors. */
 import js from '@eslint/js';
 import globals from 'globals';
 
@@ -8,7 +8,7 @@ const style = { 'no-unused-vars': [ 'error', { argsIgnorePattern: '^_', caughtEr
 export default [
 	js.configs.recommended,
 	{
-		/* Modules of LuCI: it gives each what its 'require' lines name. */
+		/* Modules of LuCI. LuCI gives each module the values that its 'require' lines name. */
 		files: [ '**/htdocs/**/*.js' ],
 		languageOptions: {
 			sourceType: 'script',
@@ -20,7 +20,7 @@ export default [
 			}
 		},
 		plugins: { luci: { rules: {
-			/* A module that is used and not required is there by chance; one that is required and not used is fetched for nothing. */
+			/* A module that is used but not required is loaded only by chance. One that is required but not used is loaded for nothing. */
 			require: {
 				create: context => ({
 					'Program:exit'(node) {

@@ -1,6 +1,6 @@
 /*
- * The texts to translate: `messages.mjs` writes po/templates/ketuk.pot anew, `messages.mjs --check` says whether
- * it is what the pages have, and whether every translation is whole.
+ * The texts to translate. `messages.mjs` writes po/templates/ketuk.pot anew. `messages.mjs --check` checks that it has the texts
+ * of the pages, and that every translation is complete.
  */
 import fs from 'node:fs';
 import path from 'node:path';
@@ -34,7 +34,7 @@ if (!process.argv.includes('--check')) {
 }
 
 const problems = [];
-/* Line numbers move with every edit and are no reason to fail. */
+/* Line numbers change with every edit, so they are not compared. */
 const bare = text => text.replace(/^#:.*\n/gm, '');
 
 if (bare(fs.readFileSync(template, 'utf8')) != bare(pot))

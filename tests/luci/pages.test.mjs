@@ -1,4 +1,4 @@
-/* The pages, by the hands of a person; what they save is shown to the real `ketukd check`. */
+/* The pages, used as a person uses them. The real `ketukd check` checks the files that they save. */
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { after, afterEach, before, beforeEach, test } from 'node:test';
@@ -53,12 +53,12 @@ beforeEach(async () => {
 afterEach(async () => {
 	await context.close();
 	router.close();
-	/* LuCI leaves a page that was not saved as a promise that nobody catches. */
+	/* If a page was not saved, LuCI leaves a rejected promise that nothing catches. */
 	const others = person.errors.filter(error => !person.refused.some(text => error.message.includes(text)));
 	assert.deepEqual(others, [], 'no script failed');
 });
 
-/* What the daemon says of the file on the router. */
+/* The daemon's answer about the file on the router. */
 async function checked() {
 	const { code, errors } = await run([ 'check', '--config', router.config ]);
 	assert.equal(code, 0, `${errors}\n${router.saved}`);
@@ -72,7 +72,7 @@ test('status: who is in, counting down, and why others are not', async () => {
 	assert.deepEqual(rows[0].slice(0, 3), [ 'Door', 'Address', 'Time left' ]);
 	assert.deepEqual(rows[2].slice(0, 3), [ 'nas', '2001:db8::7', 'until it is shut' ]);
 	assert.deepEqual(rows[1].slice(0, 2), [ 'ssh', '192.0.2.7' ]);
-	/* The daemon said 25 once: less is this page's own counting. */
+	/* The daemon said 25 once. A smaller number shows that the page counts down. */
 	await person.until(async () => /^2[1-4] s$/.test((await person.texts('.ketuk-left'))[0]));
 
 	const recent = await person.texts('#ketuk-recent tr');
@@ -121,7 +121,7 @@ test('status: what may be wrong is looked for, and said', async () => {
 	await person.page.locator('#ketuk-doctor').click();
 	await person.until(async () => (await person.texts('#ketuk-points tr')).length > 10);
 	const rows = (await person.texts('#ketuk-points tr')).join('\n');
-	/* The stand-in's own version is not that of the program, and its file is another one. */
+	/* The stand-in's version is not the program's version, and its file is another one. */
 	assert.match(rows, /Service\s+version 1\.2\.3 runs, and .* is installed: restart it/);
 	assert.match(rows, /Devices\s+there is no device 'pppoe-wan'/);
 	assert.match(rows, /Hosts behind the router\s+fine/);
@@ -243,7 +243,7 @@ test('status: a clock that nobody has set', async () => {
 
 test('every page: a file that cannot be read is shown with its place', async () => {
 	router.write(DOOR.replace('config door', 'config dor'));
-	/* What rpcd's UCI answers then. */
+	/* The answer of rpcd's UCI in this case. */
 	router.fail['uci.get'] = 9;
 	for (const name of [ 'status', 'doors', 'users' ]) {
 		await person.goto(`ketuk/${name}`);
@@ -280,7 +280,7 @@ test('status: a page that is not shown does not ask', async () => {
 	const asked = () => router.calls.filter(call => call == 'ketuk.status').length;
 	await person.until(() => asked() >= 3, 'polls');
 	await person.page.evaluate(() => Object.defineProperty(document, 'hidden', { value: true, configurable: true }));
-	/* One may be on its way. */
+	/* One call may be under way. */
 	await new Promise(resolve => setTimeout(resolve, 500));
 	const before = asked();
 	await new Promise(resolve => setTimeout(resolve, 2500));
@@ -366,7 +366,7 @@ test('doors: a new door changes what its maker wrote, and nothing else', async (
 	assert.equal(await person.saveDialog(), null);
 	await person.saveAndApply();
 	assert.equal(await checked(), `${before}\nconfig door 'ssh'\n\tlist sequence '7001'\n\tlist sequence '8000:udp'\n\tlist sequence '9000'\n\toption proto 'tcp'\n\toption dest_port '22'\n`);
-	/* A value that replaces another is written, also if it is the default. */
+	/* A value that replaces another one is written, also if it is the default. */
 	router.write(before.replace("'0'\n", "'0'\n\toption backend 'nft'\n\toption nft_table 'filter'\n"));
 	await person.goto('ketuk/doors');
 	await person.select('globals', 'backend', 'auto');
@@ -412,7 +412,7 @@ test('doors: a forward to a known host', async () => {
 	await person.saveAndApply();
 	assert.match(await checked(), /option src_dport '8000-8001'/);
 
-	/* And back: what belonged to the forward goes. */
+	/* And back: the forward's options are removed. */
 	await person.edit('ssh');
 	await person.select('ssh', '_where', 'router');
 	assert.equal(await person.saveDialog(), null);
@@ -453,7 +453,7 @@ test('doors: any port that an fwknop client asks for', async () => {
 	assert.match(text, /option allow_port 'tcp\/22 udp\/6000-6010 443'/);
 	assert.doesNotMatch(text, /dest_port|proto|sequence/);
 
-	/* And back: what belonged to it goes. */
+	/* And back: its options are removed. */
 	await person.edit('ssh');
 	assert.equal(await person.field('ssh', '_where').locator('select').inputValue(), 'any');
 	await person.select('ssh', '_where', 'router');
@@ -545,7 +545,7 @@ test('doors: every field refuses what the daemon would refuse', async () => {
 		}
 		await person.fill('ssh', name, good);
 	}
-	/* A step that is none is not taken into the list. */
+	/* A text that is no step is not added to the list. */
 	const steps = await person.items('ssh', 'sequence');
 	for (const value of [ '0', '70000', 'http', '80:icmp', '80:tcp:udp', ':udp' ])
 		await person.add('ssh', 'sequence', value);
@@ -661,7 +661,7 @@ test('doors: one that shuts others', async () => {
 	await person.saveAndApply();
 	assert.match(await checked(), /config door 'ssh_out'\n\tlist sequence '9000'\n\toption action 'close'\n\tlist door 'ssh'\n$/);
 
-	/* And it becomes one that opens. */
+	/* Then it becomes a door that opens. */
 	await person.edit('ssh_out');
 	await person.select('ssh_out', '_where', 'router');
 	await person.fill('ssh_out', 'dest_port', '80');
@@ -670,7 +670,7 @@ test('doors: one that shuts others', async () => {
 	assert.match(await checked(), /config door 'ssh_out'\n\tlist sequence '9000'\n\toption proto 'tcp'\n\toption dest_port '80'\n$/);
 });
 
-/* Whether this ketukd knows users at all. */
+/* Whether this ketukd has users at all. */
 async function knowsUsers() {
 	const file = `${router.dir}/users`;
 	fs.writeFileSync(file, `${DOOR}\nconfig user 'alice'\n\tlist key 'AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA='\n\tlist door 'ssh'\n`);
@@ -755,7 +755,7 @@ test('users: the invitation, as a link and as a picture, or why there is none', 
 	assert.deepEqual(asked.map(({ user, host }) => [ user, host ]), [ [ 'alice', 'home.example.org' ], [ 'alice', undefined ] ]);
 	await person.dismiss();
 
-	/* With a page: its link, which can be copied, and a picture that is large. */
+	/* With a page: the link, which can be copied, and a large picture. */
 	const link = `https://page.example.org/knock.html#${uri}`;
 	router.invitation = [ 0, { ok: true, uri, link } ];
 	await person.page.locator('button[data-user="alice"]').click();
@@ -766,7 +766,7 @@ test('users: the invitation, as a link and as a picture, or why there is none', 
 	assert.equal(asked.at(-1).page, 'https://page.example.org/knock.html');
 	const { width } = await person.page.locator('#ketuk-qr svg').boundingBox();
 	assert.ok(width >= 300, `${width} pixels`);
-	/* And so is what is drawn in it. */
+	/* The drawing in it is large too. */
 	const drawn = await person.page.locator('#ketuk-qr svg path').boundingBox();
 	assert.ok(drawn.width >= 0.8 * width, `${drawn.width} of ${width} pixels`);
 	await person.page.context().grantPermissions([ 'clipboard-read', 'clipboard-write' ]);
@@ -792,7 +792,7 @@ test('users: the invitation, as a link and as a picture, or why there is none', 
 test('users: when they were last seen', async () => {
 	router.write(DOOR + "\nconfig user 'alice'\n\tlist door 'ssh'\n");
 	const real = router.ketuk;
-	/* A stand-in for what a later daemon says. */
+	/* A stand-in for the texts of a later daemon. */
 	router.ketuk = async function(method, args) {
 		const answer = await real.call(this, method, args);
 		return method == 'status' ? [ 0, { ...answer[1], users: [ { name: 'alice', seen_seconds_ago: 65 } ] } ] : answer;
@@ -828,13 +828,13 @@ test('the rules of the form are the rules of the daemon', async () => {
 			[ '', '1-4095', '1-4096', '0-5000', '61440-65535', '61441-65535', '20000', 'x' ].map(value => [ 'totp_ports', value ]));
 
 	await person.goto('ketuk/status');
-	/* What the form says: null or a sentence. */
+	/* The form's answer: null or a sentence. */
 	const says = list => person.page.evaluate(async list => {
 		const rules = await L.require('ketuk.rules');
 		return list.map(([ rule, ...args ]) => rules[rule](...args));
 	}, list);
 	const file = `${router.dir}/rules`;
-	/* What the daemon says: whether it takes it. */
+	/* The daemon's answer: whether it accepts the configuration. */
 	const takes = async text => {
 		fs.writeFileSync(file, text);
 		return (await run([ 'check', '--config', file ])).code == 0;
@@ -845,7 +845,7 @@ test('the rules of the form are the rules of the daemon', async () => {
 	const answers = await says([ ...cases, ...globals ].map(([ option, value, , rule ]) => [ rule ?? option, value ]));
 	for (const [ n, [ option, value ] ] of cases.entries()) {
 		const others = [ "sequence '1000'", "dest_port '22'" ].filter(line => !line.startsWith(option));
-		/* The form will not have an empty dest_port: for the daemon it is not given. */
+		/* The form refuses an empty dest_port. For the daemon the option is not given. */
 		if (value == '' && option == 'dest_port')
 			continue;
 		await agree(`${option} '${value}'`, answers[n], `config door 'd'\n${others.map(line => `\toption ${line}\n`).join('')}\toption ${option} ${quoted(value)}\n`);
@@ -860,7 +860,7 @@ test('the rules of the form are the rules of the daemon', async () => {
 		await agree(`grant_prefix_${version} '${value}', commands ${commands}`, grouped[n],
 			`config door 'd'\n\toption sequence '1000'\n\toption dest_port '22'\n\toption grant_prefix_${version} '${value}'\n${commands ? "\toption start_command 'true'\n" : ''}`);
 
-	/* Options that have to agree with each other. */
+	/* Options that have to fit each other. */
 	const together = [];
 	for (const dest_port of [ '', '22', '22 23', '8000-8001', '23 22' ])
 		for (const src_dport of [ '', '22', '22 23', '8000-8001', '22-22' ])

@@ -54,7 +54,7 @@ const RUNNING = [
 		.map(([ name, value ]) => `counter {"name":"${name}","value":${value}}`),
 	'user {"name":"alice","seen_seconds_ago":130}'
 ];
-/* The doctor's answer on that router: a stand-in, since the real one would look at this machine. */
+/* The doctor's answer on that router. It is a stand-in, because the real doctor would look at this machine. */
 const POINTS = [ 'configuration', 'rights', 'daemon', 'devices', 'addresses', 'services', 'traps', 'open_ports', 'firewall', 'hosts', 'clock', 'knocks' ]
 	.map(point => ({ point, state: 'fine', text: '', advice: '' }));
 Object.assign(POINTS.find(({ point }) => point == 'hosts'), { state: 'wrong',
@@ -64,7 +64,7 @@ const PHONE = { viewport: { width: 390, height: 844 }, screen: { width: 390, hei
 
 const browser = await launch();
 
-/* Shows a page, does something with it, and takes the picture `name`: of the screen, of the whole page, or of one part. */
+/* Shows a page, does something with it, and makes the picture `name` of the screen, of the whole page, or of a part. */
 async function picture(name, view, size, { dark = false, whole = true, part = null, config = CONFIG, daemon = RUNNING } = {}, act = async () => {}) {
 	const router = await new Router().listen();
 	router.address = '192.168.1.23';
@@ -76,7 +76,7 @@ async function picture(name, view, size, { dark = false, whole = true, part = nu
 	const person = new Person(await context.newPage(), router);
 	await person.goto(`ketuk/${view}${dark ? '?dark' : ''}`);
 	await act(person);
-	/* The file is elsewhere here. */
+	/* In this test the file has another path. */
 	await person.page.evaluate(config => {
 		const texts = document.createTreeWalker(document.body, window.NodeFilter.SHOW_TEXT);
 		while (texts.nextNode())

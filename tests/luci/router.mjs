@@ -1,7 +1,7 @@
 /*
  * A stand-in for the router: it serves the pages, and answers LuCI's calls. Its ketukd is real: every
- * call of the object `ketuk` is handed to `ketukd rpcd call`, as rpcd does. The rest (sessions, UCI with its
- * unsaved changes, known hosts, networks) only looks like it.
+ * call of the object `ketuk` goes to `ketukd rpcd call`, as with rpcd. The rest (sessions, UCI with its
+ * unsaved changes, known hosts, networks) is imitated.
  */
 import { spawn } from 'node:child_process';
 import fs from 'node:fs';
@@ -19,7 +19,7 @@ const app = path.join(root, 'openwrt/luci-app-ketuk');
 export const luci = process.env.LUCI || null;
 export const ketukd = process.env.KETUKD || path.join(root, 'target/debug/ketukd');
 
-/* Reads the UCI that these tests write: one word or one quoted string a value. */
+/* Reads the UCI that these tests write. Each value is one word or one quoted string. */
 function parse(text) {
 	const sections = [];
 	const value = word => word.replace(/'\\''/g, '\0').replace(/^'|'$/gs, '').replace(/\0/g, "'");
@@ -47,7 +47,7 @@ function print(sections) {
 			: `\toption ${name} ${quoted(value)}\n`).join('')).join('\n');
 }
 
-/* Runs ketukd; its exit code and what it printed. */
+/* Runs ketukd. Returns its exit code and its output. */
 export function run(args, input = '') {
 	return new Promise((resolve, reject) => {
 		const child = spawn(ketukd, args, { stdio: [ 'pipe', 'pipe', 'pipe' ] });
@@ -76,7 +76,7 @@ export class Router {
 		this.address = '127.0.0.1';
 	}
 
-	/* The file as it is saved, and what the session has changed since. */
+	/* The saved file, and the session's changes since then. */
 	write(text) {
 		fs.writeFileSync(this.config, text);
 		this.staged = null;
@@ -86,7 +86,7 @@ export class Router {
 		return fs.readFileSync(this.config, 'utf8');
 	}
 
-	/* A stand-in for the daemon behind the socket: answers with these lines; null: no daemon. */
+	/* A stand-in for the daemon behind the socket. It answers with these lines; null means no daemon. */
 	daemon(lines) {
 		this.lines = lines;
 		if (lines == null) {
@@ -154,7 +154,7 @@ export class Router {
 		}
 	}
 
-	/* ubus, as uhttpd hands it on. */
+	/* The calls of ubus that come through uhttpd. */
 	async call([ , object, method, args ]) {
 		this.calls.push(`${object}.${method}`);
 
@@ -254,7 +254,7 @@ export class Router {
 		return file ? reply(type ?? 'text/plain', fs.readFileSync(file)) : reply('text/plain', 'no such file', 404);
 	}
 
-	/* The tree that LuCI makes of menu.d. */
+	/* The menu that LuCI makes from menu.d. */
 	menu() {
 		const tree = { children: { admin: { title: 'Administration', satisfied: true, action: { type: 'firstchild', recurse: true }, children: {} } } };
 
@@ -282,7 +282,7 @@ export class Router {
 	}
 }
 
-/* The library that LuCI's module of this name is made from; the picture has a size as in OpenWrt 24.10. */
+/* The library from which LuCI's module of this name is made. The picture has a size, as in OpenWrt 24.10. */
 const uqr = `
 'require baseclass';
 ${fs.readFileSync(path.join(here, 'node_modules/uqr/dist/index.mjs'), 'utf8').replace(/^export .*$/m, '').replace('viewBox="0 0 ${width} ${height}"', 'width="${width}" height="${height}"')}

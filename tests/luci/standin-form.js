@@ -54,7 +54,7 @@
 			const value = this.formvalue(sid);
 			const empty = value == null || value === '' || value.length === 0;
 
-			/* LuCI of 24.10 writes the default of all but a Flag, a later one removes it. */
+			/* LuCI of 24.10 writes the default of every field but a Flag. A later LuCI removes it. */
 			if (empty || (this instanceof Flag && value == this.default && this.rmempty)) {
 				if (!this.rmempty)
 					throw new TypeError(`Option "${this.title}" must not be empty.`);
@@ -342,6 +342,6 @@
 
 	builtin.form = { Map: FormMap, NamedSection, GridSection, Value, Flag, ListValue, DynamicList, MultiValue, Button, DummyValue };
 	builtin['tools.widgets'] = { NetworkSelect };
-	/* What LuCI finds of the networks is what the account may see of them. */
+	/* LuCI finds only the networks that the account may see. */
 	builtin.network = { getNetworks: async () => L.env.networks.map(name => ({ getName: () => name })) };
 })();

@@ -1,8 +1,7 @@
 /*
- * A stand-in for LuCI's modules, so that ketuk's pages run where LuCI is not installed. It has what these pages
- * use, makes elements with the classes and attributes of LuCI's own, and fails loudly at what it has not. It is
- * not LuCI: looks, translations, sorting and tabs are not tried with it. `make test-luci LUCI=DIRECTORY` runs
- * the same tests against a checkout of LuCI.
+ * A stand-in for LuCI's modules, so that ketuk's pages run without LuCI. It has the functions that these pages use, and makes
+ * elements with LuCI's classes and attributes. A function that it lacks is an error. It does not try looks, translations,
+ * sorting and tabs. `make test-luci LUCI=DIRECTORY` runs the same tests against a checkout of LuCI.
  */
 'use strict';
 
@@ -26,7 +25,7 @@
 
 	window._ = text => window.translations?.[text] ?? text;
 
-	/* As LuCI's: children in an array are text, a bare string is HTML. */
+	/* The same as in LuCI: children in an array are text, a bare string is HTML. */
 	function append(node, children) {
 		if (Array.isArray(children))
 			for (const child of children)
@@ -72,7 +71,7 @@
 		}
 	}
 
-	/* Loads a module as LuCI does: its leading 'require' lines, then a function of what they name. */
+	/* Loads a module as LuCI does: the values that its leading 'require' lines name become a function's arguments. */
 	async function load(name) {
 		const response = await fetch(`/luci-static/resources/${name.replace(/\./g, '/')}.js`);
 
@@ -118,7 +117,7 @@
 		}
 	};
 
-	/* /etc/config as the forms see it: what was loaded, with what is not yet saved. */
+	/* /etc/config for the forms: the loaded sections with the unsaved changes. */
 	const call = Object.fromEntries([ 'get', 'add', 'set', 'delete', 'order', 'apply' ].map(method =>
 		[ method, (args) => rpc.declare({ object: 'uci', method, params: Object.keys(args) })(...Object.values(args)) ]));
 	const configs = {};
@@ -133,7 +132,7 @@
 		unload: config => { delete configs[config]; },
 		sections: (config, type) => Object.values(configs[config] ?? {}).filter(section => !type || section['.type'] == type)
 			.sort((a, b) => a['.index'] - b['.index'])
-			/* As in LuCI, what was deleted is there until it is saved. */
+			/* As in LuCI, a deleted section is listed until the change is saved. */
 			.map(section => Object.assign({}, deleted[`${config}.${section['.name']}`], section)),
 		get: (config, section, option) => option == null ? configs[config]?.[section] ?? null : configs[config]?.[section]?.[option] ?? null,
 		set(config, section, option, value) {

@@ -47,7 +47,7 @@ fn three_steps() {
     let world = World::with_firewall();
     let daemon = Daemon::start(&world.router, &world.scratch, SSH);
     let mut wire = Wire::new(&world);
-    // `=` is the previous frame again, with the same source port and sequence number.
+    // `=` stands for the previous frame again, with the same source port and sequence number.
     let cases = [
         ("7000 8000 9000", true),
         ("7000 = 8000 = = 9000 =", true),
@@ -57,7 +57,7 @@ fn three_steps() {
         ("8000 9000 7000 8000 9000", true),
         ("7000 8000 7000 8000 9000", true),
         ("7000 9000 7000 8000 9000", true),
-        ("7000 8000 22 443 12345 9000", true), // a port that no sequence names, far from all
+        ("7000 8000 22 443 12345 9000", true), // a port that no sequence names, far from all steps
         ("7000 8000", false),
         ("8000 9000", false),
         ("7000 9000 8000", false),
@@ -65,7 +65,7 @@ fn three_steps() {
         ("7000 9000 8000 9000", false),
         ("7000 8001 8000 9000", true), // one trap beside a step is a coincidence
         ("7000 8001 8000 8001 8001 9000", true),
-        ("7000 8001 7999 8000 9000", false), // two are a scan
+        ("7000 8001 7999 8000 9000", false), // two different ones are a scan
         ("7000 7999 8000 8999 9000", false),
         ("7000 8000 8999 9001 9000", false),
         ("7000 8000 7000 9000", true), // a late second try of an earlier step
@@ -103,7 +103,7 @@ fn doors_that_share_ports() {
     let world = World::with_firewall();
     let daemon = Daemon::start(&world.router, &world.scratch, &format!("{SSH}{config}"));
     let mut wire = Wire::new(&world);
-    // A step into one door does not spoil another that names it too: all four open on the way.
+    // A port that is a step of several doors spoils none of them: all four doors open.
     let way = "1100 1300 1500 1700";
     for door in ["long", "short", "inner", "one"] {
         play(&mut wire, &daemon, door, &[(way, true)]);
@@ -115,7 +115,7 @@ fn doors_that_share_ports() {
         "twice",
         &[
             ("2100 2100 2300", true),
-            ("2100 = 2300", false), // sent again is not knocked again
+            ("2100 = 2300", false), // a frame that is sent again is no second knock
             ("2100 = 2100 = 2300", true),
             ("2100 2100 2100 2300", true),
             ("2100 2300 2100 2300", false),
@@ -135,7 +135,7 @@ fn doors_that_share_ports() {
     );
 }
 
-/// As game clients knock: two datagrams from one socket, without and with an IPv4 identification.
+/// Some clients send two datagrams from one socket, without or with an IPv4 identification.
 #[test]
 fn one_socket_knocks_at_a_udp_port_twice() {
     let world = World::with_firewall();
@@ -148,14 +148,14 @@ fn one_socket_knocks_at_a_udp_port_twice() {
                 let socket = std::net::UdpSocket::bind("0.0.0.0:0").expect("a socket");
                 for port in ports {
                     let sent = if connected {
-                        // The router refuses the datagram before, which the socket hears first.
+                        // The router has refused the last datagram, and the socket reports that first.
                         let send = || socket.send(b"wake up");
                         socket.connect((ROUTER, *port)).and_then(|()| send().or_else(|_| send()))
                     } else {
                         socket.send_to(b"wake up", (ROUTER, *port))
                     };
                     sent.expect("sent");
-                    // The knocker's pause is the subject of the test. It is not a wait for the daemon.
+                    // This is the knocker's pause, which the test is about. It does not wait for the daemon.
                     std::thread::sleep(std::time::Duration::from_millis(150));
                 }
             });
@@ -188,7 +188,7 @@ fn two_clients_interleaved_step_by_step() {
         for source in ["10.9.0.1", "10.9.0.2"] {
             wire.knock(source, port);
         }
-        // A source that knocks in the other order disturbs none of them.
+        // A source that knocks in the other order does not disturb the others.
         wire.knock(
             "10.9.0.3",
             match port {
@@ -230,7 +230,7 @@ fn twenty_scans_of_every_port_in_random_order_open_nothing() {
     let mut ports: Vec<u16> = (1..=u16::MAX).collect();
     let mut random = Lcg::new(20);
     for scan in 0..20 {
-        // A different order each time, the same ones in every run of the test.
+        // Each round has another order, and every run of the test has the same orders.
         random.shuffle(&mut ports);
         for port in &ports {
             wire.tcp(CLIENT, *port, flag::SYN);

@@ -35,7 +35,7 @@ fn malformed_packets_are_no_knocks_and_do_no_harm() {
         wire.packet(packet);
     }
     wire.packet(&knock(9000));
-    // Thousands more, with anything anywhere, in both families.
+    // Thousands more packets with random changes, in both families.
     let mut random = Lcg::new(7);
     for n in 0..6000_u32 {
         let port = [7000, 8000, 9000][random.below(3)];
@@ -78,7 +78,7 @@ fn extended(random: &mut Lcg, n: u32, port: u16) -> Vec<u8> {
 #[test]
 fn packets_that_are_neither_step_nor_trap_do_not_wake_the_daemon() {
     let world = World::with_firewall();
-    // A port that everybody may use is no trap.
+    // A port that is open to everybody is no trap.
     world.scratch.write(
         "firewall",
         "config rule\n\toption src 'wan'\n\toption proto 'tcp'\n\toption dest_port '20000-30000'\n\toption target 'ACCEPT'\n",
@@ -112,7 +112,7 @@ fn packets_that_are_neither_step_nor_trap_do_not_wake_the_daemon() {
         counters.values().filter_map(serde_json::Value::as_u64).sum::<u64>()
     };
     assert_eq!(counted(&daemon), 0, "not one of them reached the daemon");
-    // It does hear what matters.
+    // The daemon does hear knocks.
     wire.knock(CLIENT, "7000 8000 9000");
     wire.send();
     daemon.wait_for_log("OPEN SESAME");

@@ -45,7 +45,7 @@ fn nft_shows_who_opened_a_door_and_a_listing_tells() {
         found.sort_unstable();
         let expected = [("192.0.2.1", "alice"), ("192.0.2.2", "hand"), ("2001:db8::3", "")];
         assert_eq!(found, expected.map(|(address, by)| (ip(address), by.to_owned())));
-        // A comment that nft wrote is read as well.
+        // A comment that nft wrote is read, too.
         nft("add element inet fw4 ketuk_ssh_4 { 192.0.2.9 timeout 1h comment \"user bob\" }");
         let mut bob = false;
         sets.list("ssh", V4, &mut |element| bob |= element.by == OpenedBy::User("bob", SecretsId(0)))
@@ -54,7 +54,7 @@ fn nft_shows_who_opened_a_door_and_a_listing_tells() {
     });
 }
 
-/// Each change is made, also if the daemon was wrong about the elements. A change that fails stops no other change.
+/// Each change is made, also if the daemon was wrong about the existing elements. A change that fails stops no other change.
 #[test]
 fn wrong_beliefs_and_what_fails_keep_nothing_back() {
     in_namespace(|| {
@@ -94,14 +94,14 @@ fn hundreds_of_changes() {
         let to = Access::Open { time: HOUR, by: OpenedBy::User("alice", SecretsId(7)), held: true };
         let changes: Vec<_> =
             all.iter().map(|&address| Change { door: "ssh".into(), passage: address.into(), to }).collect();
-        // Each of them is refused at first.
+        // The kernel refuses each of these changes at first.
         assert_eq!(apply(&mut sets, &changes), []);
         assert_eq!(addresses(&mut sets), all);
         let changes: Vec<_> = changes.iter().map(|change| Change { to: Access::Shut, ..*change }).collect();
         let begun = Instant::now();
         assert_eq!(apply(&mut sets, &changes), []);
         assert!(addresses(&mut sets).is_empty());
-        // Changes one after the other took more than a second.
+        // If the changes were made one after the other, this would take more than a second.
         assert!(begun.elapsed() < Duration::from_millis(500), "{:?}", begun.elapsed());
         nft("delete table inet fw4");
         let failed = apply(&mut sets, &changes);

@@ -1,4 +1,4 @@
-//! The nftables side against the real kernel and the real `nft`, each test in a network namespace of its own.
+//! The nftables backend against the real kernel and the real `nft`. Each test has a network namespace of its own.
 #![cfg(target_os = "linux")]
 
 #[path = "../support/mod.rs"]

@@ -82,7 +82,7 @@ fn a_door_for_any_port() {
         for line in [
             "type ipv4_addr . inet_proto . inet_service",
             "type ipv6_addr . inet_proto . inet_service",
-            // The comparison leaves out the beginning of the rule, where some releases of nft show the family.
+            // The comparison leaves out the beginning of the rule, because some releases of nft show the family there.
             "ip saddr . meta l4proto . th dport @ketuk_any_4 counter packets 0 bytes 0 accept",
             "ip6 saddr . meta l4proto . th dport @ketuk_any_6 counter packets 0 bytes 0 accept",
             "ct status dnat ip saddr . meta l4proto . ct original proto-dst @ketuk_any_4 counter packets 0 bytes 0 accept",
@@ -138,7 +138,7 @@ fn a_reload_keeps_who_is_in_and_leaves_nothing_of_old_doors() {
             assert!(!listed.contains(gone), "{gone}: {listed}");
         }
         assert!(listed.contains("dport 2222") && listed.contains("@ketuk_web_4") && listed.contains("eth1"));
-        // Loaded once more it is the same.
+        // If it is loaded once more, it is the same.
         load(&mut own, &parse(&changed), Some(&["eth1"]));
         let without_times = |text: &str| text.lines().filter(|line| !line.contains("expires")).count();
         assert_eq!(without_times(&list_table("inet ketuk")), without_times(&listed));
@@ -175,7 +175,7 @@ fn whoever_changes_the_table_is_noticed() {
         ] {
             load(&mut own, &parse(DOORS), Some(&["eth0"]));
             assert!(own.is_intact().expect("intact"));
-            // Elements come and go.
+            // Elements are added and deleted.
             in_own().open("ssh", ip("192.0.2.1"), HOUR, false).expect("open");
             assert!(own.is_intact().expect("intact"));
             let listed = nft_with(&["-a", "list", "chain", "inet", "ketuk", "doors_input"], "");
@@ -201,7 +201,7 @@ fn beside_another_backend_the_table_holds_only_what_kill_needs() {
         for shut in ["drop", "@ketuk_ssh_4", "iifname", "dnat"] {
             assert!(!listed.contains(shut), "{shut}: {listed}");
         }
-        // Loading a door again keeps the connections that were cut.
+        // When a door is loaded again, cut connections stay cut.
         let flow = flow("192.0.2.1", "203.0.113.1");
         own.cut(&[flow]).expect("cut");
         load(&mut own, &parse(&kill), None);
@@ -240,7 +240,7 @@ fn what_was_cut_can_be_taken_back() {
     });
 }
 
-/// The longest configuration still is one transaction.
+/// The longest configuration fits into one transaction.
 #[test]
 fn sixty_four_doors_with_many_ports() {
     if !is_root_of_the_machine("64 doors, whose rules need a larger socket buffer than others may have") {

@@ -246,7 +246,7 @@ fn without_the_capability_it_says_so() {
         }
         return;
     }
-    // In a user namespace of its own a process has no capability over the network namespace it came from.
+    // A process in a new user namespace has no capability over its old network namespace.
     in_namespace(|| {
         let output = Command::new("unshare")
             .arg("--user")

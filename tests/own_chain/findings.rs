@@ -14,7 +14,7 @@ fn a_chain_of_the_older_iptables_that_drops_what_the_door_lets_in_is_named() {
     let said = "door 'ssh': tcp port 22 stays shut on wan0 even after a knock: chain INPUT of table filter of \
                 iptables-legacy drops the packets that the door lets in";
     assert!(daemon.log().contains(said), "{}", daemon.log());
-    // A daemon that can start no programs reads them too.
+    // A daemon that can start no programs reads these rules too.
     shell(&world, "iptables-legacy -P INPUT ACCEPT");
     daemon.wait("it is right again", |daemon| !daemon.ask(&["status"]).contains("even after a knock"));
     shell(&world, "iptables-legacy -A INPUT -p tcp --dport 22 -j DROP");
@@ -62,7 +62,7 @@ fn check_says_what_the_older_iptables_leaves_open() {
     }
 }
 
-/// With iptables too, another table that drops the packets that the door lets in is named.
+/// With iptables, too, the daemon names another table that drops the packets that the door lets in.
 #[test]
 fn another_table_that_drops_what_an_iptables_rule_lets_in_is_named() {
     let world = world();

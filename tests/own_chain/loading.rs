@@ -33,7 +33,7 @@ fn removing_the_package_takes_the_chains_away() {
     assert_eq!(rules(&world), before);
 }
 
-/// Both kinds of iptables take what the daemon writes, doors of every kind.
+/// Both kinds of iptables accept the daemon's rules for doors of every kind.
 #[test]
 fn both_kinds_of_iptables_load_and_unload_the_chains() {
     const ALL: &str = "

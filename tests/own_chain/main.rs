@@ -164,14 +164,14 @@ fn chains_that_were_flushed_are_put_back_with_knockers() {
     daemon.wait_for_log("were changed or deleted by another program: they are made again");
 }
 
-/// Programs that cannot make the chains: nothing says that the port is shut.
+/// If the programs cannot make the chains, no message says that the port is shut.
 #[test]
 fn what_could_not_be_shut_is_not_said_to_be() {
     let world = world();
     let programs = world.scratch.path("bin");
     std::fs::create_dir(&programs).expect("a folder");
     let programs = programs.to_str().expect("a plain path").to_owned();
-    // The real ones, but for ip6tables-restore.
+    // All programs are real except ip6tables-restore.
     world.router.shell(&format!(
         "cd {programs}; printf '#!/bin/sh\nexit 2\n' >ip6tables-legacy-restore; chmod +x ip6tables-legacy-restore"
     ));
@@ -194,7 +194,7 @@ fn what_could_not_be_shut_is_not_said_to_be() {
     assert_eq!(daemon.status()["doors"][0]["firewall"], "ready");
 }
 
-/// Where the configuration names iptables, the host's firewall shuts. Chains of an earlier run go.
+/// If the configuration names iptables, the host's firewall shuts the ports. Chains of an earlier run are deleted.
 #[test]
 fn with_iptables_by_name_the_daemon_shuts_nothing() {
     let world = world();

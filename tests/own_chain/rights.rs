@@ -4,7 +4,7 @@ use super::support::daemon::{Start, USER_KETUK, capabilities, proc_status};
 use super::support::{ROUTER, ROUTER_6, is_root_of_the_machine, wait_until};
 use super::{DOORS, rules, shell, without_nf_tables, world};
 
-/// The second process loads the chains, so the one that reads packets has given up all that it does not need.
+/// The second process loads the chains, so the process that reads packets has given up all privileges that it does not need.
 #[test]
 fn the_process_that_reads_packets_is_confined_here_too() {
     let world = world();
@@ -25,7 +25,7 @@ fn the_process_that_reads_packets_is_confined_here_too() {
     if has_user {
         assert_eq!(proc_status(daemon.pid(), "Uid"), [USER_KETUK; 4].map(|user| user.to_string()).join("\t"));
     }
-    // Without privileges it has the chains changed by a reload, put back after a flush, and taken away.
+    // Without privileges it has the chains changed at a reload, made again after a flush, and deleted.
     world.client.knock(ROUTER, "7000");
     wait_until("it opens", || world.client.greeted_by(ROUTER, 22).is_some());
     world.router.serve(2222);
@@ -41,7 +41,7 @@ fn the_process_that_reads_packets_is_confined_here_too() {
     daemon.ask(&["reload"]);
     daemon.wait_for_commands();
     assert_eq!(rules(&world), before, "without a door there is nothing to shut");
-    // A door of a later configuration opens too.
+    // A door that a later configuration adds opens too.
     daemon.write_config(DOORS);
     daemon.ask(&["reload"]);
     assert_eq!(world.client.greeted_by(ROUTER, 22), None);

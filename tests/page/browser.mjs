@@ -9,7 +9,7 @@ export const BROWSERS = {
 	},
 	firefox: {
 		browser: 'firefox', executablePath: process.env.FIREFOX ?? '/usr/bin/firefox-esr',
-		/* Firefox asks servers of its own by itself, which is no matter of the page's. */
+		/* Firefox itself asks some servers. These requests are not the page's. */
 		extraPrefsFirefox: { 'network.captive-portal-service.enabled': false, 'network.connectivity-service.enabled': false }
 	}
 };

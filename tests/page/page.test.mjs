@@ -1,5 +1,5 @@
 /* The knock page in Debian's Chromium and Firefox, on a phone in a network namespace, against ketukd on a router in
-   another. KETUK_ROUNDS: how often each way is tried; from 20 on over a bad line, too. */
+   another. KETUK_ROUNDS is the number of tries of each kind. From 20 on there are tries over a bad line, too. */
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import http from 'node:http';
@@ -10,13 +10,13 @@ import { BROWSERS, launch } from './browser.mjs';
 import { NAMES, PAGE, PHONE, PORT, ROUTER, until, World } from './world.mjs';
 
 const ROUNDS = Number(process.env.KETUK_ROUNDS ?? 1);
-/* A user's sequence opens once in half a minute. There are more of them than knocks in that time. */
+/* A user's sequence opens once in half a minute. There are more users than knocks in that time. */
 const USERS = 64;
 const AXE = createRequire(import.meta.url).resolve('axe-core');
 
 let world, server, user = 0;
 
-/* The page as a web server has it: its address by plain http, and by a name that browsers trust as they do https. */
+/* The page on a web server: its address by plain http, and by a name that browsers trust like https. */
 function serve() {
 	const types = { html: 'text/html', js: 'text/javascript', png: 'image/png', webmanifest: 'application/manifest+json' };
 	const made = http.createServer((request, response) => {
@@ -88,7 +88,7 @@ for (const name of (process.env.KETUK_BROWSER ?? Object.keys(BROWSERS).join()).s
 				open = await until('the door is open', () => world.open(door).length, patience_ms).then(() => true, () => false);
 				if (!open)
 					return;
-				/* By the family that it opened for. Of this connection, too, packets may get lost. */
+				/* The connection uses the family that the door opened for. Its packets may get lost, too. */
 				assert.equal(await until('it is reached', () => world.reach(ROUTER[world.open(door)[0] ?? 'v4'])), 'inside');
 				if (family != 'both')
 					assert.deepEqual(world.open(door), [ family ]);
@@ -127,18 +127,18 @@ for (const name of (process.env.KETUK_BROWSER ?? Object.keys(BROWSERS).join()).s
 				const others = requests.filter(url => !url.startsWith('file:') && !url.startsWith('data:'));
 				assert.equal(others.length, 4, String(others));
 				assert.ok(others.every(url => /^https:\/\/four\.example\.org:2\d{4}\/$/.test(url)), String(others));
-				/* Its policy holds: nothing else can be fetched, and no script be added. */
+				/* The page's policy works: nothing else can be fetched, and no script can be added. */
 				assert.equal(await page.evaluate(url => fetch(url).then(() => 'fetched', () => 'refused'), `http://${PHONE.v4}:${server.address().port}/knock.html`), 'refused');
 				assert.equal(await page.evaluate(() => {
 					document.body.append(Object.assign(document.createElement('script'), { textContent: 'window.added = true' }));
 					return window.added === true;
 				}), false);
-				/* What to do next, and that it tries again. */
+				/* The page shows what to do next, and that it tries again. */
 				assert.equal(await page.$eval('.next a', node => node.href), `https://four.example.org:${PORT}/`);
 				assert.match(await text(page, '.again'), /^Knocks once more in \d+ s/);
 				await page.click('.again button');
 				assert.equal(await text(page, '.state'), 'Stopped.');
-				/* Firefox tells of what the policy refused as of errors. */
+				/* Firefox reports the refusals of the policy as errors. */
 				assert.ok(errors.every(message => message.startsWith('Content-Security-Policy: ')), String(errors));
 				errors.length = 0;
 			});
@@ -173,7 +173,7 @@ for (const name of (process.env.KETUK_BROWSER ?? Object.keys(BROWSERS).join()).s
 				assert.deepEqual(await hosts(page), [ NAMES.v4 ]);
 				await page.click('.keeping button');
 				await until('it is kept', async () => (await text(page, '.keeping p')).startsWith('Kept'));
-				/* The secret is out of the address. */
+				/* The secret is no longer in the address. */
 				assert.equal(await page.evaluate(() => location.hash), '');
 				await page.reload();
 				assert.deepEqual(await hosts(page), [ NAMES.v4 ]);

@@ -16,9 +16,9 @@ const ketukd = process.env.KETUKD ?? path.join(root, 'target/debug/ketukd');
 
 export const ROUTER = { v4: '203.0.113.1', v6: '2001:db8:1::1' };
 export const PHONE = { v4: '198.51.100.10', v6: '2001:db8:c::10' };
-/* Names of the router, by the families that they have addresses of. */
+/* Names of the router, for each set of address families. */
 export const NAMES = { v4: 'four.example.org', v6: 'six.example.org', both: 'home.example.org' };
-/* What the doors open. */
+/* The ports that the doors open. */
 export const PORT = 8443;
 
 const DOORS = { plain: [ 7000, 8000, 9000 ] };
@@ -41,13 +41,13 @@ export async function until(what, done, limit_ms = 20000) {
 const run = (program, ...words) => execFileSync(program, words, { encoding: 'utf8' });
 const ip = text => run('ip', ...text.split(' '));
 
-/* A secret in base 32 that is a user's alone. */
+/* A secret in base 32 for one user. */
 function secret(user) {
 	return String(user).padStart(3, '0').replace(/\d/g, digit => 'ABCDEFGHIJ'[digit]) + 'JBSWY3DPEHPK3PXPJBSWY3DPEHPK3'.padEnd(29, 'A');
 }
 
 export class World {
-	/* `users`: how many, each with a changing sequence of his own, so that nobody waits for his next window. */
+	/* `users` is the number of users. Each has a changing sequence of his own, so that no test waits for the next window. */
 	constructor(users) {
 		Object.assign(this, { users });
 		this.dir = fs.mkdtempSync(path.join(os.tmpdir(), 'ketuk-page-'));
@@ -56,7 +56,7 @@ export class World {
 		ip('netns add router');
 	}
 
-	/* Plugs the line in. */
+	/* Connects the line. */
 	async plug() {
 		this.line = spawn('python3', [ path.join(path.dirname(fileURLToPath(import.meta.url)), 'line.py'), '/proc/self/ns/net', 'eth0', '/run/netns/router', 'wan0' ], { stdio: [ 'pipe', 'pipe', 'inherit' ] });
 		await once(this.line.stdout, 'data');
@@ -118,7 +118,7 @@ export class World {
 		return this;
 	}
 
-	/* What the router's firewall does with what is shut: drop or reject. */
+	/* Whether the router's firewall drops or rejects packets to shut ports. */
 	firewall(kind) {
 		const rules = kind == 'drop' ? '' : 'add rule inet filter refuse meta l4proto tcp reject with tcp reset';
 
@@ -144,7 +144,7 @@ export class World {
 		execFileSync(ketukd, [ 'close', door, '--socket', this.socket ], { stdio: 'ignore' });
 	}
 
-	/* What the service behind the door says, or null if the door is shut. */
+	/* The greeting of the service behind the door, or null if the door is shut. */
 	reach(address) {
 		return new Promise(resolve => {
 			const socket = net.connect(PORT, address);
@@ -161,7 +161,7 @@ export class World {
 			: `ketuk://u${user}@${NAMES[family]}/web:${PORT}?totp=${secret(user)}`;
 	}
 
-	/* A bad line: `delay_ms` there and back together, and so much of what is sent gets lost, each way. 0, 0: a good one. */
+	/* A bad line: the delay there and back is `delay_ms`, and this share of the packets gets lost each way. 0, 0 is a good line. */
 	async spoil(delay_ms, loss_percent) {
 		this.line.stdin.write(`${delay_ms} ${loss_percent}\n`);
 		await once(this.line.stdout, 'data');

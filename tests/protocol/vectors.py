@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Test vectors of docs/protocol.md, made from its words alone and Python's standard library.
+"""Makes the test vectors of docs/protocol.md, from its text alone and with Python's standard library.
 
 Prints tests/protocol/vectors.txt."""
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Builds the big-endian MIPS kernel that no distribution packages: Debian's source, malta-be.config.
-# Prints the path of vmlinux. Some ten minutes on two cores, once: it is kept in the cache.
+# Prints the path of vmlinux. The build takes some ten minutes on two cores. The kernel is kept in the cache.
 # usage: be-kernel.sh [CACHE]      (default ${XDG_CACHE_HOME:-~/.cache}/ketuk)
 set -eu
 
@@ -18,7 +18,7 @@ if [ ! -f "$kernel" ]; then
 	tar -xf /usr/src/linux-source-6.1.tar.xz -C "$build" --strip-components=1
 	make="nice make -C $build ARCH=mips CROSS_COMPILE=mips-linux-gnu- -j$(nproc)"
 	$make KCONFIG_ALLCONFIG="$config" allnoconfig >&2
-	# allnoconfig drops in silence what a dependency forbids.
+	# allnoconfig silently drops options whose dependencies are missing.
 	for wanted in $(grep '^CONFIG' "$config"); do
 		grep -qx "$wanted" "$build/.config" || echo "be-kernel.sh: the kernel has no $wanted" >&2
 	done

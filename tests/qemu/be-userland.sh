@@ -1,6 +1,6 @@
 #!/bin/sh
 # Builds for big-endian MIPS what no distribution packages for it: busybox from Debian's source, and the stand-in for nft
-# (see nft-standin.c). Prints the directory that they are in. A few minutes, once: busybox is kept in the cache.
+# (see nft-standin.c). Prints the directory that they are in. The build takes a few minutes. busybox is kept in the cache.
 # usage: be-userland.sh [CACHE]      (default ${XDG_CACHE_HOME:-~/.cache}/ketuk)
 set -eu
 
@@ -18,7 +18,7 @@ if [ ! -x "$built/busybox" ]; then
 	trap 'rm -rf "$build"' EXIT
 	log=$cache/be-userland.log
 
-	# An apt of its own, which asks this machine's mirrors for sources.
+	# A separate apt, which asks this machine's mirrors for sources.
 	mkdir -p "$build/apt/lists/partial" "$build/sources"
 	for list in /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list; do
 		[ -f "$list" ] || continue
@@ -34,7 +34,7 @@ if [ ! -x "$built/busybox" ]; then
 		apt source busybox
 		cd busybox-*/
 		make defconfig
-		# tc needs kernel headers of another age.
+		# tc needs older kernel headers.
 		sed -i -e 's/.*CONFIG_STATIC[ =].*/CONFIG_STATIC=y/' -e 's/^CONFIG_TC=y/# CONFIG_TC is not set/' .config
 		nice make -j"$(nproc)" CROSS_COMPILE=$host- SKIP_STRIP=y
 		$host-strip -o "$built/busybox" busybox

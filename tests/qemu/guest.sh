@@ -1,6 +1,6 @@
 #!/bin/busybox sh
-# The first process of the booted kernel: a router with a WAN device, somebody outside in another namespace, and
-# fw4's table in small. The last line says PASS or FAIL.
+# The first process of the booted kernel. It makes a router with a WAN device, a host outside in another namespace, and
+# a small form of fw4's table. The last line says PASS or FAIL.
 
 export PATH=/bin:/sbin:/usr/bin:/usr/sbin
 /bin/busybox mkdir -p /proc /sys /dev /tmp /var/run /var/log
@@ -23,7 +23,7 @@ fail() {
 }
 ok() { echo "ok: $*"; }
 seconds() { cut -d. -f1 /proc/uptime; }
-# Until a command succeeds, for at most some seconds.
+# Waits until a command succeeds, for at most some seconds.
 within() {
 	local end=$(($(seconds) + $1))
 	shift
@@ -43,7 +43,7 @@ done
 uname -a
 grep -E 'cpu model|model name|CPU implementer' /proc/cpuinfo | head -1
 
-# Outside is a namespace of its own, kept by a process.
+# The outside is a namespace of its own, which a process keeps.
 echo 0 >/proc/sys/net/ipv6/conf/default/accept_dad
 mkfifo /tmp/never
 unshare -n cat /tmp/never &
@@ -77,9 +77,9 @@ daemon=$!
 within 20 test -S /var/run/ketuk.sock || fail "the daemon does not start"
 echo "memory, idle: $(memory)"
 
-# enters ADDRESS: whether a connect gets in. Not wget: Debian's static one crashes.
+# enters ADDRESS: whether a connection gets in. It does not use wget, because Debian's static one crashes.
 enters() { printf 'GET / HTTP/1.0\r\n\r\n' | out nc -w 2 "$1" 22 2>/dev/null | grep -q "come in"; }
-# from ADDRESS COMMAND...: with another of the client's IPv4 addresses.
+# from ADDRESS COMMAND...: runs a command with another of the client's IPv4 addresses.
 from() {
 	out ip route replace 192.0.2.0/24 dev veth0 src "$1"
 	shift
@@ -109,7 +109,7 @@ for host in 192.0.2.1,4,192.0.2.2 2001:db8::1,6,2001:db8::2; do
 		from 192.0.2.2 enters "$address" || fail "the way to change addresses does not work"
 		not from 192.0.2.3 enters "$address" || fail "a stranger gets in"
 	fi
-	# The kernel's timer, not the daemon: that one sleeps now.
+	# The kernel's timer shuts the door, because the daemon is stopped now.
 	kill -STOP $daemon
 	within 30 not in_set "$family" "$mine" || fail "IPv$family: not shut after open_time"
 	open=$(($(seconds) - knocked))

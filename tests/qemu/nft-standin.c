@@ -1,5 +1,5 @@
-/* A stand-in for nft(8) on kernels for which nobody packages it: a few commands of its own, written from
- * linux/netfilter/nf_tables.h and not from ketuk's code. It knows only what guest.sh wants:
+/* A stand-in for nft(8) on processors for which no distribution packages it. It was written from
+ * linux/netfilter/nf_tables.h, not from ketuk's code, and has only the commands that guest.sh needs:
  *
  *   nft -f FILE                      table inet fw4 with chain input_wan, and TCP port 22 shut behind it
  *   nft -f -                         the sets and the rules for input_wan that `ketukd ruleset` prints
@@ -81,7 +81,7 @@ static void die(const char *what)
 	exit(1);
 }
 
-/* What answers, handed to `each`; the kernel's error ends the program. */
+/* Calls `each` with each answer. An error of the kernel ends the program. */
 static void talk(const char *what, void (*each)(struct nlmsghdr *), int answers)
 {
 	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Boots real kernels of routers' processors with the packaged daemon, client, and the real nft, and knocks:
+# Boots real kernels of routers' processors with the packaged daemon and client and the real nft, and knocks.
 # guest.sh runs inside.
 #
 # usage: tests/qemu/run.sh MACHINE...
@@ -8,8 +8,8 @@
 #   arm64    Debian's kernel, on a Cortex-A53
 #   mips     the kernel that be-kernel.sh and the userland that be-userland.sh build, on a big-endian 24Kc
 #
-# Kernels and Debian's packages are kept in KETUK_CACHE (default ${XDG_CACHE_HOME:-~/.cache}/ketuk). The binaries come
-# out of the packages in dist/, made by make packages.
+# Kernels and Debian's packages are kept in KETUK_CACHE (default ${XDG_CACHE_HOME:-~/.cache}/ketuk). The programs come from
+# the packages in dist/, which make packages makes.
 set -eu
 
 root=$(cd "$(dirname "$0")/../.." && pwd)
@@ -59,7 +59,7 @@ debian() {
 modules() {
 	for name in $MODULES; do
 		line=$(grep "/$name\.ko[^:]*:" "$1/modules.dep" || true)
-		# Built in, then.
+		# There is no such file, so the module is built in.
 		[ -n "$line" ] || continue
 		# The kernel needs the last module of a line in modules.dep first.
 		for file in ${line#*:}; do echo "$file"; done | tac

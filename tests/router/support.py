@@ -1,4 +1,4 @@
-"""Shared by the tests of the service: the daemon's binary, and network namespaces."""
+"""The parts that the tests of the service share: the daemon's program, and network namespaces."""
 
 import os
 import shutil
@@ -25,7 +25,7 @@ def run(*command, **options):
 
 
 def within(seconds, condition):
-    """Whether something comes true before a deadline."""
+    """Waits until a condition is true. Returns False if it is not true before a deadline."""
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
@@ -119,7 +119,7 @@ class Router:
                 self.put(word.lstrip("/"), Path(word).read_bytes(), 0o755)
 
     def call(self, action, service="ketuk"):
-        """Calls an init script: what it said to procd, as lists of words, and how it ended."""
+        """Calls an init script. Returns its calls of procd, as lists of words, and its exit code."""
         record = self.root / "tmp/record"
         record.write_text("")
         done = run("chroot", self.root, f"/etc/init.d/{service}", action, env={"PATH": "/bin:/sbin:/usr/sbin"})

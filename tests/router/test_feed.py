@@ -1,4 +1,4 @@
-"""The feed's Makefiles say the same as the packaging tool."""
+"""The feed's Makefiles install the same files as the packaging tool packs."""
 
 import re
 import unittest
@@ -6,7 +6,7 @@ import unittest
 import support
 import test_packages
 
-# In packaging/, which test_packages has put on the path.
+# This module is in packaging/, which test_packages has put on the path.
 import contents
 
 pack = test_packages.pack
@@ -22,7 +22,7 @@ class Feed(unittest.TestCase):
             self.assertIn(f"PKG_RELEASE:={pack.RELEASE}\n", text, name)
 
     def test_the_same_files(self):
-        """With the same modes: INSTALL_BIN is 0755, INSTALL_DATA 0644, INSTALL_CONF 0600."""
+        """The modes are the same: INSTALL_BIN is 0755, INSTALL_DATA 0644, INSTALL_CONF 0600."""
         modes = {"BIN": 0o755, "DATA": 0o644, "CONF": 0o600}
         packages = {"ketukd": contents.DAEMON, "ketuk": contents.CLIENT, "ketuk-import": contents.IMPORT}
         for name, files in packages.items():
@@ -51,7 +51,7 @@ class Feed(unittest.TestCase):
         self.assertIn("include ../../luci.mk\n", self.makefiles["luci-app-ketuk"])
         for forbidden in ("Build/Compile", "Build/Prepare", "../uci", "feeds/"):
             self.assertNotIn(forbidden, text)
-        # rust-package.mk sets it anew.
+        # rust-package.mk sets this variable anew.
         self.assertLess(text.index("rust-package.mk"), text.index("CARGO_PKG_ARGS+="))
 
     def test_the_same_scripts_and_user(self):

@@ -57,7 +57,7 @@ class Fw3(unittest.TestCase):
         self.start_daemon()
 
     def kill_daemon(self):
-        """Kills both of its processes. The second one would shut what the first one opened."""
+        """Kills both processes of the daemon. The second one would shut the doors that the first one opened."""
         [monitor] = map(int, Path(f"/proc/{self.daemon.pid}/task/{self.daemon.pid}/children").read_text().split())
         os.kill(monitor, signal.SIGSTOP)
         self.daemon.kill()
@@ -71,7 +71,7 @@ class Fw3(unittest.TestCase):
         self.assertTrue(within(10, lambda: support.run(*status).returncode == 0), "the daemon does not start")
 
     def start_firewall(self):
-        """Makes the chains that fw3 makes of its zone wan, as far as they matter. Old rules are deleted."""
+        """Makes the chains that fw3 makes for its zone wan, as far as they matter. Old rules are deleted."""
         for program in ("iptables", "ip6tables"):
             for line in (
                 "-F", "-X", "-N input_wan_rule", "-N forwarding_wan_rule", "-N zone_wan_input",
@@ -101,10 +101,10 @@ class Fw3(unittest.TestCase):
         [before] = self.rules()
         self.start_firewall()
         self.assertEqual(self.rules(), [])
-        # The commands of the include.
+        # The commands that the include runs.
         self.router(support.binary("ketukd"), "reload", "--socket", self.socket)
         self.assertTrue(within(5, lambda: self.rules() == [before]), "not restored")
-        # Another reload, of which fw3 makes many, doubles nothing.
+        # fw3 reloads often. Another reload makes no second rule.
         self.router(support.binary("ketukd"), "reload", "--socket", self.socket)
         self.router(support.binary("ketukd"), "close", "ssh", "--socket", self.socket)
         self.assertTrue(within(5, lambda: self.rules() == []), "not shut")
@@ -117,7 +117,7 @@ class Fw3(unittest.TestCase):
         self.assertIn("--match-set ketuk_short_4 src", self.rules(door="short")[0])
         self.kill_daemon()
         self.assertTrue(within(10, lambda: not self.members("ketuk_short_4")), "the kernel does not shut")
-        # The rule is still there, and lets nobody in; the next start deletes it.
+        # The rule still exists, but lets nobody in. The next start deletes it.
         self.assertEqual(len(self.rules(door="short")), 1)
         self.start_daemon()
         self.assertEqual(self.rules(door="short"), [])
@@ -153,7 +153,7 @@ class Fw3(unittest.TestCase):
             "print(s.recv(2).decode(), flush=True); input()"
         )
         self.knock("7003", "9003")
-        # A try before the rule is there ends at once.
+        # Without the rule a connection attempt ends at once.
         tries = []
 
         def gets_in():
@@ -162,7 +162,7 @@ class Fw3(unittest.TestCase):
             return tries[-1].stdout.readline() == b"in\n"
 
         self.assertTrue(within(5, gets_in), "the knock does not open")
-        # While it is used the kernel keeps a minute for it.
+        # While the door is used, the kernel's timer has a minute.
         held = lambda: any(left > 10 for _, left in self.members("ketuk_held_4"))
         self.assertTrue(within(10, held), "not held open")
         self.assertEqual(len(self.rules(door="held")), 1)

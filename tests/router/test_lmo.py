@@ -36,7 +36,7 @@ class Catalogue:
 
 class Lmo(unittest.TestCase):
     def test_what_po2lmo_makes(self):
-        """Byte for byte: contexts, plurals, escapes, texts of several lines, what is not translated."""
+        """The same bytes with contexts, plurals, escapes, texts of several lines, and texts that are not translated."""
         self.assertEqual(lmo.compile_po((SAMPLE / "sample.po").read_text()), (SAMPLE / "sample.lmo").read_bytes())
 
     def test_every_text_of_the_page_is_found(self):
@@ -45,10 +45,10 @@ class Lmo(unittest.TestCase):
         texts = [(json.loads(key), json.loads(text)) for key, text in re.findall(r'^msgid (".+")\nmsgstr (".+")$', po, re.M)]
         self.assertEqual(len(texts), po.count("\nmsgid "))
         for key, text in texts:
-            # LuCI shows the id where there is no text.
+            # If there is no text, LuCI shows the id.
             self.assertEqual(catalogue.get(lmo.sfh(key.encode())) or key, text)
         same = sum(key == text for key, text in texts)
-        # And the rule for plurals.
+        # The rule for plurals is there too.
         self.assertEqual(len(catalogue.index), len(texts) - same + 1)
         self.assertEqual(catalogue.get(0), "nplurals=1; plural=0;")
 

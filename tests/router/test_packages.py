@@ -20,7 +20,7 @@ spec.loader.exec_module(pack)
 # pack.py has put its directory on the path.
 import lmo
 
-# Any time will do, and any bytes: what is in the binaries is not these tests' concern.
+# Any time and any bytes are right here: these tests do not look into the programs.
 TIME = 1_700_000_000
 TARGETS = sorted({*pack.OPENWRT.values(), *pack.DEBIAN.values()})
 
@@ -36,7 +36,7 @@ cp "$7/etc/passwd" "$5.passwd"
 cp "$7/etc/group" "$5.group"
 """
 
-# OpenWrt's, as far as a package's scripts call it when apk runs them.
+# The part of OpenWrt's script that a package's scripts call when apk runs them.
 FUNCTIONS = """add_group_and_user() { :; }
 default_postinst() { /etc/init.d/ketuk start; }
 """
@@ -46,7 +46,7 @@ def run(*command, **options):
     return subprocess.run(command, check=True, capture_output=True, **options).stdout
 
 
-# What `make page` builds.
+# The files that `make page` builds.
 PAGE = ["knock-192.png", "knock-512.png", "knock-worker.js", "knock.html", "knock.webmanifest"]
 
 
@@ -81,7 +81,7 @@ class Packages(unittest.TestCase):
         return path
 
     def unpack(self, path):
-        """The three members, by GNU tar."""
+        """The three members of the archive, read by GNU tar."""
         to = Path(tempfile.mkdtemp(dir=self.base))
         run("tar", "-xzf", path, "-C", to)
         return to
@@ -96,7 +96,7 @@ class Packages(unittest.TestCase):
 
     def test_the_outer_archive(self):
         path = self.ipk("ketukd", "mipsel_24kc")
-        # Magic, deflate, no flags: neither a name nor anything else; no time.
+        # The magic number, deflate, no flags (so no name and nothing else), no time.
         self.assertEqual(path.read_bytes()[:8], b"\x1f\x8b\x08\0\0\0\0\0")
         listing = run("tar", "--numeric-owner", "--utc", "-tvzf", path, text=True).splitlines()
         self.assertEqual([line.split()[-1] for line in listing], ["./debian-binary", "./data.tar.gz", "./control.tar.gz"])
@@ -164,10 +164,10 @@ class Packages(unittest.TestCase):
         self.assertEqual(fields["Architecture"], "aarch64_cortex-a53")
         self.assertEqual(fields["Require-User"], "ketuk:ketuk")
         self.assertEqual(fields["SourceDateEpoch"], str(TIME))
-        # As ipkg-build counts: the length of data.tar.
+        # ipkg-build takes the length of data.tar.
         size = len(run("gzip", "-dc", parts / "data.tar.gz"))
         self.assertEqual(fields["Installed-Size"], str(size))
-        # Static: a Depends on something that a router lacks is reported as a wrong architecture.
+        # The program is static. If a package depended on something that a router lacks, opkg would report a wrong architecture.
         self.assertNotIn("Depends", fields)
         self.assertEqual(run("tar", "-xzOf", control, "./conffiles", text=True), "/etc/config/ketuk\n")
 
@@ -179,7 +179,7 @@ class Packages(unittest.TestCase):
         self.assertEqual(
             files,
             [
-                # Into /usr/sbin, by the way that it has in the source.
+                # The link leads into /usr/sbin, by the same path as in the source.
                 ("lrwxrwxrwx", "./usr/libexec/rpcd/ketuk -> ../../../usr/sbin/ketukd"),
                 ("-rw-r--r--", "./usr/share/luci/menu.d/luci-app-ketuk.json"),
                 ("-rw-r--r--", "./usr/share/rpcd/acl.d/luci-app-ketuk.json"),
@@ -201,7 +201,7 @@ class Packages(unittest.TestCase):
         self.assertEqual(menu, (ROOT / "openwrt/luci-app-ketuk/root/usr/share/luci/menu.d/luci-app-ketuk.json").read_bytes())
 
     def test_the_page_finds_the_daemon(self):
-        """Unpacked on a router, rpcd's plugin is the daemon; by its path there, not here."""
+        """On a router, rpcd's plugin is a link to the daemon, by the daemon's path on the router."""
         root = Path(tempfile.mkdtemp(dir=self.base))
         for package, arch in (("ketukd", "x86_64"), ("luci-app-ketuk", "all")):
             run("bsdtar", "-xf", self.unpack(self.ipk(package, arch)) / "data.tar.gz", "-C", root)
@@ -245,7 +245,7 @@ class Packages(unittest.TestCase):
         stale = [root / "tmp/luci-indexcache.1.json", root / "tmp/luci-modulecache/1"]
         for path in stale:
             path.touch()
-        # In an image that is being built there is nothing to tell.
+        # In an image that is being built, the script prints nothing.
         run("/usr/sbin/chroot", root, "/bin/sh", "/postinst", env={"PATH": "/bin", "IPKG_INSTROOT": "/image"})
         self.assertTrue(all(path.exists() for path in stale))
         self.assertFalse((root / "tmp/rpcd").exists())
@@ -267,7 +267,7 @@ class Packages(unittest.TestCase):
         self.assertEqual(run("tar", "-xzOf", data, catalogue), lmo.compile_po(po))
 
     def test_the_tars_are_what_gnu_tar_makes(self):
-        """Byte for byte, with ipkg-build's options."""
+        """The archive is byte for byte the one that tar makes with ipkg-build's options."""
         for package, arch in (("ketukd", "mipsel_24kc"), ("luci-app-ketuk", "all"), ("luci-i18n-ketuk-id", "all")):
             self.as_gnu_tar(self.unpack(self.ipk(package, arch)))
 
@@ -332,7 +332,7 @@ class Packages(unittest.TestCase):
         examples = {f"./usr/share/doc/ketuk/examples/{path.name}" for path in (ROOT / "uci/examples").iterdir()}
         self.assertLess(examples | {"./usr/share/doc/ketuk/copyright", "./usr/share/doc/ketuk/packages.md"}, set(texts))
         copyright = run("sh", "-c", 'dpkg-deb --fsys-tarfile "$1" | tar -xO ./usr/share/doc/ketuk/copyright', "sh", path, text=True)
-        # Ours, and those of the crates with the notices that they want kept.
+        # ketuk's licences, and those of the crates, with the notices that must be kept.
         for text in ("Apache License", "The ketuk contributors", "heapless 0.", "subtle 2.", "Redistributions in binary form"):
             self.assertTrue(text in copyright, text)
         # Code that only tests and the compiler need is not in the programs.
@@ -344,7 +344,7 @@ class Packages(unittest.TestCase):
         self.assertEqual(binary, b"ketukd for aarch64-unknown-linux-musl\n" * 99)
 
     def test_deb_scripts(self):
-        """The scripts' calls of systemctl, which is a stand-in; and the rest of the service after a removal."""
+        """The scripts' calls of systemctl, which is a stand-in, and the files of the service that are left after a removal."""
         [path] = self.out.glob("*_arm64.deb")
         scripts, tools = Path(tempfile.mkdtemp(dir=self.base)), Path(tempfile.mkdtemp(dir=self.base))
         run("dpkg-deb", "-e", path, scripts)
@@ -359,7 +359,7 @@ class Packages(unittest.TestCase):
         env = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"}
 
         def call(script, *arguments):
-            # With a network of its own: the script takes what is ketuk's out of the kernel.
+            # The script has a network of its own, because it deletes ketuk's rules from the kernel.
             words = ["unshare", "--mount", "--net", "sh", "-c", machine, "sh", scripts / script, *arguments]
             lines = run(*words, text=True, env=env).splitlines()
             return [line for line in lines if not line.startswith(("getent", "chown", "chmod"))]
@@ -375,7 +375,7 @@ class Packages(unittest.TestCase):
         self.assertEqual(call("postrm", "purge"), ["systemctl daemon-reload", "/run/ketuk"])
 
     def test_a_deb_for_this_machine_needs_its_libraries(self):
-        """dpkg-shlibdeps would say the same: the C library whose symbols the programs ask for, or a newer one."""
+        """The package depends on the C library whose symbols the programs use, or a newer one, as with dpkg-shlibdeps."""
         support.binary("ketukd")
         out = self.base / "native"
         run(sys.executable, ROOT / "packaging/pack.py", "--native", ROOT / "target/debug", "--out", out, env=self.env())
@@ -407,7 +407,7 @@ class Packages(unittest.TestCase):
         self.assertEqual(files(), {"etc/config/ketuk"})
 
     def test_the_source_archive_builds(self):
-        """Without git; in the directory of this tree's build, so that the crates need not be built again."""
+        """The archive builds without git. It uses this tree's target directory, so that the crates need not be built again."""
         to = Path(tempfile.mkdtemp(dir=self.base))
         run("make", "-C", ROOT, "dist", f"DIST={to}", env={**os.environ, "MAKEFLAGS": ""})
         [archive] = to.iterdir()
@@ -425,13 +425,13 @@ class Packages(unittest.TestCase):
         self.assertIn(time.strip(), run("dpkg-deb", "-c", package, text=True, env={**env, "TZ": "UTC"}))
 
     def apks(self, out, path="", user=()):
-        """Those for x86-64 and all, made by the apk in `path`."""
+        """The packages for x86-64 and for all architectures, made by the apk in `path`."""
         command = [*user, sys.executable, ROOT / "packaging/pack.py", "--bin", self.base / "bin", "--out", out, "--arch", "x86_64", "apk"]
         run(*command, env={**os.environ, "PATH": f"{path}:{os.environ['PATH']}", "SOURCE_DATE_EPOCH": str(TIME)})
         return out
 
     def told_apks(self):
-        """Those of a stand-in for apk-tools, which writes down how it was called and packs the files into a tar."""
+        """The packages of a stand-in for apk-tools. It writes down how it was called, and packs the files into a tar."""
         path = Path(tempfile.mkdtemp(dir=self.base))
         (path / "apk").write_text(APK)
         (path / "apk").chmod(0o755)
@@ -470,7 +470,7 @@ class Packages(unittest.TestCase):
         self.assertEqual(sums, f"/etc/config/ketuk {digest}\n")
 
     def test_an_apk_belongs_to_root(self):
-        """The same for each user who packs it: apk takes the names of owners and groups from the given root."""
+        """The package is the same for every user who packs it: apk takes the names of owners and groups from the given root."""
         [path] = self.told_apks().glob("ketukd-*.apk")
         self.assertEqual(Path(f"{path}.passwd").read_text(), f"root:x:{os.getuid()}:{os.getgid()}:::\n")
         self.assertEqual(Path(f"{path}.group").read_text(), f"root:x:{os.getgid()}:\n")
@@ -491,7 +491,8 @@ class Packages(unittest.TestCase):
             self.assertEqual(path.read_bytes(), (theirs / path.name).read_bytes(), path)
 
     def test_an_upgrade_restarts_the_daemon(self):
-        """apk does not stop it, and procd's start leaves the old program running. An installation starts it once."""
+        """At an upgrade apk does not stop the service, and procd's start leaves the old program running. An installation starts it
+        once."""
         [path] = self.told_apks().glob("ketukd-*.apk")
         root = self.root("etc/init.d", "lib")
         (root / "lib/functions.sh").write_text(FUNCTIONS)

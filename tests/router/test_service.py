@@ -69,7 +69,7 @@ def rendered(all_objects):
         ports = entry.get("src_dport") or entry["dest_port"]
         ports = "{ " + ", ".join(ports.split()) + " }" if " " in ports else ports
         forwarded = entry["type"] == "rule" and "dest" in entry
-        # With an address in it a rule needs no family.
+        # A rule with an address needs no family.
         match = f"ip6 daddr {entry['dest_ip']}" if forwarded else f"meta nfproto {entry['family']}"
         match += f" {entry['proto']} dport {ports} {'ip' if four else 'ip6'} saddr @{entry['ipset']} counter"
         if entry["type"] == "redirect":
@@ -116,9 +116,9 @@ class Service(unittest.TestCase):
                 "--device-file", "/var/run/ketuk/devices",
             ],
         )
-        # ketukd status finds the socket where it always is.
+        # ketukd status finds the socket in its usual place.
         self.assertEqual((self.router.root / "var/run/ketuk.sock").readlink().as_posix(), "/var/run/ketuk/control/socket")
-        # Two networks, one device, and that once.
+        # Two networks have the same device, which is named once.
         self.assertEqual((self.router.root / "var/run/ketuk/devices").read_text(), "pppoe-wan\n")
         self.assertEqual(found["file"], ["/etc/config/ketuk", "/var/run/ketuk/devices"])
         self.assertEqual(found["reload_signal"], ["HUP"])
@@ -144,7 +144,7 @@ class Service(unittest.TestCase):
         record = self.call("start")
         self.assertEqual(parameters(record), {})
         self.assertEqual(objects(record), [])
-        # Enabling it in LuCI must be noticed, though.
+        # But the service must notice when it is enabled in LuCI.
         self.assertIn(["procd_add_reload_trigger", "ketuk", "firewall"], record)
         self.assertNotIn(["procd_set_config_changed", "firewall"], record)
 
@@ -199,7 +199,7 @@ class Service(unittest.TestCase):
         self.router.put("usr/sbin/nft", b"", 0o755)
         self.router.put("etc/TZ", b"<+07>-7\n")
         self.router.put("sys/class/rtc/rtc0/hctosys", b"1\n")
-        # As root's daemon, which ran before, has written it.
+        # A daemon of root, which ran before, has written the file.
         self.router.put("var/run/ketuk/control/socket.newest", b"1700000000\n", 0o600)
         record = self.call("start")
         self.assertEqual((self.router.root / "var/run/ketuk/control/socket.newest").stat().st_uid, 453)
@@ -232,7 +232,7 @@ class Service(unittest.TestCase):
             if jail:
                 self.router.put("sbin/ujail", b"", 0o755)
             _, done = self.router.call("start")
-            # The daemon itself says so where it can, and other things everywhere.
+            # If the daemon can, it gives this warning itself. It always gives the others.
             self.assertEqual([text in done.stderr for text in said], [jail, jail], done.stderr)
             self.assertNotIn("may open no door", done.stderr)
 
@@ -268,11 +268,11 @@ class Service(unittest.TestCase):
         self.router.put("etc/hotplug.d/ketuk/10-led", b"true\n")
         self.router.put("tmp/ending", b"")
         record = self.call("reload")
-        # The one leaves its doors open and ends, and then the other is started.
+        # The old daemon leaves its doors open and ends. Then the new one is started.
         order = [call for call in record if call[0] in ("procd_send_signal", "procd_running", "procd_kill", "procd_open_service")]
         asked = ["procd_running", "ketuk"]
         self.assertEqual(order, [["procd_send_signal", "ketuk", "*", "USR1"], asked, asked, ["procd_open_service"]])
-        # The firewall's part stays: it is told nothing.
+        # The firewall's part does not change, so the firewall is told nothing.
         self.assertNotIn(["procd_set_config_changed", "firewall"], record)
         # Neither a wrong configuration nor one that switches the service off makes it hand over.
         for config in (CONFIG.replace(b"dest_port", b"dest_prot"), CONFIG.replace(b"enabled '1'", b"enabled '0'")):
@@ -297,7 +297,7 @@ class Service(unittest.TestCase):
         self.assertEqual((done.returncode, done.stderr), (0, ""))
         found = parameters(record)
         self.assertEqual(found["command"], ["/usr/sbin/ketuk-fleet", "/etc/ketuk-fleet.conf"])
-        # procd's words: within so many seconds, after so many, so many times (0: for ever).
+        # procd's values: the time limit, the delay in seconds, and the number of restarts (0 means for ever).
         self.assertEqual(found["respawn"], ["0", "5", "0"])
 
 

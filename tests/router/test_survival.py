@@ -14,7 +14,7 @@ import support
 from support import Namespace, within
 
 RULESET = support.HERE / "fw4.nft"
-# Its open_time in ketuk.uci, in seconds.
+# The door's open_time in ketuk.uci, in seconds.
 OPEN_TIME = 20
 
 # connect ADDRESS PORT SOURCE
@@ -66,20 +66,20 @@ class Survival(unittest.TestCase):
         self.assertTrue(within(10, self.socket.exists), "the daemon does not start")
 
     def load(self):
-        """fw4's start, reload and restart load the same text."""
+        """Loads the text that fw4's start, reload and restart load."""
         self.router("nft", "-f", RULESET)
 
     def knock(self, address, *ports):
         self.outside(support.binary("ketuk"), address, *ports)
 
     def left(self, name):
-        """Seconds left of each address in a set."""
+        """The seconds that are left for each address in a set."""
         listing = support.run(*self.router.enter("nft", "list", "set", "inet", "fw4", name)).stdout
         found = re.findall(r"([0-9a-f.:]+) timeout (?:\S+ )?expires (?:(\d+)s)?(?:(\d+)ms)?", listing)
         return {address: int(seconds or 0) + int(ms or 0) / 1000 for address, seconds, ms in found}
 
     def enters(self, address, port, source=None):
-        """Whether a connect gets in."""
+        """Whether a connection gets in."""
         done = support.run(*self.outside.enter(sys.executable, "-c", CONNECT, address, port, source or ""))
         return done.stdout == "in"
 
@@ -90,7 +90,7 @@ class Survival(unittest.TestCase):
     def assert_survives(self, disturb, seconds=2):
         """The door is open before and after, with its remaining time."""
         self.open()
-        # Enough to tell the time that was left from a new one.
+        # After this time a remaining time differs from a new one.
         self.assertTrue(within(5, lambda: self.left("ketuk_ssh_4")["203.0.113.2"] < OPEN_TIME - 2))
         before = self.left("ketuk_ssh_4")["203.0.113.2"]
         disturb()
@@ -145,7 +145,7 @@ class Survival(unittest.TestCase):
         self.assert_survives(stop_and_start)
 
     def test_the_daemon_dies(self):
-        """Doors are adopted by the next one, which procd starts."""
+        """procd starts the next daemon, which adopts the open doors."""
 
         def crash():
             self.daemon.send_signal(signal.SIGKILL)
@@ -153,7 +153,7 @@ class Survival(unittest.TestCase):
             self.start_daemon()
 
         self.assert_survives(crash, seconds=0)
-        # Adopted, not only left alone: a stop shuts it.
+        # A stop shuts the door, so the daemon has adopted it.
         self.daemon.terminate()
         self.daemon.wait()
         self.assertEqual(self.left("ketuk_ssh_4"), {})
@@ -165,7 +165,7 @@ class Survival(unittest.TestCase):
         self.assert_survives(reload, seconds=0)
 
     def test_the_wan_reconnects_under_another_index(self):
-        """As pppoe-wan does: the device goes, and another with its name comes."""
+        """The device goes, and another one with its name comes, as with pppoe-wan."""
 
         def reconnect():
             self.router("ip", "link", "delete", "wan0")

@@ -26,7 +26,7 @@ class Time(unittest.TestCase):
         router, outside = support.wan(self)
         root = support.Router(b"")
         self.addCleanup(root.end)
-        # Seven hours east of Greenwich (POSIX counts westward), where it is open for an hour before and after now.
+        # The zone is seven hours east of Greenwich (POSIX counts westward). There the door is open for an hour before and after now.
         root.put("etc/TZ", b"<+07>-7\n")
         now = datetime.datetime.now(datetime.timezone(datetime.timedelta(hours=7)))
         hour = datetime.timedelta(hours=1)

@@ -68,7 +68,7 @@ class Unit(unittest.TestCase):
         with tempfile.TemporaryDirectory() as directory:
             for original in (UNIT, *sorted((support.ROOT / "packaging/fleet").glob("*.service"))):
                 unit = Path(directory, original.name)
-                # The programs are not where the package puts them.
+                # The programs are not in the package's place.
                 unit.write_text(re.sub("/usr/sbin/ketuk(d|-fleet)", "/bin/true", original.read_text()))
                 done = support.run("systemd-analyze", "--man=no", "verify", unit)
                 self.assertEqual((original.name, done.returncode, done.stdout + done.stderr), (original.name, 0, ""))
@@ -86,7 +86,7 @@ class Unit(unittest.TestCase):
         config, socket, calls, groups = (Path(directory.name, name) for name in ("ketuk", "socket", "calls", "group"))
         config.write_text(CONFIG)
         config.chmod(0o600)
-        # As the package makes it; the control socket is given to it.
+        # The group has the same form as the package's. The control socket belongs to this group.
         groups.write_text("root:x:0:\nketuk:x:453:\n")
         ketukd = support.binary("ketukd")
         rules = router(ketukd, "ruleset", "--config", config, "--zone", "none")

@@ -1,10 +1,10 @@
-//! The status page has every text of the doctor's, for its translation.
+//! The status page has every text of the doctor, for its translation.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
-/// The web page has every text of the doctor's, and of the warnings that the doctor repeats, with a hole for each value.
+/// The web page has every text of the doctor, and of the warnings that the doctor repeats, with `%s` for each value.
 #[test]
 fn the_page_has_the_doctors_texts() {
     let mut files: Vec<_> =
@@ -34,8 +34,8 @@ fn the_page_has_the_doctors_texts() {
     assert!(missing.is_empty() && dead.is_empty(), "missing: {missing:#?}\nnobody says: {dead:#?}");
 }
 
-/// What is written in these files and not shown on the page: pieces that others are put together from, commands, VRFs, which are right, what is for
-/// programmers, and the point `from`, for which the page does not ask.
+/// Texts in these files that the page does not show: parts of other texts, commands, the text about VRFs, which is no fault, texts
+/// for programmers, and the point `from`, which the page does not ask for.
 const NOT_SHOWN: [&str; 24] = [
     "%s: %s",
     "%s: fine\\n",
@@ -72,7 +72,7 @@ fn literals(code: &str) -> Vec<String> {
     let mut rest = code.as_str();
     while let Some((_, begun)) = rest.split_once('"') {
         let end = begun.match_indices('"').find(|(at, _)| !begun[..*at].ends_with('\\')).unwrap().0;
-        // A line that ends with a backslash goes on behind the blanks of the next one.
+        // A line that ends with a backslash goes on after the blanks of the next line.
         let lines = begun[..end].split("\\\n").enumerate();
         let text: String = lines.map(|(n, line)| if n > 0 { line.trim_start() } else { line }).collect();
         let values = text.split('{').enumerate();

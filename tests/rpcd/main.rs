@@ -1,6 +1,6 @@
 //! The rpcd plugin, as rpcd runs it: arguments on standard input, the answer on standard output.
 //!
-//! The daemon behind it is a stand-in that answers with fixed lines; `check` and the rest are the real thing.
+//! The daemon behind the plugin is a stand-in that answers with fixed lines. `check` and the rest are real.
 
 #![expect(clippy::unwrap_used, reason = "a test")]
 
@@ -166,7 +166,7 @@ fn invitations() {
     assert!(fs::read_to_string(place.0.join("config")).unwrap().contains("\toption totp '"));
 }
 
-/// Each wrong input gets one JSON object with a refusal.
+/// The answer to each wrong input is one JSON object with a refusal.
 #[test]
 fn hostile_arguments() {
     let place = Place::new("hostile");

@@ -1,4 +1,4 @@
-//! The files of the web page that have to agree with the daemon: the access list and the sentences.
+//! The parts of the web page that must fit the daemon: the access list and the sentences.
 
 use std::collections::BTreeMap;
 
@@ -38,7 +38,7 @@ fn the_acl_names_exactly_the_methods_there_are() {
     assert_eq!(rest, expected);
 }
 
-/// The web page has every sentence of the daemon's, for its translation, under the right name and with a hole for each value.
+/// The web page has every sentence of the daemon, for its translation, under the right name and with `%s` for each value.
 #[test]
 fn the_page_has_the_daemons_sentences() {
     use Judged::{

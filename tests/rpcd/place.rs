@@ -11,7 +11,7 @@ use std::thread;
 /// A configuration with one door.
 pub(crate) const DOOR: &str = "config globals 'globals'\n\toption enabled '1'\n\nconfig door 'ssh'\n\tlist sequence '7000'\n\toption dest_port '22'\n";
 
-/// A directory of this test's own, with a configuration in it.
+/// A directory for one test, with a configuration in it.
 pub(crate) struct Place(pub(crate) PathBuf);
 
 impl Place {
@@ -41,7 +41,7 @@ impl Place {
         text
     }
 
-    /// A stand-in for the daemon: answers one request with these lines, and hands the request over.
+    /// A stand-in for the daemon. It answers one request with these lines, and returns the request.
     pub(crate) fn daemon(&self, lines: &'static str) -> mpsc::Receiver<String> {
         let _ = fs::remove_file(self.0.join("socket"));
         let listener = UnixListener::bind(self.0.join("socket")).unwrap();
@@ -73,7 +73,7 @@ pub(crate) fn plugin(program: &Path, arguments: &[&str], options: &[&str], input
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // A plugin that has read enough may be gone by now.
+    // A plugin that has read enough may have ended already.
     let _ = child.stdin.take().unwrap().write_all(input);
     child.wait_with_output().unwrap()
 }

@@ -27,7 +27,7 @@ fn tracked(router: &Host) -> String {
 
 fn a_door_that_kills(port: u16, door: &str) {
     let world = World::with_firewall();
-    // By default the kernel tracks a connection from a packet in its middle on.
+    // By default the kernel begins to track a connection at any of its packets.
     world.router.sysctl("net/netfilter/nf_conntrack_tcp_loose", "1");
     let daemon = start(&world, KILL);
     daemon.ask(&["open", door, CLIENT, "0"]);
@@ -55,7 +55,7 @@ fn kill_cuts_connections_through_a_forward() {
     a_door_that_kills(8443, "nas");
 }
 
-/// The server speaks first: its packet, coming from inside, must not bring the connection back.
+/// The server speaks first. Its packet, which comes from inside, must not bring the connection back.
 #[test]
 fn the_servers_next_packet_does_not_bring_it_back() {
     let world = World::with_firewall();
@@ -76,7 +76,7 @@ fn the_servers_next_packet_does_not_bring_it_back() {
     assert!(!tracked(&world.router).contains("ESTABLISHED"));
 }
 
-/// Others' connections live on.
+/// Connections of other clients live on.
 #[test]
 fn kill_is_for_the_one_address() {
     let world = World::with_firewall();

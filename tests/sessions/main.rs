@@ -20,7 +20,7 @@ use support::{CLIENT, LAN_6, ROUTER, World, wait_until};
 /// The time within which a door shuts after its last connection.
 const SHUT_WITHIN: Duration = Duration::from_secs(2);
 
-/// `ssh` on the router, `nas` behind it; both open for two seconds and as long as they are used.
+/// `ssh` is on the router, `nas` behind it. Both are open for two seconds, and then for as long as they are used.
 fn doors(options: &str) -> String {
     format!(
         "
@@ -50,7 +50,7 @@ fn start<'w>(world: &'w World, options: &str) -> Daemon<'w> {
     world.router.serve(22);
     world.lan.serve(443);
     world.lan.serve_udp(443);
-    // The first packet would otherwise wait for a neighbour's address while the time runs.
+    // Otherwise the first packet would wait for a neighbour's address while the door's time runs.
     wait_until("the router reaches the host", || world.router.greeted_by(LAN_6, 443).is_some());
     Daemon::start(&world.router, &world.scratch, &doors(options))
 }
@@ -171,7 +171,7 @@ fn a_thousand_connections_through_one_door() {
     world.router.nft("flush chain inet fw4 syn_flood");
     let daemon = start(&world, SESSION);
     daemon.ask(&["open", "ssh", CLIENT]);
-    // The first of them hold the door open for the rest.
+    // The first connections hold the door open for the others.
     let streams: Vec<_> =
         (0..1000).map(|n| world.client.connect(ROUTER, 22).unwrap_or_else(|| panic!("{n}"))).collect();
     wait_until_held(&daemon, 1000);
@@ -179,7 +179,7 @@ fn a_thousand_connections_through_one_door() {
     daemon.wait("the door is shut", |_| is_shut(&world, "ssh"));
 }
 
-/// The kernel has a timer for the door even during a session; a new daemon goes on where the old one ended.
+/// The kernel has a timer for the door even during a session, and a new daemon continues the session.
 #[test]
 fn a_session_survives_the_daemon_and_the_kernel_shuts_the_door_without_it() {
     let world = World::with_firewall();
@@ -237,7 +237,7 @@ fn it_costs_nothing_while_no_session_is_open() {
         let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.pid())).unwrap();
         status.lines().find(|line| line.starts_with("voluntary_ctxt_switches")).unwrap().to_owned()
     };
-    // Until it sleeps.
+    // Wait until the daemon sleeps.
     let mut before = wake_ups();
     daemon.wait("it sleeps", |_| {
         std::thread::sleep(Duration::from_millis(100));
@@ -264,7 +264,7 @@ fn proc_tells_what_netlink_tells() {
     let _streams =
         [(ROUTER, 8443), (LAN_6, 443)].map(|(host, port)| world.client.connect(host, port).expect("open"));
     world.client.answered_by(LAN_6, 53);
-    // Until what is ending has ended.
+    // Wait until the ending connections have ended.
     wait_until("both tell the same", || {
         let mut netlink = Vec::new();
         world

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// A fault that is done to a router.
+/// A fault that the soak causes at a router.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Fault {
     Killed,
@@ -20,7 +20,7 @@ pub(crate) enum Fault {
     OthersSets,
 }
 
-/// How somebody knocks.
+/// The kind of a knock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
     Packet,
@@ -59,22 +59,22 @@ impl Fault {
         }
     }
 
-    /// Whether it may keep a grant out of the firewall for some time, and costs no knock.
+    /// Whether it may keep a grant out of the firewall for some time, without the loss of a knock.
     pub(crate) const fn delays(self) -> bool {
         self.touches_firewall() || matches!(self, Self::Frozen)
     }
 
-    /// Whether the elements may be gone while it goes on.
+    /// Whether elements may be missing from the firewall while the fault lasts.
     pub(crate) const fn touches_firewall(self) -> bool {
         matches!(self, Self::FirewallReplaced | Self::FirewallDeleted | Self::FirewallFlushed)
     }
 
-    /// How long after its end it may still be felt.
+    /// The time after its end in which the fault may still have effects.
     pub(crate) const fn settles(self) -> Duration {
         Duration::from_millis(match self {
-            // No packet counts whose second is not after that of the start.
+            // A packet counts only if its second is after the second of the start.
             Self::Killed | Self::Restarted => 2500,
-            // Neighbours are looked for again.
+            // The neighbours' addresses are looked up again.
             Self::CarrierLost | Self::DeviceDown => 2000,
             // Elements are back within a second.
             _ => 1000,

@@ -12,19 +12,19 @@ use super::support::ROUTER_6;
 use super::support::wire::Lcg;
 use super::watching;
 
-/// Between two faults of one kind of thing, in milliseconds, at least and at most.
+/// The shortest and the longest time between two faults of one sequence, in milliseconds.
 const GAP_MS: (usize, usize) = (1000, 6000);
 
-/// A firewall is away so long at most, in milliseconds: shorter than a door is open.
+/// The longest time that a firewall is missing, in milliseconds. A door is open for longer.
 const AWAY_MS: usize = 1500;
 
-/// Rules in one change of another program: an ordinary user's nft may send 200 kB at once.
+/// The number of rules in one change of another program. An ordinary user's nft may send only 200 kB at once.
 const RULES: usize = 500;
 
-/// Changes of another program while the daemon is stopped: more than its socket has room for.
+/// The number of another program's changes while the daemon is stopped: more than its socket has room for.
 const CHANGES: usize = 12;
 
-/// Years that the clock jumps, in seconds.
+/// The jumps of the clock, some years each, in seconds.
 const YEARS_S: [i64; 4] = [94_608_000, -94_608_000, 315_360_000, -1_500_000_000];
 
 /// Causes faults of the daemon and its host until the time is over. Returns the number of kernel messages that the daemon lost.
@@ -90,7 +90,7 @@ pub(crate) fn trouble_network(site: &Site<'_>, random: &mut Lcg, until: Instant)
         let fault = FAULTS[random.below(FAULTS.len())];
         let ongoing = site.ledger.begin(fault);
         match fault {
-            // As fw4 does it.
+            // fw4 does it in this way.
             Fault::FirewallReplaced => {
                 site.load_firewall("table inet fw4\nflush table inet fw4\ndelete table inet fw4");
             }
@@ -125,7 +125,7 @@ pub(crate) fn trouble_network(site: &Site<'_>, random: &mut Lcg, until: Instant)
     }
 }
 
-/// Waits for the next fault; whether there is to be one.
+/// Waits for the next fault. Returns whether there is one.
 fn gap(site: &Site<'_>, random: &mut Lcg, until: Instant) -> bool {
     let ms = GAP_MS.0 + random.below(GAP_MS.1 - GAP_MS.0);
     thread::sleep(Duration::from_millis(u64::try_from(ms).expect("a short time")));
@@ -137,7 +137,7 @@ fn pause(random: &mut Lcg, most_ms: usize) {
     thread::sleep(Duration::from_millis(ms));
 }
 
-/// The daemon does not run while its netlink socket overflows (ENOBUFS); how many messages it lost.
+/// Stops the daemon while its netlink socket overflows (ENOBUFS). Returns how many messages were lost.
 fn freeze(site: &Site<'_>) -> u64 {
     let pid = site.pid().expect("it is started");
     let before = watching::netlink_drops(pid);
@@ -150,7 +150,7 @@ fn freeze(site: &Site<'_>) -> u64 {
     watching::netlink_drops(pid).saturating_sub(before)
 }
 
-/// Takes the other program's table away, which the firewall may have done already.
+/// Deletes the other program's table. A change of the firewall may have deleted it already.
 fn no_table(family: &str) -> String {
     format!("add table {family} crowd\ndelete table {family} crowd")
 }

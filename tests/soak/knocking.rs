@@ -1,4 +1,4 @@
-//! Knocks: right ones, again and again, each watched until it opens or is lost; and wrong ones.
+//! Right knocks, each of which is watched until it opens a door or is lost, and wrong knocks.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::{Mutex, PoisonError};
@@ -15,32 +15,32 @@ use super::site::{PLAIN, Site, User, strangers};
 use super::support::wire::Lcg;
 use super::support::{ROUTER, ROUTER_6};
 
-/// Between two knocks of a sequence, as the client waits.
+/// The time between two knocks of a sequence, the same as the client's.
 const BETWEEN: Duration = Duration::from_millis(100);
 
-/// After a knock the door is open, if nothing else is wrong.
+/// The time after a knock within which the door opens, if there is no fault.
 const SOON: Duration = Duration::from_millis(1500);
 
-/// A busy machine's daemon may take so long to hear a knock. What happens meanwhile may cost it: the router may have lost the
-/// address that it was sent to.
+/// The time that a busy machine's daemon may need to hear a knock. A fault in this time may cost the knock: for example, the
+/// router may have lost the address that the knock was sent to.
 const IN_FLIGHT: Duration = Duration::from_millis(500);
 
-/// Between two looks at the ledger.
+/// The time between two looks at the ledger.
 const TICK: Duration = Duration::from_millis(50);
 
-/// After a lost knock, before the next.
+/// The pause after a lost knock.
 const AGAIN: Duration = Duration::from_millis(500);
 
-/// A door's time is nearly over: from here on it is not asked whether it is open still.
+/// The last part of a door's time. In it the door may shut, and is not expected to be open.
 const NEARLY: Duration = Duration::from_millis(1500);
 
-/// One of these opened doors is renewed halfway.
+/// One in this many opened doors is renewed halfway.
 const RENEWED: usize = 4;
 
-/// The last packets that opened, for those who replay them.
+/// The number of the last packets that opened a door. They are replayed.
 const KEPT: usize = 16;
 
-/// How long a window of a changing sequence lasts.
+/// The length of a window of a changing sequence.
 const WINDOW: Duration = Duration::from_secs(totp::WINDOW_S);
 
 /// Packets that opened a door.
@@ -65,10 +65,10 @@ pub(crate) fn knock_on(
 ) {
     let mut kept_out = None;
     if user.kind == Kind::Changing {
-        // No sequence counts whose half minute began before the daemon.
+        // A sequence counts only if its half minute began after the daemon's start.
         wait_for_window(until);
     }
-    // No packet counts of the second in which the daemon began.
+    // A packet of the second in which the daemon started does not count.
     thread::sleep(Fault::Killed.settles());
     pause(random, 5000);
     while Instant::now() < until && !site.ledger.is_enough() {
@@ -96,8 +96,8 @@ pub(crate) fn knock_on(
             end = renew(site, user, &sent, random);
         }
         watch_the_end(site, user, end);
-        // A knock at a door that is open still would be taken for heard, also when it is lost: the door would shut before its
-        // time, and a stranger could be the first who delivers the packet.
+        // If the door were still open, a lost knock would look as if it had been heard. Then the door would shut before its
+        // time, and a stranger could be the first to deliver the packet.
         wait_until(until, || site.ledger.is_over(&user.entry));
         pause(random, 4000);
         // A changing sequence opens once.
@@ -128,11 +128,11 @@ fn pause(random: &mut Lcg, most_ms: usize) {
     thread::sleep(Duration::from_millis(ms));
 }
 
-/// Sends what opens the user's door.
+/// Sends the knock that opens the user's door.
 fn knock(site: &Site<'_>, user: &User, random: &mut Lcg) -> Sent {
     let address = user.entry.address;
     site.ledger.note(format_args!("{address} at {}: knocks", user.entry.door));
-    // Before the first packet, since the door may open before the last call returns.
+    // This comes before the first packet, because the door may open before the last call returns.
     let from = site.ledger.knock(&user.entry);
     let mut packet = None;
     match user.kind {
@@ -156,7 +156,7 @@ fn knock(site: &Site<'_>, user: &User, random: &mut Lcg) -> Sent {
     Sent { from, until: site.ledger.knock(&user.entry), packet }
 }
 
-/// Waits until the door is open; else the reason why it is not, which may be that there is none.
+/// Waits until the door is open. If it does not open, returns the fault that explains it, or `None` if no fault does.
 fn wait_for_door(site: &Site<'_>, user: &User, sent: &Sent) -> Option<String> {
     let ledger = &site.ledger;
     loop {
@@ -166,7 +166,7 @@ fn wait_for_door(site: &Site<'_>, user: &User, sent: &Sent) -> Option<String> {
         let now = Instant::now();
         let is_over = now > ledger.heard(sent.until) + user.open;
         if is_over || now > sent.until + SOON && !ledger.is_delayed(sent.from) {
-            // The next look shows how it is now.
+            // The next look shows the present state.
             ledger.wait_for_look(now);
             if ledger.was_seen(&user.entry, sent.from) {
                 return None;
@@ -187,7 +187,7 @@ fn wait_for_door(site: &Site<'_>, user: &User, sent: &Sent) -> Option<String> {
     {
         return Some(fault.name().to_owned());
     }
-    // It was heard, and kept for as long as the firewall was away.
+    // The knock was heard, and the grant was kept while the firewall was missing.
     if ledger
         .reason(sent.until, Instant::now(), |fault| matches!(fault, Fault::Killed | Fault::Restarted))
         .is_some()
@@ -198,12 +198,12 @@ fn wait_for_door(site: &Site<'_>, user: &User, sent: &Sent) -> Option<String> {
     Some("NO REASON".to_owned())
 }
 
-/// Knocks again halfway; the new end.
+/// Knocks again halfway. Returns the new end of the door's time.
 fn renew(site: &Site<'_>, user: &User, first: &Sent, random: &mut Lcg) -> Instant {
     thread::sleep((first.until + user.open / 2).saturating_duration_since(Instant::now()));
     let renewal = knock(site, user, random);
     let old_end = first.until + user.open;
-    // Past the old end, well before the new one.
+    // A moment after the old end, and well before the new one.
     let look = old_end + Duration::from_millis(700);
     thread::sleep(look.saturating_duration_since(Instant::now()));
     site.ledger.wait_for_look(look);
@@ -238,7 +238,7 @@ fn watch_the_end(site: &Site<'_>, user: &User, end: Instant) {
     if site.ledger.was_seen(&user.entry, look) {
         site.ledger.stayed_open();
     } else if now < look + NEARLY / 2 {
-        // Which of them took it away cannot be told where the daemon itself went.
+        // If the daemon itself ended, it cannot be known which fault removed the element.
         let since = if site.restarts { end.checked_sub(2 * user.open).unwrap_or(look) } else { look };
         let excuse = |fault: Fault| fault.delays() || matches!(fault, Fault::Killed | Fault::Restarted);
         if site.ledger.reason(since, now, excuse).is_none() {
@@ -248,14 +248,14 @@ fn watch_the_end(site: &Site<'_>, user: &User, end: Instant) {
     thread::sleep(end.saturating_duration_since(Instant::now()) + Duration::from_millis(200));
 }
 
-/// Strangers knock wrong until the time is over; how often.
+/// Strangers knock wrong until the time is over. Returns the number of their knocks.
 pub(crate) fn knock_wrong(site: &Site<'_>, overheard: &Overheard, random: &mut Lcg, until: Instant) -> u32 {
     let addresses: Vec<IpAddr> = strangers().collect();
     let mut sent = 0;
     while Instant::now() < until && !site.ledger.is_enough() {
         let from = addresses[random.below(addresses.len())];
         match random.below(4) {
-            // A knock that opened a door for somebody else.
+            // A packet that has opened a door for somebody else.
             0 => {
                 if let Some(packet) = overheard.any(random) {
                     site.ledger.note(format_args!("{from}: replays packet {}", name_of(&packet)));
@@ -270,7 +270,7 @@ pub(crate) fn knock_wrong(site: &Site<'_>, overheard: &Overheard, random: &mut L
                     datagram(from, SPA_PORT, &packet);
                 }
             }
-            // All steps but the first. Of all in a wrong order enough may be lost for the right one.
+            // All steps but the first. With all steps in a wrong order, losses could leave the right order.
             2 => steps(from, &[PLAIN[2], PLAIN[1]]),
             // A changing sequence of some minutes ago.
             _ => {
@@ -301,7 +301,7 @@ impl Overheard {
     }
 }
 
-/// A packet's name in the story: the first bytes of its nonce.
+/// A packet's name in the story of the run: the first bytes of its nonce.
 fn name_of(packet: &[u8]) -> String {
     packet.iter().skip(TAG).take(6).fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
@@ -318,7 +318,7 @@ fn steps(from: IpAddr, steps: &[impl AsRef<str>]) {
     }
 }
 
-/// Where somebody with this address reaches the router.
+/// The router's address for a client with this address.
 fn router(from: IpAddr, port: u16) -> SocketAddr {
     let address = if from.is_ipv4() { ROUTER } else { ROUTER_6 };
     SocketAddr::new(address.parse().expect("an address"), port)
@@ -335,6 +335,6 @@ fn syn(from: IpAddr, port: u16) {
     let socket = Socket::new(Domain::for_address(to), Type::STREAM, None).expect("a socket");
     socket.set_nonblocking(true).expect("a socket");
     socket.bind(&SocketAddr::new(from, 0).into()).expect("an address of this host");
-    // It does not wait for the answer.
+    // The connection attempt does not wait for the answer.
     let _begun = socket.connect(&to.into());
 }

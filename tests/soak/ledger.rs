@@ -9,19 +9,19 @@ use std::time::{Duration, Instant};
 use super::fault::{Fault, Kind};
 use super::support::PATIENCE;
 
-/// How long a door may be open past its time, as the firewall shows it.
+/// The time that a door may be open in the firewall after its end.
 const MOST_LATE: Duration = Duration::from_secs(1);
 
-/// Broken promises that end the soak before its time: one cause makes many.
+/// The number of broken promises that ends the soak before its time. One cause breaks many promises.
 const ENOUGH: usize = 10;
 
-/// Faults that were so long ago explain nothing.
+/// Faults that were longer ago than this explain nothing.
 const LATELY: Duration = Duration::from_secs(10);
 
-/// A packet may wait in the daemon's socket when the daemon is stopped, though it was sent so long before.
+/// A packet that was sent this long before the daemon was stopped may still wait in its socket.
 const IN_QUEUE: Duration = Duration::from_millis(200);
 
-/// A door and somebody's address.
+/// A door and an address.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Entry {
     pub(crate) door: &'static str,
@@ -34,9 +34,9 @@ struct Knocker {
     /// The comment that his elements must have.
     comment: String,
     open: Duration,
-    /// After the last right knock.
+    /// The end of the grant after the last right knock.
     knocked: Option<Instant>,
-    /// The start of the last look that found him in.
+    /// The start of the last look that found the address let in.
     seen: Option<Instant>,
 }
 
@@ -49,7 +49,7 @@ struct Window {
 }
 
 impl Window {
-    /// Whether it could be felt at some time from `from` to `until`.
+    /// Whether the fault could have effects at some time from `from` to `until`.
     fn is_felt(&self, from: Instant, until: Instant) -> bool {
         self.from <= until && self.until.is_none_or(|end| end + self.fault.settles() >= from)
     }
@@ -61,7 +61,7 @@ pub(crate) struct Tally {
     pub(crate) sent: u32,
     pub(crate) opened: u32,
     pub(crate) lost: BTreeMap<String, u32>,
-    /// The longest that somebody who knocked again and again was kept out.
+    /// The longest time that a client was kept out while it knocked again and again.
     pub(crate) longest: Duration,
 }
 
@@ -86,10 +86,10 @@ struct Pages {
     kept_open: u32,
     broken: Vec<String>,
     is_over: bool,
-    /// What happened, a line each, with the seconds since the first line.
+    /// The story: a line for each event, with the seconds since the first line.
     story: String,
     began: Option<Instant>,
-    /// What the last look found.
+    /// The elements that the last look found.
     found: BTreeSet<Entry>,
 }
 
@@ -123,7 +123,7 @@ impl Ledger {
         self.pages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Enters somebody who may open a door, for this time.
+    /// Enters a client that may open a door for this time.
     pub(crate) fn enter(&self, entry: Entry, comment: String, open: Duration) {
         let knocker = Knocker { comment, open, knocked: None, seen: None };
         self.pages().knockers.insert(entry, knocker);
@@ -137,17 +137,17 @@ impl Ledger {
         now
     }
 
-    /// Writes down what happened just now. The story is kept if a promise is broken.
+    /// Writes an event into the story, which is kept if a promise is broken.
     pub(crate) fn note(&self, what: impl fmt::Display) {
         self.pages().note(what);
     }
 
-    /// Everything that happened.
+    /// The whole story.
     pub(crate) fn story(&self) -> String {
         self.pages().story.clone()
     }
 
-    /// A fault begins.
+    /// Enters a fault that begins.
     pub(crate) fn begin(&self, fault: Fault) -> Ongoing<'_> {
         let mut pages = self.pages();
         pages.windows.push(Window { fault, from: Instant::now(), until: None });
@@ -156,7 +156,7 @@ impl Ledger {
         Ongoing { ledger: self, window: pages.windows.len() - 1 }
     }
 
-    /// Somebody looked at the sets, from `begun` on.
+    /// Enters a look at the sets that began at `begun`.
     pub(crate) fn look(&self, begun: Instant, elements: &[Element]) {
         let mut pages = self.pages();
         pages.looked = Some(begun);
@@ -191,8 +191,8 @@ impl Ledger {
         seen.is_some() && seen >= pages.looked
     }
 
-    /// Whether the door is shut, and no knock can open it any more: the last one's time is over, also if a stopped daemon heard it
-    /// late.
+    /// Whether the door is shut, and no earlier knock can open it any more. The time of the last knock must be over, even if a
+    /// stopped daemon heard it late.
     pub(crate) fn is_over(&self, entry: &Entry) -> bool {
         let pages = self.pages();
         let knocker = &pages.knockers[entry];
@@ -201,7 +201,7 @@ impl Ledger {
         has_looked && knocker.seen < pages.looked
     }
 
-    /// Whether a fault that delays an opening could be felt at some time from this one on.
+    /// Whether a fault that delays openings could have effects from this time on.
     pub(crate) fn is_delayed(&self, from: Instant) -> bool {
         let now = Instant::now();
         self.pages().windows.iter().any(|window| window.fault.delays() && window.is_felt(from, now))
@@ -247,12 +247,12 @@ impl Ledger {
         self.pages().kept_open += 1;
     }
 
-    /// A promise is broken.
+    /// Enters a broken promise.
     pub(crate) fn broken(&self, what: impl fmt::Display) {
         self.pages().break_promise(&what.to_string());
     }
 
-    /// A promise is broken, and the soak cannot go on.
+    /// Enters a broken promise after which the soak cannot go on.
     pub(crate) fn give_up(&self, what: &str) {
         let mut pages = self.pages();
         pages.break_promise(what);
@@ -265,7 +265,7 @@ impl Ledger {
         pages.is_over || pages.broken.len() >= ENOUGH
     }
 
-    /// Everything, at the end.
+    /// The sums, at the end.
     pub(crate) fn close(&self) -> Summary {
         let pages = self.pages();
         Summary {

@@ -1,8 +1,8 @@
-//! A soak: users and strangers knock at two routers for some minutes, while what can go wrong goes wrong at random. `make soak`
-//! runs it and prints its table. It fails if a door is open for somebody who has not knocked, or for more than a second past
+//! A soak: users and strangers knock at two routers for some minutes, while faults happen at random. `make soak` runs it and
+//! prints its table. It fails if a door is open for somebody who has not knocked, or for more than a second past
 //! its time, if a right knock is lost without a reason, or if the daemon grows.
 //!
-//! `SECONDS` is how long it takes, and `SEED` plays the same faults and knocks again; when each happens depends on the machine.
+//! `SECONDS` is its length. `SEED` plays the same faults and knocks again, but the machine decides when each happens.
 #![cfg(target_os = "linux")]
 
 #[path = "../support/mod.rs"]
@@ -31,17 +31,17 @@ use support::wire::Lcg;
 use support::{World, stdout};
 use watching::Growth;
 
-/// The daemon has touched what it needs after this time, or after a third of a shorter soak.
+/// After this time, or after a third of a shorter soak, the daemon has used all the memory that it needs.
 const SETTLED: Duration = Duration::from_secs(60);
 
-/// The daemon's own memory may grow by so much after that: its tables for strangers and users are touched at last. They have
-/// 500 kB.
+/// The most that the daemon's own memory may grow after that, because its tables for strangers and users fill late. The tables
+/// have 500 kB.
 const GROWTH_KB: u64 = 512;
 
-/// It may have more files open at the end by so many: a client of its socket.
+/// The most files that it may have open in addition at the end: those of a client of its socket.
 const MORE_FILES: usize = 2;
 
-/// A hundred users in all, and those who know a plain sequence.
+/// The knockers: a hundred users, and some clients that know a plain sequence.
 const STEADY: Crowd = Crowd { packet: 30, changing: 30, plain: 10 };
 const RESTARTED: Crowd = Crowd { packet: 40, changing: 0, plain: 10 };
 
@@ -86,12 +86,12 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Numbers of their own for a part of the soak.
+/// Random numbers for one part of the soak.
 fn branch(random: &mut Lcg) -> Lcg {
     Lcg::new(u64::try_from(random.below(1 << 31)).expect("31 bits"))
 }
 
-/// Tells those who look at a router to stop, also when a part of the soak itself fails.
+/// Stops the threads that look at a router, also when a part of the soak fails.
 #[derive(Debug)]
 struct End<'a>(&'a AtomicBool);
 

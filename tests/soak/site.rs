@@ -26,10 +26,10 @@ const MEMORY_BYTES: u32 = 4 << 20;
 /// The disk for the control socket, the newest packet's time and the log file.
 const DISK: &str = "size=2m,mode=0755";
 
-/// Lines of the log that are shown where a promise is broken.
+/// The number of the log's lines that are shown with a broken promise.
 const LINES: usize = 5;
 
-/// Random bytes of a secret.
+/// The number of random bytes of a secret.
 const SECRET: usize = 32;
 
 /// Somebody who knocks right.
@@ -42,7 +42,7 @@ pub(crate) struct User {
     name: String,
 }
 
-/// How many knock in which way.
+/// The number of knockers of each kind.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Crowd {
     pub(crate) packet: u8,
@@ -118,7 +118,7 @@ impl<'w> Site<'w> {
         site
     }
 
-    /// The provider's router knows the Ethernet address. It would keep packets for as long as it asks for it, and so make them late.
+    /// Tells the provider's router the Ethernet address. Otherwise it would delay packets while it asks for the address.
     pub(crate) fn know_router(&self) {
         let mac = self.world.router.mac("wan0").map(|byte| format!("{byte:02x}")).join(":");
         for address in [ROUTER, ROUTER_6] {
@@ -154,7 +154,7 @@ impl<'w> Site<'w> {
         }
     }
 
-    /// Gives up if the daemon has ended by itself; whether it has.
+    /// Ends the soak if the daemon has ended by itself. Returns whether it has.
     pub(crate) fn has_died(&self) -> bool {
         let mut daemon = self.daemon.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(daemon) = daemon.as_mut() else { return false };
@@ -165,13 +165,13 @@ impl<'w> Site<'w> {
         true
     }
 
-    /// Asks something of the daemon.
+    /// Runs a command of ketukd against the daemon.
     pub(crate) fn with_daemon<T>(&self, ask: impl FnOnce(&Daemon<'w>) -> T) -> T {
         let daemon = self.daemon.lock().unwrap_or_else(PoisonError::into_inner);
         ask(daemon.as_ref().expect("it is started"))
     }
 
-    /// A promise is broken for somebody; what happened before, and what the daemon says.
+    /// Enters a broken promise, with the events before it and the daemon's status.
     pub(crate) fn broken(&self, what: &str, entry: &Entry) {
         let log = fs::read_to_string(self.log()).unwrap_or_default();
         let address = entry.address.to_string();
@@ -181,12 +181,12 @@ impl<'w> Site<'w> {
         self.ledger.broken(format!("{}: {what}: {} at {}{lately}\n  {said}", self.name, address, entry.door));
     }
 
-    /// The daemon's process, while it should be there.
+    /// The daemon's process, at times when the daemon should run.
     pub(crate) fn pid(&self) -> Option<u32> {
         Some(self.pid.load(Ordering::Relaxed)).filter(|pid| *pid != 0)
     }
 
-    /// Changes the configuration, and has it read; whether the daemon took it.
+    /// Changes the configuration, and has the daemon read it. Returns whether the daemon accepted it.
     pub(crate) fn reload(&self, text: &str) -> bool {
         self.with_daemon(|daemon| {
             daemon.write_config(text);
@@ -199,14 +199,14 @@ impl<'w> Site<'w> {
         &self.config
     }
 
-    /// Loads the firewall and the sets after this, in one transaction.
+    /// Loads this text, and after it the firewall and the sets, in one transaction.
     pub(crate) fn load_firewall(&self, first: &str) {
         self.world.router.nft(&format!("{first}\n{FIREWALL}\n{}", self.sets));
     }
 
-    /// Sets the daemon's wall clock so many seconds beside the right time.
+    /// Sets the daemon's wall clock this many seconds ahead of or behind the right time.
     pub(crate) fn set_clock(&self, offset_s: i64) {
-        // In one step: a reader must never find it empty.
+        // The file is replaced in one step, so that a reader never finds it empty.
         let new = self.world.scratch.write("clock.new", &format!("{offset_s:+}\n"));
         fs::rename(new, self.clock()).expect("a file");
     }
@@ -223,7 +223,7 @@ impl<'w> Site<'w> {
     /// Fills the disk.
     pub(crate) fn fill_disk(&self) {
         let filler = self.disk.path("filler");
-        // Up to the last byte, so that writes in parts fail too.
+        // It fills the last byte too, so that partial writes also fail.
         let _full = fs::write(filler, vec![0; 4 << 20]);
     }
 
@@ -241,7 +241,7 @@ impl<'w> Site<'w> {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    /// Ends the daemon, and looks whether it shut all doors.
+    /// Stops the daemon, and checks whether it shut all doors.
     pub(crate) fn finish(&self) {
         // The last knocks are over by then.
         let longest = self.users.iter().map(|user| user.open).max().unwrap_or_default();
@@ -264,12 +264,12 @@ impl<'w> Site<'w> {
     }
 }
 
-/// Addresses that knock, but never right.
+/// The addresses of strangers, which never knock right.
 pub(crate) fn strangers() -> impl Iterator<Item = IpAddr> {
     (0..4).map(|number| address(200 + number))
 }
 
-/// Every second one is of IPv6.
+/// Every second address is an IPv6 address.
 fn address(number: u8) -> IpAddr {
     let text = if number.is_multiple_of(2) {
         format!("198.51.100.{number}")

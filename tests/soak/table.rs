@@ -68,7 +68,7 @@ fn fill(cells: &mut Cells, outcome: &Outcome) {
         next(&format!("the daemon {when}: VmRSS, RssAnon, open files"), cell);
     }
     next("promises broken", summary.broken.len().to_string());
-    // After all others, whichever of them a router had.
+    // This row comes after all others, whichever rows a router had.
     for (fault, count) in &summary.faults {
         put(2 * AFTER_KNOCKS, fault.name().to_owned(), count.to_string());
     }

@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 use super::ledger::{Element, Entry};
 use super::site::Site;
 
-/// Between two looks at the sets.
+/// The time between two looks at the sets.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// Between two looks at the daemon's log.
+/// The time between two looks at the daemon's log.
 const FOLLOW: Duration = Duration::from_millis(20);
 
-/// Between two looks at the memory.
+/// The time between two looks at the memory.
 const MEASURE: Duration = Duration::from_secs(1);
 
 /// The memory and the descriptors of a process.
@@ -73,7 +73,7 @@ pub(crate) fn follow_log(site: &Site<'_>, stop: &AtomicBool) {
     }
 }
 
-/// Measures the daemon until told to stop: after `settled`, and last of all.
+/// Measures the daemon until told to stop: once after `settled`, and once at the end.
 pub(crate) fn measure(site: &Site<'_>, settled: Instant, stop: &AtomicBool) -> Growth {
     let mut growth = Growth::default();
     while !stop.load(Ordering::Relaxed) && !site.has_died() {
@@ -88,7 +88,7 @@ pub(crate) fn measure(site: &Site<'_>, settled: Instant, stop: &AtomicBool) -> G
     growth
 }
 
-/// How many messages the kernel had no room for in this process's netlink sockets (`proc_net_netlink`, its last column but one).
+/// The number of messages that found no room in this process's netlink sockets (/proc/net/netlink, the last column but one).
 pub(crate) fn netlink_drops(pid: u32) -> u64 {
     let sockets: Vec<String> = fs::read_dir(format!("/proc/{pid}/fd"))
         .into_iter()

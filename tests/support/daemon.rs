@@ -24,7 +24,7 @@ pub struct Daemon<'h> {
     log: PathBuf,
 }
 
-/// A daemon that is not started yet.
+/// A daemon that has not been started yet.
 #[derive(Debug)]
 pub struct Start<'h> {
     host: &'h Host,
@@ -52,10 +52,10 @@ impl<'h> Start<'h> {
         Self { host, config, socket, log, command }
     }
 
-    /// Puts the control socket, and the daemon's file beside it, in another place.
+    /// Puts the control socket, and the daemon's file beside it, into another folder.
     pub fn socket(&mut self, socket: &Path) -> &mut Self {
         socket.clone_into(&mut self.socket);
-        // The last one counts.
+        // The last option of this name counts.
         self.command.arg("--socket").arg(socket);
         self
     }
@@ -198,7 +198,7 @@ impl Daemon<'_> {
         self.child.id()
     }
 
-    /// Its second process, if it has one.
+    /// The daemon's second process, if it has one.
     pub fn monitor(&self) -> Option<u32> {
         let processes = fs::read_dir("/proc").expect("proc").flatten();
         let mut pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
@@ -265,7 +265,7 @@ impl Daemon<'_> {
         (status, self.log())
     }
 
-    /// Kills both of its processes at one moment, so that neither undoes anything.
+    /// Kills both processes of the daemon at the same moment, so that neither can undo anything.
     pub fn crash(mut self) {
         self.signal(Signal::SIGSTOP);
         if let Some(monitor) = self.monitor() {
@@ -310,7 +310,7 @@ pub fn capabilities(pid: u32, set: &str) -> Vec<u32> {
     (0..64).filter(|number| mask >> number & 1 == 1).collect()
 }
 
-/// Whether there is such a process, which may be nobody's child here.
+/// Whether there is such a process. It may be no child of this test.
 pub fn is_running(pid: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))

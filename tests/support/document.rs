@@ -32,7 +32,7 @@ pub struct Block {
     pub document: String,
     /// The line of its fence, from 1.
     pub line: usize,
-    /// The words behind the fence.
+    /// The words after the fence.
     pub info: String,
     pub text: String,
 }

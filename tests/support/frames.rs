@@ -17,7 +17,7 @@ pub fn tcp(from: &str, to: &str, ports: (u16, u16), sequence_number: u32, flags:
     ip(from, to, 6, &segment)
 }
 
-/// A packet of either family around this.
+/// A packet of either family with these contents.
 pub fn ip(from: &str, to: &str, protocol: u8, payload: &[u8]) -> Vec<u8> {
     match (from.parse().expect("an address"), to.parse().expect("an address")) {
         (IpAddr::V4(from), IpAddr::V4(to)) => ipv4(from, to, protocol, payload),

@@ -104,7 +104,7 @@ impl Host {
     /// Adds addresses, ready at once.
     pub fn addresses(&self, device: &str, addresses: &[&str]) {
         for address in addresses {
-            // No other host has the address, so duplicate address detection is not needed.
+            // No other host has the address, so no search for duplicates is needed.
             let nodad = if address.contains(':') { " nodad" } else { "" };
             self.ip(&format!("address add {address} dev {device}{nodad}"));
         }
@@ -150,7 +150,7 @@ impl Host {
         let name = self.name;
         self.enter(|| {
             let listener = TcpListener::bind(("::", port)).expect("a free port");
-            // The socket stays in this namespace, whichever thread uses it.
+            // The socket belongs to this namespace, whichever thread uses it.
             thread::spawn(move || {
                 for stream in listener.incoming().flatten() {
                     thread::spawn(move || greet(stream, name));

@@ -99,8 +99,8 @@ impl World {
         Self { client, stranger, isp, router, lan, scratch: Scratch::new() }
     }
 
-    /// The same. TCP port 22 and UDP port 53 of the router are served, and TCP port 443 of the host behind it. Returns when
-    /// the client reaches them over both families.
+    /// The same, with servers on TCP port 22 and UDP port 53 of the router, and on TCP port 443 of the host behind it. Returns
+    /// when the client reaches them over both families.
     pub fn with_servers() -> Self {
         let world = Self::new();
         world.router.serve(22);
@@ -219,12 +219,12 @@ pub fn succeeded(program: &str, arguments: &[&str], output: &Output) -> String {
 }
 
 /// Runs a program in a mount namespace of its own, where it may write in `/run`. So root of a user namespace can run
-/// iptables of the older kind, whose lock is there, and firewalls.
+/// iptables-legacy, whose lock is there, and firewalls.
 pub const OWN_RUN: [&str; 6] =
     ["unshare", "--mount", "sh", "-ec", "mount -t tmpfs tmpfs /run; exec \"$@\"", "sh"];
 
-/// Copies a program that a test runs. `cp` does it: programs of other tests, which start meanwhile, would inherit this
-/// process's open file, and the kernel runs no file that somebody has open for writing.
+/// Copies a program that a test runs. It uses `cp`: if this process wrote the file, a program that another test starts meanwhile
+/// would inherit the open file, and the kernel runs no file that is open for writing.
 pub fn copy_program(from: &Path, to: &Path) {
     let [from, to] = [from, to].map(|path| path.to_str().expect("a plain path"));
     stdout("cp", &[from, to]);
@@ -240,7 +240,7 @@ pub fn ketuk() -> &'static str {
     env!("CARGO_BIN_EXE_ketuk")
 }
 
-/// Where `make install` has put everything, within `scratch`.
+/// The folder in `scratch` where `make install` has put everything.
 pub fn installed(scratch: &Scratch) -> PathBuf {
     let (prefix, bin) = (scratch.path("usr"), ketukd().parent().unwrap());
     // The date of the pages is that of the commit, but git tells root nothing about another user's tree.
@@ -250,7 +250,8 @@ pub fn installed(scratch: &Scratch) -> PathBuf {
     prefix
 }
 
-/// Says what a test leaves out on this machine. The test runner keeps what `eprintln!` prints to itself if the test passes.
+/// Prints what a test leaves out on this machine. It does not use `eprintln!`, whose output the test runner hides if the test
+/// passes.
 pub fn not_tested(what: &str) {
     let _ = writeln!(io::stderr(), "NOT TESTED {what}");
 }

@@ -1,4 +1,4 @@
-//! A daemon that shuts ports itself, whichever firewall it does that with.
+//! A daemon that shuts ports itself, with nftables or with iptables.
 
 use std::io::{Read as _, Write as _};
 use std::time::{Duration, Instant};
@@ -41,7 +41,7 @@ pub fn ports_are_shut_and_open_for_the_knocker_alone<'w>(
     daemon
 }
 
-/// Waits for this, for the time that a table may take to come back: a second, doubled for a slow machine.
+/// Waits for the condition, for the time in which a table comes back: a second, doubled for a slow machine.
 pub fn soon(what: &str, mut done: impl FnMut() -> bool) {
     let begun = Instant::now();
     wait_until(what, &mut done);

@@ -1,5 +1,5 @@
-//! The door of the guides to knockd, imported and run as it stands on a host whose firewall lets everybody in. The same checks
-//! serve a host without a firewall, and hosts with one.
+//! The door of the guides to knockd, imported without a change, on a host whose firewall lets everybody in. The same checks serve
+//! for a host without a firewall, and for hosts with one.
 
 use std::time::{Duration, Instant};
 
@@ -24,7 +24,7 @@ pub const TIMED: &str = "[options]
 	stop_command_6  = /usr/sbin/ip6tables -D INPUT -s %IP% -p tcp --dport 22 -j ACCEPT
 ";
 
-/// How long a door of [`TIMED`] may be open: its time, which a slow machine may double.
+/// The longest time that a door of [`TIMED`] may be open: its time, doubled for a slow machine.
 const OPEN: Duration = Duration::from_secs(8);
 
 /// The unchanged output of `ketukd import` for a knockd.conf.
@@ -41,7 +41,7 @@ pub fn start<'w>(world: &'w World, uci: &str) -> Daemon<'w> {
     daemon
 }
 
-/// The port that a door opens, and the address at which one knocks for it.
+/// The port that a door opens, and the address at which a client knocks.
 #[derive(Clone, Copy, Debug)]
 pub struct Way {
     pub knocked: &'static str,
@@ -65,7 +65,7 @@ impl Way {
         assert!(!self.lets_in(&world.stranger), "{self:?}: for the knocker alone");
     }
 
-    /// It is shut to all, opens for the knocker alone, and shuts on time.
+    /// The door is shut to all, opens for the knocker alone, and shuts on time.
     pub fn is_shut_and_opens(self, world: &World) {
         for host in [&world.client, &world.stranger] {
             assert!(!self.lets_in(host), "{self:?}: shut");
@@ -76,7 +76,7 @@ impl Way {
         assert!(knocked.elapsed() < OPEN, "{self:?}: on time, not after {:?}", knocked.elapsed());
     }
 
-    /// After `nft flush ruleset` it is shut again, and opens for the knocker alone.
+    /// After `nft flush ruleset` the door is shut again, and opens for the knocker alone.
     pub fn survives_a_flush(self, world: &World) {
         self.is_shut_again_after_a_flush(world);
         self.opens_for_the_knocker_alone(world);

@@ -43,7 +43,7 @@ fn fwknops_client_as_it_is() {
         daemon.ask(&["close", door]);
         left
     };
-    // Access by the packet's source, by its own word, with a time below and above the door's.
+    // Access for the packet's source, for the address that it names, and for a time below and above the door's.
     assert!((20..=30).contains(&opens(&["-A", "tcp/22", "-s"], "ssh")));
     assert!((20..=30).contains(&opens(&["-A", "tcp/22", "-a", CLIENT], "ssh")));
     assert!((1..=10).contains(&opens(&["-A", "tcp/22", "-a", CLIENT, "-f", "10"], "ssh")));
@@ -107,7 +107,7 @@ fn fwknops_packet_over_ipv6() {
     assert_eq!(grants(&daemon), [grant("ssh", STRANGER_6, "fred")]);
 }
 
-/// Every HMAC and every inner digest that its client makes, a host by its name; and each refusal with its own reason.
+/// Every HMAC and every inner digest that the client makes, a host that is named, and each refusal with its own reason.
 #[test]
 fn the_options_of_its_client() {
     const HMACS: [&str; 5] = ["md5", "sha1", "sha256", "sha384", "sha512"];
@@ -222,7 +222,7 @@ fn what_an_invitation_says_to_run() {
     assert_eq!(opened, 4, "{said}");
 }
 
-/// A packet of its client that is encrypted and signed with GnuPG is named as one, also if it has an HMAC that fits.
+/// The log names a packet of the client that is encrypted and signed with GnuPG as such, also if it has a right HMAC.
 #[test]
 fn gnupg_of_its_client_is_named() {
     let world = World::with_firewall();

@@ -152,7 +152,7 @@ fn a_packet_opens_for_its_sender_and_its_recording_for_nobody() {
     }
     assert_eq!(grants(&daemon), []);
     assert!(daemon.log().contains("user alice: not opened: it was used before"), "{}", daemon.log());
-    // A changed packet, a part of it, and a longer one.
+    // A changed packet, a part of a packet, and a longer packet.
     let before = daemon.counter("auth_forged");
     let mut changed = recorded[0].clone();
     changed[60] ^= 1;
@@ -165,7 +165,8 @@ fn a_packet_opens_for_its_sender_and_its_recording_for_nobody() {
     assert_eq!(grants(&daemon), []);
 }
 
-/// A packet for each family; a changing sequence of the half minute before for one, and the present one for the other.
+/// The client sends a packet over each family. Of changing sequences it sends that of the half minute before over one family, and
+/// the present one over the other.
 #[test]
 fn a_name_with_both_families_opens_for_both() {
     let world = World::with_firewall();
@@ -223,7 +224,7 @@ fn a_restart_makes_no_recording_new_and_keeps_nobody_out() {
     let (ahead, right) = (alices(1, now() + 5, None), alices(2, now(), None));
     send(&world.client, ROUTER, &ahead);
     send(&world.client, ROUTER, &right);
-    // The second of two packets at once changes nothing, because the door is open.
+    // If two packets come at once, the second changes nothing, because the door is open.
     daemon.wait("both are taken", |daemon| daemon.counter("opened") + daemon.counter("unchanged") == 2);
     daemon.end(Signal::SIGKILL);
     let daemon = Start::new(&world.router, &world.scratch, CONFIG).go();
@@ -280,8 +281,8 @@ fn who_is_revoked_is_out_at_once() {
     assert!(!daemon.log().contains(KEY_TEXT) && !daemon.log().contains(FWKNOP_HMAC_KEY));
 }
 
-/// Anybody can send packets that no key fits. Their addresses are in the log, in lines of their own, so that the log also
-/// tells who was refused although he has a key, and who was let in.
+/// Anybody can send packets that no key fits. The log has a separate limit for lines about their addresses. So it also names
+/// users who were refused, and users who were let in.
 #[test]
 fn strangers_packets_are_named_and_hide_no_users() {
     let world = World::with_firewall();

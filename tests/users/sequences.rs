@@ -20,7 +20,7 @@ fn a_changing_sequence_opens_once() {
     daemon.ask(&["close", "ssh"]);
     for from in [&world.stranger, &world.client] {
         let before = daemon.counter("auth_replay");
-        // Another knock first, because the client's last four knocks are this sequence already.
+        // Another knock comes first, because the client's last four knocks are already this sequence.
         let arguments: Vec<_> =
             [ROUTER, "20001"].into_iter().chain(last.iter().map(String::as_str)).collect();
         from.stdout(ketuk(), &arguments);
@@ -49,7 +49,7 @@ fn sequences_for_one_time() {
     daemon.wait_for_log(&format!("{STRANGER}: ssh: OPEN SESAME"));
     daemon.wait_for_log("no sequence is left");
     assert_eq!(daemon.counter("opened"), 2);
-    // A new line, which is changed before the daemon can mark it.
+    // A new line is changed before the daemon can mark it.
     std::fs::write(&file, "#7000,8000\n#7100,8100\n 7200,8200\n").expect("written");
     daemon.ask(&["reload"]);
     daemon.ask(&["close", "ssh"]);

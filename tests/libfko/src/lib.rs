@@ -1,4 +1,4 @@
-//! libfko, asked what a packet says, and told to write one.
+//! Has libfko read and write packets.
 
 mod fko;
 pub mod sealing;

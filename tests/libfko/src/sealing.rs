@@ -1,4 +1,4 @@
-//! Seals any text as fwknop's client seals its own: with the right digest, encryption and HMAC-SHA-256.
+//! Seals any text as fwknop's client does: with the right digest, encryption and HMAC-SHA-256.
 
 use aes::Aes256;
 use aes::cipher::{BlockModeEncrypt as _, KeyIvInit as _};
@@ -11,7 +11,7 @@ use super::Keys;
 
 const BLOCK: usize = 16;
 
-/// A packet of these fields, joined by colons, with their digest behind them.
+/// A packet of these fields, joined by colons, and followed by their digest.
 #[must_use]
 pub fn seal(fields: &str, keys: Keys<'_>, salt: [u8; 8]) -> Vec<u8> {
     seal_text(&format!("{fields}:{}", encode(&Sha256::digest(fields))), keys, salt)

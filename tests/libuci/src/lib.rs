@@ -1,4 +1,4 @@
-//! libuci, asked what a text says.
+//! Has libuci read a text.
 
 mod uci;
 
@@ -6,7 +6,7 @@ use std::ffi::{CStr, c_char};
 use std::ptr;
 use std::sync::Mutex;
 
-/// A section as libuci gives it.
+/// A section that libuci has read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Section {
     /// Its type.

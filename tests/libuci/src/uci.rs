@@ -1,8 +1,8 @@
-//! The part of uci.h that is called here, declared by hand: bindgen needs a clang whose names it knows.
+//! The part of uci.h that is called here. It is declared by hand, because bindgen needs a certain clang.
 
 use std::ffi::{c_char, c_int, c_uint};
 
-/// The link of a ring; a list is a link that is no element.
+/// The link of a ring. A list is a link that is not an element itself.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct List {
@@ -54,7 +54,7 @@ pub(crate) union Value {
 /// The kind of an option with one value.
 pub(crate) const UCI_TYPE_STRING: c_uint = 0;
 
-/// libuci's state. Only libuci looks into it.
+/// libuci's state, which only libuci reads.
 #[repr(C)]
 pub(crate) struct Context {
     _opaque: [u8; 0],

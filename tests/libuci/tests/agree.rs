@@ -1,4 +1,4 @@
-//! ketuk and libuci read the same.
+//! ketuk and libuci read the same files alike.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,7 +14,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner
 /// Generated files per test.
 const CASES: u32 = 20_000;
 
-/// The pieces of generated files: those that mean something to one of the parsers, or nearly do.
+/// The pieces of generated files. Each means something to one of the parsers, or nearly does.
 const PIECES: &[&str] = &[
     "config",
     "option",
@@ -85,7 +85,7 @@ fn the_corpus() {
         }
         let text = fs::read(&file).unwrap();
         let outcome = compare(&text).unwrap_or_else(|difference| panic!("{}: {difference}", file.display()));
-        // A file says in its name what becomes of it.
+        // The name of a file says whether it is refused.
         let name = file.file_name().unwrap().to_string_lossy().into_owned();
         assert_eq!(outcome.is_some(), name.starts_with("bad-"), "{name}: {outcome:?}");
         seen += 1;
@@ -93,7 +93,7 @@ fn the_corpus() {
     assert!(seen > 20, "only {seen} files");
 }
 
-/// Line by line: each of these is a whole file of its own, as it is and behind a section.
+/// Each of these lines is tried as a whole file, alone and after a section.
 #[test]
 fn lines() {
     let lines = include_str!("lines.txt");
@@ -145,20 +145,20 @@ fn files_that_are_nearly_right() {
     assert!(seen.reasons.len() > 6, "only {:?}", seen.reasons);
 }
 
-/// Any bytes but NUL, which ketuk refuses and libuci stumbles over.
+/// Any bytes but NUL, which ketuk refuses and libuci reads wrong.
 #[test]
 fn files_of_any_bytes() {
     generate(&vec(1..=u8::MAX, 0..60));
 }
 
-/// The results for the generated files.
+/// The numbers of results for the generated files.
 #[derive(Default)]
 struct Seen {
     accepted: u32,
     reasons: BTreeSet<String>,
 }
 
-/// Compares [`CASES`] files, always the same ones; a difference is shrunk and shown.
+/// Compares [`CASES`] files, the same in every run. A file with a difference is made as short as possible, and shown.
 fn generate(files: &impl Strategy<Value = Vec<u8>>) -> Seen {
     let seen = std::cell::RefCell::new(Seen::default());
     let config = Config { cases: CASES, failure_persistence: None, ..Config::default() };
@@ -181,7 +181,7 @@ fn generate(files: &impl Strategy<Value = Vec<u8>>) -> Seen {
     seen.into_inner()
 }
 
-/// Files as people write them, with up to two faults put in anywhere.
+/// Files like those that people write, with up to two faults anywhere.
 fn files() -> impl Strategy<Value = Vec<u8>> {
     let blank = select(&[" ", " ", "\t", "  ", " \t"][..]);
     let end = select(&["\n", "\n", "\n", "\r\n", " # note\n", " ; ", ";", " ;\n", " \n"][..]);
@@ -231,7 +231,7 @@ fn files() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// Why both refuse the text, or nothing if both read the same; else the difference.
+/// The reason why both refuse the text, `None` if both read the same, or the difference as an error.
 fn compare(text: &[u8]) -> Result<Option<Reason>, String> {
     match (uci::parse(text), read(text)) {
         (Ok(ours), Ok(theirs)) => {
@@ -257,7 +257,7 @@ fn compare(text: &[u8]) -> Result<Option<Reason>, String> {
     }
 }
 
-/// A section of ours in libuci's shape.
+/// A section that ketuk has read, in libuci's form.
 fn plain(section: &uci::Section) -> Section {
     let option = |entry: &uci::UciOption| {
         let (list, words) = match &entry.value {
@@ -274,13 +274,13 @@ fn plain(section: &uci::Section) -> Section {
     }
 }
 
-/// Equality, but that the libuci of 2021 moves an option to the end of its section when it is given
-/// again, or turned into a list, and later ones leave it in its place (commits b7ceda9, b2f3417).
+/// Equality with one exception: if an option is given again, or turned into a list, the libuci of 2021 moves it to the end of
+/// its section. Later versions leave it in its place (commits b7ceda9, b2f3417).
 fn same(ours: &[Section], theirs: &[Section], text: &[u8]) -> bool {
     if ours == theirs {
         return true;
     }
-    // A name may be written in pieces.
+    // A section may be written in several parts.
     let text: Vec<u8> = text.iter().copied().filter(|byte| !b"'\"\\\r\n".contains(byte)).collect();
     let repeated = |name: &[u8]| text.windows(name.len()).filter(|window| *window == name).count() > 1;
     let sorted = |sections: &[Section]| {
@@ -292,7 +292,7 @@ fn same(ours: &[Section], theirs: &[Section], text: &[u8]) -> bool {
     };
     sorted(ours) == sorted(theirs)
         && ours.iter().zip(theirs).all(|(ours, theirs)| {
-            // Those that are written once must be in order all the same.
+            // Options that are written once must be in order nevertheless.
             let once = |section: &Section| -> Vec<_> {
                 section.options.iter().filter(|(name, ..)| !repeated(name)).cloned().collect()
             };
@@ -300,13 +300,13 @@ fn same(ours: &[Section], theirs: &[Section], text: &[u8]) -> bool {
         })
 }
 
-/// Whether the libuci of 2021 may lose the current section: it does when one is written for the third
-/// time (fixed in commit 5781664).
+/// Whether the libuci of 2021 may lose the current section. It does if a section is written for the third time (fixed in
+/// commit 5781664).
 fn thrice(text: &[u8]) -> bool {
     text.split(|byte| b"\n; \t".contains(byte)).filter(|word| *word == b"config" || *word == b"c").count() > 2
 }
 
-/// libuci's word for it.
+/// libuci's text for this error.
 fn libuci_says(reason: Reason) -> &'static str {
     match reason {
         Reason::UnknownCommand => "invalid command",

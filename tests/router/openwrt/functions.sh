@@ -1,4 +1,4 @@
-# A stand-in for OpenWrt's /lib/functions.sh: sections and options of plain UCI files, a line each, values in
+# A stand-in for OpenWrt's /lib/functions.sh. It reads UCI files with one section or option on each line, and values in
 # single quotes.
 
 config_load() {

@@ -71,10 +71,10 @@ fn assert_same(ours: &FwknopRequest, theirs: &Message) {
     }
 }
 
-/// A packet without HMAC of this length libfko takes for one of GnuPG's (fwknop: `MIN_GNUPG_MSG_SIZE`).
+/// libfko takes a packet without its HMAC that has at least this length for a packet of GnuPG (fwknop: `MIN_GNUPG_MSG_SIZE`).
 const GNUPG: usize = 400;
 
-/// How many of the excuses below the texts of [`fields`] need. Long packets need another one.
+/// The number of the excuses below that the texts of [`fields`] need. Long packets need another one.
 const EXCUSES_OF_TEXTS: usize = 12;
 
 /// The reason why one of them opens a packet that the other refuses; `None` if that is a fault. `text` is the packet without the digest.
@@ -141,7 +141,7 @@ fn why_not_written(text: &str, message: &Message) -> Option<&'static str> {
     }
 }
 
-/// Compares what both say about a packet; the excuse, if one is needed.
+/// Compares how both read a packet. Returns the excuse, if one is needed.
 fn compare(packet: &[u8], hmac: HmacType, text: &str) -> Option<&'static str> {
     let (ours, theirs) = (ours(packet, hmac), read(packet, KEYS, number(hmac)));
     match (&ours, &theirs) {
@@ -184,7 +184,7 @@ proptest! {
         prop_assert!(opened.is_ok(), "{opened:?}");
     }
 
-    /// And the other way round.
+    /// libfko reads each packet of ketuk as ketuk does.
     #[test]
     fn ketuks_packets(
         user in "[a-zA-Z0-9_]{1,30}", time in 0..1_u64 << 31, address in prop::option::of(any::<[u8; 4]>()),
@@ -200,7 +200,7 @@ proptest! {
         compare(packet, hmac, &format!("{wish:?}"));
     }
 
-    /// A changed packet opens nothing, for either.
+    /// A changed packet opens nothing with either of them.
     #[test]
     fn changed_packets(at: prop::sample::Index, change in 1..=255_u8, cut in 0..300_usize, what in 0..3) {
         let packet = sealing::seal("7200277731836318:YWxpY2U:1795340357:3.0.0:1:MS4yLjMuNCx0Y3AvMjI", KEYS, [7; 8]);
@@ -218,7 +218,7 @@ proptest! {
     }
 }
 
-/// Texts that no client writes, behind the right encryption and HMAC.
+/// Texts that no client writes, with the right encryption and HMAC.
 #[test]
 fn texts() {
     let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(50_000) };
@@ -229,7 +229,7 @@ fn texts() {
         excuses.borrow_mut().extend(excuse);
         Ok(())
     };
-    // Chance makes too few of these.
+    // Random texts have too few of these.
     for auth in ["!!!!", "A", "="] {
         let message = sealing::encode(b"1.2.3.4,tcp/22");
         let fields = ["7200277731836318", "YWxpY2U", "1795340357", "3.0.0", "1", &message, auth];
