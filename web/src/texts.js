@@ -44,7 +44,7 @@ export const TEXTS = {
 			'The invitation is no longer valid. Ask the router’s owner.'
 		],
 		privacy: 'This page loads nothing and connects to no host but the one that you knock at.',
-		noProfile: 'There is no invitation in this text. It holds “ketuk://”. Was it copied whole?',
+		noProfile: 'There is no invitation in this text. An invitation holds “ketuk://”. Was it copied whole?',
 		badHost: 'The invitation names no host. Was it copied whole?',
 		badDoor: 'The invitation names no door. Was it copied whole?',
 		badPort: 'A port of the invitation is wrong. Was it copied whole?',
