@@ -5,11 +5,11 @@ use std::time::Duration;
 use ketuk::control::{message, server};
 use ketuk::core::ports::Scattered;
 use ketuk::core::{
-    access, attempts, failures, first_knocks, grants, packet, ports, recent, replay, session, totp_knocks,
-    user,
+    access, attempts, door, failures, first_knocks, grants, packet, ports, recent, replay, sequence, session,
+    tags, totp_knocks, user,
 };
-use ketuk::protocol::totp;
-use ketuk::{daemon, linux};
+use ketuk::protocol::{SPA_PORT, totp};
+use ketuk::{config, daemon, linux};
 
 use super::read;
 
@@ -212,4 +212,52 @@ fn the_limits_of_the_threat_model_are_those_of_the_code() {
     assert!(document.contains(&format!("remembers the last {} packets", replay::REMEMBERED)));
     let hmacs = written(constant("src/core/auth/fwknop_packet.rs", "HMACS_PER_SECOND")[0]);
     assert_eq!(document.matches(&format!("{hmacs} HMACs a second")).count(), 2);
+}
+
+/// The limits in docs/configuration.md. `{}` stands for the number, without separators as in a file.
+#[test]
+fn the_limits_of_a_configuration_are_those_of_the_code() {
+    let document = read("docs/configuration.md").split_whitespace().collect::<Vec<_>>().join(" ");
+    let one = |path, name| constant(path, name)[0];
+    let n = |number: usize| u64::try_from(number).expect("a small number");
+    let audience = |name| constant("src/daemon/audience.rs", name)[0];
+    let file = n(config::MAX_FILE) / 1024;
+    assert_eq!(constant("src/daemon/one_time.rs", "MAX_FILE"), [file, 1024]);
+    assert_eq!(audience("PRINTED_LINES"), audience("REFUSED_LINES"), "60 lines a minute, each");
+    let pairs = format!("at most {} pairs of a secret and a door", written(n(totp_knocks::MAX_PAIRS)));
+    assert!(document.contains(&pairs), "{pairs}");
+    for (sentence, number) in [
+        ("A file has at most {} KiB, ", file),
+        (" KiB, {} doors and ", n(door::MAX_DOORS)),
+        (" doors and {} users.", n(user::MAX_USERS)),
+        ("All sequences together name at most {} different ports.", n(ports::MAX_PORTS)),
+        ("| `network` | names, at most {} |", n(config::MAX_DEVICES)),
+        ("| `device` | names, at most {} |", n(config::MAX_DEVICES)),
+        ("| `command_timeout` | 0 to {} |", config::MAX_OPEN_TIME_S.into()),
+        ("| `spa_port` | a port | {} |", SPA_PORT.into()),
+        ("| `spa_max_age` | 5 to {} |", tags::MAX_SPA_AGE_S),
+        ("| `totp_ports` | `port-port`, at least {} ports |", totp::MIN_PORTS.into()),
+        ("The globals and all doors together may name {} ports there.", n(config::MAX_TRAP_EXCEPT)),
+        ("| `sequence` | 1 to {} of", n(sequence::MAX_STEPS)),
+        ("| `seq_timeout` | 1 to {} |", door::MAX_SEQ_TIMEOUT_S.into()),
+        ("| `src` | at most {} addresses or networks", n(config::MAX_SRC)),
+        ("| `dest_port` | at most {} of", n(config::MAX_PORT_RANGES)),
+        ("; at most {}, of which one without a protocol counts twice", n(config::MAX_ALLOW_PORT)),
+        ("| `open_time` | 0 to {} (31 days) |", config::MAX_OPEN_TIME_S.into()),
+        ("| `start_command` | at most {} bytes |", n(config::MAX_COMMAND)),
+        ("| `key` | 32 bytes in base 64; at most {} |", n(user::MAX_SECRETS)),
+        ("| `totp` | 16 to 64 bytes in base 32; at most {} |", n(user::MAX_SECRETS)),
+        ("at most {} start commands (", one("src/daemon/jobs/lane.rs", "MAX_STARTS")),
+        ("start commands ({} of one door)", one("src/daemon/jobs/lane.rs", "MAX_STARTS_OF_DOOR")),
+        ("and {} commands in all.", n(daemon::jobs::MAX_DESCRIPTORS) - 1),
+        ("at most {} lines with 1024 bytes in all", one("src/daemon/jobs/words.rs", "MAX_LINES")),
+        ("lines with {} bytes in all", n(linux::printed::MAX_PRINTED)),
+        ("and at most {} lines a minute for each door", 60 * audience("PRINTED_LINES")),
+        ("in at most {} lines a second for one user", audience("USER_LINES")),
+        ("The scripts of one event have {} seconds together.", one("src/daemon/hotplug.rs", "TIME_LIMIT")),
+        ("At most {} events wait.", one("src/daemon/hotplug.rs", "MAX_WAITING")),
+    ] {
+        let sentence = sentence.replace("{}", &number.to_string());
+        assert!(document.contains(&sentence), "the code has: {sentence}");
+    }
 }
