@@ -23,7 +23,7 @@ pub(super) const STATEMENTS: &[Statement] = &[
         expected: &[(Knockd, true), (Ketukd, true)],
     },
     Statement {
-        text: "one packet of fwknop's client opens it",
+        text: "one packet of fwknop's client opens the port",
         holds: packet_opens,
         expected: &[(Fwknopd, true), (Ketukd, true)],
     },
@@ -33,7 +33,7 @@ pub(super) const STATEMENTS: &[Statement] = &[
         expected: &[(Fwknopd, true), (Ketukd, true)],
     },
     Statement {
-        text: "knocks open it over IPv6",
+        text: "knocks open the port over IPv6",
         holds: opens_over_ipv6,
         expected: &[(Knockd, true), (Ketukd, true)],
     },
@@ -43,12 +43,12 @@ pub(super) const STATEMENTS: &[Statement] = &[
         expected: &[(Knockd, true), (Ketukd, true)],
     },
     Statement {
-        text: "knocks that the network delivers twice open it",
+        text: "knocks that the network delivers twice open the port",
         holds: doubled_knocks_open,
         expected: &[(Knockd, false), (Ketukd, true)],
     },
     Statement {
-        text: "after a wrong attempt the right knocks open it at once",
+        text: "after a wrong attempt the right knocks open the port at once",
         holds: second_attempt_opens,
         expected: &[(Knockd, true), (Ketukd, true)],
     },
@@ -58,7 +58,7 @@ pub(super) const STATEMENTS: &[Statement] = &[
         expected: &[(Knockd, true), (Ketukd, true)],
     },
     Statement {
-        text: "segments that are no SYN open nothing",
+        text: "TCP segments that are no SYN open nothing",
         holds: answers_open_nothing,
         expected: &[(Knockd, false), (Ketukd, true)],
     },
@@ -73,27 +73,27 @@ pub(super) const STATEMENTS: &[Statement] = &[
         expected: &[(Knockd, true), (Fwknopd, true), (Ketukd, true)],
     },
     Statement {
-        text: "it shuts on time though all processes of the daemon were killed",
+        text: "the port shuts on time even if all processes of the daemon were killed",
         holds: shuts_without_the_daemon,
         expected: &[(Knockd, false), (Fwknopd, false), (Ketukd, true)],
     },
     Statement {
-        text: "knocking again while it is open makes no second rule",
+        text: "knocking again while the port is open makes no second rule",
         holds: second_knock_makes_no_second_rule,
         expected: &[(Knockd, false), (Ketukd, true)],
     },
     Statement {
-        text: "the daemon lives on when it is told to read a wrong file",
+        text: "the daemon goes on when it is told to read a wrong configuration",
         holds: survives_a_wrong_file,
         expected: &[(Knockd, false), (Fwknopd, false), (Ketukd, true)],
     },
     Statement {
-        text: "it waits for a device that is not there at its start",
+        text: "the daemon waits for a device that does not exist at its start",
         holds: waits_for_its_device,
         expected: &[(Knockd, false), (Fwknopd, false), (Ketukd, true)],
     },
     Statement {
-        text: "it hears knocks at an address that comes after its start",
+        text: "the daemon hears knocks at an address that is added after its start",
         holds: hears_a_new_address,
         expected: &[(Knockd, false), (Ketukd, true)],
     },
