@@ -175,7 +175,7 @@ fn a_port_that_everybody_reaches_is_said() {
     assert!(said().contains("door 'any': tcp port 1 can be reached without a knock on wan0"), "{}", said());
     // The own table shuts all ports, and check says so.
     let own = unbounded(&config("own", ""));
-    let shut = "without allow_port, backend 'own' shuts every port but UDP 68 and 546 for everybody";
+    let shut = "without allow_port, backend 'own' shuts every port except UDP 68 and 546 for every address";
     assert!(check(&world, &own).contains(shut), "{}", check(&world, &own));
     assert!(!check(&world, &config("own", "")).contains(shut));
 }

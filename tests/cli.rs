@@ -149,8 +149,8 @@ fn an_invitation_without_users_says_how_to_have_one() {
     fs::write(&file, "config globals\n").expect("a file");
     assert_eq!(
         fails(1, &["invite", "bob", "--host", "h", "--config", path]),
-        "ketukd: there is no user 'bob', nor any other: write a section config user 'bob' with what \
-         'ketukd keygen' prints, and list door\n"
+        "ketukd: there is no user 'bob', and no other: write a section config user 'bob' with the options \
+         that 'ketukd keygen' prints, and with list door\n"
     );
     fs::remove_file(file).expect("the file");
 }

@@ -167,7 +167,7 @@ fn wrong_usage() {
     let place = Place::new("usage", "");
     for (arguments, expected) in [
         (&["alice", "--fwknop", "--knockd"][..], "an invitation is for one app"),
-        (&["alice", "--page", PAGE, "--knockd"], "--page is for no app"),
+        (&["alice", "--page", PAGE, "--knockd"], "--page is not for apps"),
         (&["alice", "--page", "ftp://h/"], "is not the address of a page"),
         (&["alice", "--page", "https://h/#x"], "is not the address of a page"),
     ] {

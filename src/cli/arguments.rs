@@ -72,7 +72,7 @@ impl Arguments {
                 "--fw4" => parsed.fw4 = true,
                 "--fwknop" => parsed.set_app(App::Fwknop)?,
                 "--knockd" => parsed.set_app(App::Knockd)?,
-                // `--replace` too: it is always done now.
+                // `--replace` is accepted and ignored: `ruleset` always replaces.
                 _ => {}
             }
             if matches!(option, "--json" | "--events" | "--fw4" | "--replace" | "--fwknop" | "--knockd") {

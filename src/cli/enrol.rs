@@ -20,18 +20,19 @@ const SERVICE: &str = "/etc/init.d/ketuk";
 /// How long the service may take to reload. It takes a second or two.
 const RELOAD_TIME: Duration = Duration::from_secs(60);
 
-/// The most bytes that the service may print. It prints a line or two, and nobody reads them.
+/// The most bytes that the service may print. It prints a line or two, which are ignored.
 const MAX_WORDS: usize = 65_536;
 
-/// Adds a new `totp` to a user who has none, in the file, and tells the daemon to read it. Returns the new
+/// Adds a new `totp` to the section of a user that has none, and tells the daemon to read the file. Returns the new
 /// configuration, and whether the daemon has read it.
 ///
-/// The file is replaced in one step, with the same mode and owner, and only if nothing else in it differs.
+/// The file is replaced in one step and keeps its mode and owner. It is replaced only if the new configuration differs
+/// in nothing but the secret.
 pub(super) fn enrol(arguments: &Arguments, config: &Config, name: &str) -> Result<(Config, bool), Failure> {
     let path = arguments.config_path();
     let cannot = |error: io::Error| {
         Failure::Failed(format!(
-            "user '{name}' needs a changing sequence, and {} cannot be written: {error}; add an option totp of 'ketukd keygen' to his section",
+            "user '{name}' needs a changing sequence, and {} cannot be written: {error}; add the option totp that 'ketukd keygen' prints to the user's section",
             path.display()
         ))
     };
@@ -44,7 +45,7 @@ pub(super) fn enrol(arguments: &Arguments, config: &Config, name: &str) -> Resul
     });
     let (text, read) = new.ok_or_else(|| {
         Failure::Failed(format!(
-            "user '{name}' needs a changing sequence: add an option totp of 'ketukd keygen' to his section"
+            "user '{name}' needs a changing sequence: add the option totp that 'ketukd keygen' prints to the user's section"
         ))
     })?;
     replace(path, &text).map_err(cannot)?;
@@ -70,7 +71,7 @@ fn with_totp(text: &[u8], name: &str, totp: &str) -> Option<Zeroizing<Vec<u8>>> 
     Some(longer)
 }
 
-/// Whether the only difference is one more secret of the user.
+/// Whether the new secret of the user is the only difference.
 fn only_totp_differs(old: &Config, new: &Config, name: &str) -> bool {
     let mut expected = old.clone();
     for (expected, new) in expected.users.iter_mut().zip(&new.users) {

@@ -297,7 +297,7 @@ fn addresses(arguments: &Arguments, capture: &Capture<'_>) -> Result<Vec<IpAddr>
         return Ok(own);
     }
     eprintln!(
-        "no packet is to an address of this host: knocks to all destinations are judged; see --address"
+        "no packet goes to an address of this host, so knocks to every destination count: --address names them"
     );
     Ok(destinations)
 }

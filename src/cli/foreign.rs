@@ -52,7 +52,7 @@ pub(super) fn fwknop_commands(config: &Config, user: &User, host: &str) -> Strin
     // The client asks a web page for its address, or the packet's source counts.
     let address = if user.require_address { "-R" } else { "-s" };
     let mut text = format!(
-        "with fwknop's own client, once for each door, KEY and HMAC_KEY being those below; later 'fwknop -n DOOR {address}':\n"
+        "with fwknop's own client, run each line once, with the keys below for KEY and HMAC_KEY; afterwards 'fwknop -n DOOR {address}' opens a door:\n"
     );
     for door in config.doors.iter().filter(|door| door.enabled && user.doors.contains(&door.name)) {
         if let Some(asked) = asked_port(door) {
@@ -66,8 +66,8 @@ pub(super) fn fwknop_commands(config: &Config, user: &User, host: &str) -> Strin
     text
 }
 
-/// The port that fwknop's client asks for to get this door: `tcp/22`. One of those that it may ask for at a door with
-/// `any_port`.
+/// The port that fwknop's client asks for to open this door, as in `tcp/22`. At a door with `any_port` it is one of the
+/// allowed ports.
 #[cfg(feature = "fwknop")]
 fn asked_port(door: &Door) -> Option<String> {
     if let Some(step) = door.fwknop_port {

@@ -25,7 +25,7 @@ const COMMANDS: &[(&str, &str)] = &[
 /// The text of `ketukd --help`, without the version and the list of commands.
 const ALL: &str = include_str!("help/all.txt");
 
-/// The beginning of a usage line. Its further lines begin with as many blanks.
+/// The beginning of a usage. Further lines of the usage begin with as many blanks.
 const USAGE: &str = "usage: ";
 
 /// The help of the command of this name.

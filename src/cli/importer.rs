@@ -23,7 +23,10 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     let Err(error) = execv(&program, &[&program, &file]);
     Err(failed(match error {
         Errno::ENOENT => {
-            format!("{} is not there; on OpenWrt it is a package of its own", program.to_string_lossy())
+            format!(
+                "{} does not exist; on OpenWrt, install the package ketuk-import",
+                program.to_string_lossy()
+            )
         }
         error => error.to_string(),
     }))

@@ -26,20 +26,22 @@ pub(super) fn invite(arguments: &Arguments) -> Outcome {
             eprint!("{}", foreign::fwknop_commands(&config, user, &host));
             keys
         }
-        // A file, for which a QR code is of no use.
+        // A file needs no QR code.
         (None, Some(App::Knockd)) => return print(&foreign::knockd(&config, user(&config, name)?)?),
-        (Some(page), None) => told(link(arguments, &config, name, host, page)?),
+        (Some(page), None) => text_of(link(arguments, &config, name, host, page)?),
         (None, None) => match &config.globals.page {
             // The line comes first, for 'ketuk add -'.
             Some(page) => {
-                let link = told(link(arguments, &config, name, host, page)?);
+                let link = text_of(link(arguments, &config, name, host, page)?);
                 print(&line(&arguments.config()?, name, host)?)?;
                 print("\n")?;
                 link
             }
             None => line(&config, name, host)?,
         },
-        (Some(_), Some(_)) => return Err(Failure::Usage("--page is for no app: leave one out".to_owned())),
+        (Some(_), Some(_)) => {
+            return Err(Failure::Usage("--page is not for apps: leave it or the app's option out".to_owned()));
+        }
     };
     print(&text)?;
     print("\n")?;
@@ -58,11 +60,11 @@ pub(super) struct Link {
     pub(super) known: bool,
 }
 
-/// The link's text. A note to the operator comes first if the daemon does not know its secret yet.
-fn told(link: Link) -> Zeroizing<String> {
+/// The link's text. If the daemon does not know its secret yet, a note on standard error says so.
+fn text_of(link: Link) -> Zeroizing<String> {
     if !link.known {
         eprintln!(
-            "ketukd: the user got a changing sequence, which counts once the daemon has read the configuration"
+            "ketukd: the user has a new changing sequence: it works once the daemon has read the configuration"
         );
     }
     link.text
@@ -105,8 +107,8 @@ fn user<'c>(config: &'c Config, name: &str) -> Result<&'c User, Failure> {
         let names: Vec<_> = config.users.iter().map(|user| user.name.as_str()).collect();
         Failure::Failed(if names.is_empty() {
             format!(
-                "there is no user '{name}', nor any other: write a section config user '{name}' with what \
-                 'ketukd keygen' prints, and list door"
+                "there is no user '{name}', and no other: write a section config user '{name}' with the options \
+                 that 'ketukd keygen' prints, and with list door"
             )
         } else {
             format!("there is no user '{name}'; there are: {}", names.join(", "))
@@ -161,7 +163,9 @@ fn outer_host(named: Option<&str>) -> Result<String, Failure> {
     match addresses.iter().filter(public).min() {
         Some(IpAddr::V6(v6)) => Ok(format!("[{v6}]")),
         Some(v4) => Ok(v4.to_string()),
-        None => Err(Failure::Usage("by which name is this host reached? say it with --host".to_owned())),
+        None => {
+            Err(Failure::Usage("this host has no public address: name the router with --host".to_owned()))
+        }
     }
 }
 

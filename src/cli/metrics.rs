@@ -8,13 +8,13 @@ use super::{Failure, Outcome, print};
 use crate::control::show::Status;
 use crate::core::counters::Event;
 
-/// Prints the metrics. A daemon that does not run is a metric too, and no failure: the textfile collector needs a file
-/// that says so.
+/// Prints the metrics. If the daemon does not run, the metric `ketuk_up` is 0 and the command succeeds, because the
+/// textfile collector needs a file that says so.
 pub(super) fn metrics(arguments: &Arguments) -> Outcome {
     let mut text = String::new();
     let status = match control::ask_status(arguments) {
         Ok(status) => Some(status),
-        // Nothing is known of the daemon.
+        // The daemon may be well, so `ketuk_up` is neither 0 nor 1.
         Err(refused @ Unreached::Refused(_)) => return Err(Failure::Failed(refused.to_string())),
         Err(unreached) => {
             eprintln!("ketukd: {unreached}");

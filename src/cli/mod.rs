@@ -95,9 +95,9 @@ fn exit_code(name: &str, outcome: Outcome) -> ExitCode {
         _ => String::new(),
     };
     // An error in a file begins with its place, as compilers print it. Editors can jump there.
-    let who = if matches!(failure, Failure::Config(_)) { "" } else { "ketukd: " };
+    let program = if matches!(failure, Failure::Config(_)) { "" } else { "ketukd: " };
     let (code, message) = failure.parts();
-    eprintln!("{who}{message}{hint}");
+    eprintln!("{program}{message}{hint}");
     ExitCode::from(code)
 }
 
@@ -199,7 +199,7 @@ fn absent(config: &Config) -> impl Iterator<Item = String> {
 fn ports(config: &Config) -> impl Iterator<Item = String> {
     config.globals.devices.iter().filter_map(|device| {
         let upper = upper_of(index_of(device)?).ok()?;
-        // The ports of a VRF hear, and the rules see the VRF.
+        // A port of a VRF hears the packets itself, but the rules see the VRF. So both may be listed.
         let upper =
             upper.filter(|upper| !upper.leaves_all() || !config.globals.devices.contains(&upper.name))?;
         Some(format!("device {device} {upper}"))
@@ -212,8 +212,8 @@ fn shut_for_all(config: &Config) -> impl Iterator<Item = String> {
     let is_own = backend::resolve(config) == backend::Kind::Own;
     doors.filter(move |_| is_own).map(|door| {
         format!(
-            "door '{}': without allow_port, backend 'own' shuts every port but UDP 68 and 546 for everybody who has not \
-             asked for it: name the ports with allow_port if this host has services for everybody",
+            "door '{}': without allow_port, backend 'own' shuts every port except UDP 68 and 546 for every address that has \
+             not asked for it: if this host has services for everybody, name their ports with allow_port",
             door.name
         )
     })
@@ -231,14 +231,11 @@ fn exposed(config: &Config) -> Vec<String> {
     match exposure::look_at(config, backend::resolve(config), devices) {
         Ok(findings) => findings.iter().map(ToString::to_string).collect(),
         Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
-            vec![
-                "the rules that are loaded cannot be read without privilege: run 'ketukd check' as root"
-                    .to_owned(),
-            ]
+            vec!["the loaded rules cannot be read without privilege: run 'ketukd check' as root".to_owned()]
         }
         Err(error) => vec![format!(
-            "it is not known whether the doors' ports can be reached without a knock: the loaded rules cannot be \
-             read: {error}"
+            "the loaded rules cannot be read, so it is not known whether the doors' ports can be reached without a \
+             knock: {error}"
         )],
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! rpcd runs `/usr/libexec/rpcd/ketuk list` once and `... call METHOD` for each call, with the arguments as
 //! one JSON object on standard input, and takes one JSON object from standard output (rpcd, `plugin.c`).
-//! rpcd's ACLs decide before who may call which method. The arguments can still be anything.
+//! Before that, rpcd checks by its ACLs that the caller may call the method. The arguments can still be anything.
 
 use std::io::{self, Read as _};
 
@@ -196,7 +196,7 @@ fn ask(arguments: &Arguments, request: &ControlRequest<'_>) -> Result<String, Fa
     Ok(json(&Answer { ok: true, ..Answer::default() }, 0))
 }
 
-/// Checks a configuration that is not saved yet, otherwise the file.
+/// Checks the configuration in the arguments, which is not saved yet, otherwise the file.
 fn check(arguments: &Arguments, call: &Call<'_>) -> Result<String, Failure> {
     let Config { doors, .. } = match call.config {
         Some(text) => {
@@ -246,7 +246,7 @@ fn invite(arguments: &Arguments, call: &Call<'_>) -> Result<String, Failure> {
 
 fn argument(name: &str, value: Option<EscapedStr<'_>>) -> Result<String, Failure> {
     let value = value.and_then(unescaped).filter(|value| !value.is_empty());
-    value.ok_or_else(|| Failure::Usage(format!("which {name}?")))
+    value.ok_or_else(|| Failure::Usage(format!("the call has no {name}")))
 }
 
 /// `value` as JSON. Its strings have `text` bytes together.

@@ -38,11 +38,11 @@ pub(super) fn print(arguments: &Arguments) -> Outcome {
     } else {
         let loaded = if is_file(io::stdout()) { Ok(Vec::new()) } else { loaded::rules_of_doors(&table) };
         let loaded = loaded.unwrap_or_else(|error| {
-            // A kernel that has no nf_tables has no rules: the text is for another host.
+            // A kernel without nf_tables has no rules: the text is for another host.
             if error.raw_os_error() == Some(libc::EPERM) {
                 eprintln!(
-                    "ketukd: the rules that are loaded cannot be read without privilege: if this is loaded a second \
-                     time, the rules are doubled; run 'ketukd ruleset' as root"
+                    "ketukd: the loaded rules cannot be read without privilege: loading this text a second time \
+                     doubles the rules; run 'ketukd ruleset' as root"
                 );
             }
             Vec::new()
@@ -53,8 +53,8 @@ pub(super) fn print(arguments: &Arguments) -> Outcome {
     super::print(&text)
 }
 
-/// Whether this is a file. A file is for a firewall that is loaded anew, at the next boot say: there none of the rules is
-/// loaded that are loaded now.
+/// Whether this is a file. A file is for a firewall that is loaded anew, at the next boot for example. The rules that
+/// are loaded now are gone then, so the text must not delete them.
 fn is_file(output: impl AsFd) -> bool {
     let file = output.as_fd().try_clone_to_owned().map(File::from);
     file.and_then(|file| file.metadata()).is_ok_and(|metadata| metadata.is_file())

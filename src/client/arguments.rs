@@ -13,9 +13,9 @@ use crate::protocol::AddressFamily;
 /// Default time between two knocks (`-d`).
 ///
 /// knock(1) does not wait. But the knocks of a sequence differ in both ports, so load balancers and multiqueue network
-/// cards may send them different ways, and a knock that overtakes another is wrong. Two ways to one host seldom differ
-/// by more than some tens of milliseconds. The longest sequence, 32 steps, then takes 3 seconds, far from a daemon's
-/// default of 25.
+/// cards may send them on different paths. A knock that overtakes another one is wrong. The delays of two paths to one
+/// host seldom differ by more than some tens of milliseconds. The longest sequence, 32 steps, takes 3 seconds with this
+/// delay. A daemon's default `seq_timeout` is 25 seconds.
 pub const DEFAULT_DELAY: Duration = Duration::from_millis(100);
 
 /// The command line, split into operands and options. [`super::command`] gives it its meaning.
@@ -54,7 +54,7 @@ pub struct Options {
     pub(crate) instead: Option<Instead>,
 }
 
-/// A text that is printed, and nothing else is done.
+/// A text to print instead of running a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Instead {
     /// The version.
@@ -84,7 +84,7 @@ impl Default for Options {
 pub enum UsageError {
     /// An unknown option, as written.
     UnknownOption(String),
-    /// A beginning that fits two long options or more.
+    /// A beginning of two or more long options.
     AmbiguousOption(String),
     /// An option without its value.
     NoValue(String),
@@ -104,7 +104,7 @@ pub enum UsageError {
     NoHost,
     /// A host without ports.
     NoPort(String),
-    /// An operand that the command needs, with a question mark, and where to find it.
+    /// The command lacks an operand. Holds the message, which names the operand and where to find it.
     Missing(&'static str),
     /// One operand too many.
     TooMany(String),
@@ -116,7 +116,9 @@ impl fmt::Display for UsageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnknownOption(option) => write!(f, "there is no option '{option}'"),
-            Self::AmbiguousOption(option) => write!(f, "option '{option}' can mean more than one"),
+            Self::AmbiguousOption(option) => {
+                write!(f, "option '{option}' is the beginning of several options")
+            }
             Self::NoValue(option) => write!(f, "option '{option}' needs a value"),
             Self::UnexpectedValue(option) => write!(f, "option '{option}' takes no value"),
             Self::OtherOption(command, option) => write!(f, "'ketuk {command}' has no option '--{option}'"),
@@ -131,21 +133,18 @@ impl fmt::Display for UsageError {
                 write!(f, "'{text}' is no port: the host comes first, and then its ports")
             }
             Self::Port(problem) => write!(f, "{problem}"),
-            Self::NoHost => f.write_str("which host, and which ports?"),
+            Self::NoHost => f.write_str("no host and no ports are given"),
             Self::NoPort(host) => match host.rsplit_once(':') {
                 Some((name, port))
                     if port.parse::<u16>().is_ok() && (!name.contains(':') || name.ends_with(']')) =>
                 {
                     write!(f, "the ports come after the host, with a blank between: ketuk {name} {port}")
                 }
-                _ => write!(
-                    f,
-                    "at which ports of '{host}'? They come after the host: ketuk {host} 7000 8000 9000"
-                ),
+                _ => write!(f, "no ports follow the host '{host}': write ketuk {host} 7000 8000 9000"),
             },
-            Self::Missing(what) => write!(f, "which {what}"),
+            Self::Missing(message) => f.write_str(message),
             Self::TooMany(operand) => write!(f, "'{operand}' is one argument too many"),
-            Self::NoCommand => f.write_str("which command, behind '--'?"),
+            Self::NoCommand => f.write_str("no command follows '--'"),
         }
     }
 }

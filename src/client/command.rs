@@ -47,7 +47,7 @@ pub struct Knocking {
 pub struct Opening {
     /// The profile's name.
     pub(crate) profile: String,
-    /// The door; `None` means the profile's first.
+    /// The door; `None` means the profile's first door.
     pub(crate) door: Option<String>,
     /// The options.
     pub(crate) options: Options,
@@ -72,7 +72,7 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Command, Usage
         Some(Instead::Help) => return Ok(Command::Help(named.map_or(help::ALL, |(_, text)| *text))),
         None => {}
     }
-    // The word after '--' is a host, even if it is named as a command.
+    // A word after '--' is a host, even if a command has this name.
     match named {
         Some((name, _)) => command(name, read),
         None => knocking(read),
@@ -97,8 +97,8 @@ fn knocking(read: Arguments) -> Result<Command, UsageError> {
 fn command(name: &'static str, read: Arguments) -> Result<Command, UsageError> {
     let Arguments { operands, rest, options, given } = read;
     let mut operands = operands.into_iter().skip(1);
-    let profile = "profile? 'ketuk list' names them";
-    let mut one = |what| operands.next().ok_or(UsageError::Missing(what));
+    let profile = "the profile is missing: 'ketuk list' lists the profiles";
+    let mut one = |message| operands.next().ok_or(UsageError::Missing(message));
     let command = match name {
         "open" => {
             let (profile, door) = (one(profile)?, operands.next());
@@ -116,7 +116,7 @@ fn command(name: &'static str, read: Arguments) -> Result<Command, UsageError> {
             fits(name, &given, CONNECTING)?;
             Command::Connect(Opening { profile, door: None, options, command: Vec::new() }, port)
         }
-        "add" => Command::Add(one("line? 'ketukd invite' prints it")?, operands.next()),
+        "add" => Command::Add(one("the line is missing: 'ketukd invite' prints it")?, operands.next()),
         "show" => Command::Show(one(profile)?),
         "remove" => Command::Remove([vec![one(profile)?], operands.by_ref().collect()].concat()),
         "list" => Command::List,

@@ -5,7 +5,7 @@
 pub struct Failure {
     /// The exit code: 1 for a failure, 2 for wrong usage.
     pub(crate) code: u8,
-    /// The fault, and the remedy.
+    /// The fault and, if one is known, the remedy.
     pub(crate) message: String,
 }
 

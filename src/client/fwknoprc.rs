@@ -1,7 +1,7 @@
 //! Reads `.fwknoprc`, the file of fwknop's client. Its stanzas become profiles.
 //!
-//! A stanza is a `[NAME]` and the lines after it, each `KEY VALUE`. `[default]` applies to all others. A stanza that
-//! asks for something that this client does not do is refused, and each reason is given with its line.
+//! A stanza is a `[NAME]` and the lines after it, each `KEY VALUE`. Stanza `[default]` applies to all others. A stanza
+//! that asks for something that this client does not do is refused. Each reason is given with its line.
 
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
@@ -15,8 +15,8 @@ use zeroize::Zeroizing;
 
 /// The stanza that applies to all others.
 const DEFAULT: &str = "default";
-/// Keys about how fwknop itself works. They do not change the request. The digest inside the packet is one of them,
-/// because the HMAC covers it.
+/// Keys that are ignored, because they do not change the request. `DIGEST_TYPE` is the digest inside the packet, which
+/// adds nothing to the HMAC.
 const WITHOUT_EFFECT: &[&str] = &[
     "DIGEST_TYPE",
     "GPG_EXE",
@@ -57,25 +57,25 @@ const READ: &[&str] = &[
 const SWITCHES: &[(&str, &str)] = &[
     (
         "NAT_LOCAL",
-        "ketuk asks for ports of the router without it: leave it out if its access.conf allows that",
+        "ketuk asks for ports of the router without NAT_LOCAL: leave the line out if the router's access.conf allows that",
     ),
-    ("NAT_RAND_PORT", "ketuk asks for the ports that are written down"),
+    ("NAT_RAND_PORT", "ketuk asks for the ports that the stanza names"),
     ("RAND_PORT", "ketuk sends to one port"),
     ("RESOLVE_IP_HTTP", RESOLVE),
     ("RESOLVE_IP_HTTPS", RESOLVE),
-    ("USE_GPG", "ketuk encrypts with KEY alone"),
-    ("USE_GPG_AGENT", "ketuk encrypts with KEY alone"),
+    ("USE_GPG", "ketuk encrypts with KEY only"),
+    ("USE_GPG_AGENT", "ketuk encrypts with KEY only"),
 ];
 /// Keys that ask for something that this client does not do, unless their value is 0.
 const VALUES: &[(&str, &str)] = &[
     ("HMAC_KEY_FILE", "write the key into the stanza, as HMAC_KEY_BASE64"),
     ("KEY_FILE", "write the key into the stanza, as KEY_BASE64"),
-    ("NAT_PORT", "ketuk asks for ports of the router without it"),
+    ("NAT_PORT", "ketuk asks for ports of the router without NAT_PORT"),
     ("SPA_SOURCE_PORT", "ketuk sends from any port"),
     ("SPOOF_SOURCE_IP", "ketuk sends from addresses of this machine"),
     ("TIME_OFFSET", "set this machine's clock"),
 ];
-const RESOLVE: &str = "ketuk asks no web page for its address: write ALLOW_IP source, or an address";
+const RESOLVE: &str = "ketuk does not ask a web page for its address: write ALLOW_IP source, or an address";
 
 /// A profile, and the name of its stanza.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,8 +91,8 @@ pub fn has_stanza(text: &str) -> bool {
     text.lines().any(|line| stanza_name(line).is_some())
 }
 
-/// Reads the stanza `wanted`, or all stanzas. If the file has only one, it is taken whatever its name. `login` is the
-/// user name for packets if the stanza has no `SPOOF_USER`.
+/// Reads the stanza `wanted`, or all stanzas. If the file has only one stanza, it is read whatever its name. `login` is
+/// the user name for packets if the stanza has no `SPOOF_USER`.
 ///
 /// # Errors
 /// The settings that cannot be carried over, each with its line. No error shows a key.
@@ -108,7 +108,7 @@ pub fn read(file: &str, text: &str, wanted: Option<&str>, login: Option<&str>) -
         }
     }
     if named.is_empty() {
-        return Err(format!("{file} has no stanza but [{DEFAULT}], and that names no host"));
+        return Err(format!("{file} has no stanza but [{DEFAULT}], and [{DEFAULT}] names no host"));
     }
     let (mut read, mut refused) = (Vec::new(), String::new());
     for stanza in &named {
@@ -174,7 +174,7 @@ fn stanzas(text: &str) -> Result<Vec<Stanza<'_>>, Refusal> {
         let refused = |why: String| Refusal { line, why };
         let (key, rest) = trimmed
             .split_once(char::is_whitespace)
-            .ok_or_else(|| refused("there is no value behind the key".to_owned()))?;
+            .ok_or_else(|| refused("the key has no value".to_owned()))?;
         let key = key.trim_end_matches(':');
         let rest = rest.trim_start();
         let (value, behind) = rest.split_at(rest.find([' ', '\t', ';', '#']).unwrap_or(rest.len()));
@@ -215,9 +215,9 @@ impl<'t> Stanza<'t> {
             None
         };
         let is_udp = |value: &str| value.eq_ignore_ascii_case("udp");
-        checked("SPA_SERVER_PROTO", &is_udp, "ketuk sends fwknop's packet over UDP alone");
+        checked("SPA_SERVER_PROTO", &is_udp, "ketuk sends fwknop's packet over UDP only");
         let is_cbc = |value: &str| value.eq_ignore_ascii_case("cbc");
-        checked("ENCRYPTION_MODE", &is_cbc, "ketuk encrypts in CBC mode alone");
+        checked("ENCRYPTION_MODE", &is_cbc, "ketuk encrypts in CBC mode only");
         let host = checked("SPA_SERVER", &is_host, "that is no host");
         let is_port = |value: &str| value.parse::<u16>().is_ok_and(|port| port > 0);
         let port = checked("SPA_SERVER_PORT", &is_port, "that is no port");
@@ -244,12 +244,12 @@ impl<'t> Stanza<'t> {
         let key = secret::<MAX_KEY>(last("KEY_BASE64"), last("KEY"), refusals);
         let hmac_key = secret::<MAX_HMAC_KEY>(last("HMAC_KEY_BASE64"), last("HMAC_KEY"), refusals);
         for (is_there, what) in [
-            (last("SPA_SERVER").is_some(), "SPA_SERVER: at which host?"),
-            (last("ACCESS").is_some(), "ACCESS: which ports?"),
-            (last("KEY").or(last("KEY_BASE64")).is_some(), "KEY_BASE64: ketuk encrypts with it"),
+            (last("SPA_SERVER").is_some(), "SPA_SERVER, the host to send to"),
+            (last("ACCESS").is_some(), "ACCESS, the ports to ask for"),
+            (last("KEY").or(last("KEY_BASE64")).is_some(), "KEY_BASE64, the key that encrypts the packet"),
             (
                 last("HMAC_KEY").or(last("HMAC_KEY_BASE64")).is_some(),
-                "HMAC_KEY_BASE64: without an HMAC no packet is taken",
+                "HMAC_KEY_BASE64: no packet is accepted without an HMAC",
             ),
         ] {
             if !is_there {
@@ -302,7 +302,7 @@ fn packet_nat(value: &str) -> String {
     value.replacen(':', ",", 1)
 }
 
-/// A key. If both forms are given, the one in base 64 counts, as in fwknop's client.
+/// Reads a key. If both forms are given, the one in base 64 counts, as in fwknop's client.
 fn secret<const N: usize>(
     encoded: Option<&Setting<'_>>,
     plain: Option<&Setting<'_>>,

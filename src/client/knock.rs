@@ -3,13 +3,13 @@
 //! Each knock has a socket of its own. So the source ports differ, and no daemon takes the second of two knocks at one
 //! port for a retransmission of the first.
 //!
-//! A TCP knock must be one SYN alone. If no answer comes, as from a firewall that drops, a system sends the SYN again
-//! after a second (RFC 6298, section 2). By then later knocks have been sent, and daemons such as knockd start afresh.
-//! So the socket is closed before that:
+//! A TCP knock must be a single SYN. If no answer comes, because a firewall drops the SYN, the system sends it again
+//! after a second (RFC 6298, section 2). By then later knocks have been sent, and daemons such as knockd reset the
+//! attempt. So the socket is closed earlier:
 //!
-//! - Linux: at once, without waiting for an answer. A port that does answer gets a reset.
-//! - elsewhere: when the port has answered, or after `PATIENCE`. Closing earlier may discard the SYN. A port that does
-//!   answer sees a connection that is closed as usual.
+//! - on Linux: at once, without waiting for an answer. A port that answers gets a reset.
+//! - on other systems: when the port has answered, or after `PATIENCE`. Closing earlier may discard the SYN. A port that
+//!   answers sees a connection that is closed as usual.
 
 use std::fmt;
 use std::io;

@@ -2,7 +2,8 @@
 //!
 //! [`arguments`] splits the command line, [`command`] gives it its meaning, [`target`] finds the addresses, and
 //! [`knock`] sends. [`open`] knocks as a profile says; [`profiles`] keeps profiles; [`wait`] waits for the service
-//! behind the door. The client builds wherever `std` does. On Linux it closes a knock's socket at once, see [`knock`].
+//! behind the door. The client builds for every system that has `std`. How a knock is sent depends on the system, see
+//! [`knock`].
 #![forbid(unsafe_code)]
 
 pub mod arguments;

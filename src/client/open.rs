@@ -9,7 +9,7 @@ use super::failure::Failure;
 use super::way::Way;
 use super::{profiles, relay, wait};
 
-/// Opens the door, and runs the command if there is one. Its exit code is returned.
+/// Opens the door, and runs the command if there is one. Returns the command's exit code, or 0.
 ///
 /// # Errors
 /// Exit code 1, or 2 if the profile or the door does not exist.
@@ -23,7 +23,7 @@ pub fn open(opening: &Opening) -> Result<u8, Failure> {
         let names: Vec<_> = profile.doors.iter().map(|door| door.name.as_str()).collect();
         Failure::usage(format!("the profile has no such door; it has: {}", names.join(", ")))
     })?;
-    // With `-a` the door opens for another address, so it cannot be reached from here.
+    // With `-a` the door opens for another address, so its port does not answer this host.
     let options = &opening.options;
     let wanted = door.port.filter(|_| !opening.command.is_empty() && options.address.is_none());
     let way = Way::to(&profile, door, opening)?;
@@ -43,7 +43,10 @@ pub fn connect(opening: &Opening, port: Option<u16>) -> Result<u8, Failure> {
     let door = profile.doors.iter().find(|door| port.is_some() && door.port == port);
     let door = door.or(profile.doors.first()).expect("a profile has a door");
     let port = port.or(door.port).ok_or_else(|| {
-        Failure::usage(format!("behind door '{}' is no port that the profile names: which one?", door.name))
+        Failure::usage(format!(
+            "the profile has no port for door '{}': name the port, as in 'ketuk connect {} 22'",
+            door.name, opening.profile
+        ))
     })?;
     let way = Way::to(&profile, door, opening)?;
     way.knock()?;

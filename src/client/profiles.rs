@@ -15,13 +15,13 @@ const MAX_NAME: usize = 64;
 /// The folder: `$KETUK_PROFILES`, or `ketuk` in the user's folder for configurations.
 ///
 /// # Errors
-/// This system does not say where the folder is.
+/// The environment does not name the folder.
 fn folder() -> Result<PathBuf, Failure> {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let home = if cfg!(windows) { set("APPDATA") } else { set("HOME").map(|home| home.join(".config")) };
     set("KETUK_PROFILES")
         .or_else(|| set("XDG_CONFIG_HOME").or(home).map(|folder| folder.join("ketuk")))
-        .ok_or_else(|| Failure::failed("where are profiles? set HOME or KETUK_PROFILES"))
+        .ok_or_else(|| Failure::failed("the folder of the profiles is not known: set HOME or KETUK_PROFILES"))
 }
 
 /// Keeps a profile under a name. Returns its file.
@@ -76,7 +76,7 @@ pub fn place(name: &str) -> Result<PathBuf, Failure> {
     Err(Failure::usage(match names_in(&folder).as_slice() {
         [] => {
             format!(
-                "there is no profile '{name}', nor any other: 'ketuk add' takes the line that 'ketukd invite' prints"
+                "there is no profile '{name}', and no other: 'ketuk add' takes the line that 'ketukd invite' prints"
             )
         }
         names => format!("there is no profile '{name}'; there are: {}", names.join(", ")),
@@ -95,7 +95,7 @@ pub fn remove(name: &str) -> Result<(), Failure> {
 /// The names of all profiles, sorted.
 ///
 /// # Errors
-/// This system does not say where the folder is.
+/// The environment does not name the folder.
 pub fn names() -> Result<Vec<String>, Failure> {
     folder().map(|folder| names_in(&folder))
 }
@@ -123,7 +123,9 @@ fn path(folder: &Path, name: &str) -> Result<PathBuf, Failure> {
     if is_name(name) {
         return Ok(folder.join(name));
     }
-    let problem = format!("'{name}' is no name for a profile: letters, digits, '_', '-' and '.', not first");
+    let problem = format!(
+        "'{name}' is no name for a profile: it has letters, digits, '_', '-' and '.', and begins with none of '-' and '.'"
+    );
     Err(Failure::usage(problem))
 }
 
@@ -146,7 +148,7 @@ fn warn_if_open(path: &Path) {
     use std::os::unix::fs::PermissionsExt as _;
     if fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0) {
         let path = path.display();
-        eprintln!("ketuk: warning: {path} holds secrets and others may read it: chmod 600 {path}");
+        eprintln!("ketuk: warning: {path} holds secrets, and others may read it: chmod 600 {path}");
     }
 }
 

@@ -13,8 +13,8 @@ use super::way::Way;
 use crate::profile::ProfileKind;
 use crate::protocol::totp;
 
-/// The time limit for a door to open. It covers a wait for the next window, if the current one has been used, and lost
-/// knocks.
+/// The time limit for a door to open. It covers lost knocks, and the wait for the next window if the current one has
+/// been used.
 const PATIENCE: Duration = Duration::from_secs(40);
 /// The time limit of one try to connect: two round trips by satellite.
 const CONNECT: Duration = Duration::from_millis(1500);
@@ -85,13 +85,14 @@ fn unix_s() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// A note that a changing sequence opens once in a window, and the client waits for the next.
+/// The note that the client may have to wait for the next window, because a changing sequence opens a door once in each
+/// window. Empty for other knocks.
 fn next_window(way: &Way<'_>) -> String {
     if way.profile.kind() != ProfileKind::ChangingSequence {
         return String::new();
     }
     let left = totp::WINDOW_S - unix_s() % totp::WINDOW_S;
-    format!("; if this sequence was used already, the next comes in {left} s")
+    format!("; if this sequence has been used already, the next one is valid in {left} s")
 }
 
 /// The failure, with the likely reasons.
@@ -100,11 +101,11 @@ fn unanswered(way: &Way<'_>, port: u16, knocks: u32, tried: &io::Error) -> Strin
     let seconds = unix_s() % 86_400;
     let clock = format!("{:02}:{:02}:{:02} UTC", seconds / 3600, seconds / 60 % 60, seconds % 60);
     let mut text = if tried.kind() == ErrorKind::ConnectionRefused {
-        format!("port {port} of {host} refuses: the door is shut, or nothing serves behind it")
+        format!("port {port} of {host} refuses: the door is shut, or no program listens behind it")
     } else {
-        format!("nothing came back from port {port} of {host}: {tried}")
+        format!("port {port} of {host} does not answer: {tried}")
     };
-    let _ = write!(text, "\nit was knocked {knocks} times at {}. Likely reasons:", bare(&way.targets));
+    let _ = write!(text, "\nketuk knocked {knocks} times at {}. Likely reasons:", bare(&way.targets));
     let _ = match profile.kind() {
         ProfileKind::Packet | ProfileKind::Fwknop => write!(
             text,
@@ -124,7 +125,7 @@ fn unanswered(way: &Way<'_>, port: u16, knocks: u32, tried: &io::Error) -> Strin
              same address knocks at other ports of the router."
         ),
     };
-    text.push_str("\n- the router is not at this address any more, or you may not open this door any more. Its log says more.");
+    text.push_str("\n- the router is not at this address any more, or you may not open this door any more. The router's log says more.");
     text
 }
 
@@ -158,7 +159,7 @@ mod tests {
             let text = unanswered(&way, 22, 3, &io::Error::from(ErrorKind::TimedOut));
             assert!(
                 text.starts_with(
-                    "nothing came back from port 22 of h: timed out\nit was knocked 3 times at 192.0.2.1"
+                    "port 22 of h does not answer: timed out\nketuk knocked 3 times at 192.0.2.1"
                 ),
                 "{text}"
             );

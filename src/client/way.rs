@@ -37,7 +37,7 @@ impl<'p> Way<'p> {
         let options = &opening.options;
         let asks = matches!(profile.kind(), ProfileKind::Packet | ProfileKind::Fwknop);
         if !asks && (options.seconds > 0 || options.address.is_some()) {
-            return Err(Failure::usage("a time or an address can be asked for with a key only"));
+            return Err(Failure::usage("only a profile with a key can ask for a time or an address"));
         }
         let targets = target::resolve(&profile.host, options.family, options.source.as_ref())
             .map_err(|error| Failure::failed(format!("'{}': {error}", profile.host)))?;
@@ -58,7 +58,10 @@ impl<'p> Way<'p> {
         let unix_s =
             unix_s.map_err(|_| Failure::failed("this machine's clock is before 1970: set it"))?.as_secs();
         if let Some(key) = &self.profile.key {
-            let key = key.bytes().try_into().map_err(|_| Failure::usage("the profile's key is none"))?;
+            let key = key
+                .bytes()
+                .try_into()
+                .map_err(|_| Failure::usage("the profile's key is not 32 bytes long"))?;
             return self.send_packets(&Keys::derive(key), unix_s);
         }
         if let Some(fwknop) = &self.profile.fwknop {
@@ -73,13 +76,14 @@ impl<'p> Way<'p> {
         self.knock_at(&self.targets, &knocks.map_err(|error| Failure::usage(error.to_string()))?)
     }
 
-    /// Sends a packet to each address. Each is a new one, because the router takes none twice.
+    /// Sends a packet to each address. Each packet is a new one, because the router accepts no packet twice.
     fn send_packets(&self, keys: &Keys, time: u64) -> Result<(), Failure> {
         let request = packet::Request {
             time,
             seconds: self.opening.options.seconds,
             address: self.opening.options.address,
-            door: DoorName::new(&self.door.name).ok_or_else(|| Failure::usage("no door is called so"))?,
+            door: DoorName::new(&self.door.name)
+                .ok_or_else(|| Failure::usage(format!("'{}' is no name of a door", self.door.name)))?,
         };
         self.send_to_all(|| {
             let mut nonce = [0; NONCE];
@@ -88,7 +92,7 @@ impl<'p> Way<'p> {
         })
     }
 
-    /// Does the same with fwknop's packet, which names IPv4 addresses only.
+    /// Sends fwknop's packet to each address. It can name IPv4 addresses only.
     fn send_fwknop_packets(&self, fwknop: &FwknopProfile, time: u64) -> Result<(), Failure> {
         let options = &self.opening.options;
         let address = match options.address {
@@ -137,8 +141,9 @@ impl<'p> Way<'p> {
         outcome.unwrap_or(Ok(()))
     }
 
-    /// Knocks a changing sequence. A window opens a door once, for one address. So the preferred family, by which the
-    /// service is then reached, gets the present window, and the other family the one before.
+    /// Knocks a changing sequence. The sequence of a window opens a door once, for one address. So each address family
+    /// gets a window of its own: the preferred family, over which the service is then reached, gets the current window,
+    /// and the other family the previous one.
     fn knock_by_time(&self, window: u64, ports: impl Fn(u64) -> [u16; totp::STEPS]) -> Result<(), Failure> {
         let preferred = self.targets.first().is_some_and(SocketAddr::is_ipv4);
         let (first, other): (Vec<_>, Vec<_>) =

@@ -119,7 +119,7 @@ impl Status {
         let names: Vec<_> = listening.iter().map(|device| device.name).collect();
         write!(out, "ketukd {}, up {} s, ", daemon.version, daemon.uptime_seconds)?;
         if names.is_empty() {
-            out.write_str("HEARS NOTHING: no device is listened on")?;
+            out.write_str("HEARS NOTHING: the daemon listens on no device")?;
         } else {
             write!(out, "listens on {}", names.join(", "))?;
         }
@@ -295,7 +295,7 @@ mod tests {
         }
         let mut text = String::new();
         status.text(&mut text).unwrap();
-        assert!(text.contains("HEARS NOTHING: no device is listened on;"), "{text}");
+        assert!(text.contains("HEARS NOTHING: the daemon listens on no device;"), "{text}");
         assert!(text.contains("\nno door is open\n"), "{text}");
         assert!(text.contains("\n  and 12 more: "), "{text}");
         assert!(text.lines().count() < 24, "{text}");

@@ -90,7 +90,7 @@ impl Hotplug {
                 Err(error) => warn!("{FOLDER}: {error}"),
             }
         }
-            // A daemon that starts no scripts logs it once.
+        // A daemon that starts no scripts logs it once.
         self.complained &= self.caller.is_none();
     }
 

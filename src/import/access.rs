@@ -92,10 +92,8 @@ impl Stanzas<'_> {
 
     fn include(&mut self, line: usize, path: &Path, depth: usize) -> Result<(), ImportError> {
         if depth == 0 {
-            self.notes.push(Note::new(
-                line,
-                format!("left out: includes go at most {MAX_DEPTH} levels deep"),
-            ));
+            self.notes
+                .push(Note::new(line, format!("left out: includes go at most {MAX_DEPTH} levels deep")));
             return Ok(());
         }
         match self.open(line, path)? {

@@ -237,8 +237,8 @@ fn wrong_usage_is_explained() {
     let output = ketuk(&["localhost", "7000", "70000"]);
     let error = "'70000' is no port: a number from 1 to 65535, then ':tcp', ':udp' or nothing";
     failed(&output, 2, &format!("{error}\ntry 'ketuk --help'"));
-    failed(&ketuk(&[]), 2, "which host, and which ports?\ntry 'ketuk --help'");
-    let error = "which profile? 'ketuk list' names them\ntry 'ketuk remove --help'";
+    failed(&ketuk(&[]), 2, "no host and no ports are given\ntry 'ketuk --help'");
+    let error = "the profile is missing: 'ketuk list' lists the profiles\ntry 'ketuk remove --help'";
     failed(&ketuk(&["remove"]), 2, error);
 }
 

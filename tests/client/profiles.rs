@@ -86,7 +86,7 @@ fn stanzas_of_a_fwknoprc_are_kept() {
     // If a line cannot be carried over, no stanza of the file is kept, unless a stanza is named.
     fs::write(&file, stanza("one", "") + &stanza("two", "USE_GPG Y\n")).expect("written");
     let refused = format!(
-        "{file_name}:13: USE_GPG: ketuk encrypts with KEY alone\nnothing was added; 'ketuk add {file_name} NAME' takes one stanza"
+        "{file_name}:13: USE_GPG: ketuk encrypts with KEY only\nnothing was added; 'ketuk add {file_name} NAME' takes one stanza"
     );
     failed(&profiles.ketuk(&["add", file_name]), 2, &refused);
     names(&[]);

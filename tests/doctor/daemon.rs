@@ -65,7 +65,7 @@ ok null
         "daemon: WRONG: version 0 runs, and ",
         "daemon: WRONG: it runs with /nowhere, and not with ",
         "devices: WRONG: the kernel refuses the packet filter of 'any': give it more room",
-        "firewall: WRONG: door 'ssh' is to be open for 192.0.2.1, and the firewall has not got it: ",
+        "firewall: WRONG: door 'ssh' should be open for 192.0.2.1, but the firewall does not have the entry: ",
         "clock: WRONG: the time is not known, and users' knocks are refused: ",
         "knocks: WRONG: 3 packets were lost before the daemon read them: ",
         "knocks: WRONG: the firewall refused 2 changes since the daemon's start: ",
@@ -88,8 +88,7 @@ fn why_an_address_did_not_get_in() {
     let world = World::new();
     let daemon = router(&world, CONFIG);
     let said = |address: &str| doctor(&daemon, &["--from", address]);
-    said(STRANGER)
-        .expect(&format!("from: WRONG: no knock of {STRANGER} is among the last that the daemon heard: "));
+    said(STRANGER).expect(&format!("from: WRONG: none of the daemon's recent knocks came from {STRANGER}: "));
     knock(&world.stranger, &["31734", "50217"]);
     daemon.wait("it is judged", |daemon| daemon.status()["recents"][0]["reason"] == "wrong_step");
     let wrong = said(STRANGER);

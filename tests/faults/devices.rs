@@ -76,7 +76,7 @@ fn a_port_of_a_bridge_is_said_to_be_one_and_the_bridge_hears() {
     assert_eq!(state(&daemon), "port");
     daemon.wait_for_log("starting up, and no device can be listened on yet");
     assert!(!daemon.log().contains("listening on wan0"), "{}", daemon.log());
-    assert!(daemon.ask(&["status"]).contains("HEARS NOTHING: no device is listened on"));
+    assert!(daemon.ask(&["status"]).contains("HEARS NOTHING: the daemon listens on no device"));
     assert!(daemon.ask(&["status"]).contains(&format!("device {said}\n")));
     let file = world.scratch.write("port.uci", &SSH.replace("'fw4'", "'fw4'\n\tlist device 'wan0'"));
     let file = file.to_str().expect("a plain path");

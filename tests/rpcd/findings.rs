@@ -53,14 +53,14 @@ const NOT_SHOWN: [&str; 24] = [
     "not 0",
     "ketuk: which secrets a user has",
     "the configuration checks its length",
-    "no knock of %s is among the last that the daemon heard",
+    "none of the daemon's recent knocks came from %s",
     "knock again and look at once: if nothing comes then, the name leads to another address, something on the way drops \
      the knocks, or a NAT sends them from another address ('ketukd watch' shows from which)",
     "door '%s': ",
     "user %s: ",
     ", %s times",
     "%s%s%s s ago, %s%s",
-    "the next knock did not come, or is lost on the way",
+    "the next knock was not sent, or was lost on the way",
     "the door is shut again: knock once more",
 ];
 

@@ -20,7 +20,7 @@ pub(super) enum Finding {
     NotKnown {
         /// The reason.
         what: String,
-        /// What to do about it; empty if the reason says so already.
+        /// The advice; empty if the reason says it already.
         advice: String,
     },
 }

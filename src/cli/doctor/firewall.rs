@@ -12,7 +12,7 @@ use crate::firewall::sets::Sets;
 use crate::firewall::{backend, own, sweep};
 use crate::linux::process::find_program;
 
-/// What a look at the loaded rules found about the doors.
+/// The findings of the loaded rules about the doors.
 pub(super) struct Firewall {
     backend: Kind,
     found: Result<Vec<exposure::Finding>, Vec<Finding>>,
@@ -23,17 +23,17 @@ impl Firewall {
         let backend = subject.config.as_ref().map_or(Kind::None, backend::resolve);
         let found = subject.config().and_then(|config| {
             exposure::look_at(config, backend, subject.devices()?)
-                .map_err(|error| vec![Finding::unreadable("the rules that are loaded", &error)])
+                .map_err(|error| vec![Finding::unreadable("the loaded rules", &error)])
         });
         Self { backend, found }
     }
 
-    /// Doors' ports that everybody reaches without a knock, or may reach.
+    /// The doors' ports that everybody reaches, or may reach, without a knock.
     pub(super) fn open_ports(&self) -> Vec<Finding> {
         self.faults(|fault| matches!(fault, Fault::Open { .. } | Fault::Unknown(_)))
     }
 
-    /// The missing parts without which no knocker gets in: tables, sets, programs, or a rule that lets knockers pass.
+    /// The missing parts without which no client gets in: tables, sets, programs, or a rule that lets clients pass.
     pub(super) fn sets_and_rules(&self, subject: &Subject<'_>) -> Vec<Finding> {
         let config = match subject.config() {
             Ok(config) => config,
@@ -55,7 +55,7 @@ impl Firewall {
         for grant in waiting {
             findings.push(Finding::wrong(
                 format!(
-                    "door '{}' is to be open for {}, and the firewall has not got it",
+                    "door '{}' should be open for {}, but the firewall does not have the entry",
                     grant.door.unwrap_or_default(),
                     grant.address
                 ),
@@ -84,7 +84,7 @@ fn finding(found: &exposure::Finding) -> Finding {
     }
 }
 
-/// The sets that lack in nftables.
+/// The doors' sets that nftables lacks.
 fn sets(backend: Kind, config: &Config, doors: &[&Door]) -> Vec<Finding> {
     let table = match backend {
         Kind::Own => own::table(),
@@ -98,7 +98,7 @@ fn sets(backend: Kind, config: &Config, doors: &[&Door]) -> Vec<Finding> {
     let advice = match backend {
         Kind::Own => "start the daemon, which makes it",
         Kind::Fw4 => "run 'service firewall reload'",
-        _ => "load the firewall again, and then what 'ketukd ruleset' prints",
+        _ => "load the firewall again, and then the output of 'ketukd ruleset'",
     };
     match sets.table_exists() {
         Ok(true) => {}

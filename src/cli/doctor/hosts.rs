@@ -87,7 +87,7 @@ impl Answer {
                 host.ip()
             ))),
             Self::NotAsked => Some(Finding::not_known(format!(
-                "door '{door}': {host} was not asked, since other hosts did not answer within {} s",
+                "door '{door}': {host} was not asked, because other hosts did not answer within {} s",
                 ALL.as_secs()
             ))),
         }

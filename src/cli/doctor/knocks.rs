@@ -64,7 +64,7 @@ pub(super) fn from(subject: &Subject<'_>, from: IpAddr) -> Vec<Finding> {
     let judged: Vec<_> = status.recents().filter(|recent| recent.address.parse() == Ok(from)).collect();
     if judged.is_empty() && !is_in {
         return vec![Finding::wrong(
-            format!("no knock of {from} is among the last that the daemon heard"),
+            format!("none of the daemon's recent knocks came from {from}"),
             "knock again and look at once: if nothing comes then, the name leads to another address, something on the way \
              drops the knocks, or a NAT sends them from another address ('ketukd watch' shows from which)",
         )];
@@ -81,7 +81,7 @@ pub(super) fn from(subject: &Subject<'_>, from: IpAddr) -> Vec<Finding> {
         let times = if recent.times > 1 { format!(", {} times", recent.times) } else { String::new() };
         let advice = match (recent.failed, recent.stage < recent.steps) {
             (true, _) => "",
-            (false, true) => "the next knock did not come, or is lost on the way",
+            (false, true) => "the next knock was not sent, or was lost on the way",
             (false, false) => "the door is shut again: knock once more",
         };
         Finding::wrong(

@@ -1,4 +1,4 @@
-//! `ketukd doctor`: looks for what goes wrong in practice, on this host and in the daemon that runs on it.
+//! `ketukd doctor`: looks for the usual faults on this host and in the daemon that runs on it.
 
 mod finding;
 mod firewall;

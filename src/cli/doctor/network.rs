@@ -16,10 +16,7 @@ use crate::linux::upper::{Upper, upper_of};
 pub(super) fn devices(subject: &Subject<'_>) -> Vec<Finding> {
     let devices = match subject.devices() {
         Ok([]) => {
-            return vec![Finding::wrong(
-                "no device is listened on",
-                "is the network up that is to be listened on?",
-            )];
+            return vec![Finding::wrong("the daemon listens on no device", "check that the network is up")];
         }
         Ok(devices) => devices,
         Err(unknown) => return unknown,
@@ -66,7 +63,7 @@ fn below(device: &str, devices: &[String], upper: &Upper) -> Option<Finding> {
     Some(Finding::wrong(format!("'{device}' {}", upper.what()), upper.advice()))
 }
 
-/// Whether knocks from the Internet can arrive. Each family has an address of its own, or none.
+/// Whether knocks from the Internet can arrive.
 pub(super) fn addresses(subject: &Subject<'_>) -> Vec<Finding> {
     let addresses = match subject.addresses() {
         Ok(addresses) => addresses,
@@ -79,7 +76,7 @@ pub(super) fn addresses(subject: &Subject<'_>) -> Vec<Finding> {
             "'ip address' shows them; does DHCP or the provider's login work?",
         )];
     }
-    // Behind a NAT, IPv6 may still arrive: that is for the reader to know.
+    // If this host has IPv4, only IPv4 is judged. Behind a NAT knocks over IPv6 may still arrive, as the advice says.
     let v4: Vec<_> = addresses.iter().filter(|(_, address)| address.is_ipv4()).collect();
     let all: Vec<_> = if v4.is_empty() { addresses.iter().collect() } else { v4 };
     if all.iter().any(|known| reach(known) == Reach::Internet) {

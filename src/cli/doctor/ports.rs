@@ -13,8 +13,8 @@ use crate::firewall::exposure::{self, Fault, Opens};
 use crate::firewall::iptables::Shutting;
 use crate::firewall::listeners::Listeners;
 
-/// Services that answer everybody at a knock's port. They tell a scanner that the port means something, and their
-/// clients knock.
+/// The services that answer everybody at a knock's port. They show a scanner that the port is in use, and each of their
+/// clients sends a knock.
 pub(super) fn services(subject: &Subject<'_>) -> Vec<Finding> {
     let config = match subject.config() {
         Ok(config) => config,
@@ -32,7 +32,7 @@ pub(super) fn services(subject: &Subject<'_>) -> Vec<Finding> {
     })
 }
 
-/// Services that answer everybody at a trap. A knocker who uses one during his attempt may have to begin again.
+/// The services that answer everybody at a trap. A client that uses one during its attempt may have to begin again.
 pub(super) fn traps(subject: &Subject<'_>) -> Vec<Finding> {
     let config = match subject.config() {
         Ok(config) => config,
@@ -41,7 +41,7 @@ pub(super) fn traps(subject: &Subject<'_>) -> Vec<Finding> {
     let mut ports = Box::new(PortMap::new());
     let doors = (0..).map(DoorId).zip(enabled(config).map(|door| &door.knock));
     let never = never_traps(config, FirewallFile::beside(&subject.path).exposed_ports(config));
-    // The scattered traps are others after each start of the daemon.
+    // Only the traps near the sequences are checked: each start of the daemon scatters the others anew.
     if ports.draw(doors, &never, None).is_err() {
         return vec![Finding::not_known("the sequences name too many ports")];
     }
@@ -53,7 +53,7 @@ pub(super) fn traps(subject: &Subject<'_>) -> Vec<Finding> {
     answered(subject, &steps, |port| {
         Finding::wrong(
             format!(
-                "a program answers everybody at {port}, a trap: whoever uses it while he knocks may have to begin again"
+                "a program answers everybody at {port}, a trap: a client that uses it while knocking may have to begin again"
             ),
             format!("add list trap_except '{}' to the globals", port.replace('/', ":")),
         )
@@ -64,7 +64,7 @@ fn enabled(config: &Config) -> impl Iterator<Item = &Door> {
     config.doors.iter().filter(|door| door.enabled)
 }
 
-/// The findings for the ports of `steps` where a program answers whom the firewall lets through.
+/// The findings for those ports of `steps` where a program answers every client that the firewall lets through.
 fn answered(subject: &Subject<'_>, steps: &[Step], finding: impl Fn(&str) -> Finding) -> Vec<Finding> {
     let (devices, addresses) = match (subject.devices(), subject.addresses()) {
         (Ok(devices), Ok(addresses)) => (devices, addresses),
@@ -85,7 +85,7 @@ fn answered(subject: &Subject<'_>, steps: &[Step], finding: impl Fn(&str) -> Fin
             .filter(|found| matches!(found.fault, Fault::Open { answered: true, .. }))
             .map(|found| finding(&format!("{}/{}", found.port, found.protocol)))
             .collect(),
-        Err(error) => vec![Finding::unreadable("the rules that are loaded", &error)],
+        Err(error) => vec![Finding::unreadable("the loaded rules", &error)],
     }
 }
 

@@ -93,8 +93,8 @@ fn how_to_start(subject: &Subject<'_>) -> String {
     format!("run '{start}'; if it ends, '{log}' says why")
 }
 
-/// The fault if the process that reads packets may make every system call. One that makes its own chains of iptables starts
-/// programs by itself, and has to.
+/// The fault if the process that reads packets may make every system call. It must be able to if the daemon makes its
+/// own chains of iptables, because it then starts programs itself.
 fn confinement(subject: &Subject<'_>, config: &Config) -> Option<Finding> {
     if backend::resolve(config) == Kind::Iptables(Shutting::OwnChain) {
         return None;
@@ -109,6 +109,6 @@ fn confinement(subject: &Subject<'_>, config: &Config) -> Option<Finding> {
             "the process that reads packets may make every system call",
             "restart it; if its log says that this kernel does not bound system calls, the kernel lacks seccomp",
         )),
-        None => Some(Finding::not_known("its process cannot be seen, and so not how it is confined")),
+        None => Some(Finding::not_known("its process cannot be seen, so its confinement is not known")),
     }
 }

@@ -1,4 +1,4 @@
-//! The things that the doctor looks at: the configuration, the daemon's state, and the devices that knocks come in by.
+//! The state that the doctor examines: the configuration, the daemon's status, and the devices that it listens on.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -14,9 +14,9 @@ use crate::linux::links;
 /// The state of this host that more than one point needs.
 pub(super) struct Subject<'a> {
     pub(super) arguments: &'a Arguments,
-    /// The configuration's file: the one that is named, else the daemon's, else the usual one.
+    /// The configuration's file: the one of `--config`, else the daemon's, else the default.
     pub(super) path: PathBuf,
-    /// The configuration, or what is wrong with it.
+    /// The configuration, or its error.
     pub(super) config: Result<Config, config::Error>,
     /// The daemon's state.
     pub(super) status: Result<Status, Unreached>,

@@ -83,9 +83,9 @@ fn version_and_help_need_no_host() {
 #[test]
 fn errors_name_the_argument() {
     for (line, text) in [
-        ("", "which host, and which ports?"),
-        ("router", "at which ports of 'router'? They come after the host: ketuk router 7000 8000 9000"),
-        ("fd00::1", "at which ports of 'fd00::1'? They come after the host: ketuk fd00::1 7000 8000 9000"),
+        ("", "no host and no ports are given"),
+        ("router", "no ports follow the host 'router': write ketuk router 7000 8000 9000"),
+        ("fd00::1", "no ports follow the host 'fd00::1': write ketuk fd00::1 7000 8000 9000"),
         ("router:7000", "the ports come after the host, with a blank between: ketuk router 7000"),
         ("[::1]:7000", "the ports come after the host, with a blank between: ketuk [::1] 7000"),
         ("7000 192.0.2.1", "'192.0.2.1' is no port: the host comes first, and then its ports"),
@@ -93,7 +93,7 @@ fn errors_name_the_argument() {
         ("-vx router 1", "there is no option '-x'"),
         ("--fast=1 router 1", "there is no option '--fast'"),
         ("--verbose-v router 1", "there is no option '--verbose-v'"),
-        ("--ver router 1", "option '--ver' can mean more than one"),
+        ("--ver router 1", "option '--ver' is the beginning of several options"),
         ("--verbose=1 router 1", "option '--verbose' takes no value"),
         ("router 1 -d", "option '-d' needs a value"),
         ("router 1 --delay", "option '--delay' needs a value"),
@@ -167,7 +167,7 @@ fn commands() {
 #[test]
 fn errors_of_commands() {
     for (line, text) in [
-        ("open", "which profile? 'ketuk list' names them"),
+        ("open", "the profile is missing: 'ketuk list' lists the profiles"),
         ("open home -x", "there is no option '-x'"),
         ("open home -u", "'ketuk open' has no option '--udp'"),
         ("open home ssh more", "'more' is one argument too many"),
@@ -175,17 +175,17 @@ fn errors_of_commands() {
         ("open home -t x", "time 'x' is no number of seconds from 0 to 4294967295"),
         ("open home -w 0", "'0' is no port: a number from 1 to 65535, then ':tcp', ':udp' or nothing"),
         ("open home -a home", "'home' is no IP address"),
-        ("open home --", "which command, behind '--'?"),
-        ("connect", "which profile? 'ketuk list' names them"),
+        ("open home --", "no command follows '--'"),
+        ("connect", "the profile is missing: 'ketuk list' lists the profiles"),
         ("connect home 22 23", "'23' is one argument too many"),
         ("connect home 22 -- ssh", "'ssh' is one argument too many"),
         ("connect home ssh", "'ssh' is no port: a number from 1 to 65535, then ':tcp', ':udp' or nothing"),
         ("-w 22 connect home", "'ketuk connect' has no option '--wait'"),
-        ("add", "which line? 'ketukd invite' prints it"),
+        ("add", "the line is missing: 'ketukd invite' prints it"),
         ("add a b c", "'c' is one argument too many"),
         ("list home", "'home' is one argument too many"),
         ("-4 list", "'ketuk list' has no option '--ipv4'"),
-        ("remove", "which profile? 'ketuk list' names them"),
+        ("remove", "the profile is missing: 'ketuk list' lists the profiles"),
         ("-t 5 router 7000", "'ketuk HOST PORT' has no option '--time'"),
     ] {
         assert_eq!(error(line), text, "{line}");

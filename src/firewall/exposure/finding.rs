@@ -116,7 +116,9 @@ impl Finding {
                      because the door keeps it shut for strangers"
                 ),
                 Maker::Fw4 => "reload the firewall, so that it loads the rules of the doors".to_owned(),
-                Maker::Other => "accept the port there, because the door keeps it shut for strangers".to_owned(),
+                Maker::Other => {
+                    "accept the port there, because the door keeps it shut for strangers".to_owned()
+                }
             },
         }
     }
