@@ -28,7 +28,7 @@ fn what_is_wrong_with_devices_and_addresses() {
     router.ip("-4 address flush dev wan0");
     doctor(&daemon, &[]).expect("addresses: fine");
     router.ip("-6 address flush dev wan0");
-    doctor(&daemon, &[]).expect("addresses: WRONG: no device that is listened on has an address");
+    doctor(&daemon, &[]).expect("addresses: WRONG: the daemon listens on no device that has an address");
 
     router.ip("link set wan0 down");
     doctor(&daemon, &[]).expect("devices: WRONG: 'wan0' is down: run 'ip link set wan0 up'");

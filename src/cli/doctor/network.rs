@@ -72,7 +72,7 @@ pub(super) fn addresses(subject: &Subject<'_>) -> Vec<Finding> {
     let reach = |known: &(String, IpAddr)| Reach::of(known.1);
     if addresses.iter().all(|known| reach(known) == Reach::Link) {
         return vec![Finding::wrong(
-            "no device that is listened on has an address",
+            "the daemon listens on no device that has an address",
             "'ip address' shows them; does DHCP or the provider's login work?",
         )];
     }

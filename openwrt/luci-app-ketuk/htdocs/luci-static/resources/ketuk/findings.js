@@ -67,7 +67,7 @@ const TEXTS = (_ => [
 	_('is a port of %s'),
 	_('listen on %s'),
 	_('if %s has the addresses, listen there'),
-	_('no device that is listened on has an address'),
+	_('the daemon listens on no device that has an address'),
 	_('\'ip address\' shows them; does DHCP or the provider\'s login work?'),
 	_('\'%s\' has %s, an address behind the provider\'s NAT, which knocks do not pass'),
 	_('ask the provider for a public address, or knock over IPv6'),
