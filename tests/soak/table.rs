@@ -15,7 +15,7 @@ type Cells = BTreeMap<Row, BTreeMap<&'static str, String>>;
 /// The place of the first row that is not about one kind of knock.
 const AFTER_KNOCKS: usize = 100;
 
-/// Prints it.
+/// Prints the table.
 pub(crate) fn print(length: Duration, seed: u64, outcomes: &[Outcome]) {
     let mut cells = Cells::new();
     for outcome in outcomes {
@@ -47,7 +47,7 @@ fn fill(cells: &mut Cells, outcome: &Outcome) {
         if kind != Kind::Renewal {
             put(
                 place + 3,
-                format!("{name}: longest that one who knocks again was kept out"),
+                format!("{name}: longest time that a client was kept out while it knocked again"),
                 seconds(tally.longest),
             );
         }
