@@ -45,6 +45,8 @@ pub(super) struct ClockTrust {
     vouched: bool,
     trust: Trust,
     looked: Option<Instant>,
+    /// The last moment at which the clock was not yet trusted as it is now. Users' packets of before may have been refused for that.
+    doubted: Option<Instant>,
     complained: Option<Instant>,
     file: PathBuf,
     /// The time that this daemon last wrote to the file, in seconds since 1970.
@@ -76,6 +78,7 @@ impl ClockTrust {
             vouched: false,
             trust: Trust::None,
             looked: None,
+            doubted: None,
             complained: None,
             file: file.into(),
             newest_s: 0,
@@ -103,8 +106,11 @@ impl ClockTrust {
     /// After that no change of the clock moves the floor.
     pub(super) fn look(&mut self, moment: &Moment, max_age_s: u64) -> Option<u64> {
         let now = moment.now;
-        let just_now = self.looked.is_some_and(|looked| now < looked.after(LOOK_SPACING));
-        if self.trust == Trust::Synchronised || just_now {
+        if self.trust == Trust::Synchronised {
+            return None;
+        }
+        if self.looked.is_some_and(|looked| now < looked.after(LOOK_SPACING)) {
+            self.doubted = Some(now);
             return None;
         }
         self.looked = Some(now);
@@ -113,7 +119,13 @@ impl ClockTrust {
             (false, true) => Trust::Given,
             (false, false) => Trust::None,
         };
+        self.judge(moment, trust, max_age_s)
+    }
+
+    /// The new floor, if there is a stronger reason to trust the clock than before.
+    fn judge(&mut self, moment: &Moment, trust: Trust, max_age_s: u64) -> Option<u64> {
         if trust <= self.trust {
+            self.doubted = Some(moment.now);
             return None;
         }
         self.trust = trust;
@@ -140,12 +152,15 @@ impl ClockTrust {
     }
 
     /// The time at or before which packets must be refused, because an earlier run may have taken them. This run
-    /// remembers all packets since its start. A reboot deletes the file with the newest time, so the machine's start
+    /// remembers all packets that it has taken. A reboot deletes the file with the newest time, so the machine's start
     /// counts too.
+    ///
+    /// This run does not remember packets that it has refused because it did not know the time. A listener could use them now.
     fn floor(&self, moment: &Moment, max_age_s: u64) -> u64 {
-        let start = moment.wall_s.saturating_sub(moment.now.since(self.started).as_secs());
+        let last = self.doubted.unwrap_or(self.started);
+        let heard = moment.wall_s.saturating_sub(moment.now.since(last).as_secs());
         let boot = moment.wall_s.saturating_sub(clock::uptime_s()) + max_age_s;
-        start.max(boot).max(self.newest().unwrap_or(0))
+        heard.max(boot).max(self.newest().unwrap_or(0))
     }
 
     fn newest(&self) -> Option<u64> {
@@ -228,6 +243,23 @@ mod tests {
         let floors =
             [now, now, spaced, spaced.after(LOOK_SPACING)].map(|now| looked.look(&moment(now), 0).is_some());
         assert_eq!(floors, [true, false, false, false]);
+    }
+
+    #[test]
+    fn what_was_refused_without_a_clock_is_not_taken_later() {
+        let (folder, start) = (Folder::new("refused"), clock::now());
+        let mut clock = folder.clock(start);
+        let began = moment(start);
+        let mut floor_after = |seconds, trust| {
+            let now = start.after(Duration::from_secs(seconds));
+            clock.judge(&Moment { now, wall_s: began.wall_s + seconds, ..began }, trust, 0)
+        };
+        assert_eq!(floor_after(10, Trust::None), None);
+        // What comes at this moment may be taken.
+        assert_eq!(floor_after(20, Trust::Given), Some(began.wall_s + 10));
+        assert_eq!(floor_after(30, Trust::Given), None);
+        // The clock chip may have been wrong by hours.
+        assert_eq!(floor_after(50, Trust::Synchronised), Some(began.wall_s + 30));
     }
 
     #[test]
