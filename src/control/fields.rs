@@ -16,6 +16,7 @@ pub(crate) struct Fields<'a> {
     pub(crate) table: &'a str,
     pub(crate) knocking: u64,
     pub(crate) clock_trusted: Option<bool>,
+    pub(crate) root: Option<EscapedStr<'a>>,
     pub(crate) name: &'a str,
     pub(crate) state: &'a str,
     pub(crate) action: &'a str,
@@ -51,6 +52,11 @@ pub(super) fn fields(json: &str) -> Fields<'_> {
 }
 
 impl Fields<'_> {
+    /// Why the daemon's process is root; `None` if it is not.
+    pub(crate) fn root(&self) -> Option<String> {
+        self.root.and_then(unescaped)
+    }
+
     /// The sentence, or the short name if an older daemon sends no sentence.
     pub(crate) fn sentence(&self) -> String {
         let name = if self.judged.is_empty() { self.reason } else { self.judged };

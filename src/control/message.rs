@@ -77,6 +77,8 @@ pub struct DaemonLine<'a> {
     /// Whether the wall clock can be trusted. Users' packets are refused until then. `None` if there are no users,
     /// because only they need it.
     pub(crate) clock_trusted: Option<bool>,
+    /// A sentence, if the process that reads packets is root.
+    pub(crate) root: Option<&'a str>,
 }
 
 /// `device`: a device that is listened on.

@@ -143,6 +143,9 @@ impl Status {
         if daemon.clock_trusted == Some(false) {
             writeln!(out, "the clock is not set: users' knocks are refused until it is")?;
         }
+        if let Some(why) = daemon.root() {
+            writeln!(out, "{why}")?;
+        }
         Ok(())
     }
 

@@ -1,18 +1,15 @@
 //! The user that the packet side becomes if the program was started as root.
 
 use std::env;
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::{OpenOptionsExt as _, lchown};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use log::info;
 use nix::unistd::{AccessFlags, Gid, Uid, eaccess, geteuid};
 
 use crate::linux::privileges::Account;
-
-/// The user's name.
-const NAME: &str = "ketuk";
 
 /// The file of users (passwd(5)).
 const USERS: &str = "/etc/passwd";
@@ -34,24 +31,39 @@ pub(super) enum Use<'a> {
     Fill(&'a Path),
 }
 
-/// The user to become. `None` if this process is not root, if there is no such user, or if that user lacks an access that
-/// the daemon needs. The last reason is logged.
-pub(super) fn to_become(uses: &[Use<'_>]) -> Option<Account> {
-    let account = if geteuid().is_root() { find()? } else { return None };
+/// Why a daemon that root has started stays root.
+#[derive(Debug)]
+pub(super) enum StaysRoot {
+    /// There is no such user.
+    NoUser,
+    /// The user could not do what the daemon has to.
+    Refused(PathBuf, io::Error),
+    /// The user could not fill this folder.
+    CannotFill(PathBuf, io::Error),
+    /// The rights of the user could not be tried.
+    Failed(io::Error),
+}
+
+/// The user to become. `None` if this process is not root.
+///
+/// # Errors
+/// There is no such user, or that user could not do what the daemon has to.
+pub(super) fn to_become(uses: &[Use<'_>]) -> Result<Option<Account>, StaysRoot> {
+    if !geteuid().is_root() {
+        return Ok(None);
+    }
+    let account = find().ok_or(StaysRoot::NoUser)?;
     own(account, uses);
-    let refused = account
-        .act(|| uses.iter().find_map(|needed| needed.check().err().map(|error| (needed.path(), error))));
+    let refused =
+        account.act(|| uses.iter().find_map(|needed| needed.check().err().map(|error| (*needed, error))));
     match refused {
-        Ok(None) => Some(account),
-        Ok(Some((path, error))) => {
-            info!("ketukd stays root, since user {NAME} could not use {}: {error}", path.display());
-            None
+        Ok(None) => Ok(Some(account)),
+        Ok(Some((Use::Fill(path), error))) => Err(StaysRoot::CannotFill(path.to_owned(), error)),
+        Ok(Some((Use::Read(path) | Use::Write(path), error))) => {
+            Err(StaysRoot::Refused(path.to_owned(), error))
         }
         // The daemon has given up nothing yet. It goes on as root.
-        Err(error) => {
-            info!("ketukd stays root: {error}");
-            None
-        }
+        Err(error) => Err(StaysRoot::Failed(error)),
     }
 }
 
@@ -96,8 +108,33 @@ impl<'a> Use<'a> {
     }
 }
 
+impl fmt::Display for StaysRoot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoUser => f.write_str(
+                "the process that reads packets is root, since there is no user ketuk: make one ('useradd --system ketuk'), and restart \
+                 ketukd with --socket in a folder of that user",
+            ),
+            Self::CannotFill(folder, error) => write!(
+                f,
+                "the process that reads packets is root, since user ketuk cannot make files in {}: {error}: restart ketukd with --socket \
+                 in a folder of that user",
+                folder.display()
+            ),
+            Self::Refused(file, error) => write!(
+                f,
+                "the process that reads packets is root, since user ketuk cannot use {}: {error}: let it, and restart ketukd",
+                file.display()
+            ),
+            Self::Failed(error) => {
+                write!(f, "the process that reads packets is root, since it cannot become user ketuk: {error}")
+            }
+        }
+    }
+}
+
 /// The user on this host; `None` if there is none. The file is read directly, as the file of groups is.
-fn find() -> Option<Account> {
+pub(super) fn find() -> Option<Account> {
     let mut text = Vec::new();
     File::open(USERS).ok()?.take(MAX_USERS).read_to_end(&mut text).ok()?;
     account(&text)

@@ -8,8 +8,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use log::{debug, warn};
-use nix::unistd::geteuid;
+use log::{debug, info, warn};
 
 use super::account::{self, Use};
 use super::last_shut;
@@ -24,6 +23,8 @@ pub(super) struct Confinement {
     has_monitor: bool,
     /// The folders below which files can be written; `None` means everywhere.
     folders: Option<Vec<PathBuf>>,
+    /// Why the process is still root, and what to do about it.
+    stays_root: Option<String>,
 }
 
 /// The reason why a daemon cannot serve a new configuration: it has given up a right that the configuration needs.
@@ -45,11 +46,16 @@ impl Confinement {
         let inputs = inputs.iter().copied().map(Use::Read);
         let uses: Vec<_> =
             inputs.chain(files().map(Use::Write)).chain(filled(socket, last_shut.as_deref())).collect();
-        let account = account::to_become(&uses);
+        let (account, stays_root) = match account::to_become(&uses) {
+            Ok(account) => (account, None),
+            Err(why) => (None, Some(why.to_string())),
+        };
+        if let Some(why) = &stays_root {
+            info!("{why}");
+        }
         // Root without this capability may be unable to use the folder of the control socket, which another user may own.
         let kept = [Capability::NetAdmin, Capability::NetRaw, Capability::Files];
-        let stays_root = geteuid().is_root() && account.is_none();
-        let kept = if stays_root { &kept[..] } else { &kept[..2] };
+        let kept = if stays_root.is_some() { &kept[..] } else { &kept[..2] };
         said("capabilities are kept", privileges::keep_capabilities(kept, account));
         // Becoming another user would undo this.
         said("core dumps are not forbidden", privileges::forbid_core_dumps());
@@ -66,7 +72,12 @@ impl Confinement {
             locked => said("files can be written everywhere", locked),
         }
         said("this kernel does not bound system calls", seccomp::install());
-        Self { has_monitor, folders }
+        Self { has_monitor, folders, stays_root }
+    }
+
+    /// Why the process is still root, and what to do about it.
+    pub(super) fn stays_root(&self) -> Option<&str> {
+        self.stays_root.as_deref()
     }
 
     /// Checks that a new configuration needs nothing that was given up.
@@ -150,8 +161,9 @@ mod tests {
 
     #[test]
     fn a_configuration_that_needs_more_wants_a_restart() {
-        let confined = Confinement { has_monitor: false, folders: Some(vec!["/run/ketuk".into()]) };
-        let free = Confinement { has_monitor: true, folders: None };
+        let confined =
+            Confinement { has_monitor: false, folders: Some(vec!["/run/ketuk".into()]), stays_root: None };
+        let free = Confinement { has_monitor: true, folders: None, stays_root: None };
         let door = "config door 'ssh'\nlist sequence '7000'\n";
         let plain = format!("{door}option dest_port '22'\n");
         let command = format!("{door}option start_command '/bin/true'\n");

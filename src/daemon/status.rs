@@ -33,6 +33,7 @@ impl Daemon<'_> {
                 knocking: self.porter.keeper.engine.knocking(),
                 commands_pending: self.porter.gate.is_busy(),
                 clock_trusted: has_users.then(|| self.porter.keeper.auth.trusts_clock()),
+                root: self.confinement.stays_root(),
             },
         )?;
         for (name, hearing, upper) in self.devices.iter() {

@@ -16,6 +16,7 @@ fn the_page_has_the_doctors_texts() {
         "src/firewall/exposure/finding.rs",
         "src/config/user.rs",
         "src/config/exposed.rs",
+        "src/daemon/account.rs",
         "src/core/weakness.rs",
         "src/linux/upper.rs",
     ];

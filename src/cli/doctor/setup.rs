@@ -67,6 +67,7 @@ pub(super) fn daemon(subject: &Subject<'_>) -> Vec<Finding> {
             "name its file with --config, or start it with this one",
         ));
     }
+    findings.extend(daemon.root().map(|why| Finding::wrong(why, "")));
     findings.extend(subject.config.as_ref().map_or(None, |config| confinement(subject, config)));
     findings
 }
