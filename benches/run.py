@@ -154,6 +154,11 @@ class Daemon:
         """Resident memory in kB, counted page by page (smaps_rollup; VmRSS is rounded per processor)."""
         return self.field(self.proc / "smaps_rollup", "Rss")
 
+    def pss(self):
+        """Memory in kB of the daemon and its second process together: a page that two processes have counts half for each."""
+        pids = run("ps", "-o", "pid=", "--ppid", str(self.process.pid)).split()
+        return sum(self.field(proc / "smaps_rollup", "Pss") for proc in (self.proc, *(self.proc.parent / pid for pid in pids)))
+
     def tasks(self):
         return self.proc.joinpath("task").iterdir()
 
@@ -187,6 +192,7 @@ class Bench:
         self.load_program, self.ketukd, self.quick = arguments.load, arguments.ketukd, arguments.quick
         self.directory = directory
         self.slow = []  # floods that did not reach their rate
+        self.broken = []  # bounds that were not kept
 
     @contextlib.contextmanager
     def daemon(self, name, policy="drop", doors=tuple(DOORS), open_time_s=OPEN_TIME_S):
@@ -209,10 +215,14 @@ class Bench:
                       f"\toption open_time '{self.open_time_s}'"]
         return "\n".join(lines) + "\n"
 
-    def ketuk(self):
+    def ketuk(self, more=""):
         path = self.directory / "ketuk.uci"
-        path.write_text(self.ketukd_config())
+        path.write_text(self.ketukd_config() + more)
         return (self.ketukd, "run", "--config", path, "--device", ROUTER_DEVICE, "--socket", self.directory / "socket")
+
+    def ketuk_of_two(self):
+        """A door with a command brings the second process."""
+        return self.ketuk("\toption start_command 'true'\n")
 
     def knockd(self):
         path = self.directory / "knockd.conf"
@@ -313,15 +323,15 @@ class Bench:
             return {"opened": knocks["opened"], "count": count, "cpu": cpu / took, "wakeups": wakeups / took, "rate": sent["rate"],
                     "median": statistics.median(times) if times else None, "rss": daemon.rss()}
 
-    def memory(self, name):
-        """Resident memory before and after a million forged sources, and another million, and IPv6."""
+    def memory(self, name, measure=Daemon.rss):
+        """Memory before and after a million forged sources, and another million, and IPv6."""
         million = 100_000 if self.quick else 1_000_000
         with self.daemon(name) as daemon:
-            figures = [daemon.rss()]
+            figures = [measure(daemon)]
             for seed, to in ((1, ADDRESS), (2, ADDRESS), (3, ADDRESS_6)):
                 self.flood(100_000, million / 100_000, port=DOORS["ssh"][0], seed=seed, to=to)
                 time.sleep(1 if self.quick else SEQ_TIMEOUT_S + 1)  # until the last attempts have timed out
-                figures.append(daemon.rss())
+                figures.append(measure(daemon))
             return figures
 
     def load_of(self, name, rate, **values):
@@ -382,6 +392,9 @@ class Bench:
 
 # The table.
 
+# The most memory of all processes together, also after floods.
+MOST_MEMORY_KB = 1000
+
 # At the last rate the flood of first knocks wins: it fills the table within the pause between two knocks.
 RATES = (1_000, 10_000, 50_000, 100_000, 200_000)
 OTHER_FLOODS = (
@@ -423,6 +436,12 @@ def measure(bench):
     memory = {name: bench.memory(name) for name in both}
     for index, what in enumerate(("before", "after one million forged sources", "after two million", "after a million more, of IPv6")):
         row(f"resident memory {what}", **{name: f"{figures[index]:,} kB" for name, figures in memory.items()})
+
+    together = bench.memory("ketuk_of_two", Daemon.pss)
+    for index, what in ((0, "before"), (-1, "after all of these")):
+        row(f"memory of two processes together (PSS), with a door's command, {what}", ketuk=f"{together[index]:,} kB")
+    if max(together) > MOST_MEMORY_KB:
+        bench.broken.append(f"both processes take {max(together):,} kB, and {MOST_MEMORY_KB:,} kB are the most")
 
     for what, rate, values in OTHER_FLOODS:
         floods = {name: bench.load_of(name, rate, **values) for name in both}
@@ -520,6 +539,8 @@ def main():
         _, heading, soak = old.partition(SOAK)
         arguments.results.write_text(table(bench, rows, time.monotonic() - start) + heading + soak)
     progress(f"written: {arguments.results}")
+    if bench.broken:
+        sys.exit("; ".join(bench.broken))
 
 
 if __name__ == "__main__":

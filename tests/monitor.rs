@@ -6,6 +6,7 @@ mod support;
 use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::time::Instant;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -303,4 +304,73 @@ fn the_second_process_writes_the_log_file_and_marks_sequences_for_one_time() {
     let (status, _) = daemon.end(Signal::SIGTERM);
     assert!(status.success());
     wait_until("the last line is written", || says(&other_log, "shutting down"));
+}
+
+/// Each reload repeats its warnings, which have no other limit.
+#[test]
+fn the_second_process_bounds_the_lines_of_the_log_file() {
+    let world = World::new();
+    let path = world.scratch.path("log");
+    let log = || fs::read_to_string(&path).unwrap_or_default();
+    let named = format!("'none'\n\toption log_file '{}'\n", path.display());
+    let mut config = door(&world, &ECHO).replace("'none'\n", &named);
+    for n in 0..60 {
+        let _ = writeln!(
+            config,
+            "config door 'weak{n}'\n\tlist sequence '{}'\n\toption start_command 'true'",
+            8000 + n
+        );
+    }
+    let began = Instant::now();
+    let (daemon, _) = start(&world, &config);
+    for _ in 0..50 {
+        daemon.ask(&["reload"]);
+    }
+    daemon.wait("the file says how many were left out", |daemon| {
+        daemon.ask(&["reload"]);
+        log().contains(" lines were left out\n")
+    });
+    let text = log();
+    let (counts, lines): (Vec<_>, Vec<_>) =
+        text.lines().partition(|line| line.ends_with(" lines were left out"));
+    let allowed = 1000 + 100 * (usize::try_from(began.elapsed().as_secs()).expect("seconds") + 1);
+    let all = daemon.log().lines().count();
+    assert!(lines.len() <= allowed && allowed < all, "{} of {allowed} allowed, {all} in all", lines.len());
+    assert!(counts.len() < 50, "{counts:?}");
+}
+
+/// Kilobytes of a process's mappings that are called `name` and have this mode, and how many of them are resident
+/// (`proc_pid_smaps(5)`).
+fn mapped_kb(pid: u32, mode: &str, name: &str) -> (usize, usize) {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps")).expect("alive");
+    let (mut is_meant, mut size, mut resident) = (false, 0, 0);
+    for line in text.lines() {
+        let words: Vec<_> = line.split_whitespace().collect();
+        let number = || words[1].parse::<usize>().expect("a size");
+        match words[0] {
+            "Size:" if is_meant => size += number(),
+            "Rss:" if is_meant => resident += number(),
+            word if word.ends_with(':') => {}
+            _ => is_meant = words[1] == mode && line.ends_with(name),
+        }
+    }
+    (size, resident)
+}
+
+/// The start uses most of the program and much of the stack, and the loop little. `make bench` measures the static program.
+#[test]
+fn both_processes_give_back_the_memory_that_the_start_used() {
+    let world = World::with_firewall();
+    let config = door(&world, &ECHO).replace("'none'", "'own'") + "\toption dest_port '22'\n";
+    let (daemon, monitor) = start(&world, &config);
+    daemon.ask(&["open", "run", CLIENT]);
+    daemon.wait_for_commands();
+    daemon.ask(&["reload"]);
+    daemon.wait_until_idle();
+    for pid in [daemon.pid(), monitor] {
+        let (code, resident) = mapped_kb(pid, "r-xp", "/ketukd");
+        assert!(code > 0 && resident < code / 4 * 3, "{resident} of {code} kB of code");
+        let (_, stack) = mapped_kb(pid, "rw-p", "[stack]");
+        assert!(stack <= 64, "{stack} kB of stack");
+    }
 }

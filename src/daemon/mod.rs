@@ -2,6 +2,7 @@
 
 mod account;
 mod audience;
+mod claim;
 mod clock_trust;
 mod clocks;
 mod closing;
@@ -27,6 +28,7 @@ mod restore;
 pub mod run;
 mod sessions;
 pub mod slots;
+mod stages;
 pub mod start;
 mod state;
 mod status;

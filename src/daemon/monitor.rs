@@ -38,6 +38,7 @@ use self::link::Link;
 use self::message::Request;
 pub(super) use self::message::{Input, LineId};
 use self::serve::Server;
+use super::claim::Claim;
 use super::hotplug::event::has_scripts;
 use super::jobs::{Order, Ticket};
 use super::options::Options;
@@ -46,10 +47,10 @@ use crate::core::passage::Passage;
 use crate::core::sequence::Sequence;
 use crate::firewall::backend::Backend;
 use crate::firewall::commands;
+use crate::linux::memory::wipe_stack;
 use crate::linux::privileges::forbid_core_dumps;
 use crate::linux::process;
 use crate::log as sinks;
-use crate::protocol::secret::wipe_stack;
 
 /// The packet side's end.
 #[derive(Debug)]
@@ -90,6 +91,7 @@ impl Monitor {
         devices: &[String],
         config: &mut Config,
         backend: &mut Backend,
+        claim: &mut Option<Claim>,
         signals: &SignalFd,
     ) -> io::Result<Self> {
         let (ours, theirs) = Link::pair()?;
@@ -102,9 +104,9 @@ impl Monitor {
             }
             let server = Server::new(theirs, options.clone(), devices, config, backend.iptables().cloned());
             sinks::bound_file();
-            // The monitor must not have the users' secrets and the sockets of the firewall.
+            // The monitor must not have the users' secrets and the sockets of the firewall, nor keep the next daemon from starting.
             config.users.clear();
-            *backend = Backend::None;
+            (*backend, *claim) = (Backend::None, None);
             wipe_stack();
             server.serve(signals);
             std::process::exit(0);

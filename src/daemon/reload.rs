@@ -6,6 +6,7 @@ use std::path::Path;
 
 use log::{error, info, warn};
 
+use super::claim::{self, Claim};
 use super::device_names;
 use super::devices::{self, Devices};
 use super::household::Household;
@@ -25,8 +26,8 @@ use crate::core::user::{MAX_USERS, UserId};
 use crate::firewall::absent::NotShut;
 use crate::firewall::backend::Kind;
 use crate::firewall::iptables::Shutting;
+use crate::linux::memory::wipe_stack;
 use crate::log as sinks;
-use crate::protocol::secret::wipe_stack;
 
 impl Daemon<'_> {
     /// Reads the configuration again. A wrong one changes nothing.
@@ -38,6 +39,9 @@ impl Daemon<'_> {
         self.confinement.check(&config).map_err(StartError::Unfit)?;
         let names = device_names::wanted(&self.options, &config, &|file| self.open(Input::Devices, file));
         let devices = if names == self.device_names { None } else { Some(open_devices(&names)?) };
+        if self.claim.is_none() && claim::is_needed(self.porter.gate.backend().kind(), &config) {
+            self.claim = Some(Claim::take().map_err(StartError::Claimed)?);
+        }
         self.porter.gate.reload(&config).map_err(StartError::Disagreement)?;
 
         // From here on nothing can fail.
@@ -105,9 +109,15 @@ impl Daemon<'_> {
     pub(super) fn load_own_table(&mut self, moment: &Moment) {
         let Porter { gate, household, .. } = &mut self.porter;
         let is_own = gate.backend().is_own();
-        gate.own.load(moment.now, &household.slots, is_own.then_some(&self.device_names[..]));
-        let doors = household.slots.iter().map(|(_, door)| &**door);
-        last_shut::keep(doors.filter(|_| is_own), &self.device_names);
+        // Without a claim the table, if there is one, is another daemon's.
+        if self.claim.is_some() {
+            gate.own.load(moment.now, &household.slots, is_own.then_some(&self.device_names[..]));
+            let doors = household.slots.iter().map(|(_, door)| &**door);
+            last_shut::keep(doors.filter(|_| is_own), &self.device_names);
+        }
+        if !claim::is_needed(gate.backend().kind(), &self.config) {
+            self.claim = None;
+        }
         let iptables = gate.backend().iptables();
         if iptables.is_some_and(|iptables| iptables.shutting == Shutting::OwnChain) {
             gate.load_chains(moment.now);

@@ -1,9 +1,7 @@
 //! `ketukd run`: start-up, the loop, and the packet's way.
 
-use std::fs::File;
 use std::hash::RandomState;
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,20 +9,16 @@ use log::{debug, error, info, warn};
 use nix::poll::{PollTimeout, poll};
 use nix::sys::signal::Signal;
 
-use super::clock_trust::ClockTrust;
-use super::clocks::Clocks;
-use super::confinement::{self, Confinement};
-use super::device_names;
-use super::gate::Gate;
+use super::claim::Claim;
 use super::last_shut;
-use super::monitor::{self, Monitor};
+use super::monitor::Monitor;
 use super::options::Options;
 use super::porter::Porter;
-use super::reload::{auth_rules, open_devices, start_log};
+use super::reload::auth_rules;
+use super::stages::{begin, make_monitor, open};
 use super::start::StartError;
 use super::state::Daemon;
-use super::systemd;
-use super::wait::{block_signals, polled};
+use super::wait::polled;
 use crate::config;
 use crate::control::server::Server;
 use crate::core::access::{self, Access};
@@ -33,13 +27,10 @@ use crate::core::doorkeeper::Doorkeeper;
 use crate::core::engine::{Engine, Tables};
 use crate::core::moment::Moment;
 use crate::core::time::Instant;
-use crate::firewall::backend::Backend;
-use crate::firewall::iptables::Shutting;
-use crate::firewall::{own_chain, sweep};
 use crate::linux::capture::Batch;
 use crate::linux::clock::now;
-use crate::linux::links::{Links, device_addresses};
-use crate::protocol::secret::wipe_stack;
+use crate::linux::links::device_addresses;
+use crate::linux::memory::rest;
 
 /// The time limit for the doors' stop commands at a clean stop. procd kills the daemon after five seconds.
 const STOP_TIME: Duration = Duration::from_millis(4500);
@@ -69,76 +60,31 @@ pub(super) enum Ending {
 pub fn run(options: Options) -> Result<(), StartError> {
     start(options).inspect_err(|error| {
         // With any other error the own table exists, or another daemon uses it, or there is no nf_tables.
-        if matches!(error, StartError::Config(_) | StartError::Devices(_) | StartError::Socket(..)) {
+        if matches!(error, StartError::Config(_) | StartError::Devices(_) | StartError::Socket(..))
+            && let Ok(_claim) = Claim::take()
+        {
             last_shut::shut();
         }
     })
 }
 
 fn start(options: Options) -> Result<(), StartError> {
-    let mut config = config::load(&options.config).map_err(StartError::Config)?;
-    // Remains of secrets on the stack must not get into the unused parts of what is made now.
-    wipe_stack();
-    start_log(&config);
-    // This check comes before the sweep, which would delete the rules of a daemon that still runs.
-    Server::check_free(&options.socket).map_err(StartError::Control)?;
-    let signals = block_signals().map_err(|error| StartError::Socket("a signal descriptor", error))?;
-    let mut backend = Backend::find(&config).map_err(StartError::Backend)?;
+    let mut begun = begin(options)?;
     // The monitor is made early, so that it has no copy of packets, tables or the control socket.
-    let is_needed = monitor::is_needed(&config, backend.iptables().is_some())
-        || confinement::needs_monitor(&options.socket, &inputs(&options), &config);
-    let device_names = device_names::wanted(&options, &config, &|file| File::open(file));
-    let make = || Monitor::start(&options, &device_names, &mut config, &mut backend, &signals);
-    let monitor = is_needed.then(make).transpose().map_err(StartError::NoMonitor)?;
-    let keyed = RandomState::new();
+    let monitor = make_monitor(&mut begun)?;
     let mut tables = TABLES.lock().unwrap_or_else(PoisonError::into_inner);
     let mut auth_tables = AUTH_TABLES.lock().unwrap_or_else(PoisonError::into_inner);
     let mut access_tables = ACCESS_TABLES.lock().unwrap_or_else(PoisonError::into_inner);
     let mut batch = BATCH.lock().unwrap_or_else(PoisonError::into_inner);
-    let started = now();
-    let mut daemon = Daemon {
-        started,
-        clocks: Clocks::new(),
-        porter: Porter::new(
-            Doorkeeper {
-                engine: Engine::new(&mut tables, keyed.clone()),
-                auth: Auth::new(&mut auth_tables, keyed.clone(), auth_rules(&config)),
-                access: Access::new(&mut access_tables, keyed),
-            },
-            Gate::new(backend, monitor),
-            ClockTrust::new(started, &options.socket),
-        ),
-        devices: open_devices(&device_names)?,
-        batch: &mut batch,
-        device_names,
-        links: Links::open().map_err(|error| StartError::Socket("rtnetlink", error))?,
-        signals,
-        confinement: Confinement::default(),
-        options,
-        config,
+    let keyed = RandomState::new();
+    let keeper = Doorkeeper {
+        engine: Engine::new(&mut tables, keyed.clone()),
+        auth: Auth::new(&mut auth_tables, keyed.clone(), auth_rules(&begun.config)),
+        access: Access::new(&mut access_tables, keyed),
     };
-    daemon.sweep();
-    daemon.set_doors();
-    let moment = daemon.clocks.read();
-    daemon.set_users(&moment);
-    daemon.warn();
-    daemon.load_own_table(&moment);
-    daemon.say_what_is_shut();
-    let moment = daemon.clocks.read();
-    daemon.porter.adopt(&moment);
-    daemon.look_at_firewall(&moment);
-    daemon.follow_links();
-    // The socket appears last: a program that finds it may knock.
-    let server = Server::open(&daemon.options.socket).map_err(StartError::Control)?;
-    daemon.porter.audience.open(server);
-    daemon.confine();
-    match daemon.devices.heard().join(", ").as_str() {
-        "" => info!("starting up, and no device can be listened on yet"),
-        names => info!("starting up, listening on {names}"),
-    }
-    systemd::tell();
-    // The loop's own frame must not keep remains of the configuration: no later call overwrites that part of the stack.
-    wipe_stack();
+    let mut daemon = open(begun, monitor, keeper, &mut batch)?;
+    // The stack must not keep remains of the configuration: no later call overwrites that part of it.
+    rest();
     let ending = daemon.serve();
     daemon.stop(ending);
     if ending == Ending::LostMonitor {
@@ -148,29 +94,7 @@ fn start(options: Options) -> Result<(), StartError> {
     Ok(())
 }
 
-/// The files that the daemon reads again at a reload.
-fn inputs(options: &Options) -> Vec<&Path> {
-    [Some(&options.config), options.device_file.as_ref()]
-        .into_iter()
-        .flatten()
-        .map(PathBuf::as_path)
-        .collect()
-}
-
 impl Daemon<'_> {
-    /// Gives up the rights that the configuration does not need, for ever.
-    fn confine(&mut self) {
-        let has_monitor = self.porter.gate.monitor().is_some();
-        // The daemon also reads the file of the newest packet time, if an earlier run has written it.
-        let mut read: Vec<&Path> =
-            Some(self.porter.clock.file()).filter(|file| file.exists()).into_iter().collect();
-        // The monitor opens the others.
-        if !has_monitor {
-            read.extend(inputs(&self.options));
-        }
-        self.confinement = Confinement::begin(&self.options.socket, &read, &self.config, has_monitor);
-    }
-
     /// Runs the loop until a signal ends the daemon.
     fn serve(&mut self) -> Ending {
         let mut moment = self.clocks.read();
@@ -178,12 +102,12 @@ impl Daemon<'_> {
             self.porter.expire(&moment);
             let ready = self.wait(self.next_deadline(&moment));
             moment = self.clocks.read();
-            if ready.signals {
-                if let Some(ending) = self.on_signals(&moment) {
-                    return ending;
-                }
-                wipe_stack();
+            if ready.signals
+                && let Some(ending) = self.on_signals(&moment)
+            {
+                return ending;
             }
+            let mut is_rare = ready.signals || ready.links || ready.firewall;
             if ready.links || self.devices.next_deadline().is_some_and(|deadline| deadline <= moment.now) {
                 self.follow_links();
             }
@@ -195,7 +119,7 @@ impl Daemon<'_> {
                 debug!("the firewall's tables changed, looking after open doors");
                 porter.restore(&moment);
             }
-            self.tend_firewall(&moment);
+            is_rare |= self.tend_firewall(&moment);
             let Self { porter, devices, batch, .. } = self;
             if ready.connections {
                 porter.gate.connections.on_announcements(moment.now);
@@ -213,8 +137,11 @@ impl Daemon<'_> {
             let server = self.porter.audience.server_mut();
             for client in server.map(|server| server.receive(moment.now)).unwrap_or_default() {
                 self.answer(&moment, client);
-                // A reload may have removed secrets.
-                wipe_stack();
+                is_rare = true;
+            }
+            if is_rare {
+                // A reload may have removed secrets, whose remains are on the stack.
+                rest();
             }
         }
     }
@@ -235,8 +162,9 @@ impl Daemon<'_> {
         deadlines.flatten().min()
     }
 
-    /// Reacts to changes of the firewall's tables, and to deadlines of the own table, the own chains and the checks.
-    fn tend_firewall(&mut self, moment: &Moment) {
+    /// Reacts to changes of the firewall's tables, and to deadlines of the own table, the own chains and the checks. Returns whether the
+    /// loaded rules were read.
+    fn tend_firewall(&mut self, moment: &Moment) -> bool {
         let Porter { gate, household, watch, .. } = &mut self.porter;
         gate.own.tend(moment.now, &household.slots);
         gate.tend_chains(moment.now);
@@ -245,9 +173,11 @@ impl Daemon<'_> {
             self.porter.mend_chains(moment.now);
             self.porter.tend_gate(moment);
         }
-        if self.porter.watch.is_due(moment.now) {
+        let is_due = self.porter.watch.is_due(moment.now);
+        if is_due {
             self.look_at_firewall(moment);
         }
+        is_due
     }
 
     /// Handles the signals that have come. Returns how the daemon must end, if one of them ends it.
@@ -273,28 +203,6 @@ impl Daemon<'_> {
             }
         }
         ending
-    }
-
-    /// Deletes the iptables rules that an earlier run left. They have no timer. Deletes its own chains too, if this run
-    /// does not make them.
-    fn sweep(&self) {
-        let Some(iptables) = self.porter.gate.backend().iptables() else { return };
-        if iptables.shutting == Shutting::Firewall
-            && sweep::has_chain(iptables, iptables.own_input())
-            && let Err(error) = own_chain::unload()
-        {
-            warn!("the ports of an earlier configuration stay shut: {error}");
-        }
-        let openings = self.config.doors.iter().filter_map(|door| door.opening.as_ref());
-        let forwards = openings.into_iter().any(|opening| opening.forward.is_some());
-        // The first load of the daemon's own chains empties them. Older rules may be in the firewall's.
-        for swept in sweep::sweep(&iptables.swept(), forwards, sweep::SWEEP_TIME_LIMIT) {
-            if swept.fault.is_some() {
-                warn!("{swept}");
-            } else if swept.deleted > 0 {
-                info!("{swept}");
-            }
-        }
     }
 
     /// Logs warnings about settings that are probably mistakes.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
+use super::claim::Claimed;
 use super::confinement::Unfit;
 use super::monitor::Disagreement;
 use super::systemd;
@@ -20,6 +21,8 @@ pub enum StartError {
     Backend(BackendError),
     /// The control socket could not be opened.
     Control(ServerError),
+    /// Another daemon changes the firewall.
+    Claimed(Claimed),
     /// The number of devices, which is more than [`MAX_DEVICES`].
     Devices(usize),
     /// The new configuration needs a right that the daemon has given up.
@@ -53,6 +56,7 @@ impl fmt::Display for StartError {
             Self::Config(error) => error.fmt(f),
             Self::Backend(error) => error.fmt(f),
             Self::Control(error) => error.fmt(f),
+            Self::Claimed(why) => why.fmt(f),
             Self::Unfit(why) => why.fmt(f),
             Self::Disagreement(why) => why.fmt(f),
             Self::NoMonitor(error) => write!(f, "cannot make the process that runs commands: {error}"),

@@ -2,6 +2,7 @@
 
 use nix::sys::signalfd::SignalFd;
 
+use super::claim::Claim;
 use super::clocks::Clocks;
 use super::confinement::Confinement;
 use super::devices::Devices;
@@ -26,4 +27,6 @@ pub(super) struct Daemon<'t> {
     pub(super) links: Links,
     pub(super) signals: SignalFd,
     pub(super) confinement: Confinement,
+    /// `None` while the configuration changes nothing in the firewall.
+    pub(super) claim: Option<Claim>,
 }

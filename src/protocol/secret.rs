@@ -29,17 +29,6 @@ impl<const N: usize> Secret<N> {
     }
 }
 
-/// Bytes of the stack that are overwritten: more than reading a configuration or a packet takes.
-const WIPED_STACK: usize = 64 << 10;
-
-/// Overwrites the stack below the caller. A value that is moved leaves its old bytes there, which no destructor sees.
-#[inline(never)]
-#[expect(clippy::large_stack_arrays, reason = "the stack is what is overwritten")]
-pub fn wipe_stack() {
-    let mut below = [0_u8; WIPED_STACK];
-    below.zeroize();
-}
-
 impl<const N: usize> PartialEq for Secret<N> {
     fn eq(&self, other: &Self) -> bool {
         self.bytes().ct_eq(other.bytes()).into()

@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod claim;
 mod commands;
 mod control;
 mod crash;

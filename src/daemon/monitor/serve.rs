@@ -4,6 +4,7 @@ mod undo;
 
 use std::fs::File;
 use std::io;
+use std::mem;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::time::Duration;
 
@@ -26,9 +27,9 @@ use crate::daemon::jobs::{self, JobKind, Part, Ticket};
 use crate::daemon::options::Options;
 use crate::firewall::iptables::Iptables;
 use crate::firewall::sweep;
+use crate::linux::memory::rest;
 use crate::linux::process::{self, Child};
 use crate::log as sinks;
-use crate::protocol::secret::wipe_stack;
 
 /// The most programs that run at once: users' commands, a command of iptables, the scripts of one event. The packet side
 /// keeps to the same numbers.
@@ -51,6 +52,8 @@ pub(super) struct Server {
     log_line: Unfinished,
     /// Whether the packet side has announced its end.
     is_left: bool,
+    /// Whether memory was used that is given back before the next sleep.
+    has_worked: bool,
 }
 
 /// A program that runs.
@@ -92,6 +95,7 @@ impl Server {
             programs: Vec::new(),
             log_line: Unfinished::default(),
             is_left: false,
+            has_worked: true,
         }
     }
 
@@ -99,6 +103,9 @@ impl Server {
     pub(super) fn serve(mut self, signals: &SignalFd) {
         let end = loop {
             self.tell_ends();
+            if self.programs.is_empty() && mem::take(&mut self.has_worked) {
+                rest();
+            }
             let printed = self.programs.iter().filter_map(|program| program.child.descriptor());
             sleep([self.link.as_fd(), signals.as_fd()].into_iter().chain(printed), PollTimeout::NONE);
             drain(signals);
@@ -121,6 +128,8 @@ impl Server {
                 Received::Gone => return Some(End::Died),
                 Received::Malformed => Err(Malformed),
             };
+            // Lines for the log file are many, and use little.
+            self.has_worked |= !matches!(request, Ok(Request::Log { .. }));
             let handled = request.and_then(|request| self.handle(&request));
             if handled.is_err() {
                 error!("the process that reads packets sent a message that means nothing");
@@ -156,7 +165,7 @@ impl Server {
             Request::Release(ticket) => self.held.release(ticket),
             Request::Reload { id, generation, fingerprint } => {
                 let agreed = self.reload(generation, fingerprint);
-                wipe_stack();
+                rest();
                 self.answer(id, agreed);
             }
             Request::LookForRules { id } => self.answer(id, self.are_rules_gone()),

@@ -222,7 +222,7 @@ fn u16_at(bytes: &[u8], at: usize) -> u16 {
 }
 
 /// 32 bits in the host's order; the caller has checked the length.
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
+pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
 
