@@ -98,7 +98,10 @@ fn a_capture_of_another_host_counts_whole() {
     let output = explain(&scratch, &frames, &[]);
     let nothing = "step 1 of 2 is 7000/tcp, 7001/tcp came: nothing has begun";
     assert_eq!(rows(&output), format!("{CLIENT} 7001/tcp shed 0/2 {nothing}\n"));
-    assert!(text(&output.stderr).starts_with("no packet goes to an address of this host: "));
+    assert!(
+        text(&output.stderr)
+            .starts_with("no packet goes to an address of this host, so knocks to every destination count: ")
+    );
 }
 
 #[test]

@@ -63,7 +63,7 @@ const STRANGERS: [Stranger; 4] = [
         address: "198.51.100.24",
         ports: &[7000, 7001, 8999],
         cells: "8999/tcp ssh 0/3",
-        sentence: "a second foreign port, as a scan touches them: begin again",
+        sentence: "a second foreign port, as in a scan: begin again",
         logged: None,
     },
 ];

@@ -40,7 +40,9 @@ pub(super) fn invite(arguments: &Arguments) -> Outcome {
             None => line(&config, name, host)?,
         },
         (Some(_), Some(_)) => {
-            return Err(Failure::Usage("--page is not for apps: leave it or the app's option out".to_owned()));
+            return Err(Failure::Usage(
+                "--page is not for apps: leave it or the app's option out".to_owned(),
+            ));
         }
     };
     print(&text)?;

@@ -118,8 +118,8 @@ impl fmt::Display for KnockReport {
                     if judged == Judged::WrongStep { ": begin again" } else { ": nothing has begun" }
                 }
                 Judged::Forgiven => "a foreign port, which one attempt may touch once",
-                Judged::Trap if *steps == 0 => "a foreign port, as a scan touches them: nothing has begun",
-                Judged::Trap => "a second foreign port, as a scan touches them: begin again",
+                Judged::Trap if *steps == 0 => "a foreign port, as in a scan: nothing has begun",
+                Judged::Trap => "a second foreign port, as in a scan: begin again",
                 Judged::Implausible => "the kernel would not take it on this device",
                 Judged::NotOurs => "it is not to an address of this host",
                 Judged::Flags => "no door asks for these TCP flags",

@@ -291,6 +291,6 @@ fn shut(sets: &mut Sets, door: &Door, passage: Passage) -> Result<(), NftError> 
 }
 
 /// Whether the error says that the set or element does not exist. Such a set lets nobody in.
-const fn lets_nobody_in(error: &NftError) -> bool {
+pub(super) const fn lets_nobody_in(error: &NftError) -> bool {
     matches!(error, NftError::MissingSet { .. } | NftError::MissingTable { .. })
 }

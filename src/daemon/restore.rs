@@ -2,9 +2,9 @@
 
 use std::rc::Rc;
 
-use log::{debug, info};
+use log::{debug, info, warn};
 
-use super::gate::{Attempt, Leaver};
+use super::gate::{Attempt, Leaver, lets_nobody_in};
 use super::household::Household;
 use super::porter::Porter;
 use crate::core::access::{Adopted, Policy as _};
@@ -81,8 +81,15 @@ impl Porter<'_> {
                 let listed = sets.list(&**door, family, &mut |element| {
                     there.push((element.passage, element.left, opener(household, element.by)));
                 });
-                if let Err(error) = listed {
-                    debug!("{}: {error}", door.name);
+                match listed {
+                    Ok(()) => {}
+                    Err(error) if lets_nobody_in(&error) => debug!("{}: {error}", door.name),
+                    Err(error) => {
+                        warn!(
+                            "{}: addresses that were let in before this start may stay in: {error}",
+                            door.name
+                        );
+                    }
                 }
             }
             let mut adopted = 0;

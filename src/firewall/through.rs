@@ -1,5 +1,7 @@
 //! Finds and cuts the connections that go through a door.
 
+use std::fmt;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use super::error::NftError;
@@ -43,30 +45,78 @@ pub fn goes_through(door: &Door, passage: Passage, own: &[IpAddr], flow: &Flow) 
 const AT_ONCE: usize = 256;
 const ROUNDS: usize = 16;
 
+/// Why some connections of a passage live on.
+#[derive(Debug)]
+pub enum CutError {
+    /// The kernel does not list all its connections.
+    List(io::Error),
+    /// The firewall cannot refuse their packets.
+    Refuse(NftError),
+    /// There are more connections than are cut at once.
+    TooMany,
+}
+
+impl fmt::Display for CutError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::List(error) => write!(f, "the kernel does not list its connections: {error}"),
+            Self::Refuse(error) => write!(f, "{error}"),
+            Self::TooMany => f.write_str("there are too many to cut them at once"),
+        }
+    }
+}
+
+impl std::error::Error for CutError {}
+
 /// Cuts the connections of a passage that go through a door, and no others. Returns how many were cut. Packets of both ends
 /// are refused from now on, and the kernel forgets the connections.
 ///
 /// # Errors
 /// Some connections live on.
-pub fn cut(own_table: &mut Own, door: &Door, passage: Passage, own: &[IpAddr]) -> Result<usize, NftError> {
+pub fn cut(own_table: &mut Own, door: &Door, passage: Passage, own: &[IpAddr]) -> Result<usize, CutError> {
+    cut_by_rounds(
+        |each| {
+            flows::each(|flow| {
+                if goes_through(door, passage, own, flow) {
+                    each(flow);
+                }
+            })
+            .map(drop)
+        },
+        |found| own_table.cut(found),
+        |found| flows::forget(found).unwrap_or(0),
+    )
+}
+
+/// Cuts the connections that `list` names.
+fn cut_by_rounds(
+    list: impl Fn(&mut dyn FnMut(&Flow)) -> io::Result<()>,
+    mut refuse: impl FnMut(&[Flow]) -> Result<(), NftError>,
+    forget: impl Fn(&[Flow]) -> usize,
+) -> Result<usize, CutError> {
     let mut cut = 0;
     for _ in 0..ROUNDS {
         let mut found = Vec::new();
-        let read = flows::each(|flow| {
+        let listed = list(&mut |flow| {
             // Connections that do not fit are found in the next round.
-            if found.len() < AT_ONCE && goes_through(door, passage, own, flow) {
+            if found.len() < AT_ONCE {
                 found.push(*flow);
             }
         });
         // The refusal comes first, so that no packet can bring a forgotten connection back.
-        own_table.cut(&found)?;
-        let forgotten = flows::forget(&found).unwrap_or(0);
+        refuse(&found).map_err(CutError::Refuse)?;
+        let forgotten = forget(&found);
         cut += forgotten;
-        if read.is_err() || forgotten == 0 || found.len() < AT_ONCE {
+        listed.map_err(CutError::List)?;
+        if found.len() < AT_ONCE {
+            return Ok(cut);
+        }
+        // The next round would find the same connections.
+        if forgotten == 0 {
             break;
         }
     }
-    Ok(cut)
+    Err(CutError::TooMany)
 }
 
 /// Undoes [`cut`], because `address` is let in again.
@@ -124,6 +174,40 @@ config door 'net'
             tcp_state: Some(3),
         };
         goes_through(door, address.into(), &own, &flow)
+    }
+
+    #[test]
+    fn connections_that_live_on_are_an_error() {
+        let flow = Flow {
+            protocol: Protocol::Tcp,
+            source: ip(KNOCKER),
+            source_port: 40000,
+            destination: ip(ROUTER),
+            destination_port: 22,
+            answers: ip(ROUTER),
+            answers_port: 22,
+            replied: true,
+            tcp_state: Some(3),
+        };
+        let some = |number: usize| {
+            move |each: &mut dyn FnMut(&Flow)| {
+                (0..number).for_each(|_| each(&flow));
+                Ok::<(), io::Error>(())
+            }
+        };
+        let refused = |_: &[Flow]| Ok(());
+        assert_eq!(cut_by_rounds(some(3), refused, <[Flow]>::len).unwrap(), 3);
+        // Their packets are refused, even if the kernel cannot forget them.
+        assert_eq!(cut_by_rounds(some(3), refused, |_| 0).unwrap(), 0);
+        for forgotten in [0, AT_ONCE] {
+            let cut = cut_by_rounds(some(AT_ONCE), refused, |_| forgotten);
+            assert!(matches!(cut, Err(CutError::TooMany)), "{cut:?}");
+        }
+        let unlisted = |_: &mut dyn FnMut(&Flow)| Err::<(), io::Error>(io::ErrorKind::NotFound.into());
+        let cut = cut_by_rounds(unlisted, refused, |_| 0);
+        assert!(matches!(cut, Err(CutError::List(_))), "{cut:?}");
+        let cut = cut_by_rounds(some(3), |_| Err(NftError::Denied), <[Flow]>::len);
+        assert!(matches!(cut, Err(CutError::Refuse(NftError::Denied))), "{cut:?}");
     }
 
     #[test]

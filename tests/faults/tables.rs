@@ -62,7 +62,7 @@ fn what_the_firewall_never_had_does_not_end_as_if_it_had_been_open() {
     let daemon =
         Start::new(&world.router, &world.scratch, &SSH.replace("open_time '60'", "open_time '2'")).go();
     knock(&world);
-    daemon.wait_for_log(&format!("{CLIENT}: ssh: not opened: the firewall does not have it"));
+    daemon.wait_for_log(&format!("{CLIENT}: ssh: not opened: the firewall does not have the entry"));
     assert!(daemon.grant("ssh", CLIENT).is_none(), "it is over");
     assert!(!daemon.log().contains("command timeout"));
     assert_eq!(daemon.counter("opened"), 0);

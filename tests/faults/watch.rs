@@ -28,7 +28,7 @@ fn watch_prints_each_knock_and_event() {
     daemon.wait("the time is over", |daemon| !daemon.lets_in("ssh", CLIENT));
     wire.knock(STRANGER, "9000");
     wire.send();
-    let trap = "192.0.2.10 7001/tcp - - a foreign port, as a scan touches them: nothing has begun";
+    let trap = "192.0.2.10 7001/tcp - - a foreign port, as in a scan: nothing has begun";
     let clients = [
         "198.51.100.10 7000/tcp ssh 1/3 right: step 1 of 3",
         "198.51.100.10 7000/tcp ssh 1/3 the same knock came again, which changes nothing",
@@ -46,7 +46,7 @@ fn watch_prints_each_knock_and_event() {
     assert_eq!(from_stranger.rows(2), [trap, last]);
     let json: serde_json::Value = serde_json::from_str(&json.next()).expect("JSON");
     assert_eq!((&json["judged"], &json["failed"]), (&"trap".into(), &true.into()));
-    assert_eq!(json["text"], "a foreign port, as a scan touches them: nothing has begun");
+    assert_eq!(json["text"], "a foreign port, as in a scan: nothing has begun");
     let status = daemon.ask(&["status"]);
     let failure = ", 192.0.2.10, door ssh: step 1 of 3 is 7000/tcp, 9000/tcp came: nothing has begun\n";
     assert!(status.contains("recent failures:\n  ") && status.contains(failure), "{status}");

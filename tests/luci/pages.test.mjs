@@ -25,7 +25,7 @@ const RUNNING = [
 	'door {"name":"nas","steps":3,"open_time":null,"open":1,"firewall":"ready"}',
 	'grant {"door":"ssh","address":"192.0.2.7","seconds_left":25,"in_firewall":true}',
 	'grant {"door":"nas","address":"2001:db8::7","seconds_left":null,"in_firewall":true}',
-	'recent {"door":"ssh","address":"198.51.100.9","port":"7001:tcp","stage":1,"steps":2,"reason":"trap","text":"a second foreign port, as a scan touches them: begin again","failed":true,"times":3,"seconds_ago":65}',
+	'recent {"door":"ssh","address":"198.51.100.9","port":"7001:tcp","stage":1,"steps":2,"reason":"trap","text":"a second foreign port, as in a scan: begin again","failed":true,"times":3,"seconds_ago":65}',
 	'recent {"door":null,"user":"alice","address":"198.51.100.10","port":"62201:udp","stage":0,"steps":0,"reason":"auth_age","text":"not opened: its time is too far from this host\'s: are both clocks right?","failed":true,"times":1,"seconds_ago":90}',
 	'recent {"door":"ssh","address":"198.51.100.8","port":null,"stage":1,"steps":2,"reason":"timed_out","text":"step 2 of 2 is 8000/udp, and did not come in time","failed":true,"times":1,"seconds_ago":70}',
 	'counter {"name":"opened","value":4}',
@@ -76,7 +76,7 @@ test('status: who is in, counting down, and why others are not', async () => {
 	await person.until(async () => /^2[1-4] s$/.test((await person.texts('.ketuk-left'))[0]));
 
 	const recent = await person.texts('#ketuk-recent tr');
-	assert.match(recent[1], /1 min 5 s ago.*198\.51\.100\.9.*ssh.*7001:tcp \(1\/2\)\s+a second foreign port, as a scan touches them: begin again \(3×\)/s);
+	assert.match(recent[1], /1 min 5 s ago.*198\.51\.100\.9.*ssh.*7001:tcp \(1\/2\)\s+a second foreign port, as in a scan: begin again \(3×\)/s);
 	assert.match(recent[2], /198\.51\.100\.10 \(alice\)\s+-\s+62201:udp\s+not opened: its time is too far from this host's: are both clocks right\?/s);
 	assert.match(recent[3], /198\.51\.100\.8.*- \(1\/2\)\s+step 2 of 2 is 8000\/udp, and did not come in time/s);
 

@@ -48,7 +48,7 @@ const RUNNING = [
 	'grant {"door":"ssh","address":"203.0.113.77","seconds_left":27,"in_firewall":true,"sessions":1}',
 	'grant {"door":"nas","address":"2001:db8:51::7","user":"alice","seconds_left":null,"held":true,"in_firewall":true,"sessions":2}',
 	'recent {"door":"ssh","address":"203.0.113.77","port":"60117:udp","stage":4,"steps":4,"reason":"opened","text":"right: the door is open","failed":false,"times":1,"seconds_ago":3}',
-	'recent {"door":"ssh","address":"198.51.100.23","port":"41878:tcp","stage":1,"steps":4,"reason":"trap","text":"a second foreign port, as a scan touches them: begin again","failed":true,"times":14,"seconds_ago":65}',
+	'recent {"door":"ssh","address":"198.51.100.23","port":"41878:tcp","stage":1,"steps":4,"reason":"trap","text":"a second foreign port, as in a scan: begin again","failed":true,"times":14,"seconds_ago":65}',
 	'recent {"door":null,"user":"bob","address":"198.51.100.40","port":"62201:udp","stage":0,"steps":0,"reason":"auth_expired","text":"not opened: the user has expired","failed":true,"times":1,"seconds_ago":420}',
 	...[ [ 'opened', 12 ], [ 'wrong_step', 3 ], [ 'trap', 211 ], [ 'timed_out', 5 ], [ 'open_rate', 0 ], [ 'firewall_error', 0 ], [ 'socket_drops', 0 ] ]
 		.map(([ name, value ]) => `counter {"name":"${name}","value":${value}}`),

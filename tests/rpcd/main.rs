@@ -151,8 +151,8 @@ fn invitations() {
     refused(r#"{"user":"bob","host":"h"}"#, "there is no user 'bob'");
     refused(r#"{"user":"alice","host":"h"}"#, "neither a key nor a totp secret");
     fs::write(place.0.join("config"), format!("{DOOR}{user}\toption key '{}'\n", "A".repeat(43))).unwrap();
-    refused(r#"{"user":"","host":"h"}"#, "which user?");
-    refused(r#"{"user":"alice","host":""}"#, "which host?");
+    refused(r#"{"user":"","host":"h"}"#, "the call has no user");
+    refused(r#"{"user":"alice","host":""}"#, "the call has no host");
     refused(r#"{"user":"alice","host":"a b"}"#, "no host");
     refused(r#"{"user":"alice","host":"h/x?key=1"}"#, "");
     for (host, shown) in [("home.example.org", "home.example.org"), ("2001:db8::1", "[2001:db8::1]")] {

@@ -180,7 +180,7 @@ fn the_options_of_its_client() {
     for reason in [
         "its HMAC is of another type",
         "another mode than CBC",
-        "the user's fwknop_key is not the client's",
+        "the user's fwknop_key differs from the client's key",
         "are both clocks right",
     ] {
         assert!(daemon.log().contains(reason), "{reason}");

@@ -290,7 +290,7 @@ fn strangers_packets_are_named_and_hide_no_users() {
     a_second_later();
     let at = now();
     send(&world.client, ROUTER, &alices(1, at - 3600, None));
-    daemon.wait_for_log(&format!("{CLIENT}: not opened: it was made with no user's key"));
+    daemon.wait_for_log(&format!("{CLIENT}: not opened: no user's key fits it"));
     for n in 1..=100 {
         send(&world.stranger, ROUTER, b"anything");
         wait_for_counter(&daemon, "auth_form", n);

@@ -157,14 +157,14 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Form => "it is neither ketuk's packet nor fwknop's",
-            Self::Unknown => "it was made with no user's key",
-            Self::Forged => "it has a user's tag and was not made with his key",
-            Self::Limited => "too many packets that prove nothing",
+            Self::Unknown => "no user's key fits it",
+            Self::Forged => "it has a user's tag, but was not made with the user's key",
+            Self::Limited => "too many packets without a valid key came",
             Self::NoClock => "this host does not know the time",
             Self::Age => "its time is too far from this host's: are both clocks right?",
             Self::Replay => "it was used before, or made before ketukd started",
             Self::Expired => "the user has expired",
-            Self::Rules => "it is not written as a client writes",
+            Self::Rules => "its fields are not as a client writes them",
             Self::Command => "it asks for a command, and commands are never run",
             Self::Door => "it asks for something that the user may not open",
             Self::Address => "it asks for another address, and the user has no other_address '1'",
@@ -172,7 +172,7 @@ impl fmt::Display for Refusal {
             Self::NoPort => "it names no port, and the door has any_port '1': ask with an fwknop client",
             Self::Source => "it comes from outside of the user's list src",
             Self::Digest => "its HMAC is of another type than the user's fwknop_hmac_type",
-            Self::Key => "the user's fwknop_key is not the client's",
+            Self::Key => "the user's fwknop_key differs from the client's key",
             Self::Mode => "it is encrypted in another mode than CBC, the client's default: use no -M",
             Self::Version => "it is of another version of fwknop's protocol than 3",
             Self::UserName => "it does not carry the user's fwknop_user",
@@ -189,8 +189,8 @@ impl fmt::Display for Refusal {
             Self::Line => "the line of the one-time sequence could not be marked as used",
             Self::NoDoor => "there is no such door",
             Self::Closing => "the door opens nothing: its knock shuts other doors",
-            Self::NoHost => "this is no host's address",
-            Self::Firewall => "the firewall does not have it",
+            Self::NoHost => "this is not the address of a host",
+            Self::Firewall => "the firewall does not have the entry",
         })
     }
 }
