@@ -191,7 +191,7 @@ pub struct Door {
     pub grant_prefix: GrantPrefix,
     /// The ports that the door opens; `None` for a door that only runs commands.
     pub opening: Option<Opening>,
-    /// `any_port`, within `allow_port`: the ports of which a user may open any that he asks for. Empty for a door whose
+    /// `any_port`, within `allow_port`: the ports of which a user may open any that the user asks for. Empty for a door whose
     /// ports are fixed.
     pub any_port: Vec<ProtocolPorts>,
     /// How long it stays open. `None` (`open_time '0'`) means until it is shut.

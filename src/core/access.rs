@@ -310,7 +310,7 @@ fn in_networks(networks: &[Network], request: &OpenRequest) -> bool {
     networks.is_empty() || request.sender.iter().chain([&request.address]).all(is_in)
 }
 
-/// The time that a door opens for. A user's grant ends when the user expires, whatever he asks for.
+/// The time that a door opens for. A user's grant ends when the user expires, whatever the time in the request.
 fn time_for(
     moment: &Moment,
     policy: &impl Policy,

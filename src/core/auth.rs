@@ -137,8 +137,8 @@ pub struct Auth<'t, S> {
     budget: fwknop_packet::Budget,
     /// Packets made at or before this time are refused, in seconds since 1970; `None` while this host does not know the time.
     floor: Option<u64>,
-    /// The newest time of all packets that were taken, in seconds since 1970. A user who is added later begins with it: he may be
-    /// one who was deleted before, and his old packets must not be taken again.
+    /// The newest time of all packets that were taken, in seconds since 1970. A user that is added later begins with it, because
+    /// it may have been deleted before, and its old packets must not be taken again.
     newest: u64,
 }
 

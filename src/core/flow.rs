@@ -7,7 +7,7 @@ use super::sequence::Protocol;
 /// The states of a TCP connection (`enum tcp_conntrack`, `linux/netfilter/nf_conntrack_tcp.h`) in which both sides
 /// have spoken and the connection is not over.
 mod state {
-    /// The handshake is done. A forger cannot get so far, because he does not see what his victim's address is sent.
+    /// The handshake is done. A forger cannot get so far, because the answers go to the forged address.
     pub(super) const ESTABLISHED: u8 = 3;
     /// One side has still to confirm the end.
     pub(super) const LAST_ACK: u8 = 6;

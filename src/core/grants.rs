@@ -25,7 +25,7 @@ pub const RENEWAL_SPACING: Duration = Duration::from_millis(100);
 pub enum Opener {
     /// A stranger who knocked the door's sequence.
     Knock,
-    /// A user. His key or his secret proved it.
+    /// A user. The key or the secret of the user proved it.
     User(UserId),
     /// The operator, over the control socket.
     Hand,
@@ -125,7 +125,7 @@ impl Grant {
         self.hand_until.is_some_and(|until| until > now)
     }
 
-    /// Whether the operator opened it, even if the time that he gave is over.
+    /// Whether the operator opened it, even if the requested time is over.
     pub const fn was_by_hand(&self) -> bool {
         self.hand_until.is_some()
     }

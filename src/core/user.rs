@@ -16,7 +16,7 @@ pub const MAX_SECRETS: usize = 4;
 #[cfg(feature = "fwknop")]
 pub type UserName = heapless::String<64>;
 
-/// Which user: his slot, 0 to [`MAX_USERS`] - 1. A user keeps his slot through a reload.
+/// The slot of a user, 0 to [`MAX_USERS`] - 1. A user keeps the slot through a reload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UserId(pub u8);
 
@@ -27,7 +27,7 @@ impl UserId {
     }
 }
 
-/// A user as the core knows him.
+/// A user as the core knows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KnownUser {
     /// Keys of ketuk's packet.
@@ -37,12 +37,12 @@ pub struct KnownUser {
     /// Keys of fwknop's packet.
     #[cfg(feature = "fwknop")]
     pub fwknop: heapless::Vec<fwknop::Keys, MAX_SECRETS>,
-    /// The user name that his fwknop client must send; `None` if any will do.
+    /// The user name that the fwknop client must send; `None` if any will do.
     #[cfg(feature = "fwknop")]
     pub fwknop_user: Option<UserName>,
-    /// The doors he may open.
+    /// The doors that the user may open.
     pub doors: DoorSet,
-    /// The time from which on he may not open anything, in seconds since 1970.
+    /// The time from which on the user may not open anything, in seconds since 1970.
     pub expires: Option<u64>,
 }
 
@@ -64,13 +64,13 @@ impl KnownUser {
         self.expires = other.expires;
     }
 
-    /// Whether his time is over.
+    /// Whether the user has expired.
     pub fn is_expired(&self, wall_s: u64) -> bool {
         self.expires.is_some_and(|expires| expires <= wall_s)
     }
 }
 
-/// The users with their slots. A slot without a user has no secrets, so that no knock is his.
+/// The users with their slots. A slot without a user has no secrets, so that no knock belongs to it.
 pub(super) fn users_of(users: &[KnownUser]) -> impl Iterator<Item = (UserId, &KnownUser)> {
     (0..).map(UserId).zip(users)
 }

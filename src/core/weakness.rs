@@ -26,8 +26,8 @@ pub const ROUND: u16 = 50;
 /// Irregular sequences that guides print. The others that they print have even distances.
 const WELL_KNOWN: [&[u16]; 3] = [&[8881, 7777, 9991], &[571, 290, 911], &[12345, 54321, 24680, 13579]];
 
-/// The ports of the sequences in this project's documents and examples. An attacker who tries the ports of guides tries these, in
-/// whatever order.
+/// The ports of the sequences in this project's documents and examples. An attacker who tries the ports of guides tries these too,
+/// in any order.
 const OF_EXAMPLES: [u16; 12] =
     [24_817, 51_203, 38_466, 19_544, 62_738, 30_221, 16_333, 11_019, 52_008, 35_658, 33_667, 46_022];
 

@@ -46,7 +46,7 @@ pub struct DoorRules<'a> {
     pub is_one_time: bool,
     /// The ports that open; none for a door that only runs commands.
     pub opening: Option<OpeningRules<'a>>,
-    /// The ports of which a user may open any that he asks for; empty for a door whose ports are fixed.
+    /// The ports of which a user may open any that the user asks for; empty for a door whose ports are fixed.
     pub any_port: &'a [ProtocolPorts],
     /// For a door that only runs commands: the port that fwknop's clients ask for.
     pub fwknop_port: Option<Step>,
@@ -66,25 +66,25 @@ pub struct OpeningRules<'a> {
 /// The rules of one user.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UserRules<'a> {
-    /// The doors that he may open.
+    /// The doors that the user may open.
     pub doors: DoorSet,
-    /// The networks that he may knock from, and for; empty for all.
+    /// The networks that the user may knock from, and for; empty for all.
     pub src: &'a [Network],
-    /// Whether his packets must name the address to open for.
+    /// Whether the user's packets must name the address to open for.
     pub require_address: bool,
-    /// Whether he may open for an address that he does not knock from.
+    /// Whether the user may open for an address other than the one that the knock comes from.
     pub other_address: bool,
-    /// From this time on he may not open anything, in seconds since 1970.
+    /// From this time on the user may not open anything, in seconds since 1970.
     pub expires: Option<u64>,
 }
 
 impl UserRules<'_> {
-    /// Whether his time is over.
+    /// Whether the user has expired.
     pub fn is_expired(&self, wall_s: u64) -> bool {
         self.expires.is_some_and(|expires| expires <= wall_s)
     }
 
-    /// Whether he may open this door.
+    /// Whether the user may open this door.
     pub const fn may_open(&self, door: DoorId) -> bool {
         self.doors.contains(door)
     }

@@ -1,7 +1,7 @@
 //! The share of the tables that each opener may use, so that nobody can use up what others need.
 //!
-//! Somebody who has overheard a plain sequence can repeat it from as many addresses as he can forge. He fills the quota
-//! of that door. Other doors, users and the operator have quotas of their own.
+//! An attacker who has overheard a plain sequence can repeat it from as many addresses as the attacker can forge. That
+//! fills the quota of the door. Other doors, users and the operator have quotas of their own.
 
 use core::net::IpAddr;
 
@@ -14,7 +14,8 @@ use crate::user::MAX_USERS;
 
 /// Most addresses that plain knocks hold one door open for: more than a household has.
 pub const DOOR_KNOCK_GRANTS: usize = 48;
-/// Most addresses that plain knocks hold all doors open for. An attacker who fills one door leaves as many for the others.
+/// Most addresses that plain knocks hold all doors open for: twice [`DOOR_KNOCK_GRANTS`], so an attacker who fills one
+/// door leaves as many for the others.
 pub const ALL_KNOCK_GRANTS: usize = 96;
 /// Most grants of one user: eight doors over both families.
 pub const USER_GRANTS: usize = 16;

@@ -43,7 +43,8 @@ impl<S: BuildHasher> Auth<'_, S> {
         packet: &[u8],
     ) -> Result<UserRequest, Refused> {
         let Self { tables: Tables { users, failures, .. }, keyed, budget, .. } = self;
-        // While there is plenty for all, a forger who fails in a user's name does not keep the user out.
+        // Failures count only while the budget is short. Otherwise a forger could keep a user out with failures from the
+        // user's address.
         if budget.hmacs.is_short(now) && failures.are_too_many(keyed, now, source) {
             return Err(Refusal::Limited.into());
         }

@@ -85,7 +85,7 @@ pub(super) struct Concerned {
     pub(super) trapped: DoorSet,
 }
 
-/// The report with the steps of the door, and the one that is due when so many are taken.
+/// Adds the number of the door's steps, and the step that is due after `taken` steps.
 pub(super) fn report(doors: &[Option<DoorKnock>], id: DoorId, taken: u8, report: KnockReport) -> KnockReport {
     let Some(door) = doors.get(id.index()).and_then(Option::as_ref) else { return report };
     let steps = u8::try_from(door.sequence.len()).expect("at most MAX_STEPS");

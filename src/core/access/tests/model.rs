@@ -201,8 +201,8 @@ proptest! {
                 let expected: BTreeMap<u8, u64> =
                     world.model.iter().map(|(n, claims)| (*n, claims.until)).collect();
                 prop_assert_eq!(&known, &expected);
-                // The kernel lets nobody in whom the daemon does not know, nor for longer, but where it refused a
-                // change that the daemon tries again.
+                // The kernel lets in the addresses that the daemon knows, and for no longer. The exception: the kernel
+                // refused a change, and the daemon tries it again.
                 for (n, (until, _)) in world.firewall.iter().filter(|(_, (until, _))| *until > world.second) {
                     let known_until = known.get(n);
                     prop_assert!(known_until.is_some());

@@ -100,8 +100,8 @@ fn scans_of_every_port_open_nothing() {
     });
 }
 
-/// Everybody who knocks with 100 ms between the steps, as `knock -d 100`, gets in while first knocks come from forged
-/// sources at 100,000 a second.
+/// A client that waits 100 ms between the steps, as `knock -d 100` does, gets in while forged sources send 100,000 first
+/// knocks a second.
 #[test]
 fn right_knocks_open_in_a_flood_of_first_knocks() {
     let forged_4 = |n: u32| format!("11.{}.{}.{}", n >> 16, n >> 8 & 0xff, n & 0xff);
