@@ -80,7 +80,7 @@ mod tests {
     fn as_people_write_it_and_nothing_else() {
         assert_eq!(decoded("mzxw 6ytb-oi"), Ok(b"foobar".to_vec()));
         assert_eq!(decoded("MZXW6YT1"), Err(Base32Error::Character));
-        for wrong in ["M", "MZX", "MZXW6Y", "MZ"] {
+        for wrong in ["M", "MZX", "MZXW6Y", "MZ", "A", "AAA", "AAAAAA"] {
             assert_eq!(decoded(wrong), Err(Base32Error::Length), "{wrong}");
         }
         assert_eq!(decoded(&"A".repeat(16)), Err(Base32Error::TooLong));

@@ -73,3 +73,16 @@ pub fn is_door(name: &[u8]) -> bool {
     (1..=MAX_NAME).contains(&name.len())
         && name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn protocols_have_names_and_numbers() {
+        for (name, protocol) in [("tcp", Some(Protocol::Tcp)), ("UDP", Some(Protocol::Udp)), ("icmp", None)] {
+            assert_eq!(Protocol::named(name), protocol);
+        }
+        assert_eq!([Protocol::Tcp, Protocol::Udp].map(Protocol::number), [6, 17]);
+    }
+}

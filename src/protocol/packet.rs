@@ -265,6 +265,9 @@ mod tests {
 
     #[test]
     fn names_of_doors() {
+        for name in ["a", "ssh_2", "a234567890123456789012345678901x"] {
+            assert_eq!(DoorName::new(name).as_ref().map(DoorName::as_str), Some(name));
+        }
         for wrong in ["", "a-b", "ä", "a\0", "a2345678901234567890123456789012x"] {
             assert_eq!(DoorName::new(wrong), None, "{wrong}");
         }

@@ -92,6 +92,15 @@ mod tests {
     }
 
     #[test]
+    fn a_hull_has_the_ports_between_whichever_comes_first() {
+        for (one, other) in
+            [(range(1, 2), range(5, 6)), (range(1, 6), range(3, 4)), (range(1, 4), range(3, 6))]
+        {
+            assert_eq!([one.hull(other), other.hull(one)], [range(1, 6); 2]);
+        }
+    }
+
+    #[test]
     fn one_port_is_written_alone() {
         assert_eq!([range(22, 22).to_string(), range(22, 23).to_string()], ["22", "22-23"]);
     }

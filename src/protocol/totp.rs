@@ -114,6 +114,10 @@ mod tests {
                 low[step] += u32::from(port <= 39_321 / 2);
             }
         }
+        // Both ends of a range are among 16,000 ports, each of which is one of them once in 2,048 times.
+        let least = TotpPorts::new(1, MIN_PORTS).unwrap();
+        let mut seen = (0..4000).flat_map(|window| sequence(b"a secret of 16 b", "ssh", window, least));
+        assert!(seen.any(|port| port == 1) && seen.any(|port| port == MIN_PORTS));
         // Five sigma of a binomial. With the bias a lower half would come 3 times in 5.
         assert!(low.iter().all(|low| (1842..=2158).contains(low)), "{low:?}");
     }

@@ -95,6 +95,17 @@ fn what_is_written_is_read() {
 }
 
 #[test]
+fn the_longest_target_fits() {
+    let nat = ["n".repeat(125), ",22".to_owned()].concat();
+    assert!(is_nat(&nat));
+    let wish = Wish { user: "alice", time: 0, address: None, access: "tcp/22", nat: Some(&nat), seconds: 0 };
+    let mut buffer = empty_buffer();
+    let packet = seal(&keys(KEY), &wish, Randomness { number: 0, salt: [7; 8] }, &mut buffer).unwrap();
+    let nat = open(&keys(KEY), None, packet).unwrap().nat;
+    assert_eq!(nat, Some(Nat { host: None, port: 22, local: false }));
+}
+
+#[test]
 fn ports_and_targets() {
     assert!(is_access("tcp/22") && is_access("tcp/22,udp/51820"));
     for wrong in ["", "tcp/22,", "22", "icmp/1", "tcp/0", "tcp/65536", "TCP/22", &"tcp/1,".repeat(9)[..53]] {
@@ -132,6 +143,31 @@ fn no_bit_can_be_changed_and_nothing_cut_or_added() {
 fn another_key() {
     assert_eq!(authenticate(HmacType::Sha256, b"another", ACCESS.as_bytes()), None);
     assert_eq!(open(&keys(b"another"), None, ACCESS.as_bytes()), Err(FwknopError::Key));
+}
+
+/// `fwknop -A tcp/22 -a 1.2.3.4 -M ECB`
+const ECB: &str = "+hJgYnHNvummPe4UXx98MtaYpA1wMP9XDIbgMfsvrR9C7qwcUXQf2V7DayKpCT6jjSZKirtl7ivr/OiX4P7gU2gK+IdFjmMkSyCNufBGXKF7hYXY53h53nmbc6TsMLIrPfMNALgK7n+44Hja2eBAeED9IZhCla7OUiyjDHd/keWwOZOrg6QxpP6Z91+RcdupqL84r0gvbMsA";
+/// `fwknop -A tcp/22 -a 1.2.3.4 -M CFB`
+const CFB: &str = "+AWHklMgHXuCawLA2a1jZcd5IkBfcgVWXDqV9VRnIdezwgb6RX4Fa9Hab5ksweUaUmsktHoZxxupY8+z5MWWJvtpBqvMtNE1zH4PE2d73Qza+08oliFGSsJkdC2u2DdmthyE88NERZhtQgtnjzBxuAR0vyBLoHK4YOUjUpblYbRVhfhaUnBpu8jPUY4ywZY3FWnxMdFQvZ9s";
+
+#[test]
+fn other_modes_than_cbc_are_named() {
+    assert_eq!([ECB, CFB].map(opened), [Err(FwknopError::Mode); 2]);
+    // PCBC begins as CBC does, and nothing behind its first block can be read.
+    let mut packet = empty_buffer();
+    let packet =
+        sealed::seal(&keys(KEY), [7; 8], &[&[b'1'; 16][..], &[0; 80]].concat(), &mut packet).unwrap();
+    assert_eq!(open(&keys(KEY), None, packet), Err(FwknopError::Mode));
+    assert_eq!(open(&keys(b"another"), None, packet), Err(FwknopError::Key));
+}
+
+#[test]
+fn each_type_of_hmac_has_its_name_and_each_error_its_sentence() {
+    assert_eq!(HmacType::ALL.map(HmacType::name), ["md5", "sha1", "sha256", "sha384", "sha512"]);
+    use FwknopError::{Command, Key, Mode, Ports, Rules, User, Version};
+    let errors = [Key, Mode, Version, User, Rules, Command, Ports];
+    let sentences: std::collections::BTreeSet<_> = errors.map(|error| error.to_string()).into();
+    assert!(sentences.len() == errors.len() && sentences.iter().all(|sentence| sentence.contains(' ')));
 }
 
 /// Packets that only an owner of both keys can send.
