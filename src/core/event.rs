@@ -157,3 +157,96 @@ const fn user_of(opener: Opener) -> Option<UserId> {
         Opener::Knock | Opener::Hand => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_has_a_kind_a_reason_and_a_sentence() {
+        let (now, address) = (Instant::from_millis(0), IpAddr::from([198, 51, 100, 10]));
+        let sender = Some(IpAddr::from([192, 0, 2, 1]));
+        let opening = |opener, sender, time: Option<u64>| Opening {
+            opener,
+            door: DoorId(1),
+            sender,
+            address,
+            port: None,
+            time: time.map(Duration::from_secs),
+            is_new: true,
+            uses_line: false,
+            is_momentary: false,
+        };
+        let alice = Opener::User(UserId(3));
+        let request = OpenRequest {
+            opener: alice,
+            door: DoorId(1),
+            sender,
+            address,
+            port: None,
+            time: crate::access::AskedTime::OpenTime,
+        };
+        let mut grant = Grant::new(now, DoorId(1), address, Some(now.after(Duration::from_secs(9))));
+        grant.claim(now, alice, grant.until());
+        let late = DoorEvent::opened_late(&grant, now);
+        let never = DoorEvent::ended(&grant, Cause::Hand, now);
+        grant.tell();
+        for (event, kind, reason, user, sentence) in [
+            (
+                DoorEvent::opened(&opening(Opener::Knock, Some(address), Some(30)), true),
+                "open",
+                "knock",
+                None,
+                "opened for 30 s by a knock",
+            ),
+            (
+                DoorEvent::opened(&opening(alice, sender, None), false),
+                "renew",
+                "user",
+                Some(UserId(3)),
+                "renewed until it is shut by the user",
+            ),
+            (
+                DoorEvent::opened(&opening(Opener::Hand, None, Some(5)), true),
+                "open",
+                "hand",
+                None,
+                "opened for 5 s by hand",
+            ),
+            (
+                DoorEvent::refused(&request, Refusal::Hours),
+                "refuse",
+                "not_in_hours",
+                Some(UserId(3)),
+                "not opened: the door may not be opened at this hour",
+            ),
+            (late, "open", "user", Some(UserId(3)), "opened for 9 s by the user"),
+            (
+                never,
+                "refuse",
+                "not_in_firewall",
+                Some(UserId(3)),
+                "not opened: the firewall does not have it",
+            ),
+            (
+                DoorEvent::ended(&grant, Cause::Hand, now),
+                "close",
+                "hand",
+                Some(UserId(3)),
+                "shut: it was shut by hand",
+            ),
+        ] {
+            assert_eq!((event.kind(), event.reason(), event.user), (kind, reason, user));
+            assert_eq!(event.to_string(), sentence);
+        }
+        let asked_by = |sender| match DoorEvent::opened(&opening(alice, sender, None), true).change {
+            DoorChange::Opened { asked_by, .. } => asked_by,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(
+            (asked_by(sender), asked_by(Some(address))),
+            (sender, None),
+            "only another address is named"
+        );
+    }
+}

@@ -5,6 +5,8 @@ mod endings;
 mod model;
 mod quotas;
 mod rules;
+#[cfg(feature = "fwknop")]
+mod wanted;
 
 use core::hash::BuildHasherDefault;
 use std::hash::DefaultHasher;
@@ -92,7 +94,7 @@ impl Policy for House {
             prefix: door.prefix,
             open_time: (!door.until_shut).then_some(Duration::from_secs(30)),
             max_time: door.max_time,
-            close: if door.session { Close::Session { max: None } } else { Close::Timeout },
+            close: if door.session { Close::Session { max: door.max_time } } else { Close::Timeout },
             is_momentary: door.momentary,
             is_one_time: door.one_time,
             opening: None,

@@ -38,6 +38,7 @@ fn renewing_lengthens_never_shortens_and_not_too_often() {
         }
         (changes, until(&grant))
     };
+    assert_eq!(renew(50, Some(30_100)), (false, Some(30_000)));
     assert_eq!(renew(99, Some(30_099)), (false, Some(30_000)));
     assert_eq!(renew(100, Some(30_100)), (true, Some(30_100)));
     assert_eq!(renew(150, Some(31_150)), (true, Some(31_150)), "much more time is given at once");
@@ -64,7 +65,12 @@ fn a_weaker_opener_takes_nothing_off() {
     assert_eq!(claims(&[(Opener::Hand, 40), (Opener::Knock, 35)]), Opener::Hand);
     assert!(grant.disown(at(2)));
     assert_eq!((until(&grant), grant.opener(at(2))), (Some(40), Opener::Hand));
+    assert!(grant.is_by_hand(at(39)) && !grant.is_by_hand(at(40)));
     assert!(!grant.disown(at(40)), "the operator's time is over");
+    let mut grant = Grant::new(at(0), DOOR, host(1), Some(at(0)));
+    grant.claim(at(1), Opener::Hand, Some(at(20)));
+    grant.claim(at(1), Opener::Knock, Some(at(30)));
+    assert_eq!([19, 20].map(|ms| grant.opener(at(ms))), [Opener::Hand, Opener::Knock]);
 }
 
 #[test]

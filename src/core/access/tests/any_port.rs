@@ -33,7 +33,7 @@ fn only_a_port_that_is_allowed_and_asked_for() {
     ] {
         empty(|access| match open(access, &at(0), &house(), &asks_for(alice, asked)) {
             Decision::Open(opening) => {
-                assert_eq!((opening.port, expected), (asked, None));
+                assert_eq!((opening.port(), expected), (asked, None));
                 assert!(access.grant(SSH, opening.passage()).is_some_and(Grant::is_in_firewall));
                 assert!(access.grant(SSH, ip(CLIENT)).is_none(), "not for every port");
             }

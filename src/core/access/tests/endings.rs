@@ -105,7 +105,45 @@ fn a_session_goes_on_while_connections_are_counted() {
         assert_eq!(access.lease_due(at(30).now), Some((SSH, ip(CLIENT).into())));
         access.lease(at(30).now, SSH, ip(CLIENT));
         assert_eq!(access.lease_due(at(30).now), None, "the kernel has its time");
-        access.count_connections(at(40).now, [0].into_iter());
-        assert!(matches!(access.end_due(&at(40), &house), Some(End::Shut { cause: Cause::TimeOver, .. })));
+        access.count_connections(at(70).now, [0].into_iter());
+        assert_eq!(access.lease_due(at(70).now), None, "it is over");
+        assert!(matches!(access.end_due(&at(70), &house), Some(End::Shut { cause: Cause::TimeOver, .. })));
+    });
+}
+
+#[test]
+fn a_knock_renews_a_session_and_its_limit() {
+    let house = House::with(|door| (door.session, door.max_time) = (true, Some(Duration::from_secs(60))));
+    empty(|access| {
+        open(access, &at(0), &house, &asks(Opener::Knock, CLIENT));
+        open(access, &at(20), &house, &asks(Opener::Knock, CLIENT));
+        access.count_connections(at(30).now, [0].into_iter());
+        assert_eq!(access.end_due(&at(49), &house), None, "open_time runs from the second knock");
+        access.count_connections(at(50).now, [1].into_iter());
+        let grant = *access.grant(SSH, ip(CLIENT)).unwrap();
+        assert_eq!(grant.until(), Some(at(51).now), "the connection is looked for each second");
+        assert_eq!((grant.is_held(at(49).now), grant.is_held(at(50).now)), (false, true));
+        let left = |s| grant.time_left(at(s).now).map(|left| left.as_secs());
+        assert_eq!((left(49), left(50)), (Some(2), Some(30)));
+        access.set_announced(SSH, ip(CLIENT).into(), true);
+        access.count_connections(at(51).now, [1].into_iter());
+        let until = access.grant(SSH, ip(CLIENT)).unwrap().until();
+        assert_eq!(until, Some(at(80).now), "its end is announced, and max_time comes first");
+        access.count_connections(at(80).now, [1].into_iter());
+        assert!(access.end_due(&at(80), &house).is_some());
+    });
+}
+
+/// The kernel shuts the door at the end of its own timer, so nothing is to be set anew before that.
+#[test]
+fn of_a_session_that_is_adopted_the_kernels_timer_is_known() {
+    let house = House::with(|door| (door.session, door.max_time) = (true, Some(Duration::from_secs(20))));
+    empty(|access| {
+        let left = Some(Duration::from_secs(20));
+        let adopted = Adopted { door: SSH, passage: ip(CLIENT).into(), left, opener: Opener::Knock };
+        assert!(access.adopt(at(5).now, &house, &adopted));
+        access.count_connections(at(23).now, [1].into_iter());
+        assert_eq!(access.grant(SSH, ip(CLIENT)).unwrap().until(), Some(at(24).now));
+        assert_eq!(access.lease_due(at(23).now), None);
     });
 }

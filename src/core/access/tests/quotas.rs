@@ -98,3 +98,44 @@ fn commands_of_one_door_leave_room_for_users_and_a_start_that_waits_is_not_start
         });
     }
 }
+
+#[test]
+fn what_users_and_the_operator_opened_takes_no_room_from_knockers() {
+    let house = House::new();
+    empty(|access| {
+        for n in 0..40 {
+            let opener = if n < 15 { Opener::User(ALICE) } else { Opener::Hand };
+            open(access, &at(0), &house, &asks(opener, &host(1000 + n)));
+        }
+        assert_eq!(access.grants().len(), 40);
+        for n in 0..=u32::try_from(DOOR_KNOCK_GRANTS).unwrap() {
+            let decision = open(access, &at(0), &house, &asks(Opener::Knock, &host(n)));
+            let has_room = usize::try_from(n).unwrap() < DOOR_KNOCK_GRANTS;
+            assert_eq!(matches!(decision, Decision::Open(_)), has_room, "{n}: {decision:?}");
+        }
+    });
+}
+
+#[test]
+fn knocks_open_a_door_so_many_times_at_once() {
+    let house = House::new();
+    empty(|access| {
+        for n in 0..60 {
+            let decision = open(access, &at(0), &house, &asks(Opener::Knock, &host(n)));
+            match decision {
+                Decision::Open(_) => assert!(n < 50 && access.end(SSH, None, Cause::Hand).is_some(), "{n}"),
+                _ => {
+                    assert!(n >= 50 && decision == Decision::Refused(Refusal::OpenRate), "{n}: {decision:?}")
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn some_addresses_are_no_hosts() {
+    for no_host in ["0.0.0.0", "::", "224.0.0.1", "ff02::1", "127.0.0.1", "::1", "255.255.255.255"] {
+        assert!(!is_host(ip(no_host)), "{no_host}");
+    }
+    assert!([CLIENT, "10.0.0.1", "2001:db8::1", "fe80::1"].into_iter().all(|host| is_host(ip(host))));
+}

@@ -280,6 +280,8 @@ fn networks_are_let_in_together_and_a_momentary_door_is_never_open() {
         let again = open(access, &at(1), &house, &asks(Opener::Knock, "198.51.100.200"));
         assert!(matches!(again, Decision::Open(Opening { is_new: false, .. })), "{again:?}");
         assert_eq!(access.grants().iter().map(Grant::address).collect::<Vec<_>>(), [ip("198.51.100.0")]);
+        let shown = |address| GrantPrefix { v4: Some(24), v6: None }.shown(ip(address)).to_string();
+        assert_eq!([shown(CLIENT), shown("2001:db8::1")], ["198.51.100.0/24", "2001:db8::1"]);
     });
     let house = House::with(|door| door.momentary = true);
     empty(|access| {
@@ -297,13 +299,23 @@ fn a_door_that_the_firewall_would_not_take_is_told_once_it_has_it() {
             panic!("nothing is against it");
         };
         access.commit(&at(0), &house, &opening);
+        assert!(!access.grants().is_empty());
         access.reject(SSH, opening.address);
-        assert_eq!(
-            access.lease(at(5).now, SSH, opening.address).unwrap().time,
-            Some(Duration::from_secs(25))
-        );
+        let lease = |access: &mut Access<'_, Keyed>| access.lease(at(5).now, SSH, opening.address).unwrap();
+        let has = |access: &mut Access<'_, Keyed>| {
+            let grant = *access.grant(SSH, opening.address).unwrap();
+            assert_eq!(grant.is_in_firewall(), lease(access).is_there());
+            (grant.is_in_firewall(), grant.is_told())
+        };
+        assert_eq!(lease(access).time(), Some(Duration::from_secs(25)));
+        assert_eq!(has(access), (false, false));
         let told = access.confirm(SSH, opening.address).map(|grant| grant.address());
-        assert_eq!(told, Some(opening.address));
+        assert_eq!((told, has(access)), (Some(opening.address), (true, true)));
         assert!(access.confirm(SSH, opening.address).is_none(), "once");
+        access.reject(SSH, opening.address);
+        assert_eq!(has(access), (false, true));
+        access.confirm(SSH, opening.address);
+        access.forget_firewall();
+        assert_eq!(has(access), (false, true));
     });
 }
