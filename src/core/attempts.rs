@@ -183,7 +183,7 @@ impl Attempts {
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.first.is_empty() && self.second.is_empty() && self.later.is_empty()
     }
 }
 

@@ -186,6 +186,8 @@ mod tests {
         }
         for (place, (event, name)) in EVENTS.into_iter().enumerate() {
             assert_eq!((event as usize, event.name()), (place, name));
+            assert!(Event::is_name(name));
         }
+        assert!(!Event::is_name(Judged::Opened.name()));
     }
 }

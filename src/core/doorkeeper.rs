@@ -154,3 +154,103 @@ impl<S: BuildHasher> Doorkeeper<'_, S> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use core::hash::BuildHasherDefault;
+    use std::hash::DefaultHasher;
+
+    use super::*;
+    use crate::access::{DoorRules, UserRules};
+    use crate::auth::AuthRules;
+    use crate::engine::Listening;
+    use crate::hours::WallTime;
+    use crate::ports::PortRange;
+    use crate::testing::{ROUTER, door, on_stack, packet, probe};
+    use crate::time::Instant;
+    use crate::user::UserId;
+    use crate::{access, auth, engine};
+    use ketuk_protocol::totp::TotpPorts;
+
+    struct NoRules;
+
+    impl Policy for NoRules {
+        fn door(&self, _: DoorId) -> Option<DoorRules<'_>> {
+            None
+        }
+
+        fn name(&self, _: DoorId) -> Option<&str> {
+            None
+        }
+
+        fn find(&self, _: &str) -> Option<DoorId> {
+            None
+        }
+
+        fn user(&self, _: UserId) -> Option<UserRules<'_>> {
+            None
+        }
+    }
+
+    const MOMENT: Moment = Moment {
+        now: Instant::from_millis(0),
+        wall_s: 1_800_000_000,
+        local: WallTime { weekday: 0, second: 0 },
+    };
+
+    #[test]
+    fn a_packet_is_judged_as_what_its_port_is_for() {
+        on_stack(|| {
+            type Keyed = BuildHasherDefault<DefaultHasher>;
+            let mut tables = (
+                Box::new(engine::Tables::new()),
+                Box::new(auth::Tables::new()),
+                Box::new(access::Tables::new()),
+            );
+            let rules = AuthRules { max_age_s: 120, range: TotpPorts::default() };
+            let mut keeper = Doorkeeper {
+                engine: Engine::new(&mut tables.0, Keyed::default()).without_scattered_traps(),
+                auth: Auth::new(&mut tables.1, Keyed::default(), rules),
+                access: Access::new(&mut tables.2, Keyed::default()),
+            };
+            keeper.engine.set_doors(&[Some(door(&["20000"])), Some(door(&["7000", "8000"]))], &[]).unwrap();
+            keeper.engine.set_addresses(&[ROUTER.into()]);
+            let packets = core::num::NonZeroU16::new(62_201);
+            keeper.engine.set_listening(Listening { packets, changing: PortRange::new(20_000, 29_999) });
+            let noted = Some(Proven::Noted { displaced: false });
+            let forged = Some(Proven::Refused(auth::Refusal::Form.into()));
+            for (port, proof, judged) in [
+                ("20000", noted, Some(Judged::Opened)),
+                ("25000", Some(Proven::Noted { displaced: false }), None),
+                ("62201:udp", forged, None),
+                ("7000", None, Some(Judged::Advanced)),
+                ("4000", None, Some(Judged::NoDoor)),
+            ] {
+                let probe = probe("198.51.100.7", port, 1);
+                let heard = keeper.hear(&MOMENT, &NoRules, Via::Network, &packet(&probe)).unwrap();
+                assert_eq!((heard.probe(), heard.proof()), (&probe, proof), "{port}");
+                assert_eq!(heard.judgement().map(engine::Judgement::judged), judged, "{port}");
+                let verdicts = heard.judgement().map_or(&[][..], engine::Judgement::verdicts);
+                let asked: Vec<_> = verdicts.iter().filter_map(|verdict| heard.request(verdict)).collect();
+                let opens = OpenRequest {
+                    opener: Opener::Knock,
+                    door: DoorId(0),
+                    sender: Some(probe.source),
+                    address: probe.source,
+                    port: None,
+                    time: AskedTime::OpenTime,
+                };
+                let expected = if judged == Some(Judged::Opened) { vec![opens] } else { vec![] };
+                assert_eq!(asked, expected, "{port}");
+            }
+            let mut unheard = |bytes: &[u8]| keeper.hear(&MOMENT, &NoRules, Via::Network, bytes).unwrap_err();
+            let reasons = [unheard(&[]), unheard(&packet(&probe("127.0.0.1", "7000", 1)))];
+            assert_eq!(reasons.map(Unheard::name), ["truncated", "implausible"]);
+            let implausible = Counter::Judged(Judged::Implausible);
+            assert_eq!(
+                reasons.map(Unheard::counter),
+                [Counter::Malformed(Malformed::Truncated), implausible]
+            );
+        });
+    }
+}

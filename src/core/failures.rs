@@ -83,6 +83,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_oldest_of_too_many_sources_is_forgotten() {
+        let (keyed, mut failures) =
+            (BuildHasherDefault::<DefaultHasher>::default(), Box::new(Failures::new()));
+        let (now, source) = (Instant::from_millis(0), |n: u32| IpAddr::from(n.to_be_bytes()));
+        let last = u32::try_from(SOURCES).unwrap();
+        for n in 0..=last {
+            (0..MAX_FAILURES).for_each(|_| failures.count(&keyed, now, source(n)));
+        }
+        let limited = [0, 1, last].map(|n| failures.are_too_many(&keyed, now, source(n)));
+        assert_eq!(limited, [false, true, true]);
+    }
+
+    #[test]
     fn failures_are_forgotten_for_good() {
         let (keyed, mut failures) =
             (BuildHasherDefault::<DefaultHasher>::default(), Box::new(Failures::new()));

@@ -46,3 +46,28 @@ impl Flow {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flow_is_live_while_both_sides_speak() {
+        let address = IpAddr::from([192, 0, 2, 1]);
+        let flow = |tcp_state, replied| Flow {
+            protocol: Protocol::Tcp,
+            source: address,
+            source_port: 1,
+            destination: address,
+            destination_port: 2,
+            answers: address,
+            answers_port: 2,
+            replied,
+            tcp_state,
+        };
+        // SYN_SENT and SYN_RECV come before, TIME_WAIT and CLOSE behind; a forger's SYN is answered too.
+        let live: Vec<u8> = (0..=9).filter(|state| flow(Some(*state), true).is_live()).collect();
+        assert_eq!(live, [3, 4, 5, 6]);
+        assert_eq!([false, true].map(|replied| flow(None, replied).is_live()), [false, true]);
+    }
+}

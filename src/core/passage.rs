@@ -28,3 +28,17 @@ impl fmt::Display for Passage {
         self.port.map_or(Ok(()), |port| write!(f, " port {port}"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::step;
+
+    #[test]
+    fn the_port_is_written_behind_the_address() {
+        let mut passage = Passage::from(IpAddr::from([198, 51, 100, 10]));
+        assert_eq!(passage.to_string(), "198.51.100.10");
+        passage.port = Some(step("22"));
+        assert_eq!(passage.to_string(), "198.51.100.10 port 22:tcp");
+    }
+}

@@ -169,5 +169,24 @@ mod tests {
             said(Reason::Refused(Refusal::Hours)),
             "not opened: the door may not be opened at this hour"
         );
+        assert!(said(Reason::Judged(Judged::Trap)).ends_with("begin again"));
+        let nothing = KnockReport { reason: Reason::Judged(Judged::Trap), steps: 0, ..report };
+        assert!(nothing.to_string().ends_with("nothing has begun"));
+    }
+
+    #[test]
+    fn a_reason_has_the_name_of_its_counter_and_says_whether_a_door_stays_shut() {
+        for (reason, name, is_failure) in [
+            (Reason::Judged(Judged::Opened), "opened", false),
+            (Reason::Judged(Judged::Forgiven), "forgiven", false),
+            (Reason::Judged(Judged::Trap), "trap", true),
+            (Reason::Judged(Judged::NoDoor), "no_door", true),
+            (Reason::Refused(Refusal::Hours), "not_in_hours", true),
+            (Reason::Asked, "asked", false),
+            (Reason::Shut, "shut", false),
+            (Reason::TimedOut, "timed_out", true),
+        ] {
+            assert_eq!((reason.name(), reason.is_failure()), (name, is_failure));
+        }
     }
 }

@@ -92,3 +92,44 @@ impl Default for FlagMatch {
         Self::SYN
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::flag::{ACK, FIN, SYN};
+    use super::*;
+
+    #[test]
+    fn a_first_segment_has_syn_and_not_ack() {
+        for (mask, value, expected) in [
+            (FIN | SYN | ACK, SYN, true),
+            (SYN | ACK, SYN, true),
+            (SYN | ACK, SYN | ACK, false),
+            (SYN | ACK, 0, false),
+            (SYN, SYN, false),
+            (ACK, 0, false),
+            (FIN, FIN, false),
+            (0, 0, false),
+        ] {
+            assert_eq!(FlagMatch::new(mask, value).is_first_segment(), expected, "{mask:#x} {value:#x}");
+        }
+        assert!(FlagMatch::SYN.is_first_segment());
+        let asked = FIN | SYN | flag::RST | ACK;
+        assert_eq!((FlagMatch::SYN.mask(), FlagMatch::SYN.value()), (asked, SYN));
+        let refused = [SYN | FIN, SYN | flag::RST, SYN | ACK, ACK, 0];
+        assert!(FlagMatch::SYN.matches(SYN | flag::PSH | flag::URG));
+        assert!(refused.into_iter().all(|flags| !FlagMatch::SYN.matches(flags)));
+    }
+
+    /// Of each flag, the common match asks what both ask.
+    #[test]
+    fn what_two_matches_have_in_common() {
+        let all = || (0..8).flat_map(|mask| (0..8).map(move |value| FlagMatch::new(mask, value)));
+        let asks = |of: FlagMatch, flag: u8| (of.mask() & flag != 0).then_some(of.value() & flag);
+        for (a, b) in all().flat_map(|a| all().map(move |b| (a, b))) {
+            for flag in [FIN, SYN, flag::RST] {
+                let both = asks(a, flag).filter(|value| asks(b, flag) == Some(*value));
+                assert_eq!(asks(a.common(b), flag), both, "{a:?} {b:?}");
+            }
+        }
+    }
+}

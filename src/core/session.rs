@@ -121,6 +121,7 @@ mod tests {
         assert!(leased.needs_lease(at(30)));
         assert!(!Session { leased: at(90), ..leased }.needs_lease(at(60)));
         assert!(Session { leased: at(90), ..leased }.needs_lease(at(61)));
+        assert!(Session { limit: Some(at(500)), ..leased }.needs_lease(at(30)));
         assert!(
             !Session { leased: at(50), limit: Some(at(50)), ..leased }.needs_lease(at(40)),
             "that is the end"

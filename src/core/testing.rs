@@ -40,3 +40,37 @@ pub(crate) fn probe(source: &str, at: &str, id: u16) -> Probe {
         },
     }
 }
+
+/// Runs a test that makes large tables on a stack that is large enough. A test thread's stack need not be.
+pub(crate) fn on_stack<T: Send>(body: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        std::thread::Builder::new()
+            .stack_size(16 << 20)
+            .spawn_scoped(scope, body)
+            .expect("a thread")
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+/// The bytes of an IPv4 probe.
+pub(crate) fn packet(probe: &Probe) -> Vec<u8> {
+    let (IpAddr::V4(source), IpAddr::V4(destination)) = (probe.source, probe.destination) else {
+        panic!("no IPv4 addresses")
+    };
+    let transport = match probe.transport {
+        Transport::Tcp { source_port, port, sequence_number, flags } => {
+            let [ports, number] = [u32::from(source_port) << 16 | u32::from(port), sequence_number];
+            [&ports.to_be_bytes()[..], &number.to_be_bytes(), &[0; 4], &[5 << 4, flags], &[0; 6]].concat()
+        }
+        Transport::Udp { source_port, port, .. } => {
+            [&source_port.to_be_bytes()[..], &port.to_be_bytes(), &[0, 8, 0, 0]].concat()
+        }
+    };
+    let len = u8::try_from(20 + transport.len()).unwrap();
+    let mut header = [0; 20];
+    (header[0], header[3], header[9]) = (0x45, len, probe.transport.protocol().number());
+    header[12..16].copy_from_slice(&source.octets());
+    header[16..].copy_from_slice(&destination.octets());
+    [&header[..], &transport].concat()
+}

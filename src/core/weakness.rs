@@ -96,5 +96,7 @@ mod tests {
         ] {
             assert_eq!(weakness(&door(sequence).sequence), expected, "{sequence:?}");
         }
+        let said = [Short, WellKnown, EqualDistances, Round].map(|weakness| weakness.to_string());
+        assert!(said.iter().all(|text| text.starts_with("has ")), "{said:?}");
     }
 }

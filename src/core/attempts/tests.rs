@@ -53,6 +53,17 @@ impl Fixture {
         Knocker::new(DOOR, source, &self.keyed)
     }
 
+    /// Completes a sequence of one step.
+    fn complete(&mut self, ms: u64, source: IpAddr) {
+        let knocker = self.knocker(source);
+        let attempt = Attempt::begin(knocker, Deadline::new(at(ms), SPAN), Mark::default());
+        self.attempts.complete(&self.keyed, at(ms), knocker, attempt);
+    }
+
+    fn is_completed(&self, ms: u64, source: IpAddr) -> bool {
+        self.attempts.completed(at(ms), self.knocker(source)).is_some()
+    }
+
     fn expire(&mut self, ms: u64) -> Vec<TimedOut> {
         let mut all = Vec::new();
         self.attempts.expire(&self.keyed, at(ms), |timed_out| all.push(timed_out));
@@ -177,14 +188,11 @@ fn timeouts_are_named_once_when_they_are_due() {
 fn what_is_done_is_forgotten_too_before_its_clock_wraps() {
     let mut f = Fixture::new();
     // A door of one step: nothing was stored before.
-    let knocker = f.knocker(forged(1));
-    let done = Attempt::begin(knocker, Deadline::new(at(0), SPAN), Mark::default());
-    f.attempts.complete(&f.keyed, at(0), knocker, done);
+    f.complete(0, forged(1));
     assert_eq!(f.attempts.next_deadline(), Some(at(25_000)));
     assert_eq!(f.expire(25_000), [], "nobody was still knocking");
     assert_eq!(f.attempts.next_deadline(), None);
-    let later = at(30 * 24 * 3_600_000);
-    assert!(f.attempts.completed(later, knocker).is_none());
+    assert!(!f.is_completed(30 * 24 * 3_600_000, forged(1)));
 }
 
 #[test]
@@ -209,8 +217,26 @@ fn a_door_can_be_cleared() {
     (1..5).for_each(|stage| {
         f.store(0, forged(u32::from(stage)), stage);
     });
+    f.complete(0, forged(9));
     f.attempts.clear_door(&f.keyed, DoorId(1));
-    assert_eq!(f.attempts.len(), 4);
+    assert_eq!((f.attempts.len(), f.is_completed(0, forged(9))), (4, true));
     f.attempts.clear_door(&f.keyed, DOOR);
-    assert!(f.attempts.is_empty());
+    assert_eq!((f.attempts.is_empty(), f.is_completed(0, forged(9))), (true, false));
+}
+
+#[test]
+fn a_source_that_knocks_again_and_again_takes_one_place() {
+    for (stage, room) in [(1, FIRST_KNOCKS), (2, SECOND_KNOCKS), (3, LATER_KNOCKS)] {
+        let mut f = Fixture::new();
+        f.store(0, forged(1), stage);
+        assert!(!f.attempts.is_empty());
+        (0..=room).for_each(|_| {
+            f.store(0, forged(2), stage);
+        });
+        assert_eq!((f.stage(0, forged(1)), f.attempts.len()), (stage, 2));
+    }
+    let mut f = Fixture::new();
+    f.complete(0, forged(1));
+    (0..=COMPLETED).for_each(|_| f.complete(0, forged(2)));
+    assert!(f.is_completed(0, forged(1)));
 }

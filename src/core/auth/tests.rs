@@ -171,8 +171,10 @@ fn no_clock_makes_a_packet_new() {
 fn nothing_is_taken_from_before_the_start() {
     with_users(1, |auth| {
         auth.floor = None;
+        assert!(!auth.trusts_clock());
         assert_eq!(hear(auth, T, &sealed(0, 1, T)), Err(Refusal::NoClock));
         auth.trust_clock(T);
+        assert!(auth.trusts_clock());
         assert_eq!(hear(auth, T + 5, &sealed(0, 1, T)), Err(Refusal::Replay));
         assert_eq!(hear(auth, T + 5, &sealed(0, 1, T + 1)), Ok(UserId(0)));
     });
@@ -195,6 +197,39 @@ fn a_reload_forgets_nothing_whoever_gets_the_key() {
         assert_eq!(hear(auth, T + 1, &sealed(1, 3, T + 1)), Ok(UserId(1)));
         reload(auth, &[Some(user(0)), None]);
         assert_eq!(hear(auth, T + 2, &sealed(1, 4, T + 2)), Err(Refusal::Unknown), "revoked");
+    });
+}
+
+/// Tags and sequences are made once in a window, and at once for a new user. His knocks must be newer than all that were taken.
+#[test]
+fn a_user_who_is_added_need_not_wait_for_the_next_window() {
+    with_users(1, |auth| {
+        assert_eq!(hear(auth, T, &sealed(0, 1, T)), Ok(UserId(0)));
+        assert!(sequences::opens_at(auth, 0, T));
+        auth.set_users(RULES, &[Some(user(0)), Some(user(1))]);
+        assert_eq!(hear(auth, T, &sealed(1, 1, T)), Err(Refusal::Replay));
+        assert_eq!(hear(auth, T, &sealed(1, 1, T + 1)), Ok(UserId(1)));
+        assert!(sequences::opens_at(auth, 1, T + 30));
+    });
+}
+
+#[test]
+fn there_is_room_for_as_many_users_as_there_may_be() {
+    with_users(0, |auth| {
+        // The fullest tables of tags and of sequences: of two doors for each secret.
+        let full = |number: usize| {
+            let mut user = user(number);
+            for more in 1..crate::user::MAX_SECRETS {
+                user.keys.push(key(number + more * MAX_USERS)).unwrap();
+                user.totp.push(Secret::new(&totp_secret(number + more * MAX_USERS)).unwrap()).unwrap();
+            }
+            Some(user)
+        };
+        let rules = AuthRules { max_age_s: crate::tags::MAX_SPA_AGE_S, ..RULES };
+        auth.set_users(rules, &(0..MAX_USERS).map(full).collect::<Vec<_>>());
+        let last = crate::user::MAX_SECRETS * MAX_USERS - 1;
+        assert_eq!(hear(auth, T, &sealed(last, 1, T)), Ok(UserId(127)));
+        assert!(sequences::opens_at(auth, last, T));
     });
 }
 
@@ -245,6 +280,29 @@ mod of_fwknop {
             let mut dressed = PACKET_OF_FWKNOP.to_vec();
             *dressed.last_mut().unwrap() = b'F';
             assert_eq!(hear(auth, T, &dressed), Err(Refusal::Unknown));
+        });
+    }
+
+    #[test]
+    fn a_packet_names_its_time_or_leaves_it_to_the_door() {
+        with_users(1, |auth| {
+            let source = IpAddr::from([198, 51, 100, 7]);
+            let taken = auth.packet(Instant::from_millis(5), T, source, PACKET_OF_FWKNOP).unwrap();
+            assert_eq!((taken.seconds, taken.address), (Some(600), None));
+            let named = core::net::Ipv4Addr::new(1, 2, 3, 4);
+            let wish = fwknop::Wish {
+                user: "alice",
+                time: T,
+                address: Some(named),
+                access: "tcp/22",
+                nat: None,
+                seconds: 0,
+            };
+            let mut buffer = fwknop::empty_buffer();
+            let randomness = fwknop::Randomness { number: 1, salt: [1; 8] };
+            let packet = fwknop::seal(&user(0).fwknop[0], &wish, randomness, &mut buffer).unwrap();
+            let taken = auth.packet(Instant::from_millis(6), T, source, packet).unwrap();
+            assert_eq!((taken.seconds, taken.address), (None, Some(named.into())));
         });
     }
 

@@ -2,6 +2,7 @@
 
 mod model;
 mod sources;
+mod what_matters;
 
 use core::hash::BuildHasherDefault;
 use core::net::IpAddr;
@@ -9,24 +10,12 @@ use std::hash::DefaultHasher;
 
 use super::*;
 use crate::sequence::{FlagMatch, flag};
-use crate::testing::{ROUTER, door, probe, step};
+use crate::testing::{ROUTER, door, on_stack, probe, step};
 
 type Keyed = BuildHasherDefault<DefaultHasher>;
 
 const ALICE: &str = "198.51.100.7";
 const BOB: &str = "198.51.100.8";
-
-fn on_stack<T: Send>(body: impl FnOnce() -> T + Send) -> T {
-    // The tables are large; a test thread's stack need not be.
-    std::thread::scope(|scope| {
-        std::thread::Builder::new()
-            .stack_size(16 << 20)
-            .spawn_scoped(scope, body)
-            .expect("a thread")
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
-}
 
 fn with_doors<T: Send>(doors: &[DoorKnock], body: impl FnOnce(&mut Engine<'_, Keyed>) -> T + Send) -> T {
     on_stack(|| {

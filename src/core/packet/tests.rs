@@ -84,6 +84,41 @@ fn reads_ipv4() {
 }
 
 #[test]
+fn a_datagram_with_an_identification_has_a_frame_of_its_own() {
+    let mut datagram = udp(5, 8000, 0);
+    datagram[6..8].copy_from_slice(&[0x12, 0x34]);
+    let mut bytes = ipv4(17, &[], &datagram);
+    let frame = |bytes: &[u8]| match transport_of(bytes) {
+        Ok(Transport::Udp { frame, .. }) => frame,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(frame(&bytes), 0);
+    bytes[4..6].copy_from_slice(&[0xab, 0xcd]);
+    assert_eq!(frame(&bytes), 0xabcd_1234);
+}
+
+#[test]
+fn the_payload_ends_where_the_datagram_says() {
+    let mut datagram = udp(5, 8000, 3);
+    datagram[8..].copy_from_slice(b"abc");
+    let padded = [&datagram[..], b"padding"].concat();
+    for bytes in [ipv4(17, &[1; 8], &padded), ipv6(&[extension(0, 0)], 17, &padded)] {
+        assert_eq!(udp_payload(&bytes), b"abc");
+        assert_eq!(udp_payload(&bytes[..bytes.len() - 8]), b"", "cut short");
+    }
+    assert_eq!(udp_payload(&ipv4(6, &[], &syn())), b"");
+    assert_eq!(udp_payload(&ipv4(17, &[], &udp(5, 8000, 0))), b"");
+    assert_eq!(udp_payload(&[]), b"");
+}
+
+#[test]
+fn each_reason_has_a_sentence_of_its_own() {
+    let sentences: std::collections::BTreeSet<_> = Malformed::ALL.map(|reason| reason.to_string()).into();
+    assert_eq!(sentences.len(), Malformed::ALL.len());
+    assert!(sentences.iter().all(|sentence| sentence.contains(' ')));
+}
+
+#[test]
 fn reads_ipv6_through_extension_headers() {
     let probe = parse(&ipv6(&[], 6, &syn())).unwrap();
     assert_eq!(probe.source, "2001:db8::7".parse::<IpAddr>().unwrap());
@@ -167,6 +202,9 @@ fn refuses_chains_that_are_too_long() {
     // 40 + 8 * 24 + 20 bytes fit, eight more do not.
     assert!(parse(&ipv6(&[extension(60, 23)], 6, &syn())).is_ok());
     assert_eq!(parse(&ipv6(&[extension(60, 24)], 6, &syn())), Err(Malformed::Extensions));
+    // 40 + 8 * 26 + 8 bytes are just as many as there may be.
+    assert!(parse(&ipv6(&[extension(60, 25)], 17, &udp(1, 2, 0))).is_ok());
+    assert_eq!(parse(&ipv6(&[extension(60, 26)], 17, &udp(1, 2, 0))), Err(Malformed::Extensions));
 }
 
 proptest! {

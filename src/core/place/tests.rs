@@ -140,8 +140,62 @@ fn the_narrowest_network_decides() {
 }
 
 #[test]
+fn the_ends_of_a_network_are_hosts_where_there_is_no_broadcast_address() {
+    let mut place = Place::new();
+    place.set(&[own("198.51.100.2/31", On::Listened), own("2001:db8::1/64", On::Listened)], |_| false);
+    assert!(takes(&place, "198.51.100.3", "198.51.100.2", Via::Network));
+    assert!(takes(&place, "2001:db8::ffff:ffff:ffff:ffff", "2001:db8::1", Via::Network));
+    // Nothing of the addresses before is left.
+    place.set(&[own("192.168.1.1/24", On::Other)], |_| false);
+    place.set(&[own("203.0.113.1/24", On::Listened)], |_| false);
+    assert!(takes(&place, "192.168.1.77", "203.0.113.1", Via::Network));
+}
+
+#[test]
+fn addresses_that_mean_another_host_elsewhere_are_reached_over_their_own_device_only() {
+    for (address, reached) in [
+        ("100.64.0.1", false),
+        ("100.127.255.1", false),
+        ("100.63.0.1", true),
+        ("100.128.0.1", true),
+        ("101.64.0.1", true),
+        ("10.0.0.1", false),
+        ("169.254.0.1", false),
+        ("198.51.100.1", true),
+        ("2001:db8::1", true),
+        ("3fff::1", true),
+        ("fd00::1", false),
+        ("4000::1", false),
+    ] {
+        let mut place = Place::new();
+        place.set(&[own(&format!("{address}/24"), On::Other)], |_| false);
+        let address: IpAddr = address.parse().unwrap();
+        assert_eq!(place.own(), [address]);
+        assert_eq!(place.reached(Via::Network) == [address], reached, "{address}");
+        assert_eq!((place.reached(Via::Any), place.reached(Via::Loopback)), (&[address][..], &[address][..]));
+    }
+}
+
+#[test]
 fn what_there_is_no_room_for_is_counted() {
     let mut place = Place::new();
     let many: Vec<_> = (0..200_u8).map(|n| OwnAddress::from(IpAddr::from([203, 0, 113, n]))).collect();
     assert_eq!(place.set(&many, |_| false), 200 - MAX_ADDRESSES);
+}
+
+/// Networks that are connected everywhere, so that nothing impossible is left, and many more of each family than there is
+/// room for.
+#[test]
+fn ranges_that_there_is_no_room_for_are_counted() {
+    let mut addresses = vec![own("192.0.2.1/0", On::Listened), own("2001:db8::1/0", On::Listened)];
+    for n in 0..600_u16 {
+        let [high, low] = n.to_be_bytes();
+        addresses.push(own(&format!("10.{high}.{low}.1/30"), On::Other));
+        addresses.push(own(&format!("2001:db8:{n:x}::9/126"), On::Other));
+    }
+    let missing = 600 - crate::address_ranges::MAX_RANGES;
+    // The networks, the impossible sources, the addresses in these networks with the broadcast addresses of IPv4, and the
+    // first address of each family with one broadcast address.
+    let ranges = 2 * missing + 6 + 3 * missing + 3;
+    assert_eq!(Place::new().set(&addresses, |_| false), addresses.len() - MAX_ADDRESSES + ranges);
 }

@@ -30,6 +30,11 @@ fn opens(knocked: Knocked) -> Option<(UserId, DoorId)> {
 
 const SOURCE: &str = "198.51.100.7";
 
+/// Whether a client whose clock shows `made` opens the user's first door at [`T`].
+pub(super) fn opens_at(auth: &mut Auth<'_, Keyed>, user: usize, made: u64) -> bool {
+    opens(knock(auth, T, SOURCE, &ports(user, "ssh", made))).is_some()
+}
+
 #[test]
 fn a_sequence_opens_its_users_door_once() {
     with_users(100, |auth| {
