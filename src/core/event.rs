@@ -191,6 +191,7 @@ mod tests {
         let late = DoorEvent::opened_late(&grant, now);
         let never = DoorEvent::ended(&grant, Cause::Hand, now);
         grant.tell();
+        let [hours, firewall] = [Refusal::Hours, Refusal::Firewall].map(|why| format!("not opened: {why}"));
         for (event, kind, reason, user, sentence) in [
             (
                 DoorEvent::opened(&opening(Opener::Knock, Some(address), Some(30)), true),
@@ -213,21 +214,9 @@ mod tests {
                 None,
                 "opened for 5 s by hand",
             ),
-            (
-                DoorEvent::refused(&request, Refusal::Hours),
-                "refuse",
-                "not_in_hours",
-                Some(UserId(3)),
-                "not opened: the door may not be opened at this hour",
-            ),
+            (DoorEvent::refused(&request, Refusal::Hours), "refuse", "not_in_hours", Some(UserId(3)), &hours),
             (late, "open", "user", Some(UserId(3)), "opened for 9 s by the user"),
-            (
-                never,
-                "refuse",
-                "not_in_firewall",
-                Some(UserId(3)),
-                "not opened: the firewall does not have it",
-            ),
+            (never, "refuse", "not_in_firewall", Some(UserId(3)), &firewall),
             (
                 DoorEvent::ended(&grant, Cause::Hand, now),
                 "close",
