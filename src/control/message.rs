@@ -112,7 +112,7 @@ pub struct DoorLine<'a> {
     pub(crate) warning: Option<&'a str>,
 }
 
-/// `user`: a user and the secrets of the user.
+/// `user`: one user of the configuration, without secrets.
 #[derive(Debug, Serialize)]
 pub struct UserLine<'a> {
     /// The user's name.
