@@ -69,20 +69,20 @@ enum Stderr {
 }
 
 enum Syslog {
-    Connected(syslog::Logger<LoggerBackend, Line>),
+    Connected(syslog::Logger<LoggerBackend, LocalFormat>),
     /// syslog is missing, and is not tried again before this moment.
     Lost(Instant),
 }
 
 struct LogFile {
     path: PathBuf,
-    way: Way,
+    way: LogSink,
     /// Whether the loss of a line has been reported.
     complained: bool,
 }
 
 /// The way into the log file.
-enum Way {
+enum LogSink {
     /// It could not be opened.
     None,
     /// This process writes it.
@@ -128,7 +128,7 @@ pub fn set_file(path: Option<&Path>) -> io::Result<()> {
         None => (None, Ok(())),
         Some((path, opened)) => {
             let (way, opened) =
-                opened.map_or_else(|error| (Way::None, Err(error)), |file| (Way::Own(file), Ok(())));
+                opened.map_or_else(|error| (LogSink::None, Err(error)), |file| (LogSink::Own(file), Ok(())));
             (Some(LogFile { path: path.to_owned(), way, complained: false }), opened)
         }
     };
@@ -139,7 +139,8 @@ pub fn set_file(path: Option<&Path>) -> io::Result<()> {
 /// From now on the courier carries lines for the log file to the process that writes it; `None` for no log file.
 pub fn set_courier(path: Option<&Path>, courier: Box<dyn Courier>) {
     let path = path.map(Path::to_owned);
-    LOGGER.sinks().file = path.map(|path| LogFile { path, way: Way::Courier(courier), complained: false });
+    LOGGER.sinks().file =
+        path.map(|path| LogFile { path, way: LogSink::Courier(courier), complained: false });
 }
 
 /// From now on this process writes at most `FILE_LINES` into the log file.
@@ -254,7 +255,8 @@ impl Syslog {
             if clock::now() < *since {
                 return false;
             }
-            *self = syslog::unix(Line).and_then(unblocked).map_or_else(|_| Self::retry(), Self::Connected);
+            *self =
+                syslog::unix(LocalFormat).and_then(unblocked).map_or_else(|_| Self::retry(), Self::Connected);
         }
         let Self::Connected(logger) = self else { return false };
         // The crate has a method for each level, and each would be a copy of this code.
@@ -273,9 +275,9 @@ impl Syslog {
 /// The format of a line for local log daemons, without a time, because they add their own. The crate's own format
 /// needs 50 kB of code for time zones.
 #[derive(Clone, Copy, Debug)]
-struct Line;
+struct LocalFormat;
 
-impl LogFormat<&str> for Line {
+impl LogFormat<&str> for LocalFormat {
     fn format<W: Write>(&self, w: &mut W, severity: Severity, line: &str) -> syslog::Result<()> {
         // RFC 3164, section 4.1.1: the facility, which comes shifted, and the severity.
         let priority = Facility::LOG_DAEMON as u8 | severity as u8;
@@ -285,8 +287,8 @@ impl LogFormat<&str> for Line {
 
 /// If a log daemon does not take a line at once, the line is lost, so that this daemon does not hang.
 fn unblocked(
-    logger: syslog::Logger<LoggerBackend, Line>,
-) -> syslog::Result<syslog::Logger<LoggerBackend, Line>> {
+    logger: syslog::Logger<LoggerBackend, LocalFormat>,
+) -> syslog::Result<syslog::Logger<LoggerBackend, LocalFormat>> {
     match &logger.backend {
         LoggerBackend::Unix(socket) => socket.set_nonblocking(true)?,
         LoggerBackend::UnixStream(stream) => stream.get_ref().set_nonblocking(true)?,
@@ -298,10 +300,10 @@ fn unblocked(
 impl LogFile {
     fn write(&mut self, line: &str) {
         let written = match &mut self.way {
-            Way::None => return,
+            LogSink::None => return,
             // One write for the whole line, so that lines of two processes do not mix.
-            Way::Own(file) => file.write_all(format!("[{}] {line}\n", clock::local_minute()).as_bytes()),
-            Way::Courier(courier) => courier.carry(line),
+            LogSink::Own(file) => file.write_all(format!("[{}] {line}\n", clock::local_minute()).as_bytes()),
+            LogSink::Courier(courier) => courier.carry(line),
         };
         match written {
             Ok(()) => self.complained = false,

@@ -61,7 +61,7 @@ pub struct ProfileDoor {
     /// The door's name.
     pub(crate) name: String,
     /// A TCP port that answers while the door is open.
-    pub(crate) port: Option<u16>,
+    pub port: Option<u16>,
 }
 
 /// Why a text is not a profile. The error quotes nothing of the text, which may contain secrets.

@@ -1,7 +1,7 @@
-//! The arrows between the folders of `src` are those of docs/architecture.md, and no files import each other in a
-//! circle.
+//! The arrows between the folders of `src` are those of docs/architecture.md, no files import each other in a circle, and no
+//! two types have the same name.
 //!
-//! The test reads the table in the document, so the document cannot differ from the code.
+//! The first test reads the table in the document, so the document cannot differ from the code.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -175,6 +175,45 @@ fn no_files_import_each_other_in_a_circle() {
     let circle: Vec<_> =
         graph.keys().filter(|module| reached(&graph, module).contains(module.as_str())).collect();
     assert!(circle.is_empty(), "these import each other: {circle:?}");
+}
+
+/// Names that Rust itself gives to types of several modules: the associated type of `Iterator`.
+const NAMES_OF_THE_LANGUAGE: [&str; 1] = ["Item"];
+
+/// The name of the type that a line of code declares.
+fn declared(line: &str) -> Option<&str> {
+    let line = line.trim_start();
+    let line = match line.strip_prefix("pub") {
+        Some(rest) if rest.starts_with('(') => rest.split_once(") ")?.1,
+        Some(rest) => rest.trim_start(),
+        None => line,
+    };
+    let (keyword, rest) = line.split_once(' ')?;
+    let name = rest.split(|char: char| !char.is_alphanumeric()).next()?;
+    let is_type = ["struct", "enum", "union", "trait", "type"].contains(&keyword);
+    (is_type && name.starts_with(char::is_uppercase)).then_some(name)
+}
+
+#[test]
+fn no_two_types_have_the_same_name() {
+    fn walk(folder: &Path, found: &mut BTreeMap<String, Vec<String>>) {
+        for entry in fs::read_dir(folder).expect("a folder of src") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                walk(&path, found);
+            } else if path.extension().is_some_and(|it| it == "rs") {
+                let text = fs::read_to_string(&path).expect("a source file");
+                for name in text.lines().filter_map(declared) {
+                    found.entry(name.to_owned()).or_default().push(path.display().to_string());
+                }
+            }
+        }
+    }
+    let mut found = BTreeMap::new();
+    walk(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
+    assert!(found.contains_key("Doorkeeper") && found.contains_key("ScriptCall"), "{:?}", found.keys());
+    found.retain(|name, files| files.len() > 1 && !NAMES_OF_THE_LANGUAGE.contains(&name.as_str()));
+    assert!(found.is_empty(), "one name, several types: {found:#?}");
 }
 
 #[test]

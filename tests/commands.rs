@@ -6,7 +6,6 @@
 mod support;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::Output;
 
@@ -155,8 +154,7 @@ impl Machine {
     }
 
     fn program(&self, name: &str, text: &str) {
-        let path = self.scratch.write(&format!("bin/{name}"), &format!("#!/bin/sh\n{text}"));
-        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+        self.scratch.write_program(&format!("bin/{name}"), &format!("#!/bin/sh\n{text}"));
     }
 
     /// Undoes the changes that a block may have made.

@@ -6,7 +6,6 @@ mod support;
 
 use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
 
 use support::host::Host;
@@ -42,8 +41,7 @@ impl Machine {
                 "#!/bin/sh\ncase $* in\n*--help* | list | 'status --json') exec \"${name}\" \"$@\" ;;\nesac\n\
                  echo \"{name} $*\" >>\"$here\"/typed\n"
             );
-            let path = scratch.write(&format!("bin/{name}"), &text);
-            fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+            scratch.write_program(&format!("bin/{name}"), &text);
         }
         machine
     }

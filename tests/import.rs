@@ -79,7 +79,7 @@ fn everyones_example_opens_and_shuts() {
     let daemon = Daemon::start(&world.router, &world.scratch, &uci);
 
     assert_eq!(world.client.greeted_by(ROUTER, 22), None, "shut before the knock");
-    let knock = |ports: &str| world.client.shell(&format!("knock -d 20 {ROUTER} {ports}"));
+    let knock = |ports: &str| world.client.knock(ROUTER, ports);
     knock("7000 8000 9000");
     daemon.wait_for_log("openSSH: OPEN SESAME");
     assert_eq!(world.client.greeted_by(ROUTER, 22).as_deref(), Some("router"));
@@ -115,7 +115,7 @@ config door 'out'
     let world = World::with_firewall();
     let daemon = Daemon::start(&world.router, &world.scratch, config);
     for host in [&world.client, &world.stranger] {
-        host.shell(&format!("knock -d 20 {ROUTER} 7000 7001"));
+        host.knock(ROUTER, "7000 7001");
     }
     daemon.wait("four are in", |daemon| daemon.status()["grants"].as_array().unwrap().len() == 4);
     world.client.shell(&format!("knock {ROUTER} 9000"));

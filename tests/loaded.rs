@@ -4,11 +4,11 @@
 mod support;
 
 use ketuk::core::sequence::Protocol;
-use ketuk::firewall::loaded::{Arrival, LoadedRules, Outcome, Packet};
+use ketuk::firewall::loaded::{Arrival, LoadedRules, Packet, PacketFate};
 use support::{ROUTER, ROUTER_6, World};
 
 /// The daemon's prediction for the client's first packet to a port.
-fn follow(world: &World, address: &str, protocol: Protocol, port: u16) -> Outcome {
+fn follow(world: &World, address: &str, protocol: Protocol, port: u16) -> PacketFate {
     world.router.enter(|| {
         let arrival = Arrival {
             device: "wan0",
@@ -52,11 +52,11 @@ fn agree(world: &World, rules: &str, open: &str) {
                 "{rules}\n{address} {port}"
             );
             match said {
-                Outcome::Passes { .. } => assert!(passes, "{rules}\n{address} {port}: said to pass"),
-                Outcome::Dropped { by } => {
+                PacketFate::Passes { .. } => assert!(passes, "{rules}\n{address} {port}: said to pass"),
+                PacketFate::Dropped { by } => {
                     assert!(!passes, "{rules}\n{address} {port}: said to be dropped by {by}");
                 }
-                Outcome::Depends => panic!("{rules}\n{address} {port}: not known, passes: {passes}"),
+                PacketFate::Depends => panic!("{rules}\n{address} {port}: not known, passes: {passes}"),
             }
         }
     }
@@ -256,9 +256,9 @@ fn what_cannot_be_known_is_said_to_be_unknown() {
             "flush ruleset\ntable inet a {{\nchain c {{\ntype filter hook input priority 0; {rule}; tcp dport 22 drop\n}}\n}}"
         ));
         let said = follow(&world, ROUTER, Protocol::Tcp, 22);
-        assert!(!matches!(said, Outcome::Passes { .. }), "{rule}: {said:?}");
+        assert!(!matches!(said, PacketFate::Passes { .. }), "{rule}: {said:?}");
         if rule.ends_with("accept") {
-            assert_eq!(said, Outcome::Depends, "{rule}");
+            assert_eq!(said, PacketFate::Depends, "{rule}");
         }
     }
 }
@@ -273,18 +273,18 @@ fn of_the_older_kind_too() {
          iptables-legacy -A INPUT ! -s 198.51.100.0/25 -p tcp --dport 8080 -j DROP
          ip6tables-legacy -A INPUT -s 2001:db8:c::/64 -d 2001:db8:1::1 -p tcp --dport 80 -j REJECT --reject-with tcp-reset",
     ));
-    assert_eq!(follow(&world, ROUTER, Protocol::Tcp, 22), Outcome::Depends);
+    assert_eq!(follow(&world, ROUTER, Protocol::Tcp, 22), PacketFate::Depends);
     for (address, port, open) in
         [(ROUTER, 80, false), (ROUTER, 8080, true), (ROUTER_6, 22, true), (ROUTER_6, 80, false)]
     {
         assert_eq!(world.client.greeted_by(address, port).is_some(), open, "{address} {port}");
         match follow(&world, address, Protocol::Tcp, port) {
-            Outcome::Passes { .. } => assert!(open, "{address} {port}"),
-            Outcome::Dropped { by } => {
+            PacketFate::Passes { .. } => assert!(open, "{address} {port}"),
+            PacketFate::Dropped { by } => {
                 assert!(!open, "{address} {port}");
                 assert!(by.to_string().starts_with("chain INPUT of table filter of ip"), "{by}");
             }
-            Outcome::Depends => panic!("{address} {port}"),
+            PacketFate::Depends => panic!("{address} {port}"),
         }
     }
 }

@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::{env, fs};
 
@@ -42,8 +42,8 @@ fn value(metrics: &str, sample: &str) -> u64 {
 fn promtool_reads_the_state_of_a_daemon() {
     let world = World::with_firewall();
     let daemon = Daemon::start(&world.router, &world.scratch, CONFIG);
-    daemon.wait("it listens", |daemon| daemon.status()["devices"][0]["state"] == "listening");
-    world.client.stdout("knock", &["-d", "100", ROUTER, "31734", "9482", "50217"]);
+    daemon.wait_until_it_listens();
+    world.client.knock(ROUTER, "31734 9482 50217");
     daemon.wait("the door is open", |daemon| daemon.lets_in("ssh", CLIENT));
     let metrics = daemon.ask(&["metrics"]);
     assert_eq!(faults(&metrics), "");
@@ -107,11 +107,10 @@ fn a_collector_for_openwrts_exporter() {
     let daemon = Daemon::start(&world.router, &world.scratch, CONFIG);
     let exporter = world.scratch.write("exporter.lua", EXPORTER);
     // The collector runs `ketukd` without a socket's path.
-    let program = world.scratch.write(
+    let program = world.scratch.write_program(
         "ketukd",
         &format!("#!/bin/sh\nexec {} \"$@\" --socket {}\n", ketukd().display(), daemon.socket().display()),
     );
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     let path = format!("PATH={}:{}", world.scratch.path("").display(), env::var("PATH").unwrap());
     let scrape = || stdout("env", &[&path, "lua5.1", exporter.to_str().unwrap(), collector]);
     let metrics = scrape();

@@ -7,10 +7,10 @@ use std::net::IpAddr;
 use std::sync::Mutex;
 
 use ketuk::config;
-use ketuk::core::access::{self, Access, Decision};
-use ketuk::core::auth::{self, Auth, Knocked};
+use ketuk::core::access::{Access, AccessTables, Decision};
+use ketuk::core::auth::{Auth, AuthRules, AuthTables, Knocked};
 use ketuk::core::doorkeeper::Doorkeeper;
-use ketuk::core::engine::{Engine, Judgement, Tables};
+use ketuk::core::engine::{Engine, EngineTables, Judgement};
 use ketuk::core::hours::WallTime;
 use ketuk::core::moment::Moment;
 use ketuk::core::packet::{Probe, Transport};
@@ -47,7 +47,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-static TABLES: Mutex<Tables> = Mutex::new(Tables::new());
+static TABLES: Mutex<EngineTables> = Mutex::new(EngineTables::new());
 
 const CONFIG: &str = "
 config door 'ssh'
@@ -84,11 +84,11 @@ fn a_million_packets_allocate_nothing() {
     let config = config::parse("test", CONFIG.as_bytes()).expect("a configuration");
     let household = Household::default().with(&config);
     let mut tables = TABLES.lock().expect("nobody else has it");
-    let mut auth_tables = auth::Tables::new();
-    let mut access_tables = access::Tables::new();
+    let mut auth_tables = AuthTables::new();
+    let mut access_tables = AccessTables::new();
     let keyed = RandomState::new();
-    let config::Auth { max_age, totp_ports, .. } = config.globals.auth;
-    let rules = auth::AuthRules { max_age_s: max_age.as_secs(), range: totp_ports };
+    let config::AuthOptions { max_age, totp_ports, .. } = config.globals.auth;
+    let rules = AuthRules { max_age_s: max_age.as_secs(), range: totp_ports };
     let mut keeper = Doorkeeper {
         engine: Engine::new(&mut tables, keyed.clone()),
         auth: Auth::new(&mut auth_tables, keyed.clone(), rules),
@@ -150,12 +150,12 @@ fn a_million_packets_allocate_nothing() {
     assert!(ALLOCATIONS.get() - before > allocated, "the counter counts");
 }
 
-static AUTH_TABLES: Mutex<auth::Tables> = Mutex::new(auth::Tables::new());
+static AUTH_TABLES: Mutex<AuthTables> = Mutex::new(AuthTables::new());
 
 /// A user's packets, strangers' packets that resemble them, and knocks in the range of changing sequences.
 #[test]
 fn nor_do_knocks_that_should_prove_something() {
-    use ketuk::config::Auth as Rules;
+    use ketuk::config::AuthOptions as Rules;
     let mut text = String::from("config door 'ssh'\n\toption dest_port '22'\n");
     text += "config user 'alice'\n\toption key 'AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA='\n";
     text += "\toption totp 'JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP'\n\tlist door 'ssh'\n";
@@ -171,7 +171,7 @@ fn nor_do_knocks_that_should_prove_something() {
         })
         .collect();
     let Rules { max_age, totp_ports: range, .. } = config.globals.auth;
-    let rules = auth::AuthRules { max_age_s: max_age.as_secs(), range };
+    let rules = AuthRules { max_age_s: max_age.as_secs(), range };
     let mut tables = AUTH_TABLES.lock().expect("nobody else has it");
     let mut auth = Auth::new(&mut tables, RandomState::new(), rules);
     auth.set_users(rules, &users);

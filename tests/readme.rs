@@ -5,7 +5,6 @@
 mod support;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 
 use support::daemon::Daemon;
 use support::document::{blocks, read};
@@ -56,8 +55,7 @@ fn prepared(world: &World, line: &str) -> String {
     for folder in ["bin", "etc/config"] {
         fs::create_dir_all(world.scratch.path(folder)).unwrap();
     }
-    let ssh = world.scratch.write("bin/ssh", SSH);
-    fs::set_permissions(ssh, fs::Permissions::from_mode(0o755)).unwrap();
+    world.scratch.write_program("bin/ssh", SSH);
     let hosts = format!("{ROUTER} router.example.org\n{ROUTER_6} router.example.org\n");
     world.scratch.write("etc/hosts", &hosts);
     world.scratch.write("etc/nsswitch.conf", "hosts: files\n");

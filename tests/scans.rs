@@ -12,10 +12,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU16;
 use std::process::Command;
 
-use ketuk::core::auth::{self, Auth, AuthRules, Knocked};
+use ketuk::core::auth::{Auth, AuthRules, AuthTables, Knocked};
 use ketuk::core::counters::Judged;
 use ketuk::core::door::DoorKnock;
-use ketuk::core::engine::{Engine, Tables};
+use ketuk::core::engine::{Engine, EngineTables};
 use ketuk::core::packet::{Probe, Transport};
 use ketuk::core::ports::DoorSet;
 use ketuk::core::sequence::{Protocol, Step, flag};
@@ -75,7 +75,7 @@ fn opened_knowing(scans: usize, mut scan: impl FnMut(&mut Random, &[u16]) -> Vec
     // The tables are large, and a test thread's stack may be small.
     std::thread::scope(|scope| {
         let run = move || {
-            let (mut tables, mut random) = (Box::new(Tables::new()), Random(7));
+            let (mut tables, mut random) = (Box::new(EngineTables::new()), Random(7));
             (0..scans)
                 .filter(|_| {
                     let mut ports = [(); 3].map(|()| random.port());
@@ -92,7 +92,7 @@ fn opened_knowing(scans: usize, mut scan: impl FnMut(&mut Random, &[u16]) -> Vec
 }
 
 /// Whether a scan opens the door with this sequence.
-fn opens(tables: &mut Tables, start: Start, sequence: &[u16], scan: &[u16]) -> bool {
+fn opens(tables: &mut EngineTables, start: Start, sequence: &[u16], scan: &[u16]) -> bool {
     let mut engine = Engine::new(tables, start);
     let step = |port: &u16| Step { protocol: Protocol::Tcp, port: NonZeroU16::new(*port).unwrap() };
     let door = DoorKnock { sequence: sequence.iter().map(step).collect(), ..DoorKnock::default() };
@@ -139,7 +139,7 @@ fn disturbed(random: &mut Random, ports: &[u16], a_second: u64) -> Vec<u16> {
 fn changing_sequences_opened(tries: usize, a_second: u64) -> usize {
     const SECRET: &[u8] = b"a secret of sixteen bytes or more";
     let run = move || {
-        let (mut tables, mut random) = (Box::new(auth::Tables::new()), Random(11));
+        let (mut tables, mut random) = (Box::new(AuthTables::new()), Random(11));
         let range = TotpPorts::default();
         let mut user = KnownUser { doors: DoorSet(1), ..KnownUser::default() };
         user.totp.push(Secret::new(SECRET).unwrap()).unwrap();
@@ -246,7 +246,7 @@ fn a_stride_opens_a_regular_sequence() {
     let regular = std::thread::Builder::new()
         .stack_size(16 << 20)
         .spawn(move || {
-            let mut tables = Box::new(Tables::new());
+            let mut tables = Box::new(EngineTables::new());
             let mut count = |sequence: [u16; 3]| {
                 (0..100).filter(|start| opens(&mut tables, Start(*start), &sequence, &scan)).count()
             };

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant as Clock};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ketuk::core::door::DoorKnock;
-use ketuk::core::engine::{Engine, Tables};
+use ketuk::core::engine::{Engine, EngineTables};
 use ketuk::core::packet::{self, Probe, Transport};
 use ketuk::core::sequence::{Protocol, Step, flag};
 use ketuk::core::time::Instant;
@@ -20,7 +20,7 @@ const STEPS: [u16; 3] = [7000, 8000, 9000];
 /// Sources judged between two looks at the clock.
 const CHUNK: u32 = 1_000;
 
-static TABLES: Mutex<Tables> = Mutex::new(Tables::new());
+static TABLES: Mutex<EngineTables> = Mutex::new(EngineTables::new());
 
 fn parse(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("parse");

@@ -2,14 +2,14 @@
 //! can show.
 #![no_main]
 
-use ketuk::config::{Table, TableFamily, parse};
+use ketuk::config::{NftTable, TableFamily, parse};
 use ketuk::firewall::{fw4, ruleset};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &[u8]| {
     match parse("ketuk", text) {
         Ok(config) => {
-            let table = Table { family: TableFamily::Inet, name: "fw4".to_owned() };
+            let table = NftTable { family: TableFamily::Inet, name: "fw4".to_owned() };
             let mut rules = String::new();
             ruleset::write(&mut rules, &config, &table, ruleset::Zone::WAN)
                 .expect("a String takes everything");

@@ -40,7 +40,7 @@ const ADDRESSES: [&str; 12] = [
 thread_local! {
     /// Its tables are made once.
     static ENGINE: RefCell<Engine<'static, Keyed>> =
-        RefCell::new(Engine::new(Box::leak(Box::new(engine::Tables::new())), Keyed::default()));
+        RefCell::new(Engine::new(Box::leak(Box::new(engine::EngineTables::new())), Keyed::default()));
 }
 
 /// The bytes of the input, one after the other, and 0 after its end.

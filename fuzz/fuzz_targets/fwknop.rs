@@ -2,7 +2,7 @@
 //! write is read as it was meant. A packet with a changed byte is not authentic.
 #![no_main]
 
-use ketuk::protocol::fwknop::{self, HmacType, Keys, Randomness, Wish};
+use ketuk::protocol::fwknop::{self, FwknopKeys, HmacType, Randomness, Wish};
 use ketuk::protocol::secret::Secret;
 use libfuzzer_sys::fuzz_target;
 
@@ -12,7 +12,7 @@ fuzz_target!(|data: &[u8]| {
     let mut fields = text.split('\n');
     let mut field = || fields.next().unwrap_or_default();
     let hmac = HmacType::ALL[usize::from(*kind) % HmacType::ALL.len()];
-    let keys = Keys {
+    let keys = FwknopKeys {
         key: Secret::new(b"key").expect("short"),
         hmac_key: Secret::new(b"another key").expect("short"),
         hmac,

@@ -3,7 +3,7 @@
 
 use ketuk::firewall::conntrack;
 use ketuk::firewall::iptables::Iptables;
-use ketuk::firewall::nft::Answer;
+use ketuk::firewall::nft::KernelAnswer;
 use ketuk::firewall::nft::element::elements;
 use ketuk::linux::netlink::message::Messages;
 use ketuk::protocol::Protocol;
@@ -12,7 +12,7 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|data: &[u8]| {
     for message in Messages::new(data) {
         let _ = conntrack::flow(&message);
-        if let Answer::Object { attributes, .. } = Answer::of(&message) {
+        if let KernelAnswer::Object { attributes, .. } = KernelAnswer::of(&message) {
             elements(attributes.clone(), None).for_each(drop);
             elements(attributes, Some(Protocol::Tcp)).for_each(drop);
         }

@@ -26,14 +26,14 @@ const PPPOE_SESSION: u16 = 0x8864;
 
 /// A capture file with its header read.
 #[derive(Clone, Debug)]
-pub(super) enum Capture<'f> {
+pub(super) enum CaptureFile<'f> {
     Pcap(pcap::Records<'f>),
     Pcapng(pcapng::Blocks<'f>),
 }
 
 /// A packet from its IP header on, and its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Packet<'f> {
+pub(super) struct CapturedPacket<'f> {
     /// The time in milliseconds since 1970.
     pub(super) at_ms: u64,
     pub(super) bytes: &'f [u8],
@@ -49,7 +49,7 @@ struct Frame<'f> {
     bytes: &'f [u8],
 }
 
-impl<'f> Capture<'f> {
+impl<'f> CaptureFile<'f> {
     /// Reads the header of a file.
     ///
     /// # Errors
@@ -74,10 +74,10 @@ impl<'f> Capture<'f> {
     }
 
     /// The IP packets, in the file's order. They end at the first frame that is cut off or damaged.
-    pub(super) fn packets(&self) -> impl Iterator<Item = Packet<'f>> {
+    pub(super) fn packets(&self) -> impl Iterator<Item = CapturedPacket<'f>> {
         let mut frames = self.clone();
         std::iter::from_fn(move || frames.frame())
-            .filter_map(|frame| Some(Packet { at_ms: frame.at_ms, bytes: network(frame)? }))
+            .filter_map(|frame| Some(CapturedPacket { at_ms: frame.at_ms, bytes: network(frame)? }))
     }
 
     fn frame(&mut self) -> Option<Frame<'f>> {

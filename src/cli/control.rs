@@ -6,13 +6,13 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::net::IpAddr;
 
 use super::arguments::Arguments;
-use super::{Failure, Outcome, print};
+use super::{CommandResult, Failure, print};
 use crate::control::message::{ControlRequest, ReceivedError, Verb, unescaped};
 use crate::control::{WATCHING, client, row, show};
 use crate::linux::clock;
 
 /// Opens a door by hand.
-pub(super) fn open(arguments: &Arguments) -> Outcome {
+pub(super) fn open(arguments: &Arguments) -> CommandResult {
     let seconds = arguments
         .operands
         .get(2)
@@ -28,7 +28,7 @@ pub(super) fn open(arguments: &Arguments) -> Outcome {
 }
 
 /// Shuts a door by hand.
-pub(super) fn close(arguments: &Arguments) -> Outcome {
+pub(super) fn close(arguments: &Arguments) -> CommandResult {
     let address = arguments.operands.get(1).map(|text| address(text)).transpose()?;
     let address = address.map(|address| address.to_string());
     let request = ControlRequest {
@@ -49,17 +49,17 @@ pub(super) fn address(text: &str) -> Result<IpAddr, Failure> {
 }
 
 /// Tells the daemon to read its configuration again.
-pub(super) fn reload(arguments: &Arguments) -> Outcome {
+pub(super) fn reload(arguments: &Arguments) -> CommandResult {
     ask(arguments, &ControlRequest::plain(Verb::Reload))
 }
 
 /// Sends a request whose answer has no lines but the last.
-fn ask(arguments: &Arguments, request: &ControlRequest<'_>) -> Outcome {
+fn ask(arguments: &Arguments, request: &ControlRequest<'_>) -> CommandResult {
     talk(arguments, request, &mut |_, _| Ok(true))
 }
 
 /// Prints the state of the daemon.
-pub(super) fn status(arguments: &Arguments) -> Outcome {
+pub(super) fn status(arguments: &Arguments) -> CommandResult {
     let status = ask_status(arguments).map_err(|unreached| Failure::Failed(unreached.to_string()))?;
     let mut text = String::new();
     if arguments.json { status.json(&mut text) } else { status.text(&mut text) }
@@ -68,7 +68,7 @@ pub(super) fn status(arguments: &Arguments) -> Outcome {
 }
 
 /// Prints every knock as it is judged.
-pub(super) fn watch(arguments: &Arguments) -> Outcome {
+pub(super) fn watch(arguments: &Arguments) -> CommandResult {
     let from = arguments.from.as_deref().map(address).transpose()?.map(|from| from.to_string());
     let request = ControlRequest {
         request: if arguments.events { Verb::Events } else { Verb::Watch },
@@ -126,7 +126,7 @@ pub(super) fn talk(
     arguments: &Arguments,
     request: &ControlRequest<'_>,
     each: &mut dyn FnMut(&str, &str) -> io::Result<bool>,
-) -> Outcome {
+) -> CommandResult {
     reach(arguments, request, each).map_err(|unreached| Failure::Failed(unreached.to_string()))?
 }
 
@@ -145,7 +145,7 @@ fn reach(
     arguments: &Arguments,
     request: &ControlRequest<'_>,
     each: &mut dyn FnMut(&str, &str) -> io::Result<bool>,
-) -> Result<Outcome, Unreached> {
+) -> Result<CommandResult, Unreached> {
     let sockets = arguments.sockets();
     for socket in &sockets {
         let mut outcome = Ok(());

@@ -8,15 +8,15 @@ use std::net::IpAddr;
 use std::sync::PoisonError;
 
 use super::arguments::Arguments;
-use super::capture::{Capture, Packet};
-use super::{Failure, Outcome, control};
+use super::capture::{CaptureFile, CapturedPacket};
+use super::{CommandResult, Failure, control};
 use crate::config::{Config, FirewallFile};
 use crate::control::row::{HEADING, KnockRow};
 use crate::core::access::{self, Access, Decision, OpenRequest, Policy as _};
 use crate::core::attempts::TimedOut;
 use crate::core::auth::{Auth, Refused};
 use crate::core::counters::Judged;
-use crate::core::doorkeeper::{Doorkeeper, Heard, Proven};
+use crate::core::doorkeeper::{Doorkeeper, JudgedPacket, Proven};
 use crate::core::engine::Engine;
 use crate::core::moment::Moment;
 use crate::core::packet;
@@ -36,7 +36,7 @@ use crate::linux::links::own_addresses;
 const MAX_CAPTURE: u64 = 64 * 1024 * 1024;
 
 /// Prints each knock as [`super::control::watch`] does, and a count of all packets on standard error.
-pub(super) fn print(arguments: &Arguments) -> Outcome {
+pub(super) fn print(arguments: &Arguments) -> CommandResult {
     let config = arguments.config()?;
     let (name, mut file) = (&arguments.operands[0], Vec::new());
     File::open(name)
@@ -45,7 +45,7 @@ pub(super) fn print(arguments: &Arguments) -> Outcome {
     if file.len() as u64 > MAX_CAPTURE {
         return Err(Failure::Failed(format!("{name}: larger than 64 MiB: cut out a part, or filter it")));
     }
-    let capture = Capture::new(&file).map_err(|problem| Failure::Failed(format!("{name}: {problem}")))?;
+    let capture = CaptureFile::new(&file).map_err(|problem| Failure::Failed(format!("{name}: {problem}")))?;
 
     let mut tables = TABLES.lock().unwrap_or_else(PoisonError::into_inner);
     let mut auth_tables = AUTH_TABLES.lock().unwrap_or_else(PoisonError::into_inner);
@@ -64,7 +64,7 @@ pub(super) fn print(arguments: &Arguments) -> Outcome {
     explainer.set_up(&config, &never, addresses(arguments, &capture)?)?;
     super::print(&format!("{HEADING}\n"))?;
     let (mut clock, mut begin) = (0, None);
-    for Packet { at_ms, bytes } in capture.packets() {
+    for CapturedPacket { at_ms, bytes } in capture.packets() {
         // The core's clock never goes back, even if the times in the file do.
         clock = at_ms.saturating_sub(*begin.get_or_insert(at_ms)).max(clock);
         let wall_s = at_ms / 1000;
@@ -172,7 +172,7 @@ impl Explainer<'_> {
     }
 
     /// Adds the rows for a knock at a port of users' knocks.
-    fn users_lines(&mut self, text: &mut String, moment: &Moment, heard: &Heard, proven: Proven) {
+    fn users_lines(&mut self, text: &mut String, moment: &Moment, heard: &JudgedPacket, proven: Proven) {
         let probe = heard.probe();
         let (reason, user) = match proven {
             Proven::Noted { .. } => (Reason::Judged(Judged::TotpKnock), None),
@@ -281,7 +281,7 @@ fn write(text: &mut String, moment: &Moment, source: IpAddr, port: Option<Knocke
 
 /// The addresses at which knocks count: those of `--address`, or else of this host. If no packet is for this host, the
 /// capture comes from another host, and all destinations count.
-fn addresses(arguments: &Arguments, capture: &Capture<'_>) -> Result<Vec<IpAddr>, Failure> {
+fn addresses(arguments: &Arguments, capture: &CaptureFile<'_>) -> Result<Vec<IpAddr>, Failure> {
     if !arguments.addresses.is_empty() {
         return arguments.addresses.iter().map(|address| control::address(address)).collect();
     }

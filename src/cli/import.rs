@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use super::arguments::Arguments;
-use super::{Failure, Outcome};
+use super::{CommandResult, Failure};
 use crate::config::{self, MAX_FILE};
 use crate::import;
 use crate::linux::links::labelled_addresses;
@@ -15,7 +15,7 @@ use crate::linux::links::labelled_addresses;
 const STANDARD_INPUT: &str = "-";
 
 /// Prints another program's configuration as UCI, and the parts that cannot be carried over on standard error.
-pub(super) fn print(arguments: &Arguments) -> Outcome {
+pub(super) fn print(arguments: &Arguments) -> CommandResult {
     let file = arguments.operands[0].as_str();
     let text = if file == STANDARD_INPUT { whole(io::stdin().lock()) } else { open(Path::new(file)) };
     let text = text.map_err(|error| Failure::Failed(format!("cannot read {file}: {error}")))?;

@@ -7,13 +7,13 @@ use nix::errno::Errno;
 use nix::unistd::execv;
 
 use super::arguments::Arguments;
-use super::{Failure, Outcome};
+use super::{CommandResult, Failure};
 
 /// The importing program. It is in the same folder as this one.
 const PROGRAM: &str = "ketuk-import";
 
 /// Replaces this program by `ketuk-import`.
-pub(super) fn run(arguments: &Arguments) -> Outcome {
+pub(super) fn run(arguments: &Arguments) -> CommandResult {
     let failed = |error: String| Failure::Failed(format!("cannot run {PROGRAM}: {error}"));
     let this = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
     let path = this.with_file_name(PROGRAM).into_os_string().into_vec();

@@ -7,14 +7,14 @@ use zeroize::Zeroizing;
 
 use super::arguments::{App, Arguments};
 use super::enrol::enrol;
-use super::{Failure, Outcome, foreign, print};
+use super::{CommandResult, Failure, foreign, print};
 use crate::config::{self, Config, Door, User};
 use crate::core::sequence::Protocol;
 use crate::linux::links::own_addresses;
 use crate::profile::{self, Profile};
 
 /// Prints a user's invitation, and on a terminal a QR code of it.
-pub(super) fn invite(arguments: &Arguments) -> Outcome {
+pub(super) fn invite(arguments: &Arguments) -> CommandResult {
     let name = &arguments.operands[0];
     let config = arguments.config()?;
     let host = arguments.host.as_deref();
@@ -56,14 +56,14 @@ pub(super) fn line(config: &Config, name: &str, host: Option<&str>) -> Result<Ze
 }
 
 /// A link to the knock page.
-pub(super) struct Link {
+pub(super) struct InviteLink {
     pub(super) text: Zeroizing<String>,
     /// Whether the daemon knows the secret in the link. It does not if the secret is new and no daemon answered.
     pub(super) known: bool,
 }
 
 /// The link's text. If the daemon does not know its secret yet, a note on standard error says so.
-fn text_of(link: Link) -> Zeroizing<String> {
+fn text_of(link: InviteLink) -> Zeroizing<String> {
     if !link.known {
         eprintln!(
             "ketukd: the user has a new changing sequence: it works once the daemon has read the configuration"
@@ -80,7 +80,7 @@ pub(super) fn link(
     name: &str,
     host: Option<&str>,
     page: &str,
-) -> Result<Link, Failure> {
+) -> Result<InviteLink, Failure> {
     if !config::is_page(page) {
         let problem =
             format!("'{page}' is not the address of a page: it begins with https://, http:// or file:///");
@@ -100,7 +100,7 @@ pub(super) fn link(
     let fragment = profile.to_line();
     let mut text = Zeroizing::new(String::with_capacity(page.len() + 1 + fragment.len()));
     text.extend([page, "#", &fragment]);
-    Ok(Link { text, known })
+    Ok(InviteLink { text, known })
 }
 
 /// The user with this name.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Failure, Outcome, print};
+use super::{CommandResult, Failure, print};
 use crate::profile;
 
 /// The steps of the proposed sequence, which is one of 2^47.
@@ -14,7 +14,7 @@ const FIRST_PORT: u16 = 10_081;
 
 /// Prints secrets as options of a user, and a sequence as a comment, so that the whole text fits into a user's
 /// section.
-pub(super) fn print_new() -> Outcome {
+pub(super) fn print_new() -> CommandResult {
     let failed = |error: getrandom::Error| Failure::Failed(error.to_string());
     print(&profile::new_secrets().map_err(failed)?)?;
     print(&format!("\t# for a door: option sequence '{}'\n", sequence().map_err(failed)?))

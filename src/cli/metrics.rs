@@ -4,13 +4,13 @@ use std::fmt::{self, Write};
 
 use super::arguments::Arguments;
 use super::control::{self, Unreached};
-use super::{Failure, Outcome, print};
+use super::{CommandResult, Failure, print};
 use crate::control::show::Status;
-use crate::core::counters::Event;
+use crate::core::counters::CountedEvent;
 
 /// Prints the metrics. If the daemon does not run, the metric `ketuk_up` is 0 and the command succeeds, because the
 /// textfile collector needs a file that says so.
-pub(super) fn metrics(arguments: &Arguments) -> Outcome {
+pub(super) fn metrics(arguments: &Arguments) -> CommandResult {
     let mut text = String::new();
     let status = match control::ask_status(arguments) {
         Ok(status) => Some(status),
@@ -104,7 +104,7 @@ fn write(out: &mut impl Write, status: Option<&Status>) -> fmt::Result {
     for door in status.doors() {
         warned.sample(&[("door", door.name)], door.warning.is_some().into())?;
     }
-    let counters = || status.counters().partition::<Vec<_>, _>(|counter| Event::is_name(counter.name));
+    let counters = || status.counters().partition::<Vec<_>, _>(|counter| CountedEvent::is_name(counter.name));
     let (events, packets) = counters();
     let mut total =
         Metric::new(out, "ketuk_packets_total", "counter", "Packets that the daemon judged, by result.")?;

@@ -27,7 +27,7 @@ use std::process::ExitCode;
 use arguments::Arguments;
 
 use crate::config::{self, Config, FirewallFile};
-use crate::daemon::options::Options;
+use crate::daemon::options::RunOptions;
 use crate::daemon::run;
 use crate::firewall::absent::NotShut;
 use crate::firewall::error::NftError;
@@ -67,7 +67,7 @@ impl Failure {
     }
 }
 
-type Outcome = Result<(), Failure>;
+type CommandResult = Result<(), Failure>;
 
 /// Runs a command. The first argument is the program's name.
 pub fn main(mut arguments: impl Iterator<Item = String>) -> ExitCode {
@@ -87,7 +87,7 @@ pub fn import(arguments: impl Iterator<Item = String>) -> ExitCode {
 }
 
 /// Prints on standard error why the command failed, and returns the exit code.
-fn exit_code(name: &str, outcome: Outcome) -> ExitCode {
+fn exit_code(name: &str, outcome: CommandResult) -> ExitCode {
     let Err(failure) = outcome else { return ExitCode::SUCCESS };
     let hint = match &failure {
         Failure::Usage(_) if help::of(name).is_some() => format!("\ntry 'ketukd {name} --help'"),
@@ -101,7 +101,7 @@ fn exit_code(name: &str, outcome: Outcome) -> ExitCode {
     ExitCode::from(code)
 }
 
-fn command(name: &str, rest: &[String]) -> Outcome {
+fn command(name: &str, rest: &[String]) -> CommandResult {
     if rest.iter().any(|argument| argument == "--help" || argument == "-h") {
         return print(&help::of(name).map_or_else(help::all, str::to_owned));
     }
@@ -142,8 +142,8 @@ fn command(name: &str, rest: &[String]) -> Outcome {
     }
 }
 
-fn run(arguments: &Arguments) -> Outcome {
-    let options = Options {
+fn run(arguments: &Arguments) -> CommandResult {
+    let options = RunOptions {
         config: arguments.config_path().to_owned(),
         devices: arguments.devices.clone(),
         device_file: arguments.device_file.clone(),
@@ -155,7 +155,7 @@ fn run(arguments: &Arguments) -> Outcome {
     })
 }
 
-fn check(mut arguments: Arguments) -> Outcome {
+fn check(mut arguments: Arguments) -> CommandResult {
     if let Some(file) = arguments.operands.pop()
         && arguments.config.replace(file.into()).is_some()
     {
@@ -209,7 +209,7 @@ fn ports(config: &Config) -> impl Iterator<Item = String> {
 /// The doors that make the daemon's own table shut nearly every port.
 fn shut_for_all(config: &Config) -> impl Iterator<Item = String> {
     let doors = config.doors.iter().filter(|door| door.enabled && door.opens_every_port());
-    let is_own = backend::resolve(config) == backend::Kind::Own;
+    let is_own = backend::resolve(config) == backend::BackendKind::Own;
     doors.filter(move |_| is_own).map(|door| {
         format!(
             "door '{}': without allow_port, backend 'own' shuts every port except UDP 68 and 546 for every address that has \
@@ -247,7 +247,7 @@ fn left_out(command: &str) -> Failure {
 }
 
 /// Deletes the daemon's own table, and its own chains of iptables. The ports that they shut are then open.
-fn unload() -> Outcome {
+fn unload() -> CommandResult {
     let table = match Own::connect().map(|mut own| own.unload()) {
         // A kernel without nf_tables has no such table.
         Ok(Ok(()) | Err(NftError::Unsupported)) => Ok(()),
@@ -260,7 +260,7 @@ fn unload() -> Outcome {
 }
 
 /// Prints to standard output. A closed pipe is no error.
-fn print(text: &str) -> Outcome {
+fn print(text: &str) -> CommandResult {
     match io::stdout().lock().write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::Failed(error.to_string())),
         _ => Ok(()),

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json_core::str::EscapedStr;
 
 use super::arguments::Arguments;
-use super::{Failure, Outcome, control, invite, print};
+use super::{CommandResult, Failure, control, invite, print};
 use crate::config::{self, Config};
 use crate::control::message::{ControlRequest, Verb, unescaped};
 use crate::profile::{self, Profile};
@@ -25,7 +25,7 @@ const METHODS: &str = r#"{"status":{},"open":{"door":"","address":"","seconds":0
 /// The arguments of every method; rpcd adds the caller's session, which is ignored.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Call<'a> {
+struct MethodArguments<'a> {
     #[serde(borrow)]
     door: Option<EscapedStr<'a>>,
     #[serde(borrow)]
@@ -43,7 +43,7 @@ struct Call<'a> {
 
 /// The first fields of every answer.
 #[derive(Debug, Default, Serialize)]
-struct Answer<'a> {
+struct RpcdAnswer<'a> {
     /// Whether the call succeeded.
     ok: bool,
     /// The command line's exit code, if the call failed.
@@ -85,7 +85,7 @@ struct Service<'a> {
 }
 
 /// Answers rpcd.
-pub(super) fn answer(arguments: &Arguments) -> Outcome {
+pub(super) fn answer(arguments: &Arguments) -> CommandResult {
     let operands: Vec<_> = arguments.operands.iter().map(String::as_str).collect();
     let method = match operands[..] {
         ["list"] => return print(METHODS),
@@ -104,13 +104,13 @@ pub(super) fn answer(arguments: &Arguments) -> Outcome {
     };
     let json = answered.unwrap_or_else(|failure| {
         let (code, message) = failure.parts();
-        json(&Answer { code: Some(code), error: Some(&message), ..Answer::default() }, message.len())
+        json(&RpcdAnswer { code: Some(code), error: Some(&message), ..RpcdAnswer::default() }, message.len())
     });
     print(&format!("{json}\n"))
 }
 
 /// A method: answers a call with JSON.
-type Method = fn(&Arguments, &Call<'_>) -> Result<String, Failure>;
+type Method = fn(&Arguments, &MethodArguments<'_>) -> Result<String, Failure>;
 
 /// Reads the arguments of a call and calls the method.
 fn read(arguments: &Arguments, method: Method) -> Result<String, Failure> {
@@ -126,7 +126,7 @@ fn read(arguments: &Arguments, method: Method) -> Result<String, Failure> {
     }
     // A call by hand, without arguments.
     if input.iter().all(u8::is_ascii_whitespace) {
-        return method(arguments, &Call::default());
+        return method(arguments, &MethodArguments::default());
     }
     if !is_flat(&input) {
         return Err(bad("are not one flat JSON object"));
@@ -153,7 +153,7 @@ fn is_flat(json: &[u8]) -> bool {
 
 /// The status of the daemon, and of the service around it.
 #[expect(clippy::unnecessary_wraps, reason = "it is a Method")]
-fn status(arguments: &Arguments, _: &Call<'_>) -> Result<String, Failure> {
+fn status(arguments: &Arguments, _: &MethodArguments<'_>) -> Result<String, Failure> {
     let (config, config_error) = match config::load(arguments.config_path()) {
         Ok(config) => (Some(config), None),
         Err(error) => (None, Some(error.to_string())),
@@ -177,13 +177,13 @@ fn status(arguments: &Arguments, _: &Call<'_>) -> Result<String, Failure> {
     Ok(all)
 }
 
-fn open(arguments: &Arguments, call: &Call<'_>) -> Result<String, Failure> {
+fn open(arguments: &Arguments, call: &MethodArguments<'_>) -> Result<String, Failure> {
     let address = control::address(&argument("address", call.address)?)?.to_string();
     let (door, address) = (&argument("door", call.door)?, Some(address.as_str()));
     ask(arguments, &ControlRequest { request: Verb::Open, door: Some(door), address, seconds: call.seconds })
 }
 
-fn close(arguments: &Arguments, call: &Call<'_>) -> Result<String, Failure> {
+fn close(arguments: &Arguments, call: &MethodArguments<'_>) -> Result<String, Failure> {
     // An empty address is a mistake. It does not mean everybody.
     let address = call.address.map(|address| argument("address", Some(address))).transpose()?;
     let address = address.map(|address| control::address(&address)).transpose()?.map(|it| it.to_string());
@@ -193,11 +193,11 @@ fn close(arguments: &Arguments, call: &Call<'_>) -> Result<String, Failure> {
 
 fn ask(arguments: &Arguments, request: &ControlRequest<'_>) -> Result<String, Failure> {
     control::talk(arguments, request, &mut |_, _| Ok(true))?;
-    Ok(json(&Answer { ok: true, ..Answer::default() }, 0))
+    Ok(json(&RpcdAnswer { ok: true, ..RpcdAnswer::default() }, 0))
 }
 
 /// Checks the configuration in the arguments, which is not saved yet, otherwise the file.
-fn check(arguments: &Arguments, call: &Call<'_>) -> Result<String, Failure> {
+fn check(arguments: &Arguments, call: &MethodArguments<'_>) -> Result<String, Failure> {
     let Config { doors, .. } = match call.config {
         Some(text) => {
             let text =
@@ -207,29 +207,29 @@ fn check(arguments: &Arguments, call: &Call<'_>) -> Result<String, Failure> {
         }
         None => arguments.config()?,
     };
-    Ok(json(&Answer { ok: true, doors: Some(doors.len()), ..Answer::default() }, 0))
+    Ok(json(&RpcdAnswer { ok: true, doors: Some(doors.len()), ..RpcdAnswer::default() }, 0))
 }
 
 /// The doctor's findings.
 #[cfg(feature = "doctor")]
-fn doctor(arguments: &Arguments, _: &Call<'_>) -> Result<String, Failure> {
+fn doctor(arguments: &Arguments, _: &MethodArguments<'_>) -> Result<String, Failure> {
     super::doctor::examination(arguments)
 }
 
 #[cfg(not(feature = "doctor"))]
-fn doctor(_: &Arguments, _: &Call<'_>) -> Result<String, Failure> {
+fn doctor(_: &Arguments, _: &MethodArguments<'_>) -> Result<String, Failure> {
     Err(super::left_out("doctor"))
 }
 
 /// Makes new secrets on the router, where they will be kept.
-fn keygen(_: &Arguments, _: &Call<'_>) -> Result<String, Failure> {
+fn keygen(_: &Arguments, _: &MethodArguments<'_>) -> Result<String, Failure> {
     let [key, totp] = profile::new_secret_pair().map_err(|error| Failure::Failed(error.to_string()))?;
     let len = key.len() + totp.len();
-    Ok(json(&Answer { ok: true, key: Some(&key), totp: Some(&totp), ..Answer::default() }, len))
+    Ok(json(&RpcdAnswer { ok: true, key: Some(&key), totp: Some(&totp), ..RpcdAnswer::default() }, len))
 }
 
 /// A user's profile as a URI, and as a link to the knock page if one is named.
-fn invite(arguments: &Arguments, call: &Call<'_>) -> Result<String, Failure> {
+fn invite(arguments: &Arguments, call: &MethodArguments<'_>) -> Result<String, Failure> {
     let user = argument("user", call.user)?;
     let host = call.host.map(|host| argument("host", Some(host))).transpose()?;
     let page = call.page.map(|page| argument("page", Some(page))).transpose()?;
@@ -241,7 +241,7 @@ fn invite(arguments: &Arguments, call: &Call<'_>) -> Result<String, Failure> {
     uri.parse::<Profile>().map_err(|error| Failure::Usage(error.to_string()))?;
     let link = link.as_ref().map(|link| link.text.as_str());
     let len = uri.len() + link.map_or(0, str::len);
-    Ok(json(&Answer { ok: true, uri: Some(&uri), link, ..Answer::default() }, len))
+    Ok(json(&RpcdAnswer { ok: true, uri: Some(&uri), link, ..RpcdAnswer::default() }, len))
 }
 
 fn argument(name: &str, value: Option<EscapedStr<'_>>) -> Result<String, Failure> {

@@ -5,8 +5,8 @@ use std::io;
 use std::os::fd::AsFd;
 
 use super::arguments::Arguments;
-use super::{Failure, Outcome};
-use crate::config::{Backend, Table, TableFamily};
+use super::{CommandResult, Failure};
+use crate::config::{BackendOption, NftTable, TableFamily};
 use crate::firewall::ruleset::{self, Zone};
 use crate::firewall::{fw4, loaded};
 
@@ -14,9 +14,9 @@ use crate::firewall::{fw4, loaded};
 const FW4: &str = "fw4";
 
 /// Prints the sets and rules that the firewall must contain.
-pub(super) fn print(arguments: &Arguments) -> Outcome {
+pub(super) fn print(arguments: &Arguments) -> CommandResult {
     let config = arguments.config()?;
-    if config.globals.backend == Backend::Own && arguments.table.is_none() {
+    if config.globals.backend == BackendOption::Own && arguments.table.is_none() {
         return super::print(
             "# Backend 'own': the daemon makes its table by itself, and nothing has to be loaded.\n",
         );
@@ -27,7 +27,7 @@ pub(super) fn print(arguments: &Arguments) -> Outcome {
             .globals
             .nft_table
             .clone()
-            .unwrap_or_else(|| Table { family: TableFamily::Inet, name: FW4.to_owned() }),
+            .unwrap_or_else(|| NftTable { family: TableFamily::Inet, name: FW4.to_owned() }),
     };
     // Only fw4's chains are named after zones.
     let zone = arguments.zone.as_deref().unwrap_or(if table.name == FW4 { "wan" } else { "none" });
@@ -61,7 +61,7 @@ fn is_file(output: impl AsFd) -> bool {
 }
 
 /// `FAMILY NAME`, or a name alone for family inet.
-fn table(text: &str) -> Result<Table, Failure> {
+fn table(text: &str) -> Result<NftTable, Failure> {
     let words: Vec<&str> = text.split_whitespace().collect();
     let (family, name) = match words[..] {
         [name] | ["inet", name] => (TableFamily::Inet, name),
@@ -73,5 +73,5 @@ fn table(text: &str) -> Result<Table, Failure> {
     if name.len() > 255 || !name.bytes().all(plain) {
         return Err(Failure::Usage(format!("'{name}' is no table name")));
     }
-    Ok(Table { family, name: name.to_owned() })
+    Ok(NftTable { family, name: name.to_owned() })
 }

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::knock::NotAPort;
-use super::socket::Source;
+use super::socket::KnockSource;
 use crate::protocol::AddressFamily;
 
 /// Default time between two knocks (`-d`).
@@ -20,7 +20,7 @@ pub const DEFAULT_DELAY: Duration = Duration::from_millis(100);
 
 /// The command line, split into operands and options. [`super::command`] gives it its meaning.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Arguments {
+pub struct CommandLine {
     /// The operands before `--`.
     pub(crate) operands: Vec<String>,
     /// The words after `--`.
@@ -49,7 +49,7 @@ pub struct Options {
     /// `-w`: wait until this TCP port answers.
     pub(crate) wait: Option<u16>,
     /// `-s`: the address or device that knocks leave from.
-    pub(crate) source: Option<Source>,
+    pub(crate) source: Option<KnockSource>,
     /// `-V` or `-h`, whichever comes first.
     pub(crate) instead: Option<Instead>,
 }
@@ -190,9 +190,9 @@ impl Flag {
 ///
 /// # Errors
 /// The first [`UsageError`].
-pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Arguments, UsageError> {
+pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<CommandLine, UsageError> {
     let mut parsed =
-        Arguments { operands: Vec::new(), rest: None, options: Options::default(), given: Vec::new() };
+        CommandLine { operands: Vec::new(), rest: None, options: Options::default(), given: Vec::new() };
     let mut raw = arguments;
     while let Some(argument) = raw.next() {
         if argument == "--" {
@@ -235,7 +235,7 @@ impl Options {
                 self.address = Some(value.parse().map_err(|_| UsageError::Address(value))?);
             }
             Flag::Wait => self.wait = Some(port(&value)?),
-            Flag::Source => self.source = Some(Source::named(&value)),
+            Flag::Source => self.source = Some(KnockSource::named(&value)),
             Flag::Version => {
                 self.instead.get_or_insert(Instead::Version);
             }

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use super::arguments::{self, Arguments, Instead, Options, UsageError};
+use super::arguments::{self, CommandLine, Instead, Options, UsageError};
 use super::help;
 use super::knock::Knock;
 
@@ -12,9 +12,9 @@ pub enum Command {
     /// Knock at ports.
     Knock(Knocking),
     /// Open a door.
-    Open(Opening),
+    Open(OpenCommand),
     /// Open a door and relay to a port behind it; `None` means the door's own port.
-    Connect(Opening, Option<u16>),
+    Connect(OpenCommand, Option<u16>),
     /// Keep a profile. Holds its line, `-` or a file, and the name to keep it under.
     Add(String, Option<String>),
     /// List the profiles.
@@ -44,7 +44,7 @@ pub struct Knocking {
 
 /// A door to open.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Opening {
+pub struct OpenCommand {
     /// The profile's name.
     pub(crate) profile: String,
     /// The door; `None` means the profile's first door.
@@ -79,7 +79,7 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Command, Usage
     }
 }
 
-fn knocking(read: Arguments) -> Result<Command, UsageError> {
+fn knocking(read: CommandLine) -> Result<Command, UsageError> {
     let rest = read.rest.into_iter().flatten().map(|operand| operand.to_string_lossy().into_owned());
     let mut operands = read.operands.into_iter().chain(rest);
     let host = operands.next().ok_or(UsageError::NoHost)?;
@@ -94,8 +94,8 @@ fn knocking(read: Arguments) -> Result<Command, UsageError> {
     Ok(Command::Knock(Knocking { host, knocks, options: read.options }))
 }
 
-fn command(name: &'static str, read: Arguments) -> Result<Command, UsageError> {
-    let Arguments { operands, rest, options, given } = read;
+fn command(name: &'static str, read: CommandLine) -> Result<Command, UsageError> {
+    let CommandLine { operands, rest, options, given } = read;
     let mut operands = operands.into_iter().skip(1);
     let profile = "the profile is missing: 'ketuk list' lists the profiles";
     let mut one = |message| operands.next().ok_or(UsageError::Missing(message));
@@ -108,13 +108,13 @@ fn command(name: &'static str, read: Arguments) -> Result<Command, UsageError> {
             };
             fits(name, &given, OPENING)?;
             none(operands)?;
-            return Ok(Command::Open(Opening { profile, door, options, command }));
+            return Ok(Command::Open(OpenCommand { profile, door, options, command }));
         }
         "connect" => {
             let profile = one(profile)?;
             let port = operands.next().map(|text| arguments::port(&text)).transpose()?;
             fits(name, &given, CONNECTING)?;
-            Command::Connect(Opening { profile, door: None, options, command: Vec::new() }, port)
+            Command::Connect(OpenCommand { profile, door: None, options, command: Vec::new() }, port)
         }
         "add" => Command::Add(one("the line is missing: 'ketukd invite' prints it")?, operands.next()),
         "show" => Command::Show(one(profile)?),

@@ -2,14 +2,14 @@
 
 /// A failure of the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
+pub struct ClientFailure {
     /// The exit code: 1 for a failure, 2 for wrong usage.
     pub(crate) code: u8,
     /// The fault and, if one is known, the remedy.
     pub(crate) message: String,
 }
 
-impl Failure {
+impl ClientFailure {
     /// A failed attempt, with exit code 1.
     pub fn failed(message: impl Into<String>) -> Self {
         Self { code: 1, message: message.into() }

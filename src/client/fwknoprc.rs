@@ -8,7 +8,7 @@ use std::net::Ipv4Addr;
 
 use crate::profile::fwknop::{FwknopProfile, MAX_SECONDS};
 use crate::profile::{Profile, ProfileDoor, is_host, is_user};
-use crate::protocol::fwknop::{HmacType, Keys, MAX_HMAC_KEY, MAX_KEY, is_access, is_nat};
+use crate::protocol::fwknop::{FwknopKeys, HmacType, MAX_HMAC_KEY, MAX_KEY, is_access, is_nat};
 use crate::protocol::secret::Secret;
 use crate::protocol::{SPA_PORT, base64};
 use zeroize::Zeroizing;
@@ -36,7 +36,7 @@ const WITHOUT_EFFECT: &[&str] = &[
     "VERBOSE",
     "WGET_CMD",
 ];
-/// Keys that [`Stanza::profile`] reads.
+/// Keys that [`RcStanza::profile`] reads.
 const READ: &[&str] = &[
     "ACCESS",
     "ALLOW_IP",
@@ -81,7 +81,7 @@ const RESOLVE: &str = "ketuk does not ask a web page for its address: write ALLO
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Named {
     /// The name as written.
-    pub name: String,
+    pub(crate) name: String,
     /// The profile.
     pub profile: Profile,
 }
@@ -130,27 +130,27 @@ pub fn read(file: &str, text: &str, wanted: Option<&str>, login: Option<&str>) -
 }
 
 /// Why a stanza cannot be carried over.
-struct Refusal {
+struct StanzaRefusal {
     line: usize,
     why: String,
 }
 
-impl Refusal {
+impl StanzaRefusal {
     fn at(&self, file: &str) -> String {
         format!("{file}:{}: {}", self.line, self.why)
     }
 }
 
-struct Setting<'t> {
+struct RcSetting<'t> {
     line: usize,
     key: &'t str,
     value: &'t str,
 }
 
-struct Stanza<'t> {
+struct RcStanza<'t> {
     line: usize,
     name: String,
-    settings: Vec<Setting<'t>>,
+    settings: Vec<RcSetting<'t>>,
 }
 
 /// The name in `[NAME]`.
@@ -159,19 +159,19 @@ fn stanza_name(line: &str) -> Option<&str> {
 }
 
 /// The stanzas of the file. As in fwknop's client, lines before the first stanza are ignored.
-fn stanzas(text: &str) -> Result<Vec<Stanza<'_>>, Refusal> {
-    let mut stanzas = Vec::<Stanza<'_>>::new();
+fn stanzas(text: &str) -> Result<Vec<RcStanza<'_>>, StanzaRefusal> {
+    let mut stanzas = Vec::<RcStanza<'_>>::new();
     for (line, content) in (1..).zip(text.lines()) {
         let trimmed = content.trim();
         if trimmed.is_empty() || trimmed.starts_with(['#', ';']) {
             continue;
         }
         if let Some(name) = stanza_name(trimmed) {
-            stanzas.push(Stanza { line, name: name.to_owned(), settings: Vec::new() });
+            stanzas.push(RcStanza { line, name: name.to_owned(), settings: Vec::new() });
             continue;
         }
         let Some(stanza) = stanzas.last_mut() else { continue };
-        let refused = |why: String| Refusal { line, why };
+        let refused = |why: String| StanzaRefusal { line, why };
         let (key, rest) = trimmed
             .split_once(char::is_whitespace)
             .ok_or_else(|| refused("the key has no value".to_owned()))?;
@@ -182,12 +182,12 @@ fn stanzas(text: &str) -> Result<Vec<Stanza<'_>>, Refusal> {
         if value.is_empty() || !(behind.is_empty() || behind.starts_with([';', '#'])) {
             return Err(refused(format!("the value of {key} is one word, without spaces")));
         }
-        stanza.settings.push(Setting { line, key, value });
+        stanza.settings.push(RcSetting { line, key, value });
     }
     Ok(stanzas)
 }
 
-impl<'t> Stanza<'t> {
+impl<'t> RcStanza<'t> {
     fn is(&self, name: &str) -> bool {
         self.name.eq_ignore_ascii_case(name)
     }
@@ -195,16 +195,16 @@ impl<'t> Stanza<'t> {
     /// The stanza as a profile. If a key is written twice, the last one counts.
     fn profile(
         &self,
-        default: &[Setting<'t>],
+        default: &[RcSetting<'t>],
         login: Option<&str>,
-        refusals: &mut Vec<Refusal>,
+        refusals: &mut Vec<StanzaRefusal>,
     ) -> Option<Profile> {
         let all = || default.iter().chain(&self.settings);
         all().filter_map(unknown).for_each(|refusal| refusals.push(refusal));
         let last = |key: &str| all().rfind(|setting| setting.key == key);
         // Notes why a value cannot be read.
-        let mut refuse = |setting: &Setting<'_>, why: &str| {
-            refusals.push(Refusal { line: setting.line, why: format!("{}: {why}", setting.key) });
+        let mut refuse = |setting: &RcSetting<'_>, why: &str| {
+            refusals.push(StanzaRefusal { line: setting.line, why: format!("{}: {why}", setting.key) });
         };
         let mut checked = |key: &str, fits: &dyn Fn(&str) -> bool, why: &str| -> Option<&'t str> {
             let setting = last(key)?;
@@ -253,8 +253,10 @@ impl<'t> Stanza<'t> {
             ),
         ] {
             if !is_there {
-                refusals
-                    .push(Refusal { line: self.line, why: format!("stanza [{}] lacks {what}", self.name) });
+                refusals.push(StanzaRefusal {
+                    line: self.line,
+                    why: format!("stanza [{}] lacks {what}", self.name),
+                });
             }
         }
         let access = access?.to_owned();
@@ -262,7 +264,11 @@ impl<'t> Stanza<'t> {
             Profile::new(user.or(login).map(str::to_owned), host?.to_owned(), vec![door(&access)]);
         profile.port = port.and_then(|port| port.parse().ok()).unwrap_or(SPA_PORT);
         profile.fwknop = Some(FwknopProfile {
-            keys: Keys { key: key?, hmac_key: hmac_key?, hmac: hmac.and_then(hmac_of).unwrap_or_default() },
+            keys: FwknopKeys {
+                key: key?,
+                hmac_key: hmac_key?,
+                hmac: hmac.and_then(hmac_of).unwrap_or_default(),
+            },
             access,
             nat: nat.map(packet_nat),
             address: address.and_then(|address| address.parse().ok()),
@@ -273,9 +279,9 @@ impl<'t> Stanza<'t> {
 }
 
 /// Why a setting cannot be carried over.
-fn unknown(setting: &Setting<'_>) -> Option<Refusal> {
-    let Setting { line, key, value } = setting;
-    let refused = |why: &str| Some(Refusal { line: *line, why: format!("{key}: {why}") });
+fn unknown(setting: &RcSetting<'_>) -> Option<StanzaRefusal> {
+    let RcSetting { line, key, value } = setting;
+    let refused = |why: &str| Some(StanzaRefusal { line: *line, why: format!("{key}: {why}") });
     let find = |list: &[(&str, &'static str)]| list.iter().find(|(name, _)| name == key).map(|(_, why)| *why);
     if let Some(why) = find(SWITCHES) {
         return if value.starts_with(['y', 'Y']) { refused(why) } else { None };
@@ -304,9 +310,9 @@ fn packet_nat(value: &str) -> String {
 
 /// Reads a key. If both forms are given, the one in base 64 counts, as in fwknop's client.
 fn secret<const N: usize>(
-    encoded: Option<&Setting<'_>>,
-    plain: Option<&Setting<'_>>,
-    refusals: &mut Vec<Refusal>,
+    encoded: Option<&RcSetting<'_>>,
+    plain: Option<&RcSetting<'_>>,
+    refusals: &mut Vec<StanzaRefusal>,
 ) -> Option<Secret<N>> {
     let setting = encoded.or(plain)?;
     let mut bytes = Zeroizing::new([0; N]);
@@ -319,7 +325,7 @@ fn secret<const N: usize>(
     if secret.is_none() {
         let notation = if encoded.is_some() { " in base 64" } else { "" };
         let why = format!("{}: a key has 1 to {N} bytes{notation}", setting.key);
-        refusals.push(Refusal { line: setting.line, why });
+        refusals.push(StanzaRefusal { line: setting.line, why });
     }
     secret
 }

@@ -18,7 +18,7 @@ use std::num::NonZeroU16;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::socket::{self, Source};
+use super::socket::{self, KnockSource};
 pub use crate::protocol::Protocol;
 
 /// The time to wait for the answer to a TCP knock, on systems where that is needed. It is long enough to find the next
@@ -84,7 +84,7 @@ impl Knock {
     ///
     /// # Errors
     /// Errors of this system: it has no route to the address, or its own firewall forbids the datagram.
-    pub fn send(self, target: SocketAddr, source: Option<&Source>) -> io::Result<()> {
+    pub fn send(self, target: SocketAddr, source: Option<&KnockSource>) -> io::Result<()> {
         let address = self.address(target);
         match self.protocol {
             Protocol::Udp => socket::datagrams(address, source)?.send(&DATAGRAM).map(drop),
@@ -106,7 +106,7 @@ pub fn at_all(
     targets: &[SocketAddr],
     knocks: &[Knock],
     delay: Duration,
-    source: Option<&Source>,
+    source: Option<&KnockSource>,
     say: impl Fn(&str) -> Result<(), String>,
 ) -> Result<(), String> {
     let (mut left, mut failed) = (targets.to_vec(), None);
@@ -140,7 +140,7 @@ pub fn at_all(
 
 /// Sends a TCP knock and waits for the answer.
 #[cfg(any(test, not(target_os = "linux")))]
-fn connect_briefly(address: SocketAddr, source: Option<&Source>) -> io::Result<()> {
+fn connect_briefly(address: SocketAddr, source: Option<&KnockSource>) -> io::Result<()> {
     use io::ErrorKind as Kind;
     // An ICMP error in answer to the SYN looks like an error of this system. So the route is checked first.
     socket::datagrams(address, source)?;

@@ -25,7 +25,7 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use command::{Command, Knocking};
-use failure::Failure;
+use failure::ClientFailure;
 use zeroize::Zeroizing;
 
 use crate::profile::{Profile, ProfileError, ProfileKind, is_user};
@@ -35,7 +35,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<_> = arguments.collect();
     let done = match command::parse(arguments.iter().cloned()) {
         Ok(command) => run(&command),
-        Err(error) => Err(Failure::usage(format!("{error}\n{}", help::hint(&arguments)))),
+        Err(error) => Err(ClientFailure::usage(format!("{error}\n{}", help::hint(&arguments)))),
     };
     done.map_or_else(
         |failure| {
@@ -46,7 +46,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     )
 }
 
-fn run(command: &Command) -> Result<u8, Failure> {
+fn run(command: &Command) -> Result<u8, ClientFailure> {
     match command {
         Command::Knock(knocking) => knock_all(knocking),
         Command::Open(opening) => return open::open(opening),
@@ -57,7 +57,7 @@ fn run(command: &Command) -> Result<u8, Failure> {
         Command::Remove(names) => names.iter().try_for_each(|name| profiles::remove(name)),
         Command::Keygen => {
             let secrets =
-                crate::profile::new_secrets().map_err(|error| Failure::failed(error.to_string()))?;
+                crate::profile::new_secrets().map_err(|error| ClientFailure::failed(error.to_string()))?;
             print(&secrets)
         }
         Command::Version => print(&format!("ketuk {}\n", env!("CARGO_PKG_VERSION"))),
@@ -67,13 +67,13 @@ fn run(command: &Command) -> Result<u8, Failure> {
 }
 
 /// Keeps a profile, or the profiles of a `.fwknoprc`.
-fn add(line: &str, name: Option<&str>) -> Result<(), Failure> {
+fn add(line: &str, name: Option<&str>) -> Result<(), ClientFailure> {
     let mut text = Zeroizing::new(line.to_owned());
     if *text == "-" {
         text.clear();
         io::stdin()
             .read_line(&mut text)
-            .map_err(|error| Failure::failed(format!("standard input: {error}")))?;
+            .map_err(|error| ClientFailure::failed(format!("standard input: {error}")))?;
     } else if !text.contains("ketuk://") {
         text = read(line)?;
         if !text.contains("ketuk://") && fwknoprc::has_stanza(&text) {
@@ -83,16 +83,16 @@ fn add(line: &str, name: Option<&str>) -> Result<(), Failure> {
     // A link to the knock page ends with the profile's line.
     let at = text.find("#ketuk://").map_or(0, |at| at + 1);
     let profile: Profile =
-        text[at..].parse().map_err(|error: ProfileError| Failure::usage(error.to_string()))?;
+        text[at..].parse().map_err(|error: ProfileError| ClientFailure::usage(error.to_string()))?;
     keep(&name.map_or_else(|| profiles::default_name(&profile), str::to_owned), &profile)
 }
 
 /// Keeps the profiles of a `.fwknoprc`, each under its stanza's name. A single one gets `name` if it is given.
-fn add_stanzas(file: &str, text: &str, name: Option<&str>) -> Result<(), Failure> {
+fn add_stanzas(file: &str, text: &str, name: Option<&str>) -> Result<(), ClientFailure> {
     // The user name that fwknop's client puts into its packets.
     let login = ["LOGNAME", "USER", "USERNAME"].iter().find_map(|name| std::env::var(name).ok());
     let login = login.as_deref().filter(|login| is_user(login));
-    let stanzas = fwknoprc::read(file, text, name, login).map_err(Failure::usage)?;
+    let stanzas = fwknoprc::read(file, text, name, login).map_err(ClientFailure::usage)?;
     match (name, stanzas.as_slice()) {
         (Some(name), [one]) => keep(name, &one.profile),
         _ => stanzas.iter().try_for_each(|stanza| keep(&stanza.name, &stanza.profile)),
@@ -100,7 +100,7 @@ fn add_stanzas(file: &str, text: &str, name: Option<&str>) -> Result<(), Failure
 }
 
 /// Writes a profile to its file, and prints what it will send.
-fn keep(name: &str, profile: &Profile) -> Result<(), Failure> {
+fn keep(name: &str, profile: &Profile) -> Result<(), ClientFailure> {
     let path = profiles::add(name, profile)?;
     print(&format!(
         "profile '{name}' is in {}: 'ketuk open {name}'\n{}",
@@ -110,12 +110,12 @@ fn keep(name: &str, profile: &Profile) -> Result<(), Failure> {
 }
 
 /// Reads a file with a profile.
-fn read(path: &str) -> Result<Zeroizing<String>, Failure> {
+fn read(path: &str) -> Result<Zeroizing<String>, ClientFailure> {
     std::fs::read_to_string(path).map(Zeroizing::new).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => {
-            Failure::usage(format!("{}, nor is '{path}' a file", ProfileError::Scheme))
+            ClientFailure::usage(format!("{}, nor is '{path}' a file", ProfileError::Scheme))
         }
-        _ => Failure::usage(format!("{path}: {error}")),
+        _ => ClientFailure::usage(format!("{path}: {error}")),
     })
 }
 
@@ -142,7 +142,7 @@ fn what_it_sends(profile: &Profile) -> String {
 }
 
 /// Prints what a profile does.
-fn show(name: &str) -> Result<(), Failure> {
+fn show(name: &str) -> Result<(), ClientFailure> {
     let profile = profiles::load(name)?;
     print(&format!(
         "profile '{name}' is in {}\n{}",
@@ -152,7 +152,7 @@ fn show(name: &str) -> Result<(), Failure> {
 }
 
 /// Prints the profiles, without secrets.
-fn list() -> Result<(), Failure> {
+fn list() -> Result<(), ClientFailure> {
     for name in profiles::names()? {
         let Ok(profile) = profiles::load(&name) else { continue };
         let doors: Vec<_> = profile.doors.iter().map(|door| door.name.as_str()).collect();
@@ -168,21 +168,22 @@ fn list() -> Result<(), Failure> {
 }
 
 /// Sends every knock to every address of the host.
-fn knock_all(Knocking { host, knocks, options }: &Knocking) -> Result<(), Failure> {
+fn knock_all(Knocking { host, knocks, options }: &Knocking) -> Result<(), ClientFailure> {
     let targets = target::resolve(host, options.family, options.source.as_ref())
-        .map_err(|error| Failure::failed(format!("'{host}': {error}")))?;
+        .map_err(|error| ClientFailure::failed(format!("'{host}': {error}")))?;
     let say = |line: &str| {
         if options.verbose { print(&format!("{line}\n")).map_err(|failure| failure.message) } else { Ok(()) }
     };
-    knock::at_all(&targets, knocks, options.delay, options.source.as_ref(), say).map_err(Failure::failed)
+    knock::at_all(&targets, knocks, options.delay, options.source.as_ref(), say)
+        .map_err(ClientFailure::failed)
 }
 
 /// Prints to standard output. A closed pipe is not reported as an error.
-fn print(text: &str) -> Result<(), Failure> {
+fn print(text: &str) -> Result<(), ClientFailure> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::failed(format!("standard output: {error}")))
+            Err(ClientFailure::failed(format!("standard output: {error}")))
         }
         _ => Ok(()),
     }

@@ -4,8 +4,8 @@ use std::ffi::OsString;
 use std::io;
 use std::process::Command;
 
-use super::command::Opening;
-use super::failure::Failure;
+use super::command::OpenCommand;
+use super::failure::ClientFailure;
 use super::way::Way;
 use super::{profiles, relay, wait};
 
@@ -13,7 +13,7 @@ use super::{profiles, relay, wait};
 ///
 /// # Errors
 /// Exit code 1, or 2 if the profile or the door does not exist.
-pub fn open(opening: &Opening) -> Result<u8, Failure> {
+pub fn open(opening: &OpenCommand) -> Result<u8, ClientFailure> {
     let profile = profiles::load(&opening.profile)?;
     let door = match &opening.door {
         None => profile.doors.first(),
@@ -21,7 +21,7 @@ pub fn open(opening: &Opening) -> Result<u8, Failure> {
     };
     let door = door.ok_or_else(|| {
         let names: Vec<_> = profile.doors.iter().map(|door| door.name.as_str()).collect();
-        Failure::usage(format!("the profile has no such door; it has: {}", names.join(", ")))
+        ClientFailure::usage(format!("the profile has no such door; it has: {}", names.join(", ")))
     })?;
     // With `-a` the door opens for another address, so its port does not answer this host.
     let options = &opening.options;
@@ -38,12 +38,12 @@ pub fn open(opening: &Opening) -> Result<u8, Failure> {
 ///
 /// # Errors
 /// Those of [`open`].
-pub fn connect(opening: &Opening, port: Option<u16>) -> Result<u8, Failure> {
+pub fn connect(opening: &OpenCommand, port: Option<u16>) -> Result<u8, ClientFailure> {
     let profile = profiles::load(&opening.profile)?;
     let door = profile.doors.iter().find(|door| port.is_some() && door.port == port);
     let door = door.or(profile.doors.first()).expect("a profile has a door");
     let port = port.or(door.port).ok_or_else(|| {
-        Failure::usage(format!(
+        ClientFailure::usage(format!(
             "the profile has no port for door '{}': name the port, as in 'ketuk connect {} 22'",
             door.name, opening.profile
         ))
@@ -55,10 +55,11 @@ pub fn connect(opening: &Opening, port: Option<u16>) -> Result<u8, Failure> {
 }
 
 /// Replaces this program by the command, or does the nearest thing that the system allows.
-fn run(command: &[OsString]) -> Result<u8, Failure> {
+fn run(command: &[OsString]) -> Result<u8, ClientFailure> {
     let mut process = Command::new(&command[0]);
     process.args(&command[1..]);
-    let failed = |error: io::Error| Failure::failed(format!("{}: {error}", command[0].to_string_lossy()));
+    let failed =
+        |error: io::Error| ClientFailure::failed(format!("{}: {error}", command[0].to_string_lossy()));
     #[cfg(unix)]
     {
         use std::os::unix::process::CommandExt as _;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use super::failure::Failure;
+use super::failure::ClientFailure;
 use crate::profile::Profile;
 
 /// Longest name of a profile, in bytes.
@@ -16,29 +16,31 @@ const MAX_NAME: usize = 64;
 ///
 /// # Errors
 /// The environment does not name the folder.
-fn folder() -> Result<PathBuf, Failure> {
+fn folder() -> Result<PathBuf, ClientFailure> {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let home = if cfg!(windows) { set("APPDATA") } else { set("HOME").map(|home| home.join(".config")) };
     set("KETUK_PROFILES")
         .or_else(|| set("XDG_CONFIG_HOME").or(home).map(|folder| folder.join("ketuk")))
-        .ok_or_else(|| Failure::failed("the folder of the profiles is not known: set HOME or KETUK_PROFILES"))
+        .ok_or_else(|| {
+            ClientFailure::failed("the folder of the profiles is not known: set HOME or KETUK_PROFILES")
+        })
 }
 
 /// Keeps a profile under a name. Returns its file.
 ///
 /// # Errors
 /// The file cannot be written, or a profile of this name exists.
-pub fn add(name: &str, profile: &Profile) -> Result<PathBuf, Failure> {
+pub fn add(name: &str, profile: &Profile) -> Result<PathBuf, ClientFailure> {
     let folder = folder()?;
     let path = path(&folder, name)?;
-    let failed = |error: io::Error| Failure::failed(format!("{}: {error}", path.display()));
-    make_folder(&folder).map_err(|error| Failure::failed(format!("{}: {error}", folder.display())))?;
+    let failed = |error: io::Error| ClientFailure::failed(format!("{}: {error}", path.display()));
+    make_folder(&folder).map_err(|error| ClientFailure::failed(format!("{}: {error}", folder.display())))?;
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = options.open(&path).map_err(|error| match error.kind() {
-        ErrorKind::AlreadyExists => Failure::failed(format!(
+        ErrorKind::AlreadyExists => ClientFailure::failed(format!(
             "there is a profile '{name}' already, {}: 'ketuk remove {name}', or give another name",
             path.display()
         )),
@@ -54,26 +56,26 @@ pub fn add(name: &str, profile: &Profile) -> Result<PathBuf, Failure> {
 ///
 /// # Errors
 /// The profile does not exist or cannot be read.
-pub fn load(name: &str) -> Result<Profile, Failure> {
+pub fn load(name: &str) -> Result<Profile, ClientFailure> {
     let path = place(name)?;
     let text = fs::read_to_string(&path)
         .map(Zeroizing::new)
-        .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
+        .map_err(|error| ClientFailure::usage(format!("{}: {error}", path.display())))?;
     warn_if_open(&path);
-    text.parse().map_err(|error| Failure::usage(format!("{}: {error}", path.display())))
+    text.parse().map_err(|error| ClientFailure::usage(format!("{}: {error}", path.display())))
 }
 
 /// The file of a profile.
 ///
 /// # Errors
 /// The profile does not exist.
-pub fn place(name: &str) -> Result<PathBuf, Failure> {
+pub fn place(name: &str) -> Result<PathBuf, ClientFailure> {
     let folder = folder()?;
     let path = path(&folder, name)?;
     if path.exists() {
         return Ok(path);
     }
-    Err(Failure::usage(match names_in(&folder).as_slice() {
+    Err(ClientFailure::usage(match names_in(&folder).as_slice() {
         [] => {
             format!(
                 "there is no profile '{name}', and no other: 'ketuk add' takes the line that 'ketukd invite' prints"
@@ -87,16 +89,16 @@ pub fn place(name: &str) -> Result<PathBuf, Failure> {
 ///
 /// # Errors
 /// The profile does not exist or cannot be deleted.
-pub fn remove(name: &str) -> Result<(), Failure> {
+pub fn remove(name: &str) -> Result<(), ClientFailure> {
     let path = place(name)?;
-    fs::remove_file(&path).map_err(|error| Failure::failed(format!("{}: {error}", path.display())))
+    fs::remove_file(&path).map_err(|error| ClientFailure::failed(format!("{}: {error}", path.display())))
 }
 
 /// The names of all profiles, sorted.
 ///
 /// # Errors
 /// The environment does not name the folder.
-pub fn names() -> Result<Vec<String>, Failure> {
+pub fn names() -> Result<Vec<String>, ClientFailure> {
     folder().map(|folder| names_in(&folder))
 }
 
@@ -119,14 +121,14 @@ pub fn default_name(profile: &Profile) -> String {
     }
 }
 
-fn path(folder: &Path, name: &str) -> Result<PathBuf, Failure> {
+fn path(folder: &Path, name: &str) -> Result<PathBuf, ClientFailure> {
     if is_name(name) {
         return Ok(folder.join(name));
     }
     let problem = format!(
         "'{name}' is no name for a profile: it has letters, digits, '_', '-' and '.', and begins with none of '-' and '.'"
     );
-    Err(Failure::usage(problem))
+    Err(ClientFailure::usage(problem))
 }
 
 fn is_name(name: &str) -> bool {

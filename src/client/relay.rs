@@ -4,15 +4,15 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::thread;
 
-use super::failure::Failure;
+use super::failure::ClientFailure;
 
 /// Relays until the other side ends the connection. The end of standard input is passed on, and later output of the
 /// other side is still written.
 ///
 /// # Errors
 /// The connection broke, or standard output is closed.
-pub fn relay(connection: &TcpStream) -> Result<(), Failure> {
-    let failed = |error: io::Error| Failure::failed(format!("the connection: {error}"));
+pub fn relay(connection: &TcpStream) -> Result<(), ClientFailure> {
+    let failed = |error: io::Error| ClientFailure::failed(format!("the connection: {error}"));
     let mut outward = connection.try_clone().map_err(failed)?;
     // This thread may wait for standard input for ever. It ends with the program.
     thread::spawn(move || {

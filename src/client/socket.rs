@@ -9,14 +9,14 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 /// The origin of knocks, if the system must not choose it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum KnockSource {
     /// An address of this host. Only its address family is used.
     Address(IpAddr),
     /// A device by name. Only Linux and Android support this.
     Device(String),
 }
 
-impl Source {
+impl KnockSource {
     /// Reads an address. Any other text is the name of a device.
     pub fn named(text: &str) -> Self {
         text.parse().map_or_else(|_| Self::Device(text.to_owned()), Self::Address)
@@ -31,7 +31,7 @@ impl Source {
     }
 }
 
-impl fmt::Display for Source {
+impl fmt::Display for KnockSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Address(address) => address.fmt(f),
@@ -41,15 +41,20 @@ impl fmt::Display for Source {
 }
 
 /// A socket for `to`'s family that leaves from `source`.
-fn socket(to: SocketAddr, kind: Type, protocol: Protocol, source: Option<&Source>) -> io::Result<Socket> {
+fn socket(
+    to: SocketAddr,
+    kind: Type,
+    protocol: Protocol,
+    source: Option<&KnockSource>,
+) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(to), kind, Some(protocol))?;
     match source {
         None => {}
-        Some(Source::Address(address)) => socket.bind(&SocketAddr::new(*address, 0).into())?,
+        Some(KnockSource::Address(address)) => socket.bind(&SocketAddr::new(*address, 0).into())?,
         #[cfg(any(target_os = "linux", target_os = "android"))]
-        Some(Source::Device(name)) => socket.bind_device(Some(name.as_bytes()))?,
+        Some(KnockSource::Device(name)) => socket.bind_device(Some(name.as_bytes()))?,
         #[cfg(not(any(target_os = "linux", target_os = "android")))]
-        Some(Source::Device(_)) => {
+        Some(KnockSource::Device(_)) => {
             return Err(io::Error::new(
                 io::ErrorKind::Unsupported,
                 "this system sends from addresses, not from devices: name an address of the device",
@@ -63,7 +68,7 @@ fn socket(to: SocketAddr, kind: Type, protocol: Protocol, source: Option<&Source
 ///
 /// # Errors
 /// The system has no route, or the source does not exist. Nothing has been sent.
-pub fn datagrams(to: SocketAddr, source: Option<&Source>) -> io::Result<UdpSocket> {
+pub fn datagrams(to: SocketAddr, source: Option<&KnockSource>) -> io::Result<UdpSocket> {
     let socket = socket(to, Type::DGRAM, Protocol::UDP, source)?;
     socket.connect(&to.into())?;
     Ok(socket.into())
@@ -73,7 +78,7 @@ pub fn datagrams(to: SocketAddr, source: Option<&Source>) -> io::Result<UdpSocke
 ///
 /// # Errors
 /// Those of [`TcpStream::connect_timeout`], or the source does not exist.
-pub fn connect(to: SocketAddr, source: Option<&Source>, patience: Duration) -> io::Result<TcpStream> {
+pub fn connect(to: SocketAddr, source: Option<&KnockSource>, patience: Duration) -> io::Result<TcpStream> {
     let socket = socket(to, Type::STREAM, Protocol::TCP, source)?;
     socket.connect_timeout(&to.into(), patience)?;
     Ok(socket.into())
@@ -89,7 +94,7 @@ pub fn connect(to: SocketAddr, source: Option<&Source>, patience: Duration) -> i
 /// # Errors
 /// Those of `socket(2)` and `connect(2)`, such as no route. An answer of the other side comes too late to be an error.
 #[cfg(target_os = "linux")]
-pub fn send_syn(to: SocketAddr, source: Option<&Source>) -> io::Result<()> {
+pub fn send_syn(to: SocketAddr, source: Option<&KnockSource>) -> io::Result<()> {
     let socket = socket(to, Type::STREAM, Protocol::TCP, source)?;
     socket.set_nonblocking(true)?;
     socket.set_linger(Some(Duration::ZERO))?;

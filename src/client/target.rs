@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 
-use super::socket::Source;
+use super::socket::KnockSource;
 use crate::protocol::AddressFamily;
 
 /// Why a host has no address to knock at.
@@ -15,7 +15,7 @@ pub enum TargetError {
     /// The host has addresses, but none of the family that was asked for.
     NoAddress(Option<AddressFamily>),
     /// The host has addresses, but none of the source's family.
-    Source(Source),
+    Source(KnockSource),
 }
 
 impl fmt::Display for TargetError {
@@ -47,7 +47,7 @@ pub const MAX_ADDRESSES: usize = 8;
 pub fn resolve(
     host: &str,
     family: Option<AddressFamily>,
-    source: Option<&Source>,
+    source: Option<&KnockSource>,
 ) -> Result<Vec<SocketAddr>, TargetError> {
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     let mut found: Vec<SocketAddr> = Vec::new();
@@ -92,11 +92,11 @@ mod tests {
 
     #[test]
     fn a_source_reaches_its_own_family() {
-        let from = Source::named("192.0.2.2");
+        let from = KnockSource::named("192.0.2.2");
         assert_eq!(resolve("192.0.2.1", None, Some(&from)).unwrap().len(), 1);
         let error = resolve("2001:db8::1", None, Some(&from)).unwrap_err();
         assert_eq!(error.to_string(), "no address of the family of 192.0.2.2");
-        assert_eq!(resolve("2001:db8::1", None, Some(&Source::named("eth0"))).unwrap().len(), 1);
+        assert_eq!(resolve("2001:db8::1", None, Some(&KnockSource::named("eth0"))).unwrap().len(), 1);
     }
 
     #[test]

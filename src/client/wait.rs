@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::failure::Failure;
+use super::failure::ClientFailure;
 use super::socket;
 use super::way::Way;
 use crate::profile::ProfileKind;
@@ -29,7 +29,7 @@ const SAY: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// The port did not answer. The message says what is likely wrong.
-pub fn until_it_answers(way: &Way<'_>, port: u16) -> Result<TcpStream, Failure> {
+pub fn until_it_answers(way: &Way<'_>, port: u16) -> Result<TcpStream, ClientFailure> {
     let addresses: Vec<_> = way.targets.iter().map(|target| SocketAddr::new(target.ip(), port)).collect();
     let begun = Instant::now();
     let (mut knocked, mut knocks, mut said) = (begun, 1, false);
@@ -39,7 +39,7 @@ pub fn until_it_answers(way: &Way<'_>, port: u16) -> Result<TcpStream, Failure> 
             Err(error) => error,
         };
         if begun.elapsed() > PATIENCE {
-            return Err(Failure::failed(unanswered(way, port, knocks, &tried)));
+            return Err(ClientFailure::failed(unanswered(way, port, knocks, &tried)));
         }
         if !said && begun.elapsed() > SAY {
             said = true;
@@ -133,7 +133,7 @@ fn unanswered(way: &Way<'_>, port: u16, knocks: u32, tried: &io::Error) -> Strin
 mod tests {
     use super::*;
     use crate::client::arguments::Options;
-    use crate::client::command::Opening;
+    use crate::client::command::OpenCommand;
 
     #[test]
     fn what_is_likely_depends_on_the_knock() {
@@ -147,7 +147,7 @@ mod tests {
             ("sequence=7000".to_owned(), ["a port of the sequence", "same address", "log"]),
         ] {
             let profile = format!("ketuk://h/ssh?{query}").parse().expect("a profile");
-            let opening = Opening {
+            let opening = OpenCommand {
                 profile: "h".to_owned(),
                 door: None,
                 options: Options::default(),

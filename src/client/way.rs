@@ -4,10 +4,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
 use std::time::SystemTime;
 
-use super::command::Opening;
-use super::failure::Failure;
+use super::command::OpenCommand;
+use super::failure::ClientFailure;
 use super::knock::{Knock, Protocol, at_all};
-use super::socket::{self, Source};
+use super::socket::{self, KnockSource};
 use super::target;
 use crate::profile::fwknop::{FwknopProfile, MAX_SECONDS};
 use crate::profile::{Profile, ProfileDoor, ProfileKind};
@@ -25,7 +25,7 @@ pub struct Way<'p> {
     /// The host's addresses with port 0, preferred ones first.
     pub(crate) targets: Vec<SocketAddr>,
     /// The options of the command line.
-    pub(crate) opening: &'p Opening,
+    pub(crate) opening: &'p OpenCommand,
 }
 
 impl<'p> Way<'p> {
@@ -33,19 +33,23 @@ impl<'p> Way<'p> {
     ///
     /// # Errors
     /// The host has no address, or the options need a key that the profile lacks.
-    pub fn to(profile: &'p Profile, door: &'p ProfileDoor, opening: &'p Opening) -> Result<Self, Failure> {
+    pub fn to(
+        profile: &'p Profile,
+        door: &'p ProfileDoor,
+        opening: &'p OpenCommand,
+    ) -> Result<Self, ClientFailure> {
         let options = &opening.options;
         let asks = matches!(profile.kind(), ProfileKind::Packet | ProfileKind::Fwknop);
         if !asks && (options.seconds > 0 || options.address.is_some()) {
-            return Err(Failure::usage("only a profile with a key can ask for a time or an address"));
+            return Err(ClientFailure::usage("only a profile with a key can ask for a time or an address"));
         }
         let targets = target::resolve(&profile.host, options.family, options.source.as_ref())
-            .map_err(|error| Failure::failed(format!("'{}': {error}", profile.host)))?;
+            .map_err(|error| ClientFailure::failed(format!("'{}': {error}", profile.host)))?;
         Ok(Self { profile, door, targets, opening })
     }
 
     /// The source of the knocks.
-    pub fn source(&self) -> Option<&'p Source> {
+    pub fn source(&self) -> Option<&'p KnockSource> {
         self.opening.options.source.as_ref()
     }
 
@@ -53,15 +57,16 @@ impl<'p> Way<'p> {
     ///
     /// # Errors
     /// The knock could not be sent to any address.
-    pub fn knock(&self) -> Result<(), Failure> {
+    pub fn knock(&self) -> Result<(), ClientFailure> {
         let unix_s = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let unix_s =
-            unix_s.map_err(|_| Failure::failed("this machine's clock is before 1970: set it"))?.as_secs();
+        let unix_s = unix_s
+            .map_err(|_| ClientFailure::failed("this machine's clock is before 1970: set it"))?
+            .as_secs();
         if let Some(key) = &self.profile.key {
             let key = key
                 .bytes()
                 .try_into()
-                .map_err(|_| Failure::usage("the profile's key is not 32 bytes long"))?;
+                .map_err(|_| ClientFailure::usage("the profile's key is not 32 bytes long"))?;
             return self.send_packets(&Keys::derive(key), unix_s);
         }
         if let Some(fwknop) = &self.profile.fwknop {
@@ -73,17 +78,17 @@ impl<'p> Way<'p> {
         }
         let knocks: Result<Vec<_>, _> =
             self.profile.sequence.iter().map(|text| Knock::parse(text, false)).collect();
-        self.knock_at(&self.targets, &knocks.map_err(|error| Failure::usage(error.to_string()))?)
+        self.knock_at(&self.targets, &knocks.map_err(|error| ClientFailure::usage(error.to_string()))?)
     }
 
     /// Sends a packet to each address. Each packet is a new one, because the router accepts no packet twice.
-    fn send_packets(&self, keys: &Keys, time: u64) -> Result<(), Failure> {
+    fn send_packets(&self, keys: &Keys, time: u64) -> Result<(), ClientFailure> {
         let request = packet::Request {
             time,
             seconds: self.opening.options.seconds,
             address: self.opening.options.address,
             door: DoorName::new(&self.door.name)
-                .ok_or_else(|| Failure::usage(format!("'{}' is no name of a door", self.door.name)))?,
+                .ok_or_else(|| ClientFailure::usage(format!("'{}' is no name of a door", self.door.name)))?,
         };
         self.send_to_all(|| {
             let mut nonce = [0; NONCE];
@@ -93,13 +98,13 @@ impl<'p> Way<'p> {
     }
 
     /// Sends fwknop's packet to each address. It can name IPv4 addresses only.
-    fn send_fwknop_packets(&self, fwknop: &FwknopProfile, time: u64) -> Result<(), Failure> {
+    fn send_fwknop_packets(&self, fwknop: &FwknopProfile, time: u64) -> Result<(), ClientFailure> {
         let options = &self.opening.options;
         let address = match options.address {
             None => fwknop.address,
             Some(IpAddr::V4(address)) => Some(address),
             Some(IpAddr::V6(_)) => {
-                return Err(Failure::usage("fwknop's packet cannot ask for an IPv6 address"));
+                return Err(ClientFailure::usage("fwknop's packet cannot ask for an IPv6 address"));
             }
         };
         let wish = fwknop::Wish {
@@ -117,12 +122,14 @@ impl<'p> Way<'p> {
             let randomness = fwknop::Randomness { number: u64::from_be_bytes(number), salt };
             let mut buffer = fwknop::empty_buffer();
             let packet = fwknop::seal(&fwknop.keys, &wish, randomness, &mut buffer);
-            packet.map(<[u8]>::to_vec).ok_or_else(|| Failure::usage("the profile is too long for a packet"))
+            packet
+                .map(<[u8]>::to_vec)
+                .ok_or_else(|| ClientFailure::usage("the profile is too long for a packet"))
         })
     }
 
     /// Sends a new packet, made by `packet`, to each address.
-    fn send_to_all(&self, packet: impl Fn() -> Result<Vec<u8>, Failure>) -> Result<(), Failure> {
+    fn send_to_all(&self, packet: impl Fn() -> Result<Vec<u8>, ClientFailure>) -> Result<(), ClientFailure> {
         let mut outcome = None;
         for target in &self.targets {
             let packet = packet()?;
@@ -133,7 +140,8 @@ impl<'p> Way<'p> {
             match socket::datagrams(address, self.source()).and_then(|socket| socket.send(&packet)) {
                 Ok(_) => outcome = Some(Ok(())),
                 Err(error) => {
-                    let failure = Failure::failed(format!("cannot send a packet to {address}: {error}"));
+                    let failure =
+                        ClientFailure::failed(format!("cannot send a packet to {address}: {error}"));
                     outcome.get_or_insert(Err(failure));
                 }
             }
@@ -144,7 +152,11 @@ impl<'p> Way<'p> {
     /// Knocks a changing sequence. The sequence of a window opens a door once, for one address. So each address family
     /// gets a window of its own: the preferred family, over which the service is then reached, gets the current window,
     /// and the other family the previous one.
-    fn knock_by_time(&self, window: u64, ports: impl Fn(u64) -> [u16; totp::STEPS]) -> Result<(), Failure> {
+    fn knock_by_time(
+        &self,
+        window: u64,
+        ports: impl Fn(u64) -> [u16; totp::STEPS],
+    ) -> Result<(), ClientFailure> {
         let preferred = self.targets.first().is_some_and(SocketAddr::is_ipv4);
         let (first, other): (Vec<_>, Vec<_>) =
             self.targets.iter().copied().partition(|target| target.is_ipv4() == preferred);
@@ -163,7 +175,7 @@ impl<'p> Way<'p> {
         if others.is_some_and(|outcome| outcome.is_ok()) { Ok(()) } else { firsts }
     }
 
-    fn knock_at(&self, targets: &[SocketAddr], knocks: &[Knock]) -> Result<(), Failure> {
+    fn knock_at(&self, targets: &[SocketAddr], knocks: &[Knock]) -> Result<(), ClientFailure> {
         let options = &self.opening.options;
         let say = |line: &str| {
             if options.verbose {
@@ -171,11 +183,11 @@ impl<'p> Way<'p> {
             }
             Ok(())
         };
-        at_all(targets, knocks, options.delay, self.source(), say).map_err(Failure::failed)
+        at_all(targets, knocks, options.delay, self.source(), say).map_err(ClientFailure::failed)
     }
 }
 
 /// Fills `bytes` with random bytes.
-fn fill(bytes: &mut [u8]) -> Result<(), Failure> {
-    getrandom::fill(bytes).map_err(|error| Failure::failed(error.to_string()))
+fn fill(bytes: &mut [u8]) -> Result<(), ClientFailure> {
+    getrandom::fill(bytes).map_err(|error| ClientFailure::failed(error.to_string()))
 }

@@ -119,10 +119,10 @@ impl fmt::Display for Diagnostic {
 /// It is one pointer. Every reader of an option returns either a fault or a value, and each return copies the larger of the
 /// two.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Fault(Box<Finding>);
+pub(super) struct Fault(Box<FaultDetails>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Finding {
+struct FaultDetails {
     span: Span,
     message: String,
     help: Option<String>,
@@ -131,7 +131,7 @@ struct Finding {
 impl Fault {
     /// A fault at `span`.
     pub(super) fn new(span: Span, message: impl Into<String>) -> Self {
-        Self(Box::new(Finding { span, message: message.into(), help: None }))
+        Self(Box::new(FaultDetails { span, message: message.into(), help: None }))
     }
 
     /// Adds what to do about it.
@@ -143,7 +143,7 @@ impl Fault {
 
     /// The error for a fault in `text`, the content of `file`.
     pub(super) fn into_error(self, file: &str, text: &[u8]) -> Error {
-        let Finding { span, message, help } = *self.0;
+        let FaultDetails { span, message, help } = *self.0;
         // For a fault after the last newline the last line is shown.
         let start = span.start.min(text.len());
         let line_start = text[..start].iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
@@ -189,11 +189,11 @@ impl Fault {
 
 impl From<SyntaxError> for Fault {
     fn from(refusal: SyntaxError) -> Self {
-        use super::uci::Reason;
+        use super::uci::SyntaxFault;
         let fault = Self::new(refusal.span, refusal.reason.to_string());
         match refusal.reason {
-            Reason::TooManyArguments => fault.help("put quotes around a value that has spaces in it"),
-            Reason::UnknownCommand => fault.help("a comment begins with #"),
+            SyntaxFault::TooManyArguments => fault.help("put quotes around a value that has spaces in it"),
+            SyntaxFault::UnknownCommand => fault.help("a comment begins with #"),
             _ => fault,
         }
     }

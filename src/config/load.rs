@@ -17,12 +17,12 @@ use std::io::{self, Read as _};
 use std::path::Path;
 
 pub(crate) use globals::is_page;
-use options::Options;
+use options::SectionOptions;
 pub use options::nearest;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::error::{Error, Fault, quoted};
-use super::uci::{self, Reason, Section, Span, SyntaxError, Value};
+use super::uci::{self, Section, Span, SyntaxError, SyntaxFault, Value};
 use super::{Config, MAX_FILE};
 use crate::core::door::MAX_DOORS;
 use crate::core::ports::MAX_PORTS;
@@ -85,7 +85,7 @@ fn syntax_fault(refusal: SyntaxError, file_name: &str, text: &[u8]) -> Fault {
         let span = Span { start: 0, end: BYTE_ORDER_MARK.len() };
         Fault::new(span, "the file begins with a byte order mark")
             .help("save it as UTF-8 without a byte order mark (in an editor: 'UTF-8', not 'UTF-8 with BOM')")
-    } else if refusal.reason == Reason::UnknownCommand && is_foreign {
+    } else if refusal.reason == SyntaxFault::UnknownCommand && is_foreign {
         Fault::new(refusal.span, refusal.reason.to_string()).help(format!(
             "if this is a configuration of knockd or fwknop: 'ketukd import {file_name}' prints it as ketuk's own"
         ))
@@ -133,12 +133,12 @@ fn read(sections: &[Section]) -> Result<Config, Fault> {
     }
 
     // The doors take missing options from the globals, which may come later in the file.
-    let (mut globals, on_stop) = globals::read(own.map(Options::globals).transpose()?.as_ref())?;
+    let (mut globals, on_stop) = globals::read(own.map(SectionOptions::globals).transpose()?.as_ref())?;
     let mut ports = Vec::new();
     let doors: Vec<_> = doors
         .into_iter()
         .map(|section| {
-            let door = door::read(&Options::door(section)?, on_stop, &mut globals.trap_except)?;
+            let door = door::read(&SectionOptions::door(section)?, on_stop, &mut globals.trap_except)?;
             for port in &door.knock.sequence {
                 if !ports.contains(port) {
                     ports.push(*port);
@@ -155,7 +155,7 @@ fn read(sections: &[Section]) -> Result<Config, Fault> {
     closing::check(sections, &doors)?;
     let mut read_users = Vec::with_capacity(users.len());
     for section in users {
-        let user = user::read(&Options::user(section)?, &doors, &read_users)?;
+        let user = user::read(&SectionOptions::user(section)?, &doors, &read_users)?;
         read_users.push(user);
     }
     Ok(Config { globals, doors, users: read_users })

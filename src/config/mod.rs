@@ -14,7 +14,7 @@ pub use error::{Diagnostic, Error};
 pub use exposed::FirewallFile;
 pub(crate) use load::is_page;
 pub use load::{load, load_opened, nearest, parse};
-pub use user::{Auth, User, sequence_warnings, warnings};
+pub use user::{AuthOptions, User, sequence_warnings, warnings};
 
 pub use crate::protocol::{MAX_NAME, PortRange};
 
@@ -71,9 +71,9 @@ pub struct Globals {
     /// `list device`: devices to listen on; `any` is all of them.
     pub devices: Vec<String>,
     /// `backend`.
-    pub backend: Backend,
+    pub backend: BackendOption,
     /// `nft_table`, for example `inet fw4`; a name alone means family inet.
-    pub nft_table: Option<Table>,
+    pub nft_table: Option<NftTable>,
     /// `log_level`.
     pub log_level: LogLevel,
     /// `log_file`, beside syslog.
@@ -84,14 +84,14 @@ pub struct Globals {
     /// `command_timeout`: the longest time that a door's command may run; `None` means no limit.
     pub command_timeout: Option<Duration>,
     /// The rules for all users.
-    pub auth: Auth,
+    pub auth: AuthOptions,
     /// `page`: the address of the knock page, for invitations.
     pub page: Option<String>,
 }
 
 /// The backend, which opens doors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Backend {
+pub enum BackendOption {
     /// The one that fits this host, found at the start.
     #[default]
     Auto,
@@ -109,7 +109,7 @@ pub enum Backend {
 
 /// An nftables table.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Table {
+pub struct NftTable {
     /// Its family.
     pub family: TableFamily,
     /// Its name, an nftables identifier of at most 255 bytes.
@@ -190,7 +190,7 @@ pub struct Door {
     /// `grant_prefix_4`, `grant_prefix_6`: the network that is let in with the knocker.
     pub grant_prefix: GrantPrefix,
     /// The ports that the door opens; `None` for a door that only runs commands.
-    pub opening: Option<Opening>,
+    pub opening: Option<DoorPorts>,
     /// `any_port`, within `allow_port`: the ports of which a user may open any that the user asks for. Empty for a door whose
     /// ports are fixed.
     pub any_port: Vec<ProtocolPorts>,
@@ -270,7 +270,7 @@ impl Door {
 
 /// The ports that a door opens, in the terms of /etc/config/firewall.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Opening {
+pub struct DoorPorts {
     /// `proto`: tcp and udp by default, as in fw4. Never empty.
     pub protocols: Vec<Protocol>,
     /// `dest_port`: ports on the router, or on the host behind it. Never empty, no duplicates. A forward has either
@@ -280,7 +280,7 @@ pub struct Opening {
     pub forward: Option<Forward>,
 }
 
-impl fmt::Display for Opening {
+impl fmt::Display for DoorPorts {
     /// Writes the ports that strangers see: `tcp port 22`, `tcp and udp ports 53, 8000-8010`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ports = self.forward.as_ref().map_or(&self.dest_port, |forward| &forward.src_dport);

@@ -11,7 +11,7 @@ mod lexer;
 
 use std::fmt;
 
-use lexer::{Cursor, Name};
+use lexer::{Cursor, NameCharacters};
 
 /// A range of bytes in the text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,14 +67,14 @@ pub enum Value {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SyntaxError {
     /// The reason.
-    pub reason: Reason,
+    pub reason: SyntaxFault,
     /// The place.
     pub span: Span,
 }
 
 /// Why libuci refuses a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
+pub enum SyntaxFault {
     /// A word other than package, config, option, list or a comment.
     UnknownCommand,
     /// `package` without a name.
@@ -103,7 +103,7 @@ pub enum Reason {
     Nul,
 }
 
-impl fmt::Display for Reason {
+impl fmt::Display for SyntaxFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::UnknownCommand => "this is neither config, option nor list",
@@ -129,7 +129,7 @@ impl fmt::Display for Reason {
 /// The first fault, if libuci refuses the text.
 pub fn parse(text: &[u8]) -> Result<Vec<Section>, SyntaxError> {
     if let Some(at) = text.iter().position(|&byte| byte == 0) {
-        return Err(SyntaxError { reason: Reason::Nul, span: Span { start: at, end: at + 1 } });
+        return Err(SyntaxError { reason: SyntaxFault::Nul, span: Span { start: at, end: at + 1 } });
     }
     let mut file = File { sections: Vec::new(), current: None };
     let mut cursor = Cursor::new(text);
@@ -155,24 +155,24 @@ impl File {
         match cursor.text(word) {
             b"package" | b"p" => {
                 if !cursor.skip_delimiter() {
-                    return refuse(Reason::PackageWithoutName);
+                    return refuse(SyntaxFault::PackageWithoutName);
                 }
                 // `uci_load` checks the line and then ignores it.
-                cursor.required(Name::Package, word)?;
+                cursor.required(NameCharacters::Package, word)?;
                 cursor.end_of_command()
             }
             b"config" | b"c" => {
                 if !cursor.skip_delimiter() {
-                    return refuse(Reason::ConfigWithoutName);
+                    return refuse(SyntaxFault::ConfigWithoutName);
                 }
                 self.config(cursor, word)
             }
             command @ (b"option" | b"o" | b"list" | b"l") => {
-                let Some(section) = self.current else { return refuse(Reason::NoSection) };
+                let Some(section) = self.current else { return refuse(SyntaxFault::NoSection) };
                 if !cursor.skip_delimiter() {
-                    return refuse(Reason::OptionWithoutName);
+                    return refuse(SyntaxFault::OptionWithoutName);
                 }
-                let name = cursor.required(Name::Plain, word)?;
+                let name = cursor.required(NameCharacters::Plain, word)?;
                 let value = cursor.word()?;
                 cursor.end_of_command()?;
                 let options = &mut self.sections[section].options;
@@ -183,20 +183,20 @@ impl File {
                 }
                 Ok(())
             }
-            _ => refuse(Reason::UnknownCommand),
+            _ => refuse(SyntaxFault::UnknownCommand),
         }
     }
 
     fn config(&mut self, cursor: &mut Cursor<'_>, word: Span) -> Result<(), SyntaxError> {
-        let kind = cursor.required(Name::Type, word)?;
-        let name = cursor.optional(Name::Plain)?;
+        let kind = cursor.required(NameCharacters::Type, word)?;
+        let name = cursor.optional(NameCharacters::Plain)?;
         cursor.end_of_command()?;
         let anonymous = name.bytes.is_empty();
         if !anonymous
             && let Some(at) = self.sections.iter().position(|section| section.name.bytes == name.bytes)
         {
             if self.sections[at].kind.bytes != kind.bytes {
-                return Err(SyntaxError { reason: Reason::TypeDiffers, span: kind.span });
+                return Err(SyntaxError { reason: SyntaxFault::TypeDiffers, span: kind.span });
             }
             self.current = Some(at);
             return Ok(());

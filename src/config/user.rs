@@ -31,7 +31,7 @@ pub struct User {
     pub(crate) totp: Vec<Secret<{ totp::MAX_SECRET }>>,
     /// `fwknop_key` and `fwknop_hmac_key`, in pairs.
     #[cfg(feature = "fwknop")]
-    pub(crate) fwknop: Vec<fwknop::Keys>,
+    pub(crate) fwknop: Vec<fwknop::FwknopKeys>,
     /// `list door`: names of doors that exist.
     pub(crate) doors: Vec<String>,
     /// `other_address`: whether the user may open a door for another address than the sender's.
@@ -49,7 +49,7 @@ pub struct User {
 
 /// The rules for all users, from `config globals`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Auth {
+pub struct AuthOptions {
     /// `spa_port`: the UDP port for packets.
     pub spa_port: NonZeroU16,
     /// `spa_max_age`: the largest difference between the time in a packet and the daemon's clock.
@@ -60,7 +60,7 @@ pub struct Auth {
     pub trust_clock: bool,
 }
 
-impl Default for Auth {
+impl Default for AuthOptions {
     fn default() -> Self {
         Self {
             spa_port: NonZeroU16::new(SPA_PORT).expect("not 0"),
@@ -176,7 +176,7 @@ pub fn warnings(path: &Path, firewall: &FirewallFile, config: &Config) -> Vec<St
         }
     }
     warnings.extend(sequence_warnings(config));
-    let without_backend = config.globals.backend == super::Backend::None;
+    let without_backend = config.globals.backend == super::BackendOption::None;
     for door in config.doors.iter().filter(|door| door.enabled && without_backend) {
         if door.opening.is_some() {
             warnings.push(format!(

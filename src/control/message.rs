@@ -12,16 +12,16 @@ pub const MAX_LINE: usize = 2048;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ControlRequest<'a> {
     /// The kind of the request.
-    pub request: Verb,
+    pub(crate) request: Verb,
     /// The door to open or close.
     #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
-    pub door: Option<&'a str>,
+    pub(crate) door: Option<&'a str>,
     /// The address to open or close for; `close` without an address shuts the door for everybody.
     #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
-    pub address: Option<&'a str>,
+    pub(crate) address: Option<&'a str>,
     /// Seconds to open for; `None` means the door's `open_time`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub seconds: Option<u32>,
+    pub(crate) seconds: Option<u32>,
 }
 
 /// The kinds of requests.
@@ -236,14 +236,14 @@ pub struct ErrorReply<'a> {
     /// The exit code for the command line: 1 for a failure, 2 for a wrong configuration.
     pub(crate) code: u8,
     /// The fault.
-    pub(crate) message: &'a str,
+    pub message: &'a str,
 }
 
 /// An [`ErrorReply`] as the client reads it. The message may quote a whole line of the configuration.
 #[derive(Debug, Deserialize)]
 pub struct ReceivedError<'a> {
     /// The exit code for the command line.
-    pub code: u8,
+    pub(crate) code: u8,
     /// The fault.
     #[serde(borrow)]
     pub message: EscapedStr<'a>,

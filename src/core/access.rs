@@ -40,21 +40,21 @@ use super::ports::DoorSet;
 use super::sequence::Step;
 use quota::Quotas;
 
-/// The fixed tables of [`Access`]. They are a `static` of the daemon, as [`super::engine::Tables`] are.
+/// The fixed tables of [`Access`]. They are a `static` of the daemon, as [`super::engine::EngineTables`] are.
 #[derive(Debug)]
-pub struct Tables {
+pub struct AccessTables {
     grants: Grants,
     quotas: Quotas,
 }
 
-impl Tables {
+impl AccessTables {
     /// No grants, and no quota used.
     pub const fn new() -> Self {
         Self { grants: Grants::new(), quotas: Quotas::new() }
     }
 }
 
-impl Default for Tables {
+impl Default for AccessTables {
     fn default() -> Self {
         Self::new()
     }
@@ -169,13 +169,13 @@ impl Opening {
 /// The grants that exist, and the quota that each opener has used.
 #[derive(Debug)]
 pub struct Access<'t, S> {
-    tables: &'t mut Tables,
+    tables: &'t mut AccessTables,
     keyed: S,
 }
 
 impl<'t, S: BuildHasher> Access<'t, S> {
     /// No grants yet, on these tables.
-    pub const fn new(tables: &'t mut Tables, keyed: S) -> Self {
+    pub const fn new(tables: &'t mut AccessTables, keyed: S) -> Self {
         Self { tables, keyed }
     }
 
@@ -236,7 +236,7 @@ impl<'t, S: BuildHasher> Access<'t, S> {
                 if load.is_some_and(|load| !quota::has_room_for_commands(opener, load)) {
                     return Err(Refusal::CommandsFull);
                 }
-                let Tables { grants, quotas } = &mut *self.tables;
+                let AccessTables { grants, quotas } = &mut *self.tables;
                 quotas.take(moment.now, grants, opener, door)?;
                 Ok(Decision::Open(opening))
             }

@@ -20,19 +20,20 @@ use super::door::{DoorId, MAX_DOORS};
 #[cfg(feature = "fwknop")]
 use super::failures::Failures;
 use super::packet::Probe;
-use super::replay::{Identity, Replay};
+use super::replay::Replay;
 use super::tags::Tags;
 use super::time::Instant;
 use super::totp_knocks::{Heard, LastKnocks, Sequences};
 use super::user::{KnownUser, MAX_USERS, UserId};
+use ketuk_protocol::Identity;
 #[cfg(feature = "fwknop")]
 use ketuk_protocol::fwknop;
 use ketuk_protocol::packet::{self, DoorName, PACKET};
 use ketuk_protocol::totp::TotpPorts;
 
-/// The large, fixed tables of [`Auth`]. They are a `static` of the daemon, as [`super::engine::Tables`] are.
+/// The large, fixed tables of [`Auth`]. They are a `static` of the daemon, as [`super::engine::EngineTables`] are.
 #[derive(Debug)]
-pub struct Tables {
+pub struct AuthTables {
     users: heapless::Vec<KnownUser, MAX_USERS>,
     replay: heapless::Vec<Replay, MAX_USERS>,
     /// For each user and door the newest window that opened it.
@@ -44,7 +45,7 @@ pub struct Tables {
     failures: Failures,
 }
 
-impl Tables {
+impl AuthTables {
     /// No users, nothing heard.
     pub const fn new() -> Self {
         Self {
@@ -60,7 +61,7 @@ impl Tables {
     }
 }
 
-impl Default for Tables {
+impl Default for AuthTables {
     fn default() -> Self {
         Self::new()
     }
@@ -130,7 +131,7 @@ pub struct AuthRules {
 /// The users, and the packets of theirs that were taken.
 #[derive(Debug)]
 pub struct Auth<'t, S> {
-    tables: &'t mut Tables,
+    tables: &'t mut AuthTables,
     keyed: S,
     rules: AuthRules,
     #[cfg(feature = "fwknop")]
@@ -144,7 +145,7 @@ pub struct Auth<'t, S> {
 
 impl<'t, S: BuildHasher> Auth<'t, S> {
     /// No users yet, on these tables.
-    pub const fn new(tables: &'t mut Tables, keyed: S, rules: AuthRules) -> Self {
+    pub const fn new(tables: &'t mut AuthTables, keyed: S, rules: AuthRules) -> Self {
         Self {
             tables,
             keyed,
@@ -158,7 +159,8 @@ impl<'t, S: BuildHasher> Auth<'t, S> {
 
     /// Replaces all users. One whose secrets have changed begins anew.
     pub fn set_users(&mut self, rules: AuthRules, users: &[Option<KnownUser>]) {
-        let Self { tables: Tables { users: known, replay, used, tags, sequences, .. }, newest, .. } = self;
+        let Self { tables: AuthTables { users: known, replay, used, tags, sequences, .. }, newest, .. } =
+            self;
         self.rules = rules;
         let nobody = KnownUser::default();
         // All places are made first, while the stack holds no secret that could get into their unused bytes.
@@ -230,7 +232,7 @@ impl<'t, S: BuildHasher> Auth<'t, S> {
         if self.floor.is_none() {
             return Err(Refusal::NoClock.into());
         }
-        let Tables { tags, users, .. } = &mut *self.tables;
+        let AuthTables { tags, users, .. } = &mut *self.tables;
         tags.follow(&self.keyed, users, wall_s, self.rules.max_age_s);
         let mut refusal = Refusal::Unknown;
         let opened = tags.owners(&self.keyed, packet::tag_of(packet)).find_map(|owner| {
@@ -259,7 +261,7 @@ impl<'t, S: BuildHasher> Auth<'t, S> {
         probe: &Probe,
         name: impl Fn(DoorId) -> Option<&'n str>,
     ) -> Knocked {
-        let Self { tables: Tables { users, sequences, knocks, used, .. }, keyed, rules, .. } = self;
+        let Self { tables: AuthTables { users, sequences, knocks, used, .. }, keyed, rules, .. } = self;
         let mark = Mark::of(&probe.transport, keyed);
         let (ports, has_opened) = match knocks.hear(keyed, now, probe.source, probe.transport.port(), mark) {
             Heard::Again => return Knocked::Again,

@@ -13,7 +13,7 @@ pub enum Counter {
     /// A user's knock that opened nothing, with the reason.
     Refused(Refusal),
     /// An event outside the matching.
-    Event(Event),
+    Event(CountedEvent),
 }
 
 /// The result of a probe.
@@ -58,7 +58,7 @@ impl Judged {
 
 /// An event that is counted beside the results of packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Event {
+pub enum CountedEvent {
     /// An attempt ran out of time.
     TimedOut,
     /// An attempt was forgotten to make room for a newer one.
@@ -71,7 +71,7 @@ pub enum Event {
     LogSuppressed,
 }
 
-impl Event {
+impl CountedEvent {
     /// The counter's name.
     pub const fn name(self) -> &'static str {
         EVENTS[self as usize].1
@@ -100,12 +100,12 @@ const JUDGED: [(Judged, &str); 14] = [
     (Judged::NoDoor, "no_door"),
 ];
 
-const EVENTS: [(Event, &str); 5] = [
-    (Event::TimedOut, "timed_out"),
-    (Event::Displaced, "displaced"),
-    (Event::FirewallError, "firewall_error"),
-    (Event::SocketDrops, "socket_drops"),
-    (Event::LogSuppressed, "log_suppressed"),
+const EVENTS: [(CountedEvent, &str); 5] = [
+    (CountedEvent::TimedOut, "timed_out"),
+    (CountedEvent::Displaced, "displaced"),
+    (CountedEvent::FirewallError, "firewall_error"),
+    (CountedEvent::SocketDrops, "socket_drops"),
+    (CountedEvent::LogSuppressed, "log_suppressed"),
 ];
 
 /// The counts since start.
@@ -186,8 +186,8 @@ mod tests {
         }
         for (place, (event, name)) in EVENTS.into_iter().enumerate() {
             assert_eq!((event as usize, event.name()), (place, name));
-            assert!(Event::is_name(name));
+            assert!(CountedEvent::is_name(name));
         }
-        assert!(!Event::is_name(Judged::Opened.name()));
+        assert!(!CountedEvent::is_name(Judged::Opened.name()));
     }
 }

@@ -27,7 +27,7 @@ pub struct Doorkeeper<'t, S> {
 
 /// A packet that was judged.
 #[derive(Clone, Debug)]
-pub struct Heard {
+pub struct JudgedPacket {
     /// The packet.
     pub(crate) probe: Probe,
     /// The result as a user's knock; `None` if its port is not one of those for users' knocks.
@@ -79,7 +79,7 @@ pub enum Proven {
     Refused(Refused),
 }
 
-impl Heard {
+impl JudgedPacket {
     /// The packet.
     pub const fn probe(&self) -> &Probe {
         &self.probe
@@ -121,7 +121,7 @@ impl<S: BuildHasher> Doorkeeper<'_, S> {
         policy: &impl Policy,
         via: Via,
         bytes: &[u8],
-    ) -> Result<Heard, Unheard> {
+    ) -> Result<JudgedPacket, Unheard> {
         let probe = packet::parse(bytes).map_err(Unheard::Malformed)?;
         if !self.engine.is_plausible(&probe, via) {
             return Err(Unheard::Implausible);
@@ -133,7 +133,7 @@ impl<S: BuildHasher> Doorkeeper<'_, S> {
         };
         let judged = proof.is_none() || self.engine.is_step(&probe);
         let judgement = judged.then(|| self.engine.judge(moment.now, &probe));
-        Ok(Heard { probe, proof, judgement })
+        Ok(JudgedPacket { probe, proof, judgement })
     }
 
     fn datagram(&mut self, moment: &Moment, probe: &Probe, bytes: &[u8]) -> Proven {
@@ -157,16 +157,13 @@ impl<S: BuildHasher> Doorkeeper<'_, S> {
 
 #[cfg(test)]
 mod tests {
-    use core::hash::BuildHasherDefault;
-    use std::hash::DefaultHasher;
-
     use super::*;
     use crate::access::{DoorRules, UserRules};
     use crate::auth::AuthRules;
     use crate::engine::Listening;
     use crate::hours::WallTime;
     use crate::ports::PortRange;
-    use crate::testing::{ROUTER, door, on_stack, packet, probe};
+    use crate::testing::{Keyed, ROUTER, door, on_stack, packet, probe};
     use crate::time::Instant;
     use crate::user::UserId;
     use crate::{access, auth, engine};
@@ -201,11 +198,10 @@ mod tests {
     #[test]
     fn a_packet_is_judged_as_what_its_port_is_for() {
         on_stack(|| {
-            type Keyed = BuildHasherDefault<DefaultHasher>;
             let mut tables = (
-                Box::new(engine::Tables::new()),
-                Box::new(auth::Tables::new()),
-                Box::new(access::Tables::new()),
+                Box::new(engine::EngineTables::new()),
+                Box::new(auth::AuthTables::new()),
+                Box::new(access::AccessTables::new()),
             );
             let rules = AuthRules { max_age_s: 120, range: TotpPorts::default() };
             let mut keeper = Doorkeeper {

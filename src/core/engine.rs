@@ -14,7 +14,7 @@ mod tables;
 use core::hash::BuildHasher;
 use core::time::Duration;
 
-pub use self::tables::Tables;
+pub use self::tables::EngineTables;
 
 use self::tables::{Concerned, doors_of, report};
 use super::attempt::{Attempt, Deadline, Knocker, Mark, TouchedTrap};
@@ -33,7 +33,7 @@ pub use super::verdict::{Judgement, Verdict};
 /// Judges probes, and holds the attempts of all sources.
 #[derive(Debug)]
 pub struct Engine<'t, S> {
-    tables: &'t mut Tables,
+    tables: &'t mut EngineTables,
     /// Hashes under a key that is random for each start.
     keyed: S,
     /// Whether there are scattered traps.
@@ -42,7 +42,7 @@ pub struct Engine<'t, S> {
 
 impl<'t, S: BuildHasher> Engine<'t, S> {
     /// An engine on these tables.
-    pub const fn new(tables: &'t mut Tables, keyed: S) -> Self {
+    pub const fn new(tables: &'t mut EngineTables, keyed: S) -> Self {
         Self { tables, keyed, scatters: true }
     }
 
@@ -73,7 +73,7 @@ impl<'t, S: BuildHasher> Engine<'t, S> {
                 self.tables.doors.push(new).expect("MAX_DOORS slots");
             }
         }
-        let Tables { ports, doors, .. } = &mut *self.tables;
+        let EngineTables { ports, doors, .. } = &mut *self.tables;
         let [a, b, c, d, ..] = self.keyed.hash_one("scattered traps").to_le_bytes();
         let scattered = self.scatters.then(|| Scattered::new(u32::from_le_bytes([a, b, c, d])));
         ports.draw(doors_of(doors), never_trap, scattered)
@@ -81,7 +81,7 @@ impl<'t, S: BuildHasher> Engine<'t, S> {
 
     /// Sets the addresses of this host. Returns how many addresses and networks there was no room for.
     pub fn set_addresses(&mut self, addresses: &[OwnAddress]) -> usize {
-        let Tables { place, doors, .. } = &mut *self.tables;
+        let EngineTables { place, doors, .. } = &mut *self.tables;
         place.set(addresses, |address| doors_of(doors).any(|(_, door)| door.target == Some(address)))
     }
 
@@ -180,7 +180,7 @@ impl<'t, S: BuildHasher> Engine<'t, S> {
 
     /// Ends the attempts whose `seq_timeout` is over, and reports them.
     pub fn expire(&mut self, now: Instant, mut each: impl FnMut(TimedOut, KnockReport)) {
-        let Tables { attempts, doors, .. } = &mut *self.tables;
+        let EngineTables { attempts, doors, .. } = &mut *self.tables;
         attempts.expire(&self.keyed, now, |timed_out| {
             let TimedOut { door, stage, .. } = timed_out;
             let report = report(
@@ -200,7 +200,7 @@ impl<'t, S: BuildHasher> Engine<'t, S> {
 
     /// A knock at a port that the door's sequence names.
     fn knock(&mut self, now: Instant, id: DoorId, probe: &Probe, mark: Mark) -> Verdict {
-        let Self { tables: Tables { attempts, doors, .. }, keyed, .. } = self;
+        let Self { tables: EngineTables { attempts, doors, .. }, keyed, .. } = self;
         let door = doors[id.index()].as_ref().expect("only doors that are there are concerned");
         let is_at = |step: u8| {
             door.sequence.get(usize::from(step)).is_some_and(|step| {
@@ -248,7 +248,7 @@ impl<'t, S: BuildHasher> Engine<'t, S> {
     /// A knock at a trap. The first trap of an attempt counts as a coincidence, because another program or host behind the
     /// same address may have sent it.
     fn trap(&mut self, now: Instant, door: DoorId, probe: &Probe, trap: TouchedTrap) -> Option<Verdict> {
-        let Self { tables: Tables { attempts, .. }, keyed, .. } = self;
+        let Self { tables: EngineTables { attempts, .. }, keyed, .. } = self;
         let knocker = Knocker::new(door, probe.source, keyed);
         let mut attempt = attempts.current(now, knocker)?;
         let before = attempt.taken;

@@ -77,15 +77,12 @@ impl Default for Failures {
 
 #[cfg(test)]
 mod tests {
-    use core::hash::BuildHasherDefault;
-    use std::hash::DefaultHasher;
-
     use super::*;
+    use crate::testing::Keyed;
 
     #[test]
     fn the_oldest_of_too_many_sources_is_forgotten() {
-        let (keyed, mut failures) =
-            (BuildHasherDefault::<DefaultHasher>::default(), Box::new(Failures::new()));
+        let (keyed, mut failures) = (Keyed::default(), Box::new(Failures::new()));
         let (now, source) = (Instant::from_millis(0), |n: u32| IpAddr::from(n.to_be_bytes()));
         let last = u32::try_from(SOURCES).unwrap();
         for n in 0..=last {
@@ -97,8 +94,7 @@ mod tests {
 
     #[test]
     fn failures_are_forgotten_for_good() {
-        let (keyed, mut failures) =
-            (BuildHasherDefault::<DefaultHasher>::default(), Box::new(Failures::new()));
+        let (keyed, mut failures) = (Keyed::default(), Box::new(Failures::new()));
         let source = "192.0.2.1".parse().unwrap();
         for _ in 0..MAX_FAILURES {
             failures.count(&keyed, Instant::from_millis(0), source);

@@ -103,15 +103,13 @@ impl<T: Entry, const N: usize> Default for FifoTable<T, N> {
 
 #[cfg(test)]
 mod tests {
-    use core::hash::{BuildHasher, BuildHasherDefault};
+    use core::hash::BuildHasher;
     use std::collections::VecDeque;
-    use std::hash::DefaultHasher;
 
     use proptest::prelude::*;
 
     use super::*;
-
-    type Keyed = BuildHasherDefault<DefaultHasher>;
+    use crate::testing::Keyed;
 
     impl Entry for u32 {
         fn hash(&self, keyed: &impl BuildHasher) -> u64 {

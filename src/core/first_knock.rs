@@ -68,13 +68,11 @@ impl Entry for FirstKnock {
 
 #[cfg(test)]
 mod tests {
-    use core::hash::BuildHasherDefault;
-    use std::hash::DefaultHasher;
-
     use proptest::prelude::*;
 
     use super::*;
     use crate::hash_index::HashIndex;
+    use crate::testing::Keyed;
 
     const DOOR: DoorId = DoorId(3);
 
@@ -107,7 +105,7 @@ mod tests {
         /// Only so can an entry be taken out of its chain.
         #[test]
         fn what_is_held_leads_to_the_chain_of_the_whole_hash(v4: [u8; 4], v6: [u8; 16]) {
-            let keyed = BuildHasherDefault::<DefaultHasher>::default();
+            let keyed = Keyed::default();
             for source in [IpAddr::from(v4), IpAddr::from(v6)] {
                 let hash = key(DOOR, source, &keyed);
                 let mut index = HashIndex::<12_288>::new();

@@ -22,18 +22,18 @@ pub const NAMES_6: usize = 64;
 pub struct FirstKnocks {
     knocks: FifoTable<FirstKnock, FIRST_KNOCKS>,
     /// The last IPv6 sources that have knocked once. No decision depends on them.
-    names: FifoTable<Name, NAMES_6>,
+    names: FifoTable<Address6, NAMES_6>,
 }
 
 /// The address of an IPv6 source.
 #[derive(Clone, Copy, Debug)]
-struct Name {
+struct Address6 {
     source: Source,
     door: DoorId,
     address: Ipv6Addr,
 }
 
-impl Entry for Name {
+impl Entry for Address6 {
     fn hash(&self, keyed: &impl BuildHasher) -> u64 {
         self.source.hash(self.door, keyed)
     }
@@ -58,7 +58,7 @@ impl FirstKnocks {
         let FirstKnock { source, door, .. } = first;
         if let IpAddr::V6(address) = knocker.source {
             // The source that is removed for it loses its address.
-            let _ = self.names.insert(keyed, knocker.hash, Name { source, door, address });
+            let _ = self.names.insert(keyed, knocker.hash, Address6 { source, door, address });
         }
         self.knocks.insert(keyed, knocker.hash, first).is_some()
     }
@@ -88,7 +88,7 @@ impl FirstKnocks {
         let Self { knocks, names } = self;
         knocks.retain(keyed, |first| {
             let name = || {
-                let is_it = |name: &Name| (name.source, name.door) == (first.source, first.door);
+                let is_it = |name: &Address6| (name.source, name.door) == (first.source, first.door);
                 names.find(first.hash(keyed), is_it).map(|(_, name)| name.address.into())
             };
             keep(first, first.source.address().or_else(name))

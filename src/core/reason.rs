@@ -4,7 +4,7 @@
 use core::fmt;
 
 use super::auth::Refusal;
-use super::counters::{Event, Judged};
+use super::counters::{CountedEvent, Judged};
 use super::packet::Probe;
 use super::sequence::{Protocol, Step};
 
@@ -31,7 +31,7 @@ impl Reason {
             Self::Refused(refusal) => refusal.name(),
             Self::Asked => "asked",
             Self::Shut => "shut",
-            Self::TimedOut => Event::TimedOut.name(),
+            Self::TimedOut => CountedEvent::TimedOut.name(),
         }
     }
 

@@ -3,12 +3,11 @@
 //! Each packet that was taken is either remembered, or its time is at or below the floor. Whether a packet is old depends
 //! on the floor and not on the clock, so setting the clock back makes no packet new.
 
+use ketuk_protocol::Identity;
+
 /// Packets remembered for each user. A user who opens more doors than this within `spa_max_age` raises the floor for
 /// himself only.
 pub const REMEMBERED: usize = 16;
-
-/// Bytes that differ between any two packets of a user.
-pub type Identity = [u8; 16];
 
 /// One user's memory.
 #[derive(Clone, Debug)]

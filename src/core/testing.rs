@@ -7,6 +7,9 @@ use super::door::DoorKnock;
 use super::packet::{Probe, Transport};
 use super::sequence::{Protocol, Step, flag};
 
+/// The hash functions of the tests, with a key that is always the same.
+pub(crate) type Keyed = core::hash::BuildHasherDefault<std::hash::DefaultHasher>;
+
 /// A step written as in the configuration.
 pub(crate) fn step(text: &str) -> Step {
     let (port, protocol) = match text.split_once(':') {

@@ -29,6 +29,8 @@ pub const FIRST_KNOCKS: usize = 12_288;
 /// Sources that have knocked more than once. A flood needs two packets for each entry, so 8,192 packets replace all entries. At
 /// 10,000 packets a second that takes 0.8 s. A client needs a quarter of that from its second knock to its fourth.
 pub const LATER_KNOCKS: usize = 4_096;
+/// The bytes that each of them takes: a source that has knocked once, and one that has knocked more than once.
+pub const ENTRY_BYTES: [usize; 2] = [size_of::<First>(), size_of::<Later>()];
 
 /// The time that the knocks of a source are kept, from the last one on.
 pub const MEMORY: Duration = Duration::from_secs(60);
@@ -40,7 +42,7 @@ pub type LastPorts = [u16; REMEMBERED];
 
 /// A sequence that opens a door now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Current {
+pub struct CurrentSequence {
     ports: [u16; STEPS],
     /// Its user.
     pub(crate) user: UserId,
@@ -50,7 +52,7 @@ pub struct Current {
     pub(crate) window: u64,
 }
 
-impl Current {
+impl CurrentSequence {
     /// The beginning of its window, in seconds since 1970.
     pub const fn time(&self) -> u64 {
         self.window * WINDOW_S
@@ -96,7 +98,7 @@ pub enum Heard {
 /// The sequences that are valid now.
 #[derive(Debug)]
 pub struct Sequences {
-    all: heapless::Vec<Current, MAX_SEQUENCES>,
+    all: heapless::Vec<CurrentSequence, MAX_SEQUENCES>,
     index: HashIndex<MAX_SEQUENCES>,
     /// The window that they were made for.
     window: Option<u64>,
@@ -136,7 +138,7 @@ impl Sequences {
                         let ports = sequence(secret.bytes(), name, window, range);
                         let slot = self.all.len();
                         // A configuration has at most MAX_PAIRS.
-                        if self.all.push(Current { ports, user, door, window }).is_ok() {
+                        if self.all.push(CurrentSequence { ports, user, door, window }).is_ok() {
                             self.index.link(keyed.hash_one(ports[STEPS - 1]), slot);
                         }
                     }
@@ -146,7 +148,11 @@ impl Sequences {
     }
 
     /// The sequences that these knocks end with: none, or one.
-    pub fn find(&self, keyed: &impl BuildHasher, knocks: LastPorts) -> impl Iterator<Item = Current> + '_ {
+    pub fn find(
+        &self,
+        keyed: &impl BuildHasher,
+        knocks: LastPorts,
+    ) -> impl Iterator<Item = CurrentSequence> + '_ {
         let found = self.index.slots(keyed.hash_one(knocks[REMEMBERED - 1])).map(|slot| self.all[slot]);
         found.filter(move |current| current.is_end_of(&knocks))
     }

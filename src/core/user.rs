@@ -36,7 +36,7 @@ pub struct KnownUser {
     pub totp: heapless::Vec<Secret<{ totp::MAX_SECRET }>, MAX_SECRETS>,
     /// Keys of fwknop's packet.
     #[cfg(feature = "fwknop")]
-    pub fwknop: heapless::Vec<fwknop::Keys, MAX_SECRETS>,
+    pub fwknop: heapless::Vec<fwknop::FwknopKeys, MAX_SECRETS>,
     /// The user name that the fwknop client must send; `None` if any will do.
     #[cfg(feature = "fwknop")]
     pub fwknop_user: Option<UserName>,

@@ -8,7 +8,7 @@ use super::household::Household;
 use crate::control::message;
 use crate::control::server::{About, Server};
 use crate::core::access::{Cause, GrantPrefix, Policy as _};
-use crate::core::counters::{Counter, Counters, Event, Judged};
+use crate::core::counters::{CountedEvent, Counter, Counters, Judged};
 use crate::core::door::DoorId;
 use crate::core::event::{DoorChange, DoorEvent};
 use crate::core::grants::Opener;
@@ -36,7 +36,7 @@ const PRINTED_LINES: Rate = Rate { per_second: 1, burst: 20 };
 
 /// The budget that a log line counts against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Budget {
+pub(super) enum LogBudget {
     /// One budget for all strangers' knocks.
     Strangers,
     /// One budget for all packets at the users' port that prove no user.
@@ -162,9 +162,9 @@ impl Audience {
         match change {
             DoorChange::Opened { opener, asked_by } | DoorChange::Renewed { opener, asked_by } => {
                 let budget = match opener {
-                    Opener::Knock => Budget::Opened(door),
-                    Opener::User(user) => Budget::UserOpened(user),
-                    Opener::Hand => Budget::Unbounded,
+                    Opener::Knock => LogBudget::Opened(door),
+                    Opener::User(user) => LogBudget::UserOpened(user),
+                    Opener::Hand => LogBudget::Unbounded,
                 };
                 if !self.may_log(now, budget) {
                     return;
@@ -177,12 +177,12 @@ impl Audience {
                 }
             }
             DoorChange::Refused { opener: Opener::User(user), refusal } => {
-                if self.may_log(now, Budget::UserRefused(user)) {
+                if self.may_log(now, LogBudget::UserRefused(user)) {
                     warn!("{address}: {name}: user {user_name}: not opened: {refusal}");
                 }
             }
             DoorChange::Refused { refusal, .. } => {
-                if self.may_log(now, Budget::Refused(door)) {
+                if self.may_log(now, LogBudget::Refused(door)) {
                     warn!("{address}: {name}: not opened: {refusal}");
                 }
             }
@@ -218,34 +218,34 @@ impl Audience {
     }
 
     /// Whether one more line may be logged within its budget. A line that may not is counted.
-    pub(super) fn may_log(&mut self, now: Instant, budget: Budget) -> bool {
+    pub(super) fn may_log(&mut self, now: Instant, budget: LogBudget) -> bool {
         let Some((bucket, rate)) = self.bucket(budget) else { return true };
         let allowed = bucket.take(rate, now);
         let left_out = if allowed { bucket.take_refused() } else { 0 };
         if !allowed {
-            self.counters.count(Counter::Event(Event::LogSuppressed));
+            self.counters.count(Counter::Event(CountedEvent::LogSuppressed));
         } else if left_out > 0 {
             info!("{left_out} lines about knocks were left out");
         }
         allowed
     }
 
-    fn bucket(&mut self, budget: Budget) -> Option<(&mut Bucket, Rate)> {
+    fn bucket(&mut self, budget: LogBudget) -> Option<(&mut Bucket, Rate)> {
         Some(match budget {
-            Budget::Unbounded => return None,
-            Budget::Strangers => (&mut self.strangers, STRANGERS_LINES),
-            Budget::Unproved => (&mut self.unproved, REFUSED_LINES),
-            Budget::Opened(door) => (&mut at(&mut self.doors, door.index())[0], DOOR_LINES),
-            Budget::Refused(door) => (&mut at(&mut self.doors, door.index())[1], DOOR_LINES),
-            Budget::Printed(door) => (&mut at(&mut self.doors, door.index())[2], PRINTED_LINES),
-            Budget::UserOpened(user) => (&mut at(&mut self.users, user.index())[0], USER_LINES),
-            Budget::UserRefused(user) => (&mut at(&mut self.users, user.index())[1], USER_LINES),
+            LogBudget::Unbounded => return None,
+            LogBudget::Strangers => (&mut self.strangers, STRANGERS_LINES),
+            LogBudget::Unproved => (&mut self.unproved, REFUSED_LINES),
+            LogBudget::Opened(door) => (&mut at(&mut self.doors, door.index())[0], DOOR_LINES),
+            LogBudget::Refused(door) => (&mut at(&mut self.doors, door.index())[1], DOOR_LINES),
+            LogBudget::Printed(door) => (&mut at(&mut self.doors, door.index())[2], PRINTED_LINES),
+            LogBudget::UserOpened(user) => (&mut at(&mut self.users, user.index())[0], USER_LINES),
+            LogBudget::UserRefused(user) => (&mut at(&mut self.users, user.index())[1], USER_LINES),
         })
     }
 
     /// Whether one more debug line may be logged.
     pub(super) fn may_debug(&mut self, now: Instant) -> bool {
-        log::log_enabled!(log::Level::Debug) && self.may_log(now, Budget::Strangers)
+        log::log_enabled!(log::Level::Debug) && self.may_log(now, LogBudget::Strangers)
     }
 }
 

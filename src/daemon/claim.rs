@@ -13,7 +13,7 @@ use nix::unistd::geteuid;
 
 use super::account;
 use crate::config::Config;
-use crate::firewall::backend::Kind;
+use crate::firewall::backend::BackendKind;
 use crate::linux::unix_sockets::user_of;
 
 /// The abstract name.
@@ -31,9 +31,9 @@ pub(super) struct Claim {
 pub struct Claimed;
 
 /// Whether this configuration changes the firewall with such a backend.
-pub(super) fn is_needed(backend: Kind, config: &Config) -> bool {
+pub(super) fn is_needed(backend: BackendKind, config: &Config) -> bool {
     let cuts = || config.doors.iter().any(|door| door.enabled && door.kill);
-    backend != Kind::None || cuts()
+    backend != BackendKind::None || cuts()
 }
 
 impl Claim {

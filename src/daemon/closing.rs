@@ -5,13 +5,13 @@ use std::rc::Rc;
 
 use log::info;
 
-use super::gate::{Answer, Attempt, Leaver};
+use super::gate::{FirewallAnswer, Leaver, Occasion};
 use super::porter::Porter;
-use super::run::Ending;
+use super::run::StopReason;
 use crate::config::OnStop;
 use crate::core::access::{Cause, End};
 use crate::core::auth::Refusal;
-use crate::core::counters::{Counter, Event};
+use crate::core::counters::{CountedEvent, Counter};
 use crate::core::door::DoorId;
 use crate::core::event::DoorEvent;
 use crate::core::grants::Grant;
@@ -43,12 +43,12 @@ impl Porter<'_> {
     }
 
     /// Shuts the doors that are not to stay open when the daemon ends. Their commands still have to run.
-    pub(super) fn stop_all(&mut self, moment: &Moment, ending: Ending) {
+    pub(super) fn stop_all(&mut self, moment: &Moment, ending: StopReason) {
         let in_sets = self.gate.backend_mut().sets().is_some();
         let slots = self.household.slots.clone();
         for (id, door) in slots.iter() {
             // Only sets have kernel timers that shut a door later.
-            let stays = ending == Ending::Handover || door.on_stop == OnStop::Keep;
+            let stays = ending == StopReason::Handover || door.on_stop == OnStop::Keep;
             if !stays || !in_sets || !door.opens_ports() {
                 self.shut(moment, id, None, Cause::Stop);
             }
@@ -77,7 +77,7 @@ impl Porter<'_> {
         };
         let leavers: Vec<Leaver> = ends.iter().filter_map(leaver).collect();
         let refused = gate.shut(moment.now, &leavers);
-        audience.counters.add(Counter::Event(Event::FirewallError), refused as u64);
+        audience.counters.add(Counter::Event(CountedEvent::FirewallError), refused as u64);
         for end in ends {
             match end {
                 End::Shut { grant, cause } => {
@@ -98,7 +98,7 @@ impl Porter<'_> {
     fn put_operators(&mut self, moment: &Moment, id: DoorId, passage: Passage) {
         let Some(door) = self.household.slots.get(id).cloned() else { return };
         info!("{passage}: {}: the user's part is over, the operator's goes on", door.name);
-        if self.put(moment, &door, id, passage, Attempt::First) == Some(Answer::Done) {
+        if self.put(moment, &door, id, passage, Occasion::First) == Some(FirewallAnswer::Done) {
             self.keeper.access.confirm(id, passage);
         }
     }

@@ -7,7 +7,7 @@ use std::path::Path;
 use log::warn;
 
 use super::devices::ANY;
-use super::options::Options;
+use super::options::RunOptions;
 use crate::config::{Config, device};
 
 /// Largest device file, in bytes. It holds [`crate::config::MAX_DEVICES`] names with room to spare.
@@ -16,7 +16,7 @@ const MAX_DEVICE_FILE: u64 = 4096;
 /// The devices to listen on. With a device file these are the devices in it and on the command line. Otherwise they are those
 /// of the command line, or those of the configuration, or all. `open` opens the device file.
 pub(super) fn wanted(
-    options: &Options,
+    options: &RunOptions,
     config: &Config,
     open: &dyn Fn(&Path) -> io::Result<File>,
 ) -> Vec<String> {
@@ -77,7 +77,7 @@ mod tests {
     fn a_device_of_two_networks_is_listened_on_once() {
         let file = std::env::temp_dir().join(format!("ketuk-names-{}", std::process::id()));
         std::fs::write(&file, "eth1\n wwan0 \n\neth1\neth2@eth1\n").unwrap();
-        let options = Options {
+        let options = RunOptions {
             config: "/nowhere".into(),
             devices: vec!["wwan0".to_owned()],
             device_file: Some(file.clone()),

@@ -12,7 +12,7 @@ use crate::core::engine::Engine;
 use crate::core::network::AddressFamily;
 use crate::core::place::{On, OwnAddress, Via};
 use crate::core::time::Instant;
-use crate::linux::capture::{Batch, Capture, Received};
+use crate::linux::capture::{Capture, PacketBuffers, QueueState};
 use crate::linux::filter::{self, FORMS, Form};
 use crate::linux::links::{DeviceAddress, LinkState, state_of};
 use crate::linux::upper::{Upper, upper_of};
@@ -139,15 +139,15 @@ impl Devices {
     }
 
     /// Reads packets that have arrived, at most `BATCHES` a socket, so that the rest of the loop gets its turn.
-    pub fn receive(&mut self, batch: &mut Batch, mut each: impl FnMut(Via, &[u8])) {
+    pub fn receive(&mut self, batch: &mut PacketBuffers, mut each: impl FnMut(Via, &[u8])) {
         for device in &mut self.devices {
             let (mut down, via) = (false, device.via());
             for capture in &device.captures {
                 for _ in 0..BATCHES {
                     match capture.receive(batch, |bytes| each(via, bytes)) {
-                        Ok(Received::Full) => {}
-                        Ok(Received::Drained) => break,
-                        Ok(Received::Down) => {
+                        Ok(QueueState::Full) => {}
+                        Ok(QueueState::Drained) => break,
+                        Ok(QueueState::Down) => {
                             down = true;
                             break;
                         }

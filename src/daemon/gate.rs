@@ -17,10 +17,10 @@ use log::{error, info, trace};
 
 use self::connections::Connections;
 use self::leaving::Leaving;
-use self::own_chains::OwnChains;
+use self::own_chains::OwnChainsState;
 use self::own_table::OwnTable;
 use super::jobs::{JobKind, Jobs};
-use super::monitor::{Monitor, Program};
+use super::monitor::{Monitor, RemoteProgram};
 use crate::config::Door;
 use crate::core::access::Lease;
 use crate::core::limit::Limit;
@@ -30,7 +30,7 @@ use crate::core::time::Instant;
 use crate::firewall::backend::Backend;
 use crate::firewall::error::NftError;
 use crate::firewall::nft::OpenedBy;
-use crate::firewall::sets::{Access, Change, Sets};
+use crate::firewall::sets::{AddressState, Change, Sets};
 
 /// Time until a refused change is tried again. When the firewall's tables change, it is also tried at once.
 const RETRY: Duration = Duration::from_millis(500);
@@ -45,20 +45,20 @@ const COMPLAINTS: (u32, u32) = (1, 5);
 #[derive(Debug)]
 pub(super) struct Gate {
     backend: Backend,
-    jobs: Jobs<Program>,
+    jobs: Jobs<RemoteProgram>,
     /// The process that runs the commands; `None` if there are none.
     monitor: Option<Monitor>,
     leaving: Leaving,
     pub(super) connections: Connections,
     pub(super) own: OwnTable,
-    pub(super) chains: OwnChains,
+    pub(super) chains: OwnChainsState,
     complaints: Limit,
     retry: Option<Instant>,
 }
 
 /// The firewall's answer to a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(super) enum FirewallAnswer {
     /// The firewall has the change.
     Done,
     /// A program will make the change. [`Gate::run`] reports its end.
@@ -67,7 +67,7 @@ pub(super) enum Answer {
 
 /// The reason for asking the firewall for a grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Attempt {
+pub(super) enum Occasion {
     /// A knock or a request asks for it.
     First,
     /// The firewall's tables changed.
@@ -101,7 +101,7 @@ impl Gate {
             leaving: Leaving::default(),
             connections: Connections::default(),
             own: OwnTable::default(),
-            chains: OwnChains::default(),
+            chains: OwnChainsState::default(),
             complaints: Limit::new(COMPLAINTS.0, COMPLAINTS.1),
             retry: None,
         }
@@ -118,32 +118,32 @@ impl Gate {
         passage: Passage,
         lease: &Lease,
         by: OpenedBy<'_>,
-    ) -> Result<Answer, NftError> {
+    ) -> Result<FirewallAnswer, NftError> {
         self.leaving.cancel(&door.name, passage);
         if !door.opens_ports() {
-            return Ok(Answer::Done);
+            return Ok(FirewallAnswer::Done);
         }
         if let Some(sets) = self.backend.sets() {
-            let to = Access::Open { time: lease.time(), by, held: lease.is_there() };
+            let to = AddressState::Open { time: lease.time(), by, held: lease.is_there() };
             let opened = sets.apply_one(Change { door: (&**door).into(), passage, to });
             if opened.is_err() {
                 self.retry = Some(now.after(RETRY));
             }
-            return opened.map(|()| Answer::Done);
+            return opened.map(|()| FirewallAnswer::Done);
         }
-        let Some(iptables) = self.backend.iptables() else { return Ok(Answer::Done) };
+        let Some(iptables) = self.backend.iptables() else { return Ok(FirewallAnswer::Done) };
         let keeps_time = iptables.sets;
         if self.jobs.is_pending(&door.name, passage, JobKind::Start) {
-            return Ok(Answer::Queued);
+            return Ok(FirewallAnswer::Queued);
         }
         if !lease.is_there() {
             self.push(door, passage, JobKind::Start, lease.time());
-            return Ok(Answer::Queued);
+            return Ok(FirewallAnswer::Queued);
         }
         if keeps_time {
             self.push(door, passage, JobKind::Renew, lease.time());
         }
-        Ok(Answer::Done)
+        Ok(FirewallAnswer::Done)
     }
 
     /// Removes addresses from the firewall in one transaction. Returns how many the firewall failed to remove; these
@@ -162,7 +162,7 @@ impl Gate {
                 .map(|leaver| Change {
                     door: (&*leaver.door).into(),
                     passage: leaver.passage,
-                    to: Access::Shut,
+                    to: AddressState::Shut,
                 })
                 .collect();
             sets.apply(&changes, &mut |index, error| {

@@ -13,7 +13,7 @@ use log::{debug, warn};
 
 use self::event::{FOLDER, HotplugEvent, has_scripts};
 use super::jobs::Running as _;
-use super::monitor::{Call, Caller, Program};
+use super::monitor::{Caller, RemoteProgram, ScriptCall};
 use crate::core::time::Instant;
 
 /// The most events that wait. An attacker who knows a sequence and forges addresses must not fill the memory.
@@ -25,10 +25,10 @@ const TIME_LIMIT: Duration = Duration::from_secs(30);
 /// The events that wait, and the event whose scripts run.
 #[derive(Debug, Default)]
 pub struct Hotplug {
-    waiting: Deque<Call, MAX_WAITING>,
+    waiting: Deque<ScriptCall, MAX_WAITING>,
     /// The scripts that run, and their deadline. `None` as deadline means that they have been killed and have not
     /// ended yet.
-    running: Option<(Program, Option<Instant>)>,
+    running: Option<(RemoteProgram, Option<Instant>)>,
     /// Whether the log says already that events were dropped.
     complained: bool,
     /// The way to the monitor; `None` if there is none, since there were no scripts when the daemon started.

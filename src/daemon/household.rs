@@ -1,6 +1,6 @@
 //! The enabled doors and users of the configuration, by the numbers that the core uses.
 
-use crate::config::{self, Config, Door, Opening, User};
+use crate::config::{self, Config, Door, DoorPorts, User};
 use crate::core::access::{DoorRules, OpeningRules, Policy, UserRules};
 use crate::core::door::DoorId;
 use crate::core::engine::Listening;
@@ -28,7 +28,7 @@ impl Household {
 
     /// The ports and settings for users' packets.
     pub fn listening(&self, config: &Config) -> Listening {
-        let config::Auth { spa_port, totp_ports, .. } = config.globals.auth;
+        let config::AuthOptions { spa_port, totp_ports, .. } = config.globals.auth;
         let users = || self.users.iter().map(|(user, _)| user);
         let changing = users().any(|user| !user.totp.is_empty());
         Listening {
@@ -95,7 +95,7 @@ fn is_momentary(door: &Door) -> bool {
     !door.opens_ports() && door.commands.stop.is_none() && door.commands.stop_6.is_none()
 }
 
-fn opening(opening: &Opening) -> OpeningRules<'_> {
+fn opening(opening: &DoorPorts) -> OpeningRules<'_> {
     OpeningRules {
         protocols: &opening.protocols,
         dest_port: &opening.dest_port,

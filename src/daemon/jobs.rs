@@ -16,7 +16,7 @@ use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 pub use self::current::Running;
-pub use self::job::{Event, Job, JobKind, Order, Part, Report, Ticket};
+pub use self::job::{Job, JobEvent, JobKind, JobPart, Order, Report, Ticket};
 use self::lane::{Lane, MAX_RUNNING};
 pub use self::lane::{MAX_STARTS, MAX_STARTS_OF_DOOR};
 use crate::config::Door;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use log::{error, warn};
 
 use super::monitor::{LineId, Monitor};
-use super::one_time::{Line, MarkError, next_line};
+use super::one_time::{MarkError, OneTimeLine, next_line};
 use super::slots::Slots;
 use super::systemd;
 use crate::core::door::{self, DoorId};
@@ -14,21 +14,21 @@ use crate::core::sequence::Sequence;
 
 /// The first unused line of each door that has a file.
 #[derive(Debug, Default)]
-pub(super) struct Lines {
-    lines: Vec<(DoorId, Current)>,
+pub(super) struct OneTimeLines {
+    lines: Vec<(DoorId, CurrentLine)>,
     is_used_up: bool,
 }
 
 /// The current line of a door.
 #[derive(Debug)]
-enum Current {
+enum CurrentLine {
     /// This process reads and marks the file.
-    Own(Line),
+    Own(OneTimeLine),
     /// The monitor reads and marks the file.
     Monitors { file: PathBuf, line: LineId },
 }
 
-impl Lines {
+impl OneTimeLines {
     /// Reads the first unused line of each door that has a file, and makes it the door's sequence.
     pub(super) fn read(
         &mut self,
@@ -63,11 +63,11 @@ impl Lines {
     pub(super) fn mark(&mut self, door: DoorId, monitor: Option<&Monitor>) -> Result<(), MarkError> {
         let at = self.lines.iter().position(|(of, _)| *of == door).ok_or(MarkError::None)?;
         let marked = match (&self.lines[at].1, monitor) {
-            (Current::Own(line), _) => line.mark(),
-            (Current::Monitors { file, line }, Some(monitor)) => {
+            (CurrentLine::Own(line), _) => line.mark(),
+            (CurrentLine::Monitors { file, line }, Some(monitor)) => {
                 monitor.mark(*line).map_err(|error| MarkError::from_io(file, error))
             }
-            (Current::Monitors { .. }, None) => Err(MarkError::None),
+            (CurrentLine::Monitors { .. }, None) => Err(MarkError::None),
         };
         // If the file cannot be written, the line stays current, so that repeated knocks do not read the file again.
         if !matches!(marked, Err(MarkError::Io(..))) {
@@ -84,11 +84,11 @@ impl Lines {
 }
 
 /// The first unused line of a door's file.
-fn next(door: &str, file: &Path, monitor: Option<&Monitor>) -> io::Result<Option<(Current, Sequence)>> {
+fn next(door: &str, file: &Path, monitor: Option<&Monitor>) -> io::Result<Option<(CurrentLine, Sequence)>> {
     let Some(monitor) = monitor else {
         let line = next_line(file)?;
-        return Ok(line.map(|line| (Current::Own(line.clone()), line.sequence)));
+        return Ok(line.map(|line| (CurrentLine::Own(line.clone()), line.sequence)));
     };
     let line = monitor.next_line(door)?;
-    Ok(line.map(|(line, sequence)| (Current::Monitors { file: file.to_owned(), line }, sequence)))
+    Ok(line.map(|(line, sequence)| (CurrentLine::Monitors { file: file.to_owned(), line }, sequence)))
 }

@@ -2,7 +2,7 @@
 
 use super::porter::Porter;
 use crate::config::Config;
-use crate::core::counters::{Counter, Event};
+use crate::core::counters::{CountedEvent, Counter};
 use crate::core::time::Instant;
 use crate::firewall::exposure;
 
@@ -13,7 +13,7 @@ impl Porter<'_> {
         let backend = self.gate.backend().kind();
         let findings = exposure::look_at(config, backend, devices).map_err(|error| error.to_string());
         let lasting = self.watch.looked(now, missing, findings);
-        self.audience.counters.add(Counter::Event(Event::FirewallError), lasting);
+        self.audience.counters.add(Counter::Event(CountedEvent::FirewallError), lasting);
     }
 
     /// The doors that cannot open because the firewall lacks their sets.

@@ -32,16 +32,16 @@ use nix::sys::signalfd::SignalFd;
 
 use self::agreement::Agreement;
 use self::conversation::Conversation;
-pub(super) use self::conversation::{Call, Caller, Program};
+pub(super) use self::conversation::{Caller, RemoteProgram, ScriptCall};
 use self::courier::LogCourier;
 use self::link::Link;
-use self::message::Request;
+use self::message::MonitorRequest;
 pub(super) use self::message::{Input, LineId};
-use self::serve::Server;
+use self::serve::MonitorProcess;
 use super::claim::Claim;
 use super::hotplug::event::has_scripts;
 use super::jobs::{Order, Ticket};
-use super::options::Options;
+use super::options::RunOptions;
 use crate::config::{Config, Door};
 use crate::core::passage::Passage;
 use crate::core::sequence::Sequence;
@@ -57,13 +57,13 @@ use crate::log as sinks;
 pub(super) struct Monitor {
     link: Rc<Link>,
     conversation: Rc<RefCell<Conversation>>,
-    openings: Vec<Opening>,
+    openings: Vec<KnownOpening>,
     last_ticket: u32,
 }
 
 /// An opening that the monitor knows.
 #[derive(Debug)]
-struct Opening {
+struct KnownOpening {
     ticket: Ticket,
     door: String,
     passage: Passage,
@@ -87,7 +87,7 @@ impl Monitor {
     /// # Errors
     /// The kernel has no memory or process to spare.
     pub(super) fn start(
-        options: &Options,
+        options: &RunOptions,
         devices: &[String],
         config: &mut Config,
         backend: &mut Backend,
@@ -102,7 +102,8 @@ impl Monitor {
             if let Err(error) = forbid_core_dumps() {
                 warn!("core dumps are not forbidden: {error}");
             }
-            let server = Server::new(theirs, options.clone(), devices, config, backend.iptables().cloned());
+            let server =
+                MonitorProcess::new(theirs, options.clone(), devices, config, backend.iptables().cloned());
             sinks::bound_file();
             // The monitor must not have the users' secrets and the sockets of the firewall, nor keep the next daemon from starting.
             config.users.clear();
@@ -132,7 +133,9 @@ impl Monitor {
         let mut conversation = self.conversation.borrow_mut();
         let next = conversation.agreement.next(config);
         let (generation, fingerprint) = (next.generation(), next.fingerprint());
-        conversation.ask(|id| Request::Reload { id, generation, fingerprint }).map_err(Disagreement)?;
+        conversation
+            .ask(|id| MonitorRequest::Reload { id, generation, fingerprint })
+            .map_err(Disagreement)?;
         conversation.agreement = next;
         Ok(())
     }
@@ -143,7 +146,7 @@ impl Monitor {
     /// Those of open(2), or the monitor is gone.
     pub(super) fn hand(&self, input: Input) -> io::Result<File> {
         let mut conversation = self.conversation.borrow_mut();
-        conversation.ask(|id| Request::Hand { id, input })?;
+        conversation.ask(|id| MonitorRequest::Hand { id, input })?;
         conversation.take_file().ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))
     }
 
@@ -154,7 +157,7 @@ impl Monitor {
     /// Those of open(2), or the monitor is gone.
     pub(super) fn open_log(&self, file: Option<&Path>) -> io::Result<()> {
         let courier = self.link.duplicate()?;
-        let opened = self.conversation.borrow_mut().ask(|id| Request::OpenLog { id });
+        let opened = self.conversation.borrow_mut().ask(|id| MonitorRequest::OpenLog { id });
         sinks::set_courier(file, Box::new(LogCourier::new(courier)));
         opened.map(|_| ())
     }
@@ -167,7 +170,7 @@ impl Monitor {
         let mut conversation = self.conversation.borrow_mut();
         let door = conversation.agreement.find(door).ok_or(Errno::ESTALE)?;
         conversation.take_line();
-        conversation.ask(|id| Request::NextLine { id, door })?;
+        conversation.ask(|id| MonitorRequest::NextLine { id, door })?;
         Ok(conversation.take_line().map(|(offset, sequence)| (LineId { door, offset }, sequence)))
     }
 
@@ -176,7 +179,7 @@ impl Monitor {
     /// # Errors
     /// The line may not be marked, so the door must stay shut.
     pub(super) fn mark(&self, line: LineId) -> io::Result<()> {
-        self.conversation.borrow_mut().ask(|id| Request::Mark { id, line }).map(|_| ())
+        self.conversation.borrow_mut().ask(|id| MonitorRequest::Mark { id, line }).map(|_| ())
     }
 
     /// The way to the monitor for calling scripts.
@@ -190,12 +193,12 @@ impl Monitor {
         self.last_ticket = self.last_ticket.wrapping_add(1).max(1);
         let ticket = Ticket(self.last_ticket);
         self.end(door, passage);
-        self.openings.push(Opening { ticket, door: door.name.clone(), passage, is_ending: false });
+        self.openings.push(KnownOpening { ticket, door: door.name.clone(), passage, is_ending: false });
         let mut conversation = self.conversation.borrow_mut();
         let Some(place) = conversation.agreement.find(&door.name) else { return ticket };
         // An opening without a start command has to be undone from now on.
         let is_open = is_open || commands::start(&door.commands, passage.address).is_none();
-        let hold = Request::Hold { ticket, place, passage, is_open };
+        let hold = MonitorRequest::Hold { ticket, place, passage, is_open };
         conversation.send(&hold);
         ticket
     }
@@ -213,7 +216,7 @@ impl Monitor {
         }
     }
 
-    fn find(&mut self, door: &Door, passage: Passage) -> Option<&mut Opening> {
+    fn find(&mut self, door: &Door, passage: Passage) -> Option<&mut KnownOpening> {
         self.openings
             .iter_mut()
             .find(|opening| !opening.is_ending && opening.passage == passage && opening.door == door.name)
@@ -223,33 +226,33 @@ impl Monitor {
     pub(super) fn release(&mut self, runs: impl Fn(Ticket) -> bool) {
         let done = self.openings.extract_if(.., |opening| opening.is_ending && !runs(opening.ticket));
         let mut conversation = self.conversation.borrow_mut();
-        done.for_each(|opening| conversation.send(&Request::Release(opening.ticket)));
+        done.for_each(|opening| conversation.send(&MonitorRequest::Release(opening.ticket)));
     }
 
     /// Starts a program of a job.
     ///
     /// # Errors
     /// The program cannot be started, or the monitor is gone.
-    pub(super) fn spawn(&self, order: &Order<'_>) -> io::Result<Program> {
+    pub(super) fn spawn(&self, order: &Order<'_>) -> io::Result<RemoteProgram> {
         let Order { job, part, .. } = *order;
-        let run = |id| Request::Run { id, ticket: job.ticket, kind: job.kind, part, lease: job.lease };
+        let run = |id| MonitorRequest::Run { id, ticket: job.ticket, kind: job.kind, part, lease: job.lease };
         let id = self.conversation.borrow_mut().ask(run)?;
-        Ok(Program::new(id, &self.conversation))
+        Ok(RemoteProgram::new(id, &self.conversation))
     }
 
     /// Whether iptables has lost all of the doors' rules.
     pub(super) fn are_rules_gone(&self) -> bool {
-        self.conversation.borrow_mut().ask(|id| Request::LookForRules { id }).is_ok()
+        self.conversation.borrow_mut().ask(|id| MonitorRequest::LookForRules { id }).is_ok()
     }
 
     /// Loads the daemon's own chains of iptables. Returns whether that worked. If not, the monitor logs the reason.
     pub(super) fn load_chains(&self) -> bool {
-        self.conversation.borrow_mut().ask(|id| Request::LoadChains { id }).is_ok()
+        self.conversation.borrow_mut().ask(|id| MonitorRequest::LoadChains { id }).is_ok()
     }
 
     /// Whether another program has changed these chains.
     pub(super) fn are_chains_changed(&self) -> bool {
-        let asked = self.conversation.borrow_mut().ask(|id| Request::LookAtChains { id });
+        let asked = self.conversation.borrow_mut().ask(|id| MonitorRequest::LookAtChains { id });
         asked.is_err_and(|error| error.raw_os_error() == Some(libc::ESTALE))
     }
 
@@ -265,7 +268,7 @@ impl Monitor {
 
     /// Tells the monitor that the packet side ends as it should, and that the monitor has nothing to undo.
     pub(super) fn leave(&self) {
-        self.conversation.borrow_mut().send(&Request::Leave);
+        self.conversation.borrow_mut().send(&MonitorRequest::Leave);
     }
 
     /// The descriptor to poll.

@@ -18,7 +18,7 @@ const MAX_FILE: u64 = 256 * 1024;
 
 /// The first unused line of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Line {
+pub struct OneTimeLine {
     file: PathBuf,
     /// The line's start in the file, in bytes.
     offset: u64,
@@ -81,7 +81,7 @@ impl fmt::Display for MarkError {
 ///
 /// # Errors
 /// The file cannot be read.
-pub fn next_line(file: &Path) -> io::Result<Option<Line>> {
+pub fn next_line(file: &Path) -> io::Result<Option<OneTimeLine>> {
     if fs::metadata(file)?.len() > MAX_FILE {
         return Err(Errno::EFBIG.into());
     }
@@ -96,7 +96,7 @@ pub fn next_line(file: &Path) -> io::Result<Option<Line>> {
         match parse(line) {
             Some(sequence) => {
                 let (file, text) = (file.to_owned(), line.to_vec());
-                return Ok(Some(Line { file, offset: begins, text, sequence }));
+                return Ok(Some(OneTimeLine { file, offset: begins, text, sequence }));
             }
             None => warn!("{}:{}: this is no sequence", file.display(), number + 1),
         }
@@ -104,7 +104,7 @@ pub fn next_line(file: &Path) -> io::Result<Option<Line>> {
     Ok(None)
 }
 
-impl Line {
+impl OneTimeLine {
     /// The line's start in the file, in bytes.
     pub(super) const fn offset(&self) -> u64 {
         self.offset
@@ -165,7 +165,7 @@ mod tests {
         fs::remove_file(&path).unwrap();
     }
 
-    fn shown(line: &Line) -> String {
+    fn shown(line: &OneTimeLine) -> String {
         line.sequence.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
     }
 

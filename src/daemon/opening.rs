@@ -5,15 +5,15 @@ use std::rc::Rc;
 
 use log::{error, info, trace, warn};
 
-use super::audience::Budget;
-use super::gate::{Answer, Attempt};
+use super::audience::LogBudget;
+use super::gate::{FirewallAnswer, Occasion};
 use super::household::Household;
 use super::jobs::{self, JobKind};
 use super::porter::Porter;
 use crate::config::Door;
 use crate::core::access::{Decision, OpenRequest, Opening};
 use crate::core::auth::Refusal;
-use crate::core::counters::{Counter, Event, Judged};
+use crate::core::counters::{CountedEvent, Counter, Judged};
 use crate::core::door::DoorId;
 use crate::core::event::DoorEvent;
 use crate::core::grants::Opener;
@@ -95,7 +95,7 @@ impl Porter<'_> {
         if opening.uses_line()
             && let Err(error) = self.lines.mark(id, self.gate.monitor())
         {
-            if self.audience.may_log(moment.now, Budget::Refused(id)) {
+            if self.audience.may_log(moment.now, LogBudget::Refused(id)) {
                 error!("{error}: not marked as used, so the door stays shut");
             }
             return self.refuse(moment, request, Refusal::Line);
@@ -108,8 +108,8 @@ impl Porter<'_> {
         self.gate.own.uncut(door, address);
         self.keeper.access.commit(moment, &self.household, opening);
         self.watch_connections(moment);
-        match self.put(moment, door, id, passage, Attempt::First) {
-            Some(Answer::Done) => {
+        match self.put(moment, door, id, passage, Occasion::First) {
+            Some(FirewallAnswer::Done) => {
                 let first = self.keeper.access.confirm(id, passage).is_some();
                 if first {
                     self.gate.start_commands(door, passage);
@@ -118,7 +118,7 @@ impl Porter<'_> {
                 self.audience.tell(moment.now, &self.household, &DoorEvent::opened(opening, first));
                 Outcome::Open
             }
-            Some(Answer::Queued) => Outcome::Asked,
+            Some(FirewallAnswer::Queued) => Outcome::Asked,
             None => Outcome::Pending,
         }
     }
@@ -130,8 +130,8 @@ impl Porter<'_> {
         door: &Rc<Door>,
         id: DoorId,
         passage: Passage,
-        attempt: Attempt,
-    ) -> Option<Answer> {
+        occasion: Occasion,
+    ) -> Option<FirewallAnswer> {
         // The turn may have begun some time ago. The kernel's timer starts now, and must not end later than the grant, because
         // a daemon that is killed cannot shorten it.
         let lease = self.keeper.access.lease(clock::now(), id, passage)?;
@@ -143,10 +143,10 @@ impl Porter<'_> {
                 // While a firewall is loaded anew, its sets are missing for a moment. Lasting faults are counted when
                 // they are logged.
                 let missing = matches!(error, NftError::MissingSet { .. } | NftError::MissingTable { .. });
-                if attempt == Attempt::First || !missing {
-                    self.audience.counters.count(Counter::Event(Event::FirewallError));
+                if occasion == Occasion::First || !missing {
+                    self.audience.counters.count(Counter::Event(CountedEvent::FirewallError));
                 }
-                if attempt == Attempt::Retry {
+                if occasion == Occasion::Retry {
                     trace!("{passage}: {}: {error}", door.name);
                 } else {
                     self.gate.complain(moment.now, door, passage, &error);
@@ -157,7 +157,7 @@ impl Porter<'_> {
     }
 
     /// Tries again to put the grants that the firewall lacks into it.
-    pub(super) fn put_waiting(&mut self, moment: &Moment, attempt: Attempt) {
+    pub(super) fn put_waiting(&mut self, moment: &Moment, occasion: Occasion) {
         if self.gate.backend().iptables().is_some() {
             return;
         }
@@ -177,12 +177,12 @@ impl Porter<'_> {
             if missing.contains(&set) {
                 continue;
             }
-            match self.put(moment, &door, id, passage, attempt) {
-                Some(Answer::Done) => {
+            match self.put(moment, &door, id, passage, occasion) {
+                Some(FirewallAnswer::Done) => {
                     info!("{passage}: {}: let in, now that the firewall can", door.name);
                     self.confirm_late(moment, &door, id, passage);
                 }
-                Some(Answer::Queued) => {}
+                Some(FirewallAnswer::Queued) => {}
                 None if matches!(self.gate.missing(&door), Ok(None)) => {}
                 None => missing.push(set),
             }
@@ -218,12 +218,12 @@ impl Porter<'_> {
     /// Retries refused changes of the firewall, and runs commands that are due.
     pub(super) fn tend_gate(&mut self, moment: &Moment) {
         if self.gate.retry(moment.now) {
-            self.put_waiting(moment, Attempt::Retry);
+            self.put_waiting(moment, Occasion::Retry);
         }
         for report in self.gate.run(moment.now) {
             match report.event {
-                jobs::Event::Ruled(done) => self.on_rules(moment, &report, done),
-                jobs::Event::Printed(_) => self.tell_printed(moment, &report),
+                jobs::JobEvent::Ruled(done) => self.on_rules(moment, &report, done),
+                jobs::JobEvent::Printed(_) => self.tell_printed(moment, &report),
                 _ if report.event.is_fault() => warn!("{report}"),
                 _ => info!("{report}"),
             }
@@ -234,7 +234,7 @@ impl Porter<'_> {
     fn tell_printed(&mut self, moment: &Moment, report: &jobs::Report) {
         // A reload may have removed the door.
         let door = self.household.slots.find(&report.door.name);
-        if self.audience.may_log(moment.now, door.map_or(Budget::Strangers, Budget::Printed)) {
+        if self.audience.may_log(moment.now, door.map_or(LogBudget::Strangers, LogBudget::Printed)) {
             warn!("{}: {report}", report.passage);
         }
     }

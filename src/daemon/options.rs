@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 /// The command line of `ketukd run`.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct RunOptions {
     /// `--config`
     pub(crate) config: PathBuf,
     /// `--device`: replaces the devices of the configuration.

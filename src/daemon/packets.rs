@@ -3,15 +3,15 @@
 
 use log::{debug, error, info, warn};
 
-use super::audience::Budget;
+use super::audience::LogBudget;
 use super::opening::Outcome;
 use super::porter::Porter;
 use crate::core::access::{self, Policy as _};
 use crate::core::attempts::TimedOut;
 use crate::core::auth::{self, Refusal, Refused};
-use crate::core::counters::{Counter, Event, Judged};
+use crate::core::counters::{CountedEvent, Counter, Judged};
 use crate::core::door::DoorId;
-use crate::core::doorkeeper::{Heard, Proven};
+use crate::core::doorkeeper::{JudgedPacket, Proven};
 use crate::core::engine::{Listening, Verdict};
 use crate::core::moment::Moment;
 use crate::core::packet::Probe;
@@ -23,7 +23,7 @@ use crate::core::user::UserId;
 
 /// The door and the user that a knock was for, as far as they are known.
 #[derive(Clone, Copy, Debug, Default)]
-struct Subject {
+struct KnockSubject {
     door: Option<DoorId>,
     user: Option<UserId>,
 }
@@ -47,13 +47,13 @@ impl Porter<'_> {
 
     /// Handles a packet at a users' port. If a door's own sequence names the port too, the packet counts there as
     /// well.
-    fn on_users_knock(&mut self, moment: &Moment, heard: &Heard, proven: Proven) {
+    fn on_users_knock(&mut self, moment: &Moment, heard: &JudgedPacket, proven: Proven) {
         let probe = heard.probe();
         let result = match proven {
             Proven::Request(request) => self.admit(moment, probe, &request),
             Proven::Noted { displaced } => {
                 if displaced {
-                    self.audience.counters.count(Counter::Event(Event::Displaced));
+                    self.audience.counters.count(Counter::Event(CountedEvent::Displaced));
                 }
                 Ok(Some(Judged::TotpKnock))
             }
@@ -67,7 +67,7 @@ impl Porter<'_> {
             Ok(Some(judged)) => {
                 self.audience.counters.count(Counter::Judged(judged));
                 let report = KnockReport::without_door(Reason::Judged(judged), probe);
-                let knock = noted(moment.now, probe, report, Subject::default());
+                let knock = noted(moment.now, probe, report, KnockSubject::default());
                 self.audience.tell_knock(&self.household, 0, &knock);
             }
             Ok(None) => {}
@@ -86,7 +86,7 @@ impl Porter<'_> {
         let refused = |refusal: Refusal| refusal.of(user);
         // The time is written before anything opens, because a later start must not take the packet again.
         if let Err(error) = self.clock.remember(request.time()) {
-            if self.audience.may_log(moment.now, Budget::UserRefused(user)) {
+            if self.audience.may_log(moment.now, LogBudget::UserRefused(user)) {
                 error!("{error}: users' knocks cannot be taken");
             }
             return Err(refused(Refusal::Memory));
@@ -102,7 +102,7 @@ impl Porter<'_> {
                 self.household.users.see(user, moment.now);
             }
             let report = KnockReport::without_door(outcome.reason(), probe);
-            let subject = Subject { door: Some(request.door), user: Some(user) };
+            let subject = KnockSubject { door: Some(request.door), user: Some(user) };
             self.audience.recents.note(noted(moment.now, probe, report, subject));
         }
         Ok(None)
@@ -114,10 +114,10 @@ impl Porter<'_> {
         let source = probe.source;
         self.audience.counters.count(Counter::Refused(refusal));
         let report = KnockReport::without_door(Reason::Refused(refusal), probe);
-        let subject = Subject { door: None, user };
+        let subject = KnockSubject { door: None, user };
         let knock = noted(now, probe, report, subject);
         self.audience.recents.note(knock);
-        if self.audience.may_log(now, user.map_or(Budget::Unproved, Budget::UserRefused)) {
+        if self.audience.may_log(now, user.map_or(LogBudget::Unproved, LogBudget::UserRefused)) {
             match user.and_then(|id| self.household.users.name(id)) {
                 Some(name) => warn!("{source}: user {name}: {report}"),
                 None => info!("{source}: {report}"),
@@ -127,14 +127,14 @@ impl Porter<'_> {
     }
 
     /// Handles a knock at a door's own sequence.
-    fn on_plain_knock(&mut self, moment: &Moment, heard: &Heard) {
+    fn on_plain_knock(&mut self, moment: &Moment, heard: &JudgedPacket) {
         let (probe, Some(judgement)) = (heard.probe(), heard.judgement()) else { return };
         if judgement.judged() != Judged::Opened {
             self.audience.counters.count(Counter::Judged(judgement.judged()));
         }
         if judgement.verdicts().is_empty() {
             let report = KnockReport::without_door(Reason::Judged(judgement.judged()), probe);
-            let knock = noted(moment.now, probe, report, Subject::default());
+            let knock = noted(moment.now, probe, report, KnockSubject::default());
             self.audience.tell_knock(&self.household, 0, &knock);
         }
         for verdict in judgement.verdicts() {
@@ -146,13 +146,13 @@ impl Porter<'_> {
                 None => Reason::Judged(verdict.judged()),
             };
             let report = self.keeper.engine.report(probe, verdict, reason);
-            let subject = Subject { door: Some(verdict.door()), user: None };
+            let subject = KnockSubject { door: Some(verdict.door()), user: None };
             let knock = noted(moment.now, probe, report, subject);
             if !matches!(verdict.judged(), Judged::Retransmission | Judged::Repeat) {
                 self.audience.recents.note(knock);
             }
             if verdict.has_displaced() {
-                self.audience.counters.count(Counter::Event(Event::Displaced));
+                self.audience.counters.count(Counter::Event(CountedEvent::Displaced));
             }
             self.audience.tell_knock(&self.household, verdict.stage(), &knock);
             self.audience.release_events(moment.now, &self.household);
@@ -166,7 +166,7 @@ impl Porter<'_> {
         let source = probe.source;
         let step = matches!(verdict.judged(), Judged::Opened | Judged::Advanced | Judged::WrongStep);
         if step && verdict.stage() > 0 {
-            if self.audience.may_log(now, Budget::Strangers) {
+            if self.audience.may_log(now, LogBudget::Strangers) {
                 info!("{source}: {door}: Stage {}", verdict.stage());
             }
         } else if self.audience.may_debug(now) {
@@ -191,12 +191,12 @@ impl Porter<'_> {
     pub(super) fn expire(&mut self, moment: &Moment) {
         let Self { keeper, household, audience, .. } = self;
         keeper.engine.expire(moment.now, |TimedOut { source, door, stage }, report| {
-            audience.counters.count(Counter::Event(Event::TimedOut));
+            audience.counters.count(Counter::Event(CountedEvent::TimedOut));
             let (Some(name), Some(source)) = (household.name(door), source) else { return };
             let ended = Recent { source, door: Some(door), user: None, report, times: 1, at: moment.now };
             audience.recents.note(ended);
             audience.tell_knock(household, 0, &ended);
-            if audience.may_log(moment.now, Budget::Strangers) {
+            if audience.may_log(moment.now, LogBudget::Strangers) {
                 info!("{source}: {name}: sequence timeout (stage {stage})");
             }
         });
@@ -219,6 +219,11 @@ impl Porter<'_> {
 }
 
 /// The entry for a probe in the list of recent judgements.
-fn noted(now: Instant, probe: &Probe, report: KnockReport, Subject { door, user }: Subject) -> Recent {
+fn noted(
+    now: Instant,
+    probe: &Probe,
+    report: KnockReport,
+    KnockSubject { door, user }: KnockSubject,
+) -> Recent {
     Recent { source: probe.source, door, user, report, times: 1, at: now }
 }

@@ -7,7 +7,7 @@ use super::audience::Audience;
 use super::clock_trust::ClockTrust;
 use super::gate::Gate;
 use super::household::Household;
-use super::lines::Lines;
+use super::lines::OneTimeLines;
 use super::monitor::Monitor;
 use super::watch::Watch;
 use crate::control::server::Client;
@@ -30,7 +30,7 @@ pub(super) struct Porter<'t> {
     pub(super) household: Household,
     pub(super) gate: Gate,
     pub(super) clock: ClockTrust,
-    pub(super) lines: Lines,
+    pub(super) lines: OneTimeLines,
     pub(super) audience: Audience,
     /// Findings about the doors in the loaded firewall.
     pub(super) watch: Watch,
@@ -48,7 +48,7 @@ impl<'t> Porter<'t> {
             household: Household::default(),
             gate,
             clock,
-            lines: Lines::default(),
+            lines: OneTimeLines::default(),
             audience,
             watch: Watch::default(),
             waiting: Vec::new(),

@@ -24,7 +24,7 @@ use crate::core::door::DoorId;
 use crate::core::moment::Moment;
 use crate::core::user::{MAX_USERS, UserId};
 use crate::firewall::absent::NotShut;
-use crate::firewall::backend::Kind;
+use crate::firewall::backend::BackendKind;
 use crate::firewall::iptables::Shutting;
 use crate::linux::memory::wipe_stack;
 use crate::log as sinks;
@@ -128,8 +128,8 @@ impl Daemon<'_> {
     pub(super) fn say_what_is_shut(&self) {
         let gate = &self.porter.gate;
         match gate.backend().kind() {
-            Kind::Own if !gate.own.is_missing() => {}
-            Kind::Iptables(Shutting::OwnChain) if !gate.chains.is_missing() => {}
+            BackendKind::Own if !gate.own.is_missing() => {}
+            BackendKind::Iptables(Shutting::OwnChain) if !gate.chains.is_missing() => {}
             _ => return,
         }
         if let Some(not_shut) = NotShut::with(&self.device_names) {
@@ -223,7 +223,7 @@ fn opens_the_same(old: &Door, new: &Door) -> bool {
 
 /// The rules that apply to all users.
 pub(crate) fn auth_rules(config: &Config) -> auth::AuthRules {
-    let config::Auth { max_age, totp_ports, .. } = config.globals.auth;
+    let config::AuthOptions { max_age, totp_ports, .. } = config.globals.auth;
     auth::AuthRules { max_age_s: max_age.as_secs(), range: totp_ports }
 }
 

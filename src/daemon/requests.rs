@@ -18,7 +18,7 @@ use crate::core::moment::Moment;
 
 /// A failed request: the exit code for the command line, and a sentence.
 #[derive(Debug)]
-struct Failure {
+struct RequestFailure {
     code: u8,
     message: String,
 }
@@ -31,7 +31,7 @@ enum Answered {
     Later(DoorId, IpAddr),
 }
 
-impl Failure {
+impl RequestFailure {
     fn new(code: u8, message: impl Into<String>) -> Self {
         Self { code, message: message.into() }
     }
@@ -59,25 +59,25 @@ impl Daemon<'_> {
             Verb::Status => self
                 .status(moment, &mut client)
                 .map(|()| Answered::Now)
-                .map_err(|error| Failure::new(1, error.to_string())),
+                .map_err(|error| RequestFailure::new(1, error.to_string())),
             Verb::Open => self.porter.open_by_hand(moment, &request),
             Verb::Close => self.porter.close_by_hand(moment, &request).map(|()| Answered::Now),
             Verb::Reload => self.reload(moment).map(|()| Answered::Now).map_err(|error| {
                 log::error!("the configuration stays as it was: {error}");
-                Failure::new(StartError::exit_code(&error), error.to_string())
+                RequestFailure::new(StartError::exit_code(&error), error.to_string())
             }),
         };
         match answered {
             Ok(Answered::Now) => client.done(),
             Ok(Answered::Later(door, address)) => self.porter.wait_for(Waiting { client, door, address }),
-            Err(Failure { code, message }) => client.refuse(code, &message),
+            Err(RequestFailure { code, message }) => client.refuse(code, &message),
         }
     }
 }
 
 impl Porter<'_> {
     /// The lines that a watcher asks for.
-    fn watch_filter(&self, request: &ControlRequest<'_>) -> Result<WatchFilter, Failure> {
+    fn watch_filter(&self, request: &ControlRequest<'_>) -> Result<WatchFilter, RequestFailure> {
         if request.door.is_some() {
             self.door(request)?;
         }
@@ -85,11 +85,15 @@ impl Porter<'_> {
         Ok(WatchFilter { door: request.door.map(str::to_owned), address: address(request)?, only_events })
     }
 
-    fn open_by_hand(&mut self, moment: &Moment, request: &ControlRequest<'_>) -> Result<Answered, Failure> {
+    fn open_by_hand(
+        &mut self,
+        moment: &Moment,
+        request: &ControlRequest<'_>,
+    ) -> Result<Answered, RequestFailure> {
         let (door, address) = (self.door(request)?, address(request)?);
-        let address = address.ok_or_else(|| Failure::new(2, "the request names no address"))?;
+        let address = address.ok_or_else(|| RequestFailure::new(2, "the request names no address"))?;
         if let Some(seconds) = request.seconds.filter(|seconds| *seconds > MAX_OPEN_TIME_S) {
-            return Err(Failure::new(
+            return Err(RequestFailure::new(
                 2,
                 format!("{seconds} s is more than the longest time, {MAX_OPEN_TIME_S} s; 0 means no end"),
             ));
@@ -105,19 +109,19 @@ impl Porter<'_> {
         match self.open(moment, &asked) {
             Outcome::Open | Outcome::Unchanged | Outcome::Shut => Ok(Answered::Now),
             Outcome::Asked => Ok(Answered::Later(door, group(self))),
-            Outcome::Pending => Err(Failure::new(1, self.not_yet(door))),
+            Outcome::Pending => Err(RequestFailure::new(1, self.not_yet(door))),
             Outcome::Refused(refusal) => Err(self.refused(door, address, refusal)),
         }
     }
 
-    fn close_by_hand(&mut self, moment: &Moment, request: &ControlRequest<'_>) -> Result<(), Failure> {
+    fn close_by_hand(&mut self, moment: &Moment, request: &ControlRequest<'_>) -> Result<(), RequestFailure> {
         let (id, address) = (self.door(request)?, address(request)?);
         let prefix = self.household.slots.get(id).map(|door| door.grant_prefix).unwrap_or_default();
         let address = address.map(|address| prefix.group(address));
         match (self.shut(moment, id, address, Cause::Hand), address) {
             (0, Some(address)) => {
                 let door = request.door.unwrap_or_default();
-                Err(Failure::new(1, format!("door '{door}' is not open for {address}")))
+                Err(RequestFailure::new(1, format!("door '{door}' is not open for {address}")))
             }
             // Without an address, a door that is shut already is no failure.
             _ => Ok(()),
@@ -135,10 +139,10 @@ impl Porter<'_> {
         format!("not open yet: {why}; ketukd tries again until the time is over")
     }
 
-    fn refused(&self, id: DoorId, address: IpAddr, refusal: Refusal) -> Failure {
+    fn refused(&self, id: DoorId, address: IpAddr, refusal: Refusal) -> RequestFailure {
         match (refusal, self.household.slots.get(id)) {
-            (Refusal::NoHost, _) => Failure::new(2, format!("'{address}' is no host's address")),
-            (Refusal::NoPort, Some(door)) => Failure::new(
+            (Refusal::NoHost, _) => RequestFailure::new(2, format!("'{address}' is no host's address")),
+            (Refusal::NoPort, Some(door)) => RequestFailure::new(
                 2,
                 format!(
                     "door '{}' opens the port that an fwknop client asks for, and none by hand",
@@ -147,18 +151,18 @@ impl Porter<'_> {
             ),
             (Refusal::Closing, Some(door)) => {
                 let (name, names) = (&door.name, door.closes.join(", "));
-                Failure::new(2, format!("door '{name}' opens nothing, its knock shuts: {names}"))
+                RequestFailure::new(2, format!("door '{name}' opens nothing, its knock shuts: {names}"))
             }
-            _ => Failure::new(1, refusal.to_string()),
+            _ => RequestFailure::new(1, refusal.to_string()),
         }
     }
 
-    fn door(&self, request: &ControlRequest<'_>) -> Result<DoorId, Failure> {
-        let name = request.door.ok_or_else(|| Failure::new(2, "the request names no door"))?;
+    fn door(&self, request: &ControlRequest<'_>) -> Result<DoorId, RequestFailure> {
+        let name = request.door.ok_or_else(|| RequestFailure::new(2, "the request names no door"))?;
         let slots = &self.household.slots;
         slots.find(name).ok_or_else(|| {
             let names: Vec<_> = slots.iter().map(|(_, door)| door.name.as_str()).collect();
-            Failure::new(1, format!("there is no door '{name}'; there are: {}", names.join(", ")))
+            RequestFailure::new(1, format!("there is no door '{name}'; there are: {}", names.join(", ")))
         })
     }
 
@@ -184,7 +188,9 @@ impl Porter<'_> {
     }
 }
 
-fn address(request: &ControlRequest<'_>) -> Result<Option<IpAddr>, Failure> {
+fn address(request: &ControlRequest<'_>) -> Result<Option<IpAddr>, RequestFailure> {
     let address = request.address.map(str::parse).transpose();
-    address.map_err(|_| Failure::new(2, format!("'{}' is no address", request.address.unwrap_or_default())))
+    address.map_err(|_| {
+        RequestFailure::new(2, format!("'{}' is no address", request.address.unwrap_or_default()))
+    })
 }

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use log::{debug, info, warn};
 
-use super::gate::{Attempt, Leaver, lets_nobody_in};
+use super::gate::{Leaver, Occasion, lets_nobody_in};
 use super::household::Household;
 use super::porter::Porter;
 use crate::core::access::{Adopted, Policy as _};
@@ -38,7 +38,7 @@ impl Porter<'_> {
                 }
             }
         }
-        self.put_waiting(moment, Attempt::Restore);
+        self.put_waiting(moment, Occasion::Restore);
     }
 
     /// Makes the daemon's own chains again if another program changed them, and inserts rules that were lost.

@@ -12,7 +12,7 @@ use nix::sys::signal::Signal;
 use super::claim::Claim;
 use super::last_shut;
 use super::monitor::Monitor;
-use super::options::Options;
+use super::options::RunOptions;
 use super::porter::Porter;
 use super::reload::auth_rules;
 use super::stages::{begin, make_monitor, open};
@@ -21,13 +21,13 @@ use super::state::Daemon;
 use super::wait::polled;
 use crate::config;
 use crate::control::server::Server;
-use crate::core::access::{self, Access};
-use crate::core::auth::{self, Auth};
+use crate::core::access::{Access, AccessTables};
+use crate::core::auth::{Auth, AuthTables};
 use crate::core::doorkeeper::Doorkeeper;
-use crate::core::engine::{Engine, Tables};
+use crate::core::engine::{Engine, EngineTables};
 use crate::core::moment::Moment;
 use crate::core::time::Instant;
-use crate::linux::capture::Batch;
+use crate::linux::capture::PacketBuffers;
 use crate::linux::clock::now;
 use crate::linux::links::device_addresses;
 use crate::linux::memory::rest;
@@ -36,15 +36,15 @@ use crate::linux::memory::rest;
 const STOP_TIME: Duration = Duration::from_millis(4500);
 
 /// The core's tables. Their size is fixed, and their pages use no memory until they are touched.
-pub(crate) static TABLES: Mutex<Tables> = Mutex::new(Tables::new());
-pub(crate) static AUTH_TABLES: Mutex<auth::Tables> = Mutex::new(auth::Tables::new());
-pub(crate) static ACCESS_TABLES: Mutex<access::Tables> = Mutex::new(access::Tables::new());
+pub(crate) static TABLES: Mutex<EngineTables> = Mutex::new(EngineTables::new());
+pub(crate) static AUTH_TABLES: Mutex<AuthTables> = Mutex::new(AuthTables::new());
+pub(crate) static ACCESS_TABLES: Mutex<AccessTables> = Mutex::new(AccessTables::new());
 /// The buffer that packets are read into. Its pages too use no memory until they are touched.
-static BATCH: Mutex<Batch> = Mutex::new(Batch::new());
+static BATCH: Mutex<PacketBuffers> = Mutex::new(PacketBuffers::new());
 
 /// Why the daemon ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ending {
+pub(super) enum StopReason {
     /// SIGTERM or SIGINT. `on_stop` says which doors stay open.
     Stop,
     /// SIGUSR1. Another daemon takes over at once. It adopts every door that the kernel times.
@@ -57,7 +57,7 @@ pub(super) enum Ending {
 ///
 /// # Errors
 /// The daemon could not start. Once it runs, nothing on the network ends it.
-pub fn run(options: Options) -> Result<(), StartError> {
+pub fn run(options: RunOptions) -> Result<(), StartError> {
     start(options).inspect_err(|error| {
         // With any other error the own table exists, or another daemon uses it, or there is no nf_tables.
         if matches!(error, StartError::Config(_) | StartError::Devices(_) | StartError::Socket(..))
@@ -68,7 +68,7 @@ pub fn run(options: Options) -> Result<(), StartError> {
     })
 }
 
-fn start(options: Options) -> Result<(), StartError> {
+fn start(options: RunOptions) -> Result<(), StartError> {
     let mut begun = begin(options)?;
     // The monitor is made early, so that it has no copy of packets, tables or the control socket.
     let monitor = make_monitor(&mut begun)?;
@@ -87,7 +87,7 @@ fn start(options: Options) -> Result<(), StartError> {
     rest();
     let ending = daemon.serve();
     daemon.stop(ending);
-    if ending == Ending::LostMonitor {
+    if ending == StopReason::LostMonitor {
         return Err(StartError::LostMonitor);
     }
     info!("shutting down");
@@ -96,7 +96,7 @@ fn start(options: Options) -> Result<(), StartError> {
 
 impl Daemon<'_> {
     /// Runs the loop until a signal ends the daemon.
-    fn serve(&mut self) -> Ending {
+    fn serve(&mut self) -> StopReason {
         let mut moment = self.clocks.read();
         loop {
             self.porter.expire(&moment);
@@ -112,7 +112,7 @@ impl Daemon<'_> {
                 self.follow_links();
             }
             if self.is_monitor_lost() {
-                return Ending::LostMonitor;
+                return StopReason::LostMonitor;
             }
             let porter = &mut self.porter;
             if ready.firewall && porter.gate.backend_mut().changed() {
@@ -181,7 +181,7 @@ impl Daemon<'_> {
     }
 
     /// Handles the signals that have come. Returns how the daemon must end, if one of them ends it.
-    fn on_signals(&mut self, moment: &Moment) -> Option<Ending> {
+    fn on_signals(&mut self, moment: &Moment) -> Option<StopReason> {
         let mut ending = None;
         while let Ok(Some(info)) = self.signals.read_signal() {
             match i32::try_from(info.ssi_signo).map(Signal::try_from) {
@@ -193,10 +193,10 @@ impl Daemon<'_> {
                         error!("the configuration stays as it was: {error}");
                     }
                 }
-                Ok(Ok(Signal::SIGUSR1)) => ending = Some(Ending::Handover),
+                Ok(Ok(Signal::SIGUSR1)) => ending = Some(StopReason::Handover),
                 // If SIGUSR1 came too, it decides, whichever came first.
                 Ok(Ok(Signal::SIGTERM | Signal::SIGINT)) => {
-                    ending.get_or_insert(Ending::Stop);
+                    ending.get_or_insert(StopReason::Stop);
                 }
                 // SIGCHLD: every turn of the loop checks the commands.
                 _ => {}
@@ -230,7 +230,7 @@ impl Daemon<'_> {
     }
 
     /// Shuts the doors that are not to stay open, and waits until the commands have run.
-    fn stop(&mut self, ending: Ending) {
+    fn stop(&mut self, ending: StopReason) {
         let moment = self.clocks.read();
         self.porter.stop_all(&moment, ending);
         let deadline = now().after(STOP_TIME);

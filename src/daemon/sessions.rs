@@ -1,6 +1,6 @@
 //! Doors that stay open while the knocker has a connection: the daemon counts connections for the core.
 
-use super::gate::{Answer, Attempt, connections};
+use super::gate::{FirewallAnswer, Occasion, connections};
 use super::porter::Porter;
 use crate::config::Door;
 use crate::core::door::DoorId;
@@ -19,7 +19,7 @@ impl Porter<'_> {
         access.count_connections(moment.now, counts.into_iter());
         while let Some((id, passage)) = self.keeper.access.lease_due(moment.now) {
             let Some(door) = self.household.slots.get(id).cloned() else { return };
-            if self.put(moment, &door, id, passage, Attempt::First) == Some(Answer::Done) {
+            if self.put(moment, &door, id, passage, Occasion::First) == Some(FirewallAnswer::Done) {
                 self.keeper.access.confirm(id, passage);
             }
         }

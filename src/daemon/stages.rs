@@ -16,7 +16,7 @@ use super::confinement::{self, Confinement};
 use super::device_names;
 use super::gate::Gate;
 use super::monitor::{self, Monitor};
-use super::options::Options;
+use super::options::RunOptions;
 use super::porter::Porter;
 use super::reload::{open_devices, start_log};
 use super::start::StartError;
@@ -29,14 +29,14 @@ use crate::core::doorkeeper::Doorkeeper;
 use crate::firewall::backend::Backend;
 use crate::firewall::iptables::Shutting;
 use crate::firewall::{own_chain, sweep};
-use crate::linux::capture::Batch;
+use crate::linux::capture::PacketBuffers;
 use crate::linux::clock::now;
 use crate::linux::links::Links;
 use crate::linux::memory::wipe_stack;
 
 /// What the daemon has before it makes the monitor.
 pub(super) struct Begun {
-    options: Options,
+    options: RunOptions,
     pub(super) config: Config,
     signals: SignalFd,
     backend: Backend,
@@ -46,7 +46,7 @@ pub(super) struct Begun {
 
 /// Reads the configuration, and finds out how doors are opened here. Nothing is changed yet.
 #[inline(never)]
-pub(super) fn begin(options: Options) -> Result<Box<Begun>, StartError> {
+pub(super) fn begin(options: RunOptions) -> Result<Box<Begun>, StartError> {
     let config = config::load(&options.config).map_err(StartError::Config)?;
     // Remains of secrets on the stack must not get into the unused parts of what is made now.
     wipe_stack();
@@ -80,7 +80,7 @@ pub(super) fn open<'t>(
     begun: Box<Begun>,
     monitor: Option<Monitor>,
     keeper: Doorkeeper<'t, RandomState>,
-    batch: &'t mut Batch,
+    batch: &'t mut PacketBuffers,
 ) -> Result<Box<Daemon<'t>>, StartError> {
     let Begun { options, config, signals, backend, claim, device_names } = *begun;
     let started = now();
@@ -122,7 +122,7 @@ pub(super) fn open<'t>(
 }
 
 /// The files that the daemon reads again at a reload.
-fn inputs(options: &Options) -> Vec<&Path> {
+fn inputs(options: &RunOptions) -> Vec<&Path> {
     [Some(&options.config), options.device_file.as_ref()]
         .into_iter()
         .flatten()

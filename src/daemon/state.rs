@@ -6,11 +6,11 @@ use super::claim::Claim;
 use super::clocks::Clocks;
 use super::confinement::Confinement;
 use super::devices::Devices;
-use super::options::Options;
+use super::options::RunOptions;
 use super::porter::Porter;
 use crate::config::Config;
 use crate::core::time::Instant;
-use crate::linux::capture::Batch;
+use crate::linux::capture::PacketBuffers;
 use crate::linux::links::Links;
 
 /// The running daemon.
@@ -18,11 +18,11 @@ use crate::linux::links::Links;
 pub(super) struct Daemon<'t> {
     pub(super) started: Instant,
     pub(super) clocks: Clocks,
-    pub(super) options: Options,
+    pub(super) options: RunOptions,
     pub(super) config: Config,
     pub(super) porter: Porter<'t>,
     pub(super) devices: Devices,
-    pub(super) batch: &'t mut Batch,
+    pub(super) batch: &'t mut PacketBuffers,
     pub(super) device_names: Vec<String>,
     pub(super) links: Links,
     pub(super) signals: SignalFd,

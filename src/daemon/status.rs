@@ -7,7 +7,7 @@ use super::porter::Porter;
 use super::state::Daemon;
 use crate::control::message;
 use crate::control::server::Client;
-use crate::core::counters::{Counter, Event};
+use crate::core::counters::{CountedEvent, Counter};
 use crate::core::moment::Moment;
 use crate::core::reason::KnockedPort;
 use crate::core::time::Instant;
@@ -16,7 +16,7 @@ impl Daemon<'_> {
     /// Sends the daemon's whole state.
     pub(super) fn status(&mut self, moment: &Moment, client: &mut Client) -> io::Result<()> {
         let now = moment.now;
-        self.porter.audience.counters.add(Counter::Event(Event::SocketDrops), self.devices.dropped());
+        self.porter.audience.counters.add(Counter::Event(CountedEvent::SocketDrops), self.devices.dropped());
         let has_users = self.porter.household.users.iter().next().is_some();
         if has_users {
             self.porter.look_at_clock(moment);

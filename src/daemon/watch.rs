@@ -6,7 +6,7 @@ use std::time::Duration;
 use log::{info, warn};
 
 use crate::core::time::Instant;
-use crate::firewall::exposure::Finding;
+use crate::firewall::exposure::DoorFinding;
 
 /// The time from a change of the firewall to the check. Loading a firewall takes several steps.
 const SOON: Duration = Duration::from_millis(500);
@@ -33,7 +33,7 @@ struct Missing {
 /// The results of the last check, and the time of the next.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
-    findings: Vec<Finding>,
+    findings: Vec<DoorFinding>,
     /// Why the rules could not be read.
     unreadable: Option<String>,
     missing: Vec<Missing>,
@@ -75,7 +75,7 @@ impl Watch {
         &mut self,
         now: Instant,
         missing: Vec<String>,
-        findings: Result<Vec<Finding>, String>,
+        findings: Result<Vec<DoorFinding>, String>,
     ) -> u64 {
         self.due = None;
         self.looked = Some(now);
@@ -85,8 +85,8 @@ impl Watch {
                 for finding in findings.iter().filter(|finding| !self.findings.contains(finding)) {
                     warn!("{finding}");
                 }
-                let gone = |finding: &&Finding| !findings.contains(finding);
-                for Finding { door, protocol, port, .. } in self.findings.iter().filter(gone) {
+                let gone = |finding: &&DoorFinding| !findings.contains(finding);
+                for DoorFinding { door, protocol, port, .. } in self.findings.iter().filter(gone) {
                     info!("door '{door}': {protocol} port {port} is right again");
                 }
                 self.findings = findings;

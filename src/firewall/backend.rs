@@ -5,7 +5,7 @@ use std::io;
 
 use super::error::NftError;
 use super::{own, sweep};
-use crate::config::{self, Config, Table, TableFamily};
+use crate::config::{self, Config, NftTable, TableFamily};
 use crate::firewall::events::Events;
 use crate::firewall::iptables::{Iptables, Shutting};
 use crate::firewall::sets::Sets;
@@ -55,7 +55,7 @@ impl fmt::Display for BackendError {
 
 /// The kinds of backends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum BackendKind {
     /// The sets of OpenWrt's `table inet fw4`.
     Fw4,
     /// The sets of a table that the configuration names.
@@ -68,7 +68,7 @@ pub enum Kind {
     None,
 }
 
-impl Kind {
+impl BackendKind {
     /// Whether the daemon itself shuts the doors' ports.
     pub const fn shuts(self) -> bool {
         matches!(self, Self::Own | Self::Iptables(Shutting::OwnChain))
@@ -76,34 +76,34 @@ impl Kind {
 }
 
 /// The backend that the configuration names, or else the one that fits this host.
-pub fn resolve(config: &Config) -> Kind {
+pub fn resolve(config: &Config) -> BackendKind {
     match config.globals.backend {
-        config::Backend::Auto => {}
-        config::Backend::Fw4 => return Kind::Fw4,
-        config::Backend::Nft => return Kind::Nft,
-        config::Backend::Own => return Kind::Own,
-        config::Backend::Iptables => return Kind::Iptables(Shutting::Firewall),
-        config::Backend::None => return Kind::None,
+        config::BackendOption::Auto => {}
+        config::BackendOption::Fw4 => return BackendKind::Fw4,
+        config::BackendOption::Nft => return BackendKind::Nft,
+        config::BackendOption::Own => return BackendKind::Own,
+        config::BackendOption::Iptables => return BackendKind::Iptables(Shutting::Firewall),
+        config::BackendOption::None => return BackendKind::None,
     }
     // An older router may have neither nf_tables nor its netlink family.
     let has_fw4 = Sets::connect(fw4()).map(|mut sets| sets.table_exists());
     // If fw4 is installed but its table is missing, fw4 will make the table.
     if matches!(has_fw4, Ok(Ok(true))) || find_program("fw4").is_some() {
-        Kind::Fw4
+        BackendKind::Fw4
     } else if config.globals.nft_table.is_some() {
-        Kind::Nft
+        BackendKind::Nft
     } else if find_program("fw3").is_some() {
-        Kind::Iptables(Shutting::Firewall)
+        BackendKind::Iptables(Shutting::Firewall)
     } else if matches!(has_fw4, Ok(Ok(_) | Err(NftError::Denied))) {
-        Kind::Own
+        BackendKind::Own
     } else {
-        Kind::Iptables(Shutting::OwnChain)
+        BackendKind::Iptables(Shutting::OwnChain)
     }
 }
 
 /// OpenWrt's table.
-pub fn fw4() -> Table {
-    Table { family: TableFamily::Inet, name: "fw4".to_owned() }
+pub fn fw4() -> NftTable {
+    NftTable { family: TableFamily::Inet, name: "fw4".to_owned() }
 }
 
 impl Backend {
@@ -114,11 +114,11 @@ impl Backend {
     pub fn find(config: &Config) -> Result<Self, BackendError> {
         let named = || config.globals.nft_table.clone().unwrap_or_else(fw4);
         match resolve(config) {
-            Kind::Fw4 => Self::nft("fw4", named()),
-            Kind::Nft => Self::nft("nft", named()),
-            Kind::Own => Self::nft("own", own::table()),
-            Kind::Iptables(shutting) => Self::by_iptables(shutting),
-            Kind::None => Ok(Self::None),
+            BackendKind::Fw4 => Self::nft("fw4", named()),
+            BackendKind::Nft => Self::nft("nft", named()),
+            BackendKind::Own => Self::nft("own", own::table()),
+            BackendKind::Iptables(shutting) => Self::by_iptables(shutting),
+            BackendKind::None => Ok(Self::None),
         }
     }
 
@@ -132,13 +132,13 @@ impl Backend {
     }
 
     /// The backend's kind.
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> BackendKind {
         match self {
-            Self::Nft { name: "own", .. } => Kind::Own,
-            Self::Nft { name: "fw4", .. } => Kind::Fw4,
-            Self::Nft { .. } => Kind::Nft,
-            Self::Iptables(iptables) => Kind::Iptables(iptables.shutting),
-            Self::None => Kind::None,
+            Self::Nft { name: "own", .. } => BackendKind::Own,
+            Self::Nft { name: "fw4", .. } => BackendKind::Fw4,
+            Self::Nft { .. } => BackendKind::Nft,
+            Self::Iptables(iptables) => BackendKind::Iptables(iptables.shutting),
+            Self::None => BackendKind::None,
         }
     }
 
@@ -151,7 +151,7 @@ impl Backend {
     pub fn table_name(&self) -> String {
         match self {
             Self::Nft { sets, .. } => {
-                let Table { family, name } = sets.table();
+                let NftTable { family, name } = sets.table();
                 format!("{} {name}", family.name())
             }
             _ => String::new(),
@@ -190,7 +190,7 @@ impl Backend {
         }
     }
 
-    fn nft(name: &'static str, table: Table) -> Result<Self, BackendError> {
+    fn nft(name: &'static str, table: NftTable) -> Result<Self, BackendError> {
         let sets = Box::new(Sets::connect(table).map_err(BackendError::Nft)?);
         Ok(Self::Nft { name, sets, events: Events::open().map_err(BackendError::Nft)? })
     }

@@ -5,15 +5,15 @@ mod finding;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-pub use self::finding::{Fault, Finding, Maker, Obstacle};
-use super::backend::Kind;
+pub use self::finding::{DoorFault, DoorFinding, Maker, Obstacle};
+use super::backend::BackendKind;
 use super::iptables::{FW3, OPENING, Shutting};
 use super::listeners::Listeners;
-use super::loaded::{Arrival, ChainName, LoadedRules, Outcome, Packet};
+use super::loaded::{Arrival, ChainName, LoadedRules, Packet, PacketFate};
 use super::own::{self, ANY};
 use super::set_name::SetName;
 use super::sets::Sets;
-use crate::config::{Config, Door, Opening, PortRange};
+use crate::config::{Config, Door, DoorPorts, PortRange};
 use crate::core::network::AddressFamily;
 use crate::core::ports::ProtocolPorts;
 use crate::core::sequence::Protocol;
@@ -37,14 +37,14 @@ const STRANGER: [IpAddr; 2] = [
 
 /// The way in which the backend lets a knocker in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Opens {
+pub enum OpenMethod {
     /// It adds the address to a set that loaded rules look up.
     BySets,
     /// It makes rules at the knock, at the front of chains of iptables.
     ByRules(Shutting),
 }
 
-impl Opens {
+impl OpenMethod {
     /// The firewall that should shut the doors' ports.
     const fn shutting(self) -> Shutting {
         match self {
@@ -58,29 +58,29 @@ impl Opens {
 ///
 /// # Errors
 /// Those of [`look`].
-pub fn look_at(config: &Config, backend: Kind, devices: &[String]) -> io::Result<Vec<Finding>> {
+pub fn look_at(config: &Config, backend: BackendKind, devices: &[String]) -> io::Result<Vec<DoorFinding>> {
     let doors: Vec<&Door> = config.doors.iter().collect();
     let opens = match backend {
         // Only commands are run, and their effect is unknown.
-        Kind::None => return Ok(Vec::new()),
-        Kind::Iptables(shutting) => Opens::ByRules(shutting),
-        _ => Opens::BySets,
+        BackendKind::None => return Ok(Vec::new()),
+        BackendKind::Iptables(shutting) => OpenMethod::ByRules(shutting),
+        _ => OpenMethod::BySets,
     };
     let mut findings = look(&doors, devices, opens)?;
     // Before the own table is loaded, open ports are no finding, because it will shut them.
     let is_made =
         || Sets::connect(own::table()).is_ok_and(|mut sets| matches!(sets.table_exists(), Ok(true)));
-    if backend == Kind::Own && !is_made() {
-        findings.retain(|finding| !matches!(finding.fault, Fault::Open { .. } | Fault::Unknown(_)));
+    if backend == BackendKind::Own && !is_made() {
+        findings.retain(|finding| !matches!(finding.fault, DoorFault::Open { .. } | DoorFault::Unknown(_)));
     }
     Ok(findings)
 }
 
-/// Checks every door of `doors` on these devices. Reports at most one [`Fault`] of each kind for a door.
+/// Checks every door of `doors` on these devices. Reports at most one [`DoorFault`] of each kind for a door.
 ///
 /// # Errors
 /// The loaded rules cannot be read.
-pub fn look(doors: &[&Door], devices: &[String], opens: Opens) -> io::Result<Vec<Finding>> {
+pub fn look(doors: &[&Door], devices: &[String], opens: OpenMethod) -> io::Result<Vec<DoorFinding>> {
     let doors: Vec<&Door> = doors.iter().copied().filter(|door| door.enabled && door.opens_ports()).collect();
     if doors.is_empty() {
         return Ok(Vec::new());
@@ -92,14 +92,14 @@ pub fn look(doors: &[&Door], devices: &[String], opens: Opens) -> io::Result<Vec
     };
     let mut findings = Vec::new();
     for door in doors {
-        let mut found: Vec<Finding> = Vec::new();
+        let mut found: Vec<DoorFinding> = Vec::new();
         let ports = eyes.ports(door);
         for device in eyes.devices(devices) {
             for family in AddressFamily::ALL {
                 for &(protocol, port) in &ports {
                     for finding in eyes.at(door, Entrance { device: &device, family, protocol, port }, opens)
                     {
-                        let same = |other: &Finding| {
+                        let same = |other: &DoorFinding| {
                             std::mem::discriminant(&other.fault) == std::mem::discriminant(&finding.fault)
                         };
                         if !found.iter().any(same) {
@@ -173,7 +173,7 @@ impl Eyes {
     }
 
     /// The faults of a door for one test packet.
-    fn at(&mut self, door: &Door, entrance: Entrance<'_>, opens: Opens) -> Vec<Finding> {
+    fn at(&mut self, door: &Door, entrance: Entrance<'_>, opens: OpenMethod) -> Vec<DoorFinding> {
         let Entrance { device, family, protocol, port } = entrance;
         let opening = door.opening.as_ref();
         let forward = opening.and_then(|opening| opening.forward.as_ref());
@@ -204,23 +204,23 @@ impl Eyes {
             accepted_in: &[],
         };
         let finding =
-            |fault| Finding { door: door.name.clone(), protocol, port, device: device.to_owned(), fault };
+            |fault| DoorFinding { door: door.name.clone(), protocol, port, device: device.to_owned(), fault };
         let mut findings = Vec::new();
         match self.rules.follow(&mut Packet::new(&arrival, !is_routed)) {
             // No rule translates the packet to the host behind. The router's own port is not the door's.
-            Outcome::Passes { is_local: true } if forward.is_some() => {}
+            PacketFate::Passes { is_local: true } if forward.is_some() => {}
             // A rule that was not read may drop it.
-            Outcome::Passes { .. } if self.rules.is_partial() => {
-                findings.push(finding(Fault::Unknown(Obstacle::Unread)));
+            PacketFate::Passes { .. } if self.rules.is_partial() => {
+                findings.push(finding(DoorFault::Unknown(Obstacle::Unread)));
             }
-            Outcome::Passes { is_local } => {
+            PacketFate::Passes { is_local } => {
                 let answered = !is_local || self.listeners.answers(protocol, destination, port);
-                findings.push(finding(Fault::Open { answered, shutting: opens.shutting() }));
+                findings.push(finding(DoorFault::Open { answered, shutting: opens.shutting() }));
             }
-            Outcome::Depends if forward.is_none() || is_routed => {
-                findings.push(finding(Fault::Unknown(Obstacle::Rule)));
+            PacketFate::Depends if forward.is_none() || is_routed => {
+                findings.push(finding(DoorFault::Unknown(Obstacle::Rule)));
             }
-            Outcome::Dropped { .. } | Outcome::Depends => {}
+            PacketFate::Dropped { .. } | PacketFate::Depends => {}
         }
         // Which port a door with any_port opens is known only at the knock.
         if opening.is_none() {
@@ -228,28 +228,28 @@ impl Eyes {
         }
         let accepted_in = self.knockers_chains(opens);
         match opens {
-            Opens::BySets => arrival.sets = &his,
+            OpenMethod::BySets => arrival.sets = &his,
             // The rule that would translate the packet is made at the knock.
-            Opens::ByRules(_) if forward.is_some() && !is_routed => return findings,
-            Opens::ByRules(_) => arrival.accepted_in = &accepted_in,
+            OpenMethod::ByRules(_) if forward.is_some() && !is_routed => return findings,
+            OpenMethod::ByRules(_) => arrival.accepted_in = &accepted_in,
         }
-        if let Outcome::Dropped { by } = self.rules.follow(&mut Packet::new(&arrival, !is_routed))
+        if let PacketFate::Dropped { by } = self.rules.follow(&mut Packet::new(&arrival, !is_routed))
             && !by.is_own()
         {
             let maker = self.maker(&by);
-            findings.push(finding(Fault::Blocked { by, maker }));
+            findings.push(finding(DoorFault::Blocked { by, maker }));
         }
         findings
     }
 
     /// The chains of iptables at whose front the rules for knockers are.
-    fn knockers_chains(&self, opens: Opens) -> [&'static str; 2] {
+    fn knockers_chains(&self, opens: OpenMethod) -> [&'static str; 2] {
         match opens {
-            Opens::BySets => ["", ""],
+            OpenMethod::BySets => ["", ""],
             // The chains do not exist before the daemon's start. They will be the first.
-            Opens::ByRules(Shutting::OwnChain) if self.rules.has_chain("filter", OPENING[0]) => OPENING,
-            Opens::ByRules(Shutting::Firewall) if self.rules.has_chain("filter", FW3[0]) => FW3,
-            Opens::ByRules(_) => ["INPUT", "FORWARD"],
+            OpenMethod::ByRules(Shutting::OwnChain) if self.rules.has_chain("filter", OPENING[0]) => OPENING,
+            OpenMethod::ByRules(Shutting::Firewall) if self.rules.has_chain("filter", FW3[0]) => FW3,
+            OpenMethod::ByRules(_) => ["INPUT", "FORWARD"],
         }
     }
 
@@ -267,7 +267,7 @@ impl Eyes {
 }
 
 /// Each protocol with the ports that strangers see: the first port of each range.
-fn ports(opening: &Opening) -> impl Iterator<Item = (Protocol, u16)> {
+fn ports(opening: &DoorPorts) -> impl Iterator<Item = (Protocol, u16)> {
     let ranges = opening.forward.as_ref().map_or(&opening.dest_port, |forward| &forward.src_dport);
     opening
         .protocols

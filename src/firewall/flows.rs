@@ -33,7 +33,7 @@ const MAX_WATCHED: usize = 64;
 
 /// The source of the list of connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum FlowSource {
     /// `ctnetlink`.
     Netlink,
     /// `/proc/net/nf_conntrack`.
@@ -44,10 +44,10 @@ pub enum Source {
 ///
 /// # Errors
 /// The kernel tracks no connections, or does not list them.
-pub fn each(mut each: impl FnMut(&Flow)) -> io::Result<Source> {
-    match each_from(Source::Netlink, &mut each) {
-        Ok(()) => Ok(Source::Netlink),
-        Err(_) => each_from(Source::Proc, each).map(|()| Source::Proc),
+pub fn each(mut each: impl FnMut(&Flow)) -> io::Result<FlowSource> {
+    match each_from(FlowSource::Netlink, &mut each) {
+        Ok(()) => Ok(FlowSource::Netlink),
+        Err(_) => each_from(FlowSource::Proc, each).map(|()| FlowSource::Proc),
     }
 }
 
@@ -55,9 +55,9 @@ pub fn each(mut each: impl FnMut(&Flow)) -> io::Result<Source> {
 ///
 /// # Errors
 /// The source does not exist.
-pub fn each_from(source: Source, mut each: impl FnMut(&Flow)) -> io::Result<()> {
+pub fn each_from(source: FlowSource, mut each: impl FnMut(&Flow)) -> io::Result<()> {
     match source {
-        Source::Netlink => {
+        FlowSource::Netlink => {
             let mut dialogue = Dialogue::open(libc::NETLINK_NETFILTER)?;
             let (request, sequence) = dialogue.begin(1);
             conntrack::dump(request, sequence);
@@ -66,7 +66,7 @@ pub fn each_from(source: Source, mut each: impl FnMut(&Flow)) -> io::Result<()> 
                 errno => Err(io::Error::from_raw_os_error(errno)),
             }
         }
-        Source::Proc => {
+        FlowSource::Proc => {
             let mut file = BufReader::new(File::open(PROC)?);
             let mut line = Vec::new();
             loop {

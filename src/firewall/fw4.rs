@@ -6,7 +6,7 @@
 use core::fmt::{self, Write};
 use core::net::IpAddr;
 
-use crate::config::{Config, Door, Forward, Opening, PortRange};
+use crate::config::{Config, Door, DoorPorts, Forward, PortRange};
 
 use super::ruleset::{Zone, doors, merged, set};
 use super::set_name::{SetKey, SetName};
@@ -65,7 +65,7 @@ fn any_port(out: &mut impl Write, door: &Door, zone: Zone<'_>, family: AddressFa
 /// The objects that let the addresses of a door's set in, for one address family.
 struct Object<'a> {
     door: &'a Door,
-    opening: &'a Opening,
+    opening: &'a DoorPorts,
     zone: Zone<'a>,
     family: AddressFamily,
 }

@@ -15,7 +15,7 @@ use self::ip_set::SetElement;
 pub(super) use self::listing::split_rules;
 use self::rule::{Rule, door_rules};
 pub(super) use self::rule::{port, ports};
-use crate::config::{Door, Forward, Opening, PortRange};
+use crate::config::{Door, DoorPorts, Forward, PortRange};
 use crate::core::passage::Passage;
 use crate::core::sequence::Protocol;
 
@@ -252,7 +252,7 @@ impl Iptables {
 
     /// The rules of a forward. The rule that lets packets through is inserted before the one that translates, so that
     /// no packet is translated and then refused.
-    fn forward(&self, opening: &Opening, forward: &Forward, address: IpAddr) -> Vec<Rule<'_>> {
+    fn forward(&self, opening: &DoorPorts, forward: &Forward, address: IpAddr) -> Vec<Rule<'_>> {
         let protocols = &opening.protocols;
         let through = Chain { table: None, name: &self.forwarding };
         let host = forward.dest_ip.iter().find(|host| host.is_ipv4() == address.is_ipv4());

@@ -9,7 +9,7 @@ pub mod element;
 pub mod opened_by;
 
 use super::set_name::SetName;
-use crate::config::{Table, TableFamily};
+use crate::config::{NftTable, TableFamily};
 use crate::linux::netlink::message::{Attributes, Datagram, Message};
 
 pub use self::opened_by::{OpenedBy, SecretsId};
@@ -76,7 +76,7 @@ const SET_NAME: u16 = 2;
 const FAMILY_HEADER: usize = 4;
 
 /// Asks whether a table exists. The answer is the table, or `ENOENT`.
-pub fn get_table(request: &mut Datagram, table: &Table, sequence: u32) {
+pub fn get_table(request: &mut Datagram, table: &NftTable, sequence: u32) {
     request.message(message_type(kind::GET_TABLE), REQUEST, sequence, |r| {
         family_header(r, table.family);
         r.string(TABLE_NAME, &table.name);
@@ -84,7 +84,7 @@ pub fn get_table(request: &mut Datagram, table: &Table, sequence: u32) {
 }
 
 /// Asks whether a set exists. The answer is the set, or `ENOENT`, also if the table is missing.
-pub fn get_set(request: &mut Datagram, table: &Table, set: &SetName, sequence: u32) {
+pub fn get_set(request: &mut Datagram, table: &NftTable, set: &SetName, sequence: u32) {
     request.message(message_type(kind::GET_SET), REQUEST, sequence, |r| {
         family_header(r, table.family);
         r.string(SET_TABLE, &table.name);
@@ -94,14 +94,14 @@ pub fn get_set(request: &mut Datagram, table: &Table, set: &SetName, sequence: u
 
 /// Asks for all objects of a kind in a table. The kernel lists tables of all names, and some kernels list objects of
 /// other tables too.
-pub fn get(request: &mut Datagram, kind: u8, table: &Table, sequence: u32) {
+pub fn get(request: &mut Datagram, kind: u8, table: &NftTable, sequence: u32) {
     request.message(message_type(kind), REQUEST | DUMP, sequence, |r| {
         family_header(r, table.family);
         r.string(TABLE_NAME, &table.name);
     });
 }
 
-/// Asks for the firewall's generation. See [`Answer::Object`].
+/// Asks for the firewall's generation. See [`KernelAnswer::Object`].
 pub fn get_generation(request: &mut Datagram, sequence: u32) {
     request.message(message_type(kind::GET_GENERATION), REQUEST | ACK, sequence, |r| {
         family_header(r, TableFamily::Inet);
@@ -110,7 +110,7 @@ pub fn get_generation(request: &mut Datagram, sequence: u32) {
 
 /// The meaning of a received message.
 #[derive(Clone, Debug)]
-pub enum Answer<'a> {
+pub enum KernelAnswer<'a> {
     /// A request was accepted (0) or refused (`errno`, above 0), or a dump has ended.
     Outcome(i32),
     /// An object that was asked for.
@@ -127,7 +127,7 @@ pub enum Answer<'a> {
     Other,
 }
 
-impl<'a> Answer<'a> {
+impl<'a> KernelAnswer<'a> {
     /// Reads a message.
     pub fn of(message: &Message<'a>) -> Self {
         match (message.outcome(), message.kind.to_be_bytes()) {

@@ -6,7 +6,7 @@
 use core::fmt::{self, Write};
 use core::net::IpAddr;
 
-use crate::config::{Config, Door, Forward, MAX_PORT_RANGES, Opening, PortRange, Table, TableFamily};
+use crate::config::{Config, Door, DoorPorts, Forward, MAX_PORT_RANGES, NftTable, PortRange, TableFamily};
 use crate::core::sequence::Protocol;
 
 use super::set_name::{SetKey, SetName};
@@ -51,7 +51,7 @@ pub struct LoadedRule {
 ///
 /// # Errors
 /// Only errors of `out`.
-pub fn write(out: &mut impl Write, config: &Config, table: &Table, zone: Zone<'_>) -> fmt::Result {
+pub fn write(out: &mut impl Write, config: &Config, table: &NftTable, zone: Zone<'_>) -> fmt::Result {
     write_in_place_of(out, config, table, zone, &[])
 }
 
@@ -62,7 +62,7 @@ pub fn write(out: &mut impl Write, config: &Config, table: &Table, zone: Zone<'_
 pub fn write_in_place_of(
     out: &mut impl Write,
     config: &Config,
-    table: &Table,
+    table: &NftTable,
     zone: Zone<'_>,
     loaded: &[LoadedRule],
 ) -> fmt::Result {
@@ -71,7 +71,7 @@ pub fn write_in_place_of(
     for LoadedRule { chain, handle } in loaded {
         writeln!(out, "delete rule {name} {chain} handle {handle}")?;
     }
-    let forwards = |(_, opening): (&Door, &Opening)| opening.forward.is_some();
+    let forwards = |(_, opening): (&Door, &DoorPorts)| opening.forward.is_some();
     if zone == Zone::NONE && table.family != TableFamily::Ip6 && openings(config).any(forwards) {
         // Few tables have such a chain.
         writeln!(
@@ -82,7 +82,7 @@ pub fn write_in_place_of(
     for door in doors(config) {
         writeln!(out)?;
         for family in families(table) {
-            let (set, kind) = (set(door, family), Words::of(family).set_type);
+            let (set, kind) = (set(door, family), FamilyWords::of(family).set_type);
             let kind_rest =
                 if set.key() == SetKey::AddressProtocolPort { " . inet_proto . inet_service" } else { "" };
             writeln!(out, "add set {name} {set} {{ type {kind}{kind_rest}; flags {}; }}", set.flags())?;
@@ -91,7 +91,7 @@ pub fn write_in_place_of(
     for door in doors(config) {
         writeln!(out)?;
         for family in families(table) {
-            let rules = FamilyRules { out: &mut *out, table, door, family, words: Words::of(family) };
+            let rules = FamilyRules { out: &mut *out, table, door, family, words: FamilyWords::of(family) };
             match door.opening.as_ref().map(|opening| (opening, &opening.forward)) {
                 None => rules.any_port(zone)?,
                 Some((opening, None)) => rules.local(opening, zone)?,
@@ -108,22 +108,22 @@ pub(super) fn doors(config: &Config) -> impl Iterator<Item = &Door> {
 }
 
 /// The doors whose ports are fixed, with these ports.
-fn openings(config: &Config) -> impl Iterator<Item = (&Door, &Opening)> {
+fn openings(config: &Config) -> impl Iterator<Item = (&Door, &DoorPorts)> {
     doors(config).filter_map(|door| door.opening.as_ref().map(|opening| (door, opening)))
 }
 
 /// The rules of one door for one address family.
 struct FamilyRules<'a, W> {
     out: &'a mut W,
-    table: &'a Table,
+    table: &'a NftTable,
     door: &'a Door,
     family: AddressFamily,
-    words: Words,
+    words: FamilyWords,
 }
 
 impl<W: Write> FamilyRules<'_, W> {
     /// Writes the rules for a port of the router.
-    fn local(mut self, opening: &Opening, zone: Zone<'_>) -> fmt::Result {
+    fn local(mut self, opening: &DoorPorts, zone: Zone<'_>) -> fmt::Result {
         let ports = Match { protocols: &opening.protocols, ports: &opening.dest_port };
         self.rule(ZoneChain("input", zone), format_args!(""), ports, format_args!("accept"))
     }
@@ -139,7 +139,7 @@ impl<W: Write> FamilyRules<'_, W> {
     }
 
     /// Writes the rules for a port of a host behind the router: translated for IPv4, let through for IPv6.
-    fn forward(mut self, opening: &Opening, forward: &Forward, zone: Zone<'_>) -> fmt::Result {
+    fn forward(mut self, opening: &DoorPorts, forward: &Forward, zone: Zone<'_>) -> fmt::Result {
         let protocols = &opening.protocols;
         let ip = self.words.ip;
         let inside = Match { protocols, ports: &opening.dest_port };
@@ -186,7 +186,7 @@ impl<W: Write> FamilyRules<'_, W> {
         key: &str,
         verdict: fmt::Arguments<'_>,
     ) -> fmt::Result {
-        let Words { ip, nfproto, .. } = self.words;
+        let FamilyWords { ip, nfproto, .. } = self.words;
         let nfproto = if self.table.family == TableFamily::Inet { nfproto } else { "" };
         let (table, set, door) = (self.table, set(self.door, self.family), &self.door.name);
         writeln!(
@@ -201,14 +201,14 @@ impl<W: Write> FamilyRules<'_, W> {
 
 /// nft's words for an address family.
 #[derive(Clone, Copy)]
-struct Words {
+struct FamilyWords {
     set_type: &'static str,
     /// Only for tables of family inet. nft refuses it in others.
     nfproto: &'static str,
     ip: &'static str,
 }
 
-impl Words {
+impl FamilyWords {
     const fn of(family: AddressFamily) -> Self {
         match family {
             AddressFamily::V4 => Self { set_type: "ipv4_addr", nfproto: "meta nfproto ipv4 ", ip: "ip" },
@@ -301,7 +301,7 @@ pub(super) fn merged(ports: &[PortRange]) -> heapless::Vec<PortRange, MAX_PORT_R
     merged
 }
 
-fn families(table: &Table) -> impl Iterator<Item = AddressFamily> {
+fn families(table: &NftTable) -> impl Iterator<Item = AddressFamily> {
     let table = table.family;
     AddressFamily::ALL.into_iter().filter(move |family| table.holds(*family))
 }

@@ -8,14 +8,14 @@ mod apply;
 use std::io;
 use std::sync::Arc;
 
-pub use apply::{Access, Change};
+pub use apply::{AddressState, Change};
 use nix::errno::Errno;
 
 use super::error::{NftError, Operation};
 use super::nft::element::{self, Element};
-use super::nft::{self, Answer, kind};
+use super::nft::{self, KernelAnswer, kind};
 use super::set_name::{DoorSets, SetKey, SetName};
-use crate::config::Table;
+use crate::config::NftTable;
 use crate::core::network::AddressFamily;
 use crate::core::passage::Passage;
 use crate::core::sequence::Protocol;
@@ -30,7 +30,7 @@ const LISTINGS: usize = 16;
 #[derive(Debug)]
 pub struct Sets {
     dialogue: Dialogue,
-    table: Table,
+    table: NftTable,
     /// The table's family and name for errors, which then need no allocation.
     table_name: Arc<str>,
 }
@@ -41,7 +41,7 @@ impl Sets {
     /// # Errors
     /// `EPROTONOSUPPORT` when the kernel has no nfnetlink; `InvalidInput` for a table name of more than 255
     /// bytes.
-    pub fn connect(table: Table) -> io::Result<Self> {
+    pub fn connect(table: NftTable) -> io::Result<Self> {
         if table.name.len() > 255 {
             return Err(io::ErrorKind::InvalidInput.into());
         }
@@ -53,7 +53,7 @@ impl Sets {
     }
 
     /// The table.
-    pub const fn table(&self) -> &Table {
+    pub const fn table(&self) -> &NftTable {
         &self.table
     }
 
@@ -118,9 +118,9 @@ impl Sets {
                 if message.sequence != sequence {
                     return None;
                 }
-                match Answer::of(message) {
-                    Answer::Outcome(errno) => return Some(errno),
-                    Answer::Object { kind: kind::NEW_ELEMENT, attributes, generation } => {
+                match KernelAnswer::of(message) {
+                    KernelAnswer::Outcome(errno) => return Some(errno),
+                    KernelAnswer::Object { kind: kind::NEW_ELEMENT, attributes, generation } => {
                         whole &= *begun.get_or_insert(generation) == generation;
                         element::elements(attributes, protocol).for_each(|element| each(&element));
                     }
@@ -188,10 +188,10 @@ impl Sets {
 
     /// Sends the request for one object. Returns whether it exists.
     fn find(&mut self, sequence: u32, wanted: u8, operation: Operation) -> Result<bool, NftError> {
-        let errno = self.exchange(operation, &mut |message| match Answer::of(message) {
+        let errno = self.exchange(operation, &mut |message| match KernelAnswer::of(message) {
             _ if message.sequence != sequence => None,
-            Answer::Object { kind, .. } if kind == wanted => Some(0),
-            Answer::Outcome(errno) => Some(errno),
+            KernelAnswer::Object { kind, .. } if kind == wanted => Some(0),
+            KernelAnswer::Outcome(errno) => Some(errno),
             _ => None,
         })?;
         match Errno::from_raw(errno) {

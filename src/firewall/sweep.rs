@@ -32,12 +32,12 @@ pub struct Swept {
     /// The number of ketuk's rules that could not be deleted.
     pub left: usize,
     /// The error, if there was one.
-    pub fault: Option<Fault>,
+    pub fault: Option<SweepError>,
 }
 
 /// Why a chain or one of its rules could not be swept.
 #[derive(Debug)]
-pub enum Fault {
+pub enum SweepError {
     /// The program does not exist.
     Missing,
     /// The program failed.
@@ -62,7 +62,7 @@ pub fn has_chain(iptables: &Iptables, chain: Chain<'_>) -> bool {
     // A chain whose listing is too long exists.
     !matches!(
         output(&iptables.list(&iptables.ipv4, chain), None, deadline),
-        Err(Fault::Failed(_) | Fault::Missing)
+        Err(SweepError::Failed(_) | SweepError::Missing)
     )
 }
 
@@ -115,7 +115,7 @@ fn sweep_family(iptables: &Iptables, program: &str, nat: bool, deadline: Instant
         fault: None,
     };
     if process::find_program(program).is_none() {
-        return Swept { fault: Some(Fault::Missing), ..swept };
+        return Swept { fault: Some(SweepError::Missing), ..swept };
     }
     for chain in chains {
         let fault = |swept: &mut Swept, fault| {
@@ -144,14 +144,14 @@ fn sweep_family(iptables: &Iptables, program: &str, nat: bool, deadline: Instant
 }
 
 /// Runs one command with this standard input, up to [`MAX_ATTEMPTS`] times. Returns its standard output.
-pub(super) fn output(argv: &[String], input: Option<&str>, deadline: Instant) -> Result<Vec<u8>, Fault> {
+pub(super) fn output(argv: &[String], input: Option<&str>, deadline: Instant) -> Result<Vec<u8>, SweepError> {
     let mut attempts = 1;
     loop {
         match process::output(argv, input, deadline, MAX_LISTING) {
             Ok(Output { text, exit: Exit::Code(0) }) => return Ok(text),
             Ok(Output { exit: Exit::Code(EXIT_BUSY), .. }) if attempts < MAX_ATTEMPTS => attempts += 1,
-            Ok(Output { exit, .. }) => return Err(Fault::Failed(exit)),
-            Err(error) => return Err(Fault::Output(error)),
+            Ok(Output { exit, .. }) => return Err(SweepError::Failed(exit)),
+            Err(error) => return Err(SweepError::Output(error)),
         }
     }
 }
@@ -167,7 +167,7 @@ impl fmt::Display for Swept {
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for SweepError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing => f.write_str("no such program; is the package installed?"),

@@ -1,25 +1,25 @@
 //! Decides which doors need no commands any more. A door keeps its commands if another command in the file may shut it and
 //! is not understood.
 
-use super::commands::{self, Deed, Rule};
+use super::commands::{self, Deed, ForeignRule};
 use super::door::KnockdDoor;
-use super::opens::{Opens, shuts};
+use super::opens::{ForeignPorts, shuts};
 use super::outcome::Note;
 
 /// How an imported door does its work.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Way {
+pub(super) enum DoorWork {
     /// ketuk opens it, without commands.
-    Opens(Opens),
+    Opens(ForeignPorts),
     /// It shuts these doors, given by their indices.
     Closes(Vec<usize>),
     /// It runs its commands.
     Commands,
 }
 
-impl Way {
+impl DoorWork {
     /// The ports that the door opens without commands.
-    pub(super) fn opens(&self) -> Option<&Opens> {
+    pub(super) fn opens(&self) -> Option<&ForeignPorts> {
         match self {
             Self::Opens(opens) => Some(opens),
             _ => None,
@@ -66,29 +66,29 @@ impl Deeds {
 }
 
 /// The way of each door. `device` is the device that knockd listens on.
-pub(super) fn ways(doors: &[KnockdDoor], device: &str, notes: &mut Vec<Note>) -> Vec<Way> {
+pub(super) fn ways(doors: &[KnockdDoor], device: &str, notes: &mut Vec<Note>) -> Vec<DoorWork> {
     let deeds: Vec<Deeds> = doors.iter().map(Deeds::of).collect();
-    let mut ways: Vec<Way> = doors.iter().map(|door| native(door, device)).collect();
+    let mut ways: Vec<DoorWork> = doors.iter().map(|door| native(door, device)).collect();
     // One backend serves all doors: that of the first door's commands.
     let program = ways.iter().find_map(|way| way.opens()?.program());
     for way in &mut ways {
         if way.opens().is_some_and(|opens| opens.program() != program) {
-            *way = Way::Commands;
+            *way = DoorWork::Commands;
         }
     }
     // A door that keeps its commands may force others to keep theirs, so this repeats until nothing changes.
     while let Some((keeps, because)) = next_to_keep(&deeds, &ways) {
         let message = format!("it keeps its commands, since line {because} may shut the same port");
         notes.push(doors[keeps].note_at(line_of(&doors[keeps]), message));
-        ways[keeps] = Way::Commands;
+        ways[keeps] = DoorWork::Commands;
     }
     for (at, own) in deeds.iter().enumerate().filter(|(_, own)| own.only_shuts) {
-        let is_shut = |way: &Way| own.all.iter().any(|(deed, _)| way.is_shut_by(deed));
+        let is_shut = |way: &DoorWork| own.all.iter().any(|(deed, _)| way.is_shut_by(deed));
         let closed: Vec<usize> = (0..doors.len()).filter(|&other| is_shut(&ways[other])).collect();
         let mut others =
-            deeds.iter().zip(&ways).filter(|(_, way)| **way == Way::Commands).map(|(deeds, _)| deeds);
+            deeds.iter().zip(&ways).filter(|(_, way)| **way == DoorWork::Commands).map(|(deeds, _)| deeds);
         if !closed.is_empty() {
-            ways[at] = Way::Closes(closed);
+            ways[at] = DoorWork::Closes(closed);
         } else if !others.any(|other| own.undo(other) || other.unknown().is_some()) {
             let message = "it deletes a rule that no door of this file adds, so a port may stay open";
             notes.push(doors[at].note_at(line_of(&doors[at]), message));
@@ -105,21 +105,21 @@ fn line_of(door: &KnockdDoor) -> usize {
 }
 
 /// The way of a door by its own commands, whatever the other doors do.
-fn native(door: &KnockdDoor, device: &str) -> Way {
-    match Opens::read(&door.commands()) {
-        Some(opens) if opens.device().is_none_or(|only| only == device) => Way::Opens(opens),
-        _ => Way::Commands,
+fn native(door: &KnockdDoor, device: &str) -> DoorWork {
+    match ForeignPorts::read(&door.commands()) {
+        Some(opens) if opens.device().is_none_or(|only| only == device) => DoorWork::Opens(opens),
+        _ => DoorWork::Commands,
     }
 }
 
 /// The first door that must keep its commands, and the line of the command that may shut it.
-fn next_to_keep(deeds: &[Deeds], ways: &[Way]) -> Option<(usize, usize)> {
+fn next_to_keep(deeds: &[Deeds], ways: &[DoorWork]) -> Option<(usize, usize)> {
     for own in deeds.iter().zip(ways).filter(|(_, way)| way.opens().is_none()).map(|(own, _)| own) {
         // Commands that only shut are run only if they delete a rule of a door that keeps its commands.
-        let others = || deeds.iter().zip(ways).filter(|(_, way)| **way == Way::Commands);
+        let others = || deeds.iter().zip(ways).filter(|(_, way)| **way == DoorWork::Commands);
         let is_run = !own.only_shuts || others().any(|(other, _)| own.undo(other));
         for (deed, line) in &own.all {
-            let may_shut = |way: &Way| match deed {
+            let may_shut = |way: &DoorWork| match deed {
                 // A door that shuts after its time only stays open for longer than it might.
                 Deed::Unknown => way.opens().is_some_and(|opens| !opens.ends),
                 _ => is_run && way.is_shut_by(deed),
@@ -133,9 +133,9 @@ fn next_to_keep(deeds: &[Deeds], ways: &[Way]) -> Option<(usize, usize)> {
 }
 
 /// Notes commands of a door that are not understood, if they may matter to other doors or to the firewall.
-fn name_kept(at: usize, own: &Deeds, doors: &[KnockdDoor], ways: &[Way], notes: &mut Vec<Note>) {
+fn name_kept(at: usize, own: &Deeds, doors: &[KnockdDoor], ways: &[DoorWork], notes: &mut Vec<Note>) {
     let (door, way) = (&doors[at], &ways[at]);
-    let kept = || own.all.iter().filter(|_| *way == Way::Commands);
+    let kept = || own.all.iter().filter(|_| *way == DoorWork::Commands);
     let foreign = kept().find_map(|(deed, line)| match deed {
         Deed::Foreign(program) => Some((program, *line)),
         _ => None,
@@ -149,7 +149,7 @@ fn name_kept(at: usize, own: &Deeds, doors: &[KnockdDoor], ways: &[Way], notes: 
         Deed::Open(rule) => Some((rule, *line)),
         _ => None,
     });
-    if let Some((Rule { protocol, ports, .. }, line)) = opened {
+    if let Some((ForeignRule { protocol, ports, .. }, line)) = opened {
         let ports = ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let message =
             format!("ketuk shuts no port that a command opens: a firewall must drop {protocol} {ports}");

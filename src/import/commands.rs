@@ -19,9 +19,9 @@ use crate::core::sequence::Protocol;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Deed {
     /// Adds a rule that accepts `%IP%`.
-    Open(Rule),
+    Open(ForeignRule),
     /// Deletes such a rule.
-    Shut(Rule),
+    Shut(ForeignRule),
     /// Finds the rules for `%IP%` in an nftables table and deletes them by their handle.
     ShutByHandle(ByHandle),
     /// Waits for this many seconds.
@@ -36,11 +36,11 @@ pub(super) enum Deed {
 
 /// A rule that accepts `%IP%`, or translates its connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Rule {
+pub(super) struct ForeignRule {
     /// The firewall that holds it.
-    pub(super) program: Program,
+    pub(super) program: ForeignFirewall,
     /// The rule's chain.
-    pub(super) chain: Chain,
+    pub(super) chain: ForeignChain,
     /// The protocol.
     pub(super) protocol: Protocol,
     /// The destination ports, sorted.
@@ -53,7 +53,7 @@ pub(super) struct Rule {
 
 /// The firewall that a command changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Program {
+pub(super) enum ForeignFirewall {
     /// `iptables` or `ip6tables`.
     Iptables,
     /// `nft`, with the table: its family, then its name.
@@ -62,7 +62,7 @@ pub(super) enum Program {
 
 /// The chain of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Chain {
+pub(super) enum ForeignChain {
     /// For connections to this host.
     Input,
     /// For forwarded connections, to this host if one is named.
@@ -80,7 +80,7 @@ pub(super) struct ByHandle {
     numbers: Vec<u16>,
 }
 
-impl Rule {
+impl ForeignRule {
     /// Whether both rules accept the same packets, apart from the device.
     pub(super) fn opens_as(&self, other: &Self) -> bool {
         let what = |rule: &Self| (rule.protocol, rule.chain, rule.family, rule.ports.clone());
@@ -90,8 +90,8 @@ impl Rule {
 
 impl ByHandle {
     /// Whether the command deletes this rule too. Without a port it deletes all rules for `%IP%`.
-    pub(super) fn shuts(&self, rule: &Rule) -> bool {
-        let Program::Nft(table) = &rule.program else { return false };
+    pub(super) fn shuts(&self, rule: &ForeignRule) -> bool {
+        let ForeignFirewall::Nft(table) = &rule.program else { return false };
         let has = |port: &u16| rule.ports.iter().any(|range| range.contains(*port));
         table.split(' ').next_back() == Some(self.table.as_str())
             && (self.numbers.is_empty() || self.numbers.iter().any(has))

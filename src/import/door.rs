@@ -1,7 +1,7 @@
 //! A door in knockd's configuration.
 
 use super::outcome::Note;
-use super::part::{Part, Value};
+use super::part::{KnockdSection, KnockdValue};
 
 /// The names of the key for the command that opens.
 pub(super) const START: &[&str] = &["start_command", "command"];
@@ -30,42 +30,42 @@ pub(super) const KEYS: &[&[&str]] =
 /// A door in knockd's configuration.
 #[derive(Debug)]
 pub(super) struct KnockdDoor {
-    pub(super) part: Part,
+    pub(super) part: KnockdSection,
     /// The door's name in UCI.
     pub(super) name: String,
 }
 
 /// A door's commands that are given and not empty, with their lines.
-pub(super) struct Commands<'a> {
+pub(super) struct KnockdCommands<'a> {
     /// `start_command`.
-    pub(super) start: Option<Value<'a>>,
+    pub(super) start: Option<KnockdValue<'a>>,
     /// `start_command_6`.
-    pub(super) start_6: Option<Value<'a>>,
+    pub(super) start_6: Option<KnockdValue<'a>>,
     /// `stop_command`.
-    pub(super) stop: Option<Value<'a>>,
+    pub(super) stop: Option<KnockdValue<'a>>,
     /// `stop_command_6`.
-    pub(super) stop_6: Option<Value<'a>>,
+    pub(super) stop_6: Option<KnockdValue<'a>>,
     /// Whether `start_command_6` is empty: nothing opens for IPv6.
     pub(super) nothing_for_6: bool,
     /// Whether `stop_command_6` is empty: nothing shuts for IPv6.
     pub(super) never_shut_for_6: bool,
 }
 
-impl Commands<'_> {
+impl KnockdCommands<'_> {
     /// All commands.
-    pub(super) fn all(&self) -> impl Iterator<Item = Value<'_>> {
+    pub(super) fn all(&self) -> impl Iterator<Item = KnockdValue<'_>> {
         [self.start, self.start_6, self.stop, self.stop_6].into_iter().flatten()
     }
 }
 
 impl KnockdDoor {
     /// A door that has no UCI name yet.
-    pub(super) fn new(part: Part) -> Self {
+    pub(super) fn new(part: KnockdSection) -> Self {
         Self { name: String::new(), part }
     }
 
     /// The value of the key with these names.
-    pub(super) fn get(&self, names: &[&str]) -> Option<Value<'_>> {
+    pub(super) fn get(&self, names: &[&str]) -> Option<KnockdValue<'_>> {
         self.part.get(names)
     }
 
@@ -75,10 +75,10 @@ impl KnockdDoor {
     }
 
     /// The door's commands.
-    pub(super) fn commands(&self) -> Commands<'_> {
-        let written = |names| self.get(names).filter(|(command, _): &Value<'_>| !command.is_empty());
+    pub(super) fn commands(&self) -> KnockdCommands<'_> {
+        let written = |names| self.get(names).filter(|(command, _): &KnockdValue<'_>| !command.is_empty());
         let is_empty = |names| self.get(names).is_some_and(|(command, _)| command.is_empty());
-        Commands {
+        KnockdCommands {
             start: written(START),
             start_6: written(START_6),
             stop: written(STOP),

@@ -1,6 +1,6 @@
 //! Turns knockd's doors into ketuk's.
 
-use super::closing::{self, Way};
+use super::closing::{self, DoorWork};
 use super::door::{
     CMD_TIMEOUT, KEYS, KnockdDoor, ONE_TIME, SEQ_TIMEOUT, SEQUENCE, START, START_6, STOP, STOP_6, TARGET,
     TCP_FLAGS,
@@ -8,10 +8,10 @@ use super::door::{
 use super::host::Host;
 use super::lines::Lines;
 use super::listens::{own_options, unknown};
-use super::opens::Opens;
+use super::opens::ForeignPorts;
 use super::outcome::{Imported, Note};
-use super::part::{Part, atoi, is_digits, without_comment};
-use super::write::{Section, settle};
+use super::part::{KnockdSection, atoi, is_digits, without_comment};
+use super::write::{NewSection, settle};
 use crate::config::{MAX_NAME, MAX_OPEN_TIME_S};
 use crate::core::door::{MAX_DOORS, MAX_SEQ_TIMEOUT_S};
 use crate::core::network::AddressFamily;
@@ -20,7 +20,7 @@ use crate::core::network::AddressFamily;
 const CMD_TIMEOUT_S: u32 = 10;
 /// The file that is imported, and the host that has it.
 #[derive(Clone, Copy)]
-pub(super) struct Source<'s> {
+pub(super) struct ForeignFile<'s> {
     /// The file's name, for comments.
     pub(super) file: &'s str,
     pub(super) lines: &'s Lines,
@@ -29,9 +29,9 @@ pub(super) struct Source<'s> {
 
 /// Imports the file's own sections and its doors.
 pub(super) fn import(
-    Source { file, lines, host }: Source<'_>,
-    own: &[Part],
-    doors: Vec<Part>,
+    ForeignFile { file, lines, host }: ForeignFile<'_>,
+    own: &[KnockdSection],
+    doors: Vec<KnockdSection>,
     mut notes: Vec<Note>,
 ) -> Imported {
     let mut doors: Vec<KnockdDoor> = doors.into_iter().map(KnockdDoor::new).collect();
@@ -43,7 +43,7 @@ pub(super) fn import(
     }
     name(&mut doors, &mut notes);
 
-    let mut globals = Section::new("globals", "globals", own.first().map_or(1, |part| part.line));
+    let mut globals = NewSection::new("globals", "globals", own.first().map_or(1, |part| part.line));
     globals.comment(&format!("Made from {file} by 'ketukd import'."));
     globals.option(globals.line, "enabled", "1");
     let listens = own_options(&mut globals, own, host, &mut notes);
@@ -71,12 +71,12 @@ pub(super) fn import(
 
 impl KnockdDoor {
     /// The door in UCI.
-    fn section(&self, way: &Way, doors: &[Self], notes: &mut Vec<Note>) -> Section {
-        let mut section = Section::new("door", &self.name, self.part.line);
+    fn section(&self, way: &DoorWork, doors: &[Self], notes: &mut Vec<Note>) -> NewSection {
+        let mut section = NewSection::new("door", &self.name, self.part.line);
         self.knock(&mut section, notes);
         match way {
-            Way::Opens(opens) => self.native(&mut section, opens, notes),
-            Way::Closes(closed) => {
+            DoorWork::Opens(opens) => self.native(&mut section, opens, notes),
+            DoorWork::Closes(closed) => {
                 let (command, line) = self.get(START).unwrap_or(("", self.part.line));
                 section.comment(&format!("[{}] shut it with: {command}", self.part.name));
                 section.option(line, "action", "close");
@@ -84,7 +84,7 @@ impl KnockdDoor {
                     section.list(line, "door", doors[door].name.as_str());
                 }
             }
-            Way::Commands => self.keep_commands(&mut section, notes),
+            DoorWork::Commands => self.keep_commands(&mut section, notes),
         }
         self.part.name_doubles(KEYS, notes);
         for entry in &self.part.entries {
@@ -101,7 +101,7 @@ impl KnockdDoor {
         section
     }
 
-    fn knock(&self, section: &mut Section, notes: &mut Vec<Note>) {
+    fn knock(&self, section: &mut NewSection, notes: &mut Vec<Note>) {
         let mut steps = 0;
         if let Some((sequence, line)) = self.get(SEQUENCE) {
             for step in sequence.split(',') {
@@ -145,14 +145,14 @@ impl KnockdDoor {
     }
 
     /// Writes the ports and the time.
-    fn native(&self, section: &mut Section, opens: &Opens, notes: &mut Vec<Note>) {
+    fn native(&self, section: &mut NewSection, opens: &ForeignPorts, notes: &mut Vec<Note>) {
         let (command, line) = self.get(START).or(self.get(START_6)).unwrap_or(("", self.part.line));
         section.comment(&format!("[{}] opened it with: {command}", self.part.name));
         match opens.protocols[..] {
             [protocol] => section.option(line, "proto", protocol.to_string()),
             _ => section.option(line, "proto", "tcpudp"),
         }
-        let port = |name, section: &mut Section| {
+        let port = |name, section: &mut NewSection| {
             for ports in &opens.ports {
                 section.list(line, name, ports.to_string());
             }
@@ -189,7 +189,7 @@ impl KnockdDoor {
     }
 
     /// Writes the commands unchanged.
-    fn keep_commands(&self, section: &mut Section, notes: &mut Vec<Note>) {
+    fn keep_commands(&self, section: &mut NewSection, notes: &mut Vec<Note>) {
         for (names, option) in [
             (START, "start_command"),
             (START_6, "start_command_6"),

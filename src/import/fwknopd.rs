@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::lines::Lines;
 use super::outcome::{Imported, Note};
 use super::settings::{Setting, is_yes, key_and_value};
-use super::write::{Section, settle};
+use super::write::{NewSection, settle};
 use crate::config::device::{is_name, meant};
 
 /// Reads a fwknopd.conf; `file` is its name, for the comments.
@@ -24,7 +24,7 @@ pub(super) fn import(file: &str, lines: &Lines, range: Range<usize>) -> Imported
             None => notes.push(Note::new(line.number, "left out: it has no value, or is not UTF-8")),
         }
     }
-    let mut globals = Section::new("globals", "globals", 1);
+    let mut globals = NewSection::new("globals", "globals", 1);
     globals.comment(&format!(
         "Made from {file} by 'ketukd import'. The users are in the access.conf beside it: import that too."
     ));
@@ -37,7 +37,7 @@ pub(super) fn import(file: &str, lines: &Lines, range: Range<usize>) -> Imported
 
 /// These settings as `config globals`. `with_device` says whether the device counts.
 pub(super) fn globals_of(
-    globals: &mut Section,
+    globals: &mut NewSection,
     settings: &[Setting],
     with_device: bool,
     notes: &mut Vec<Note>,

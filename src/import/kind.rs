@@ -5,7 +5,7 @@ use super::outcome::ImportError;
 
 /// The kind of a configuration file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum FileKind {
     /// knockd.conf.
     Knockd,
     /// fwknopd's access.conf.
@@ -42,7 +42,7 @@ const FWKNOPD: &[&str] = &[
 ///
 /// # Errors
 /// The file is of no kind that can be imported. The error names its kind if it is known.
-pub(super) fn of(lines: &[Line]) -> Result<Kind, ImportError> {
+pub(super) fn of(lines: &[Line]) -> Result<FileKind, ImportError> {
     let content = || {
         lines.iter().map(|line| line.text.trim()).filter(|text| !text.is_empty() && !text.starts_with('#'))
     };
@@ -52,7 +52,7 @@ pub(super) fn of(lines: &[Line]) -> Result<Kind, ImportError> {
     };
     let has = |keys: &[&str]| content().any(|text| keys.contains(&key(text).as_str()));
     if content().next().is_some_and(|text| matches!(key(text).as_str(), "config" | "package")) {
-        return Ok(Kind::Uci);
+        return Ok(FileKind::Uci);
     }
     let is_section = |text: &str| text.starts_with('[') && text.ends_with(']') && text.len() > 2;
     if content().any(is_section) {
@@ -66,13 +66,13 @@ pub(super) fn of(lines: &[Line]) -> Result<Kind, ImportError> {
         {
             return Err(ImportError::Other("this is a configuration of fail2ban"));
         }
-        return Ok(Kind::Knockd);
+        return Ok(FileKind::Knockd);
     }
     if has(&["SOURCE"]) || has(&["%include", "%include_folder"]) {
-        return Ok(Kind::Access);
+        return Ok(FileKind::Access);
     }
     if has(FWKNOPD) {
-        return Ok(Kind::Fwknopd);
+        return Ok(FileKind::Fwknopd);
     }
     if has(&["START_KNOCKD", "KNOCKD_OPTS"]) {
         return Err(ImportError::Other(

@@ -4,11 +4,11 @@
 //! key is written twice, the last one counts. Some files contain lines that knockd refuses: a comment after a value,
 //! or a line that continues in the next. Their meaning is clear, so they are read.
 
-use super::doors::{self, Source};
+use super::doors::{self, ForeignFile};
 use super::host::Host;
 use super::lines::{Line, Lines};
 use super::outcome::{ImportError, Imported, Note};
-use super::part::{KnockdLine, Part};
+use super::part::{KnockdLine, KnockdSection};
 
 /// The name of the section for knockd itself.
 const OPTIONS: &str = "options";
@@ -35,7 +35,7 @@ pub(super) fn import(
         return Err(ImportError::Unknown);
     }
     let (own, doors): (Vec<_>, Vec<_>) = parts.into_iter().partition(|part| part.name == OPTIONS);
-    Ok(doors::import(Source { file, lines, host }, &own, doors, notes))
+    Ok(doors::import(ForeignFile { file, lines, host }, &own, doors, notes))
 }
 
 /// A line with its continuation lines.
@@ -46,8 +46,8 @@ struct Joined {
 }
 
 /// The sections of a file.
-fn parts(lines: &[Line], notes: &mut Vec<Note>) -> Vec<Part> {
-    let mut parts: Vec<Part> = Vec::new();
+fn parts(lines: &[Line], notes: &mut Vec<Note>) -> Vec<KnockdSection> {
+    let mut parts: Vec<KnockdSection> = Vec::new();
     for Joined { text, number, is_text } in joined(lines, notes) {
         let content = text.trim();
         if content.is_empty() || content.starts_with('#') {
@@ -59,7 +59,12 @@ fn parts(lines: &[Line], notes: &mut Vec<Note>) -> Vec<Part> {
         let name = content.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
         if let Some(name) = name.filter(|name| !name.is_empty()) {
             let unreadable = (!is_text).then_some(number);
-            parts.push(Part { name: name.trim().to_owned(), line: number, entries: Vec::new(), unreadable });
+            parts.push(KnockdSection {
+                name: name.trim().to_owned(),
+                line: number,
+                entries: Vec::new(),
+                unreadable,
+            });
             continue;
         }
         let Some(part) = parts.last_mut() else {

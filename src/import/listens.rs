@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use super::host::Host;
 use super::outcome::Note;
-use super::part::{Part, Value, is_on, without_comment};
-use super::write::Section;
+use super::part::{KnockdSection, KnockdValue, is_on, without_comment};
+use super::write::NewSection;
 use crate::config::device::{is_alias, is_name, meant};
 
 /// knockd's default device.
@@ -23,12 +23,12 @@ pub(super) struct Listens {
 
 /// Reads `[options]`.
 pub(super) fn own_options(
-    globals: &mut Section,
-    own: &[Part],
+    globals: &mut NewSection,
+    own: &[KnockdSection],
     host: &dyn Host,
     notes: &mut Vec<Note>,
 ) -> Listens {
-    let mut device: Option<Value<'_>> = None;
+    let mut device: Option<KnockdValue<'_>> = None;
     let mut disabled = None;
     for entry in own.iter().flat_map(|part| &part.entries) {
         match (entry.key.as_str(), entry.value.as_deref()) {

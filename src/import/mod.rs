@@ -30,7 +30,7 @@ mod uci;
 mod write;
 
 pub use self::host::Host;
-use self::kind::Kind;
+use self::kind::FileKind;
 use self::lines::Lines;
 pub use self::outcome::{ImportError, Imported, Warning};
 
@@ -43,10 +43,10 @@ pub fn import(file: &str, text: &[u8], host: &dyn Host) -> Result<Imported, Impo
     let mut lines = Lines::default();
     let range = lines.add(file, text)?;
     match kind::of(lines.get(range.clone()))? {
-        Kind::Knockd => knockd::import(file, &lines, range, host),
-        Kind::Access => access::import(file, &mut lines, range, host),
-        Kind::Fwknopd => Ok(fwknopd::import(file, &lines, range)),
-        Kind::Uci => uci::import(file, text, &lines, range, host),
+        FileKind::Knockd => knockd::import(file, &lines, range, host),
+        FileKind::Access => access::import(file, &mut lines, range, host),
+        FileKind::Fwknopd => Ok(fwknopd::import(file, &lines, range)),
+        FileKind::Uci => uci::import(file, text, &lines, range, host),
     }
 }
 

@@ -2,15 +2,15 @@
 
 use std::net::IpAddr;
 
-use super::commands::{self, Chain, Deed, Program, Rule};
-use super::door::Commands;
+use super::commands::{self, Deed, ForeignChain, ForeignFirewall, ForeignRule};
+use super::door::KnockdCommands;
 use crate::config::PortRange;
 use crate::core::network::AddressFamily;
 use crate::core::sequence::Protocol;
 
 /// The ports that a door opens without commands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Opens {
+pub(super) struct ForeignPorts {
     /// The protocols.
     pub(super) protocols: Vec<Protocol>,
     /// The ports of this host, sorted.
@@ -24,12 +24,12 @@ pub(super) struct Opens {
     /// Whether a command shuts the door again.
     pub(super) ends: bool,
     /// The rules of the commands.
-    pub(super) rules: Vec<Rule>,
+    pub(super) rules: Vec<ForeignRule>,
 }
 
-impl Opens {
+impl ForeignPorts {
     /// The ports that these commands open. `None` if the commands do anything else, or shut only some of the ports again.
-    pub(super) fn read(of: &Commands<'_>) -> Option<Self> {
+    pub(super) fn read(of: &KnockdCommands<'_>) -> Option<Self> {
         // For a knocker over IPv6 the commands for IPv6 run; without them the same as for IPv4.
         let start_6 = if of.nothing_for_6 { None } else { of.start_6.or(of.start) };
         let stop_6 = if of.never_shut_for_6 { None } else { of.stop_6.or(of.stop) };
@@ -75,20 +75,20 @@ impl Opens {
     /// The nftables table of the rules.
     pub(super) fn nft_table(&self) -> Option<&str> {
         match &self.rules.first()?.program {
-            Program::Nft(table) => Some(table),
-            Program::Iptables => None,
+            ForeignFirewall::Nft(table) => Some(table),
+            ForeignFirewall::Iptables => None,
         }
     }
 
     /// The firewall of the rules.
-    pub(super) fn program(&self) -> Option<Program> {
+    pub(super) fn program(&self) -> Option<ForeignFirewall> {
         self.rules.first().map(|rule| rule.program.clone())
     }
 }
 
 /// The ports that a pair of commands opens for knockers of one family: `Some(None)` if none, `None` if the commands do more.
 #[expect(clippy::option_option, reason = "not understood, and opening nothing, are two results")]
-fn side(family: AddressFamily, start: Option<&str>, stop: Option<&str>) -> Option<Option<Opens>> {
+fn side(family: AddressFamily, start: Option<&str>, stop: Option<&str>) -> Option<Option<ForeignPorts>> {
     let Some(start) = start else { return Some(None) };
     let deeds = commands::read(start);
     let mut rules = Vec::new();
@@ -124,11 +124,11 @@ fn side(family: AddressFamily, start: Option<&str>, stop: Option<&str>) -> Optio
     }
     let ends = stop.is_some() || seconds.is_some();
     let (protocols, ports, forward) = together(&rules)?;
-    Some(Some(Opens { protocols, ports, forward, families: vec![family], seconds, ends, rules }))
+    Some(Some(ForeignPorts { protocols, ports, forward, families: vec![family], seconds, ends, rules }))
 }
 
 /// Whether the deed deletes the rule.
-pub(super) fn shuts(deed: &Deed, rule: &Rule) -> bool {
+pub(super) fn shuts(deed: &Deed, rule: &ForeignRule) -> bool {
     match deed {
         Deed::Shut(other) => other.opens_as(rule),
         Deed::ShutByHandle(by_handle) => by_handle.shuts(rule),
@@ -139,7 +139,7 @@ pub(super) fn shuts(deed: &Deed, rule: &Rule) -> bool {
 type What = (Vec<Protocol>, Vec<PortRange>, Option<(IpAddr, Option<u16>)>);
 
 /// Joins several rules into one opening.
-fn together(rules: &[Rule]) -> Option<What> {
+fn together(rules: &[ForeignRule]) -> Option<What> {
     let first = rules.first()?;
     if rules.iter().any(|rule| (&rule.program, &rule.device) != (&first.program, &first.device)) {
         return None;
@@ -149,7 +149,7 @@ fn together(rules: &[Rule]) -> Option<What> {
     {
         return Some(forward);
     }
-    if rules.iter().any(|rule| rule.chain != Chain::Input) {
+    if rules.iter().any(|rule| rule.chain != ForeignChain::Input) {
         return None;
     }
     if rules.iter().all(|rule| rule.protocol == first.protocol) {
@@ -166,8 +166,10 @@ fn together(rules: &[Rule]) -> Option<What> {
 }
 
 /// Joins a rule that translates and a rule that lets through.
-fn forward(dnat: &Rule, through: &Rule) -> Option<What> {
-    let (Chain::Dnat(host, port), Chain::Forward(to)) = (dnat.chain, through.chain) else { return None };
+fn forward(dnat: &ForeignRule, through: &ForeignRule) -> Option<What> {
+    let (ForeignChain::Dnat(host, port), ForeignChain::Forward(to)) = (dnat.chain, through.chain) else {
+        return None;
+    };
     let behind =
         port.map_or_else(|| dnat.ports.clone(), |port| PortRange::new(port, port).into_iter().collect());
     let fits = dnat.protocol == through.protocol && to.is_none_or(|to| to == host) && through.ports == behind;

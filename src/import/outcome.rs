@@ -8,7 +8,7 @@ pub struct Imported {
     /// The text of /etc/config/ketuk.
     pub uci: String,
     /// The settings that were not carried over, in the order of their lines.
-    pub warnings: Vec<Warning>,
+    pub(crate) warnings: Vec<Warning>,
 }
 
 /// A setting that was not carried over, or was changed.

@@ -4,7 +4,7 @@ use super::outcome::Note;
 
 /// A section and its lines.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Part {
+pub(super) struct KnockdSection {
     /// The section's name as written.
     pub(super) name: String,
     /// The number of its line.
@@ -27,11 +27,11 @@ pub(super) struct KnockdLine {
 }
 
 /// A value and its line.
-pub(super) type Value<'a> = (&'a str, usize);
+pub(super) type KnockdValue<'a> = (&'a str, usize);
 
-impl Part {
+impl KnockdSection {
     /// The value of the key with these names. If a key is written twice, the last one counts.
-    pub(super) fn get(&self, names: &[&str]) -> Option<Value<'_>> {
+    pub(super) fn get(&self, names: &[&str]) -> Option<KnockdValue<'_>> {
         let entry = self.entries.iter().rev().find(|entry| entry.is(names))?;
         Some((entry.value.as_deref()?, entry.line))
     }

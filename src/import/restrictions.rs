@@ -3,7 +3,7 @@
 use super::outcome::Note;
 use super::part::{atoi, is_digits};
 use super::settings::{Setting, Stanza, is_yes};
-use super::write::Section;
+use super::write::NewSection;
 
 /// Keys that are read elsewhere, and keys whose loss lets nobody in.
 const READ_ELSEWHERE: &[&str] = &[
@@ -27,7 +27,7 @@ const HMACS: &[&str] = &["md5", "sha1", "sha256", "sha384", "sha512"];
 
 impl Stanza {
     /// Carries over the stanza's restrictions. One that cannot be carried over disables the user.
-    pub(super) fn restrictions(&self, user: &mut Section, notes: &mut Vec<Note>) {
+    pub(super) fn restrictions(&self, user: &mut NewSection, notes: &mut Vec<Note>) {
         let mut seen: Vec<&str> = Vec::new();
         for Setting { key, line, .. } in self.settings.iter().rev() {
             // If a key is written twice, the last one counts.
@@ -58,7 +58,7 @@ enum Problem {
     Remark(String),
 }
 
-fn restriction(user: &mut Section, key: &str, value: &str, line: usize) -> Result<(), Problem> {
+fn restriction(user: &mut NewSection, key: &str, value: &str, line: usize) -> Result<(), Problem> {
     let shuts = |why: &str| Err(Problem::Shuts(format!("{key} {value} is left out: {why}")));
     let remark = |why: &str| Err(Problem::Remark(format!("{key} is left out: {why}")));
     match key {

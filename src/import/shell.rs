@@ -1,12 +1,12 @@
 //! Splits a command as `sh -c` does, if it is a list of simple commands.
 
 /// A program and its arguments.
-pub(super) type Words = Vec<String>;
+pub(super) type Argv = Vec<String>;
 
 /// The simple commands of a list, in order, between `;`, `&&` and newlines. `None` if the command has anything else: a
 /// pipeline, a condition, a substitution, a redirection other than to /dev/null.
-pub(super) fn split(command: &str) -> Option<Vec<Words>> {
-    let mut reader = Reader { commands: Vec::new(), words: Vec::new(), word: None };
+pub(super) fn split(command: &str) -> Option<Vec<Argv>> {
+    let mut reader = ShellReader { commands: Vec::new(), words: Vec::new(), word: None };
     let mut characters = command.trim().chars().peekable();
     while let Some(character) = characters.next() {
         match character {
@@ -58,13 +58,13 @@ fn quiet(characters: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<()
     (file == "/dev/null").then_some(())
 }
 
-struct Reader {
-    commands: Vec<Words>,
-    words: Words,
+struct ShellReader {
+    commands: Vec<Argv>,
+    words: Argv,
     word: Option<String>,
 }
 
-impl Reader {
+impl ShellReader {
     fn end_word(&mut self) {
         self.words.extend(self.word.take());
     }

@@ -7,7 +7,7 @@ use self::doors::Doors;
 use super::lines::Lines;
 use super::outcome::{Imported, Note};
 use super::settings::Stanza;
-use super::write::{Section, settle};
+use super::write::{NewSection, settle};
 use crate::config::MAX_NAME;
 use crate::protocol::is_door;
 
@@ -19,12 +19,12 @@ pub(super) fn import(
     globals: Vec<super::write::UciLine>,
     mut notes: Vec<Note>,
 ) -> Imported {
-    let mut own = Section::new("globals", "globals", 1);
+    let mut own = NewSection::new("globals", "globals", 1);
     own.comment(&format!("Made from {file} by 'ketukd import'."));
     own.comment("It holds secrets: keep it where only root can read it.");
     own.option(1, "enabled", "1");
     own.options.extend(globals);
-    let (mut doors, mut users) = (Doors::default(), Vec::<User>::new());
+    let (mut doors, mut users) = (Doors::default(), Vec::<StanzaUser>::new());
     for stanza in stanzas {
         let user = stanza.user(&users, &mut doors, &mut notes);
         match users.iter_mut().find(|known| known.has_key_of(&user)) {
@@ -47,12 +47,12 @@ pub(super) fn import(
 }
 
 /// A user, and the settings by which two stanzas are merged into one.
-struct User {
-    section: Section,
+struct StanzaUser {
+    section: NewSection,
     key: Option<(String, String)>,
 }
 
-impl User {
+impl StanzaUser {
     fn has_key_of(&self, other: &Self) -> bool {
         self.key.is_some()
             && self.key.as_ref().map(|(_, hmac)| hmac) == other.key.as_ref().map(|(_, hmac)| hmac)
@@ -78,8 +78,8 @@ impl User {
 
 impl Stanza {
     /// The stanza as a user. Its doors are added to `doors`.
-    fn user(&self, users: &[User], doors: &mut Doors, notes: &mut Vec<Note>) -> User {
-        let mut section = Section::new("user", &self.user_name(users), self.line);
+    fn user(&self, users: &[StanzaUser], doors: &mut Doors, notes: &mut Vec<Note>) -> StanzaUser {
+        let mut section = NewSection::new("user", &self.user_name(users), self.line);
         self.name_doubles(notes);
         if let Some((line, why)) = self.unreadable {
             section.shut(&format!("line {line} is left out: {why}"));
@@ -91,11 +91,11 @@ impl Stanza {
         let key = self.keys(&mut section, notes);
         // fwknopd opens for the address in the packet, wherever the packet comes from.
         section.option(self.line, "other_address", "1");
-        User { section, key }
+        StanzaUser { section, key }
     }
 
     /// The user's name: the section's name, `REQUIRE_USERNAME`, or a number.
-    fn user_name(&self, users: &[User]) -> String {
+    fn user_name(&self, users: &[StanzaUser]) -> String {
         let free = |name: &str| !users.iter().any(|user| user.section.name == name);
         let own =
             self.name.as_deref().or(self.get("REQUIRE_USERNAME").map(|(name, _)| name)).map(str::to_owned);

@@ -2,14 +2,14 @@
 
 use std::ops::Range;
 
-use super::doors::Source;
+use super::doors::ForeignFile;
 use super::fwknopd::globals_of;
 use super::host::Host;
 use super::lines::Lines;
 use super::outcome::{ImportError, Imported, Note};
-use super::part::{KnockdLine, Part, is_on};
+use super::part::{KnockdLine, KnockdSection, is_on};
 use super::settings::{Setting, Stanza};
-use super::write::Section;
+use super::write::NewSection;
 use super::{doors, stanza};
 use crate::config::uci::{self, Section as Foreign, Span, Value};
 
@@ -34,7 +34,7 @@ pub(super) fn import(
     if has(&[b"access"]) {
         Ok(fwknopd(file, lines, &sections, &line_of))
     } else if has(&[b"rule"]) && has(&[b"options"]) {
-        Ok(knockd(Source { file, lines, host }, &sections, &line_of))
+        Ok(knockd(ForeignFile { file, lines, host }, &sections, &line_of))
     } else if has(&[b"globals"]) && has(&[b"door", b"user"]) {
         Err(ImportError::Ketuk)
     } else if has(&[b"zone", b"defaults", b"redirect"]) {
@@ -89,7 +89,7 @@ fn fwknopd(file: &str, lines: &Lines, sections: &[Foreign], line_of: &dyn Fn(Spa
             _ => notes.push(Note::new(line, "this section is left out: fwknopd has no such section")),
         }
     }
-    let mut globals = Section::new("globals", "globals", 1);
+    let mut globals = NewSection::new("globals", "globals", 1);
     globals_of(&mut globals, &own, networks.is_empty(), &mut notes);
     for (_, network, line) in &networks {
         globals.list(*line, "network", network.as_deref().unwrap_or_default());
@@ -131,13 +131,16 @@ fn access(section: &Foreign, line: usize, line_of: &dyn Fn(Span) -> usize, notes
     stanza
 }
 
-fn knockd(source: Source<'_>, sections: &[Foreign], line_of: &dyn Fn(Span) -> usize) -> Imported {
+fn knockd(source: ForeignFile<'_>, sections: &[Foreign], line_of: &dyn Fn(Span) -> usize) -> Imported {
     let mut notes = Vec::new();
     let (mut own, mut rules) = (Vec::new(), Vec::new());
     for section in sections {
         let line = line_of(section.kind.span);
-        let mut part =
-            Part { name: String::from_utf8_lossy(&section.name.bytes).into_owned(), line, ..Part::default() };
+        let mut part = KnockdSection {
+            name: String::from_utf8_lossy(&section.name.bytes).into_owned(),
+            line,
+            ..KnockdSection::default()
+        };
         for (key, value, line) in options(section, line_of) {
             // A section is enabled unless it says otherwise.
             if key == "enabled" && value.as_deref().is_some_and(is_on) {

@@ -10,7 +10,7 @@ const MAX_COMMENT: usize = 200;
 
 /// A section to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Section {
+pub(super) struct NewSection {
     /// Comments before it.
     pub(super) comments: Vec<String>,
     /// `globals`, `door` or `user`.
@@ -38,7 +38,7 @@ pub(super) struct UciLine {
     pub(super) line: usize,
 }
 
-impl Section {
+impl NewSection {
     /// A section without options.
     pub(super) fn new(kind: &'static str, name: &str, line: usize) -> Self {
         Self { comments: Vec::new(), kind, name: name.to_owned(), line, options: Vec::new(), is_shut: false }
@@ -95,7 +95,7 @@ impl Section {
 }
 
 /// The text of these sections. Parts that the daemon would refuse are removed and noted.
-pub(super) fn settle(sections: &mut Vec<Section>) -> (String, Vec<Note>) {
+pub(super) fn settle(sections: &mut Vec<NewSection>) -> (String, Vec<Note>) {
     let mut warnings = Vec::new();
     loop {
         let mut text = String::new();
@@ -137,7 +137,7 @@ fn refused(error: &Error) -> Option<(String, usize)> {
 }
 
 /// The section of a line, and the index of its option; `None` for the section's own line.
-fn place(sections: &[Section], line: usize) -> (usize, Option<usize>) {
+fn place(sections: &[NewSection], line: usize) -> (usize, Option<usize>) {
     // Lines count from 1. An empty line separates sections.
     let mut left = line - 1;
     for (at, section) in sections.iter().enumerate() {
@@ -155,8 +155,8 @@ fn place(sections: &[Section], line: usize) -> (usize, Option<usize>) {
 mod tests {
     use super::*;
 
-    fn door() -> Section {
-        let mut door = Section::new("door", "a", 7);
+    fn door() -> NewSection {
+        let mut door = NewSection::new("door", "a", 7);
         door.list(8, "sequence", "7000");
         door.option(9, "start_command", "echo 'x'");
         door

@@ -33,7 +33,7 @@ pub struct Capture {
 
 /// The result of [`Capture::receive`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Received {
+pub enum QueueState {
     /// The batch is full, and more packets may wait.
     Full,
     /// No packet waits any more.
@@ -96,13 +96,13 @@ impl Capture {
     ///
     /// # Errors
     /// Those of recvmmsg(2).
-    pub fn receive(&self, batch: &mut Batch, mut each: impl FnMut(&[u8])) -> io::Result<Received> {
+    pub fn receive(&self, batch: &mut PacketBuffers, mut each: impl FnMut(&[u8])) -> io::Result<QueueState> {
         let count = match batch.fill(&self.fd) {
             Ok(count) => count,
             Err(error) => {
                 return match error.raw_os_error() {
-                    Some(libc::EAGAIN | libc::EINTR) => Ok(Received::Drained),
-                    Some(libc::ENETDOWN) => Ok(Received::Down),
+                    Some(libc::EAGAIN | libc::EINTR) => Ok(QueueState::Drained),
+                    Some(libc::ENETDOWN) => Ok(QueueState::Down),
                     _ => Err(error),
                 };
             }
@@ -110,7 +110,7 @@ impl Capture {
         for at in 0..count {
             each(batch.packet(at));
         }
-        Ok(if count == BATCH { Received::Full } else { Received::Drained })
+        Ok(if count == BATCH { QueueState::Full } else { QueueState::Drained })
     }
 
     /// The number of packets since the last call that passed the filter but were lost because the buffer was full.
@@ -142,7 +142,7 @@ impl AsFd for Capture {
 /// The filter passes only the headers of most packets. The headers lie side by side, so that the pages for longer packets
 /// stay untouched.
 #[derive(Debug)]
-pub struct Batch {
+pub struct PacketBuffers {
     headers: [[u8; MAX_HEADERS]; BATCH],
     rests: [[u8; MAX_PACKET - MAX_HEADERS]; BATCH],
     lengths: [usize; BATCH],
@@ -150,7 +150,7 @@ pub struct Batch {
     whole: [u8; MAX_PACKET],
 }
 
-impl Batch {
+impl PacketBuffers {
     /// An empty batch.
     #[expect(clippy::large_stack_arrays, reason = "the daemon's is a static")]
     pub const fn new() -> Self {
@@ -206,7 +206,7 @@ impl Batch {
     }
 }
 
-impl Default for Batch {
+impl Default for PacketBuffers {
     fn default() -> Self {
         Self::new()
     }
@@ -224,7 +224,7 @@ mod tests {
         let (sender, receiver) = UnixDatagram::pair().unwrap();
         receiver.set_nonblocking(true).unwrap();
         let receiver = OwnedFd::from(receiver);
-        let mut batch = Box::new(Batch::new());
+        let mut batch = Box::new(PacketBuffers::new());
         let lengths =
             [1, 40, MAX_HEADERS - 1, MAX_HEADERS, MAX_HEADERS + 1, 1000, MAX_PACKET - 1, MAX_PACKET];
         let mut next = 0_u8;
@@ -254,7 +254,7 @@ mod tests {
         let (sender, receiver) = UnixDatagram::pair().unwrap();
         receiver.set_nonblocking(true).unwrap();
         sender.send(&[7; MAX_PACKET + 1]).unwrap();
-        let mut batch = Box::new(Batch::new());
+        let mut batch = Box::new(PacketBuffers::new());
         assert_eq!(batch.fill(&receiver.into()).unwrap(), 1);
         assert_eq!(batch.packet(0), [7; MAX_PACKET]);
     }

@@ -20,7 +20,7 @@ use libc::{
 use self::addressee::{Addressee, Segments, addressees};
 use self::headers::{ADDRESSEE, FLAGS, IS_UDP, LENGTH, Labels, PORT, ipv4, ipv6, transport};
 use self::ranges::less;
-use self::search::{Interval, Word, search};
+use self::search::{Interval, WordPlace, search};
 use super::bpf::{
     Label,
     Operand::K,
@@ -64,7 +64,7 @@ const fn ancillary(offset: i32) -> u32 {
 
 /// The packets that a filter selects, and the filter's form.
 #[derive(Clone, Copy, Debug)]
-struct Target {
+struct FilterSpec {
     family: AddressFamily,
     /// The kind of the device that the packets come in over.
     via: Via,
@@ -87,11 +87,11 @@ pub fn compile<S: BuildHasher>(
             (p.label(), Labels { tcp: p.label(), udp: p.label(), judge: p.label(), ..labels });
         p.op(BPF_LD | BPF_W | BPF_ABS, DEVICE_INDEX);
         p.when(Equal, K(LOOPBACK_INDEX), loopback);
-        packets(&mut p, labels, engine, Target { family, via: Via::Network, form });
+        packets(&mut p, labels, engine, FilterSpec { family, via: Via::Network, form });
         p.place(loopback);
-        packets(&mut p, labels_there, engine, Target { family, via: Via::Loopback, form });
+        packets(&mut p, labels_there, engine, FilterSpec { family, via: Via::Loopback, form });
     } else {
-        packets(&mut p, labels, engine, Target { family, via, form });
+        packets(&mut p, labels, engine, FilterSpec { family, via, form });
     }
     p.place(labels.drop);
     p.op(BPF_RET | BPF_K, 0);
@@ -105,8 +105,8 @@ pub fn nothing() -> Vec<sock_filter> {
 }
 
 /// Checks a packet for this host: destination, headers, port and source.
-fn packets<S: BuildHasher>(p: &mut Program, labels: Labels, engine: &Engine<'_, S>, target: Target) {
-    let Target { family, via, form } = target;
+fn packets<S: BuildHasher>(p: &mut Program, labels: Labels, engine: &Engine<'_, S>, target: FilterSpec) {
+    let FilterSpec { family, via, form } = target;
     let addressees = addressees(engine, target);
     let headers = p.label();
     if form == Form::Anywhere {
@@ -128,7 +128,7 @@ fn packets<S: BuildHasher>(p: &mut Program, labels: Labels, engine: &Engine<'_, 
     if let [only] = each[..] {
         p.jump(only);
     } else {
-        search(p, &[Word::Memory(ADDRESSEE)], &numbers, labels.drop);
+        search(p, &[WordPlace::Memory(ADDRESSEE)], &numbers, labels.drop);
     }
     for (addressee, label) in addressees.iter().zip(each) {
         p.place(label);
@@ -153,7 +153,7 @@ fn packets<S: BuildHasher>(p: &mut Program, labels: Labels, engine: &Engine<'_, 
         .iter()
         .map(|(first, last)| Interval { first: *first, last: *last, to: labels.drop })
         .collect();
-    let words = if v4 { &[Word::Packet(12)][..] } else { &[8, 12, 16, 20].map(Word::Packet) };
+    let words = if v4 { &[WordPlace::Packet(12)][..] } else { &[8, 12, 16, 20].map(WordPlace::Packet) };
     search(p, words, &refused, pass);
     p.place(pass);
     p.op(BPF_LD | BPF_MEM, LENGTH);
@@ -192,7 +192,7 @@ fn destination(
         .collect();
     intervals.sort_unstable_by_key(|interval| interval.first);
     intervals.dedup();
-    let words: Vec<_> = words.iter().map(|at| Word::Packet(*at)).collect();
+    let words: Vec<_> = words.iter().map(|at| WordPlace::Packet(*at)).collect();
     search(p, &words, &intervals, labels.drop);
     for (n, label) in (0..).zip(&found) {
         p.place(*label);
@@ -219,7 +219,7 @@ fn judge(p: &mut Program, labels: Labels, addressee: &Addressee, knock: Label, w
         let mut known = intervals(ports, knock);
         known.extend(intervals(&less(exempt, ports), other));
         known.sort_unstable_by_key(|interval| interval.first);
-        search(p, &[Word::Memory(PORT)], &known, if scattered.is_some() { by_hash } else { other });
+        search(p, &[WordPlace::Memory(PORT)], &known, if scattered.is_some() { by_hash } else { other });
         p.place(by_hash);
         if let Some((Scattered { factor }, _)) = scattered {
             p.op(BPF_LD | BPF_MEM, PORT);
@@ -232,9 +232,9 @@ fn judge(p: &mut Program, labels: Labels, addressee: &Addressee, knock: Label, w
     p.place(udp);
     let other = p.label();
     // Ports whose packets are read whole come first, because such a packet may be a door's knock too.
-    search(p, &[Word::Memory(PORT)], &intervals(&addressee.whole, whole), other);
+    search(p, &[WordPlace::Memory(PORT)], &intervals(&addressee.whole, whole), other);
     p.place(other);
-    search(p, &[Word::Memory(PORT)], &intervals(&addressee.udp, knock), labels.drop);
+    search(p, &[WordPlace::Memory(PORT)], &intervals(&addressee.udp, knock), labels.drop);
 }
 
 fn intervals(ports: &[PortRange], to: Label) -> Vec<Interval> {

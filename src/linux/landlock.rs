@@ -33,7 +33,7 @@ const BENEATH: c_long = 1;
 
 /// `struct landlock_path_beneath_attr`
 #[repr(C, packed)]
-struct Rule {
+struct PathBeneath {
     allowed: u64,
     folder: c_int,
 }
@@ -54,7 +54,7 @@ pub fn write_only_below<'a>(folders: impl Iterator<Item = &'a Path>) -> io::Resu
     };
     for folder in folders {
         let folder = File::options().read(true).custom_flags(libc::O_PATH).open(folder)?;
-        let rule = Rule { allowed: LEFT, folder: folder.as_raw_fd() };
+        let rule = PathBeneath { allowed: LEFT, folder: folder.as_raw_fd() };
         // SAFETY: the pointer is to a live value of the form that goes with this kind of rule.
         cerr::<c_long>(unsafe {
             libc::syscall(libc::SYS_landlock_add_rule, ruleset.as_raw_fd(), BENEATH, &raw const rule, 0)

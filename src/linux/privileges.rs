@@ -23,9 +23,9 @@ pub enum Capability {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Account {
     /// The user's number.
-    pub user: Uid,
+    pub(crate) user: Uid,
     /// The number of the user's group.
-    pub group: Gid,
+    pub(crate) group: Gid,
 }
 
 impl Account {
@@ -63,7 +63,7 @@ struct Header {
 /// `struct __user_cap_data_struct`, for 32 capabilities.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
-struct Sets {
+struct CapabilitySets {
     effective: u32,
     permitted: u32,
     inheritable: u32,
@@ -106,7 +106,7 @@ pub fn keep_capabilities(kept: &[Capability], account: Option<Account>) -> io::R
         setresuid(user, user, user)?;
     }
     let mut header = Header { version: VERSION, pid: 0 };
-    let mut sets = [Sets::default(); 2];
+    let mut sets = [CapabilitySets::default(); 2];
     // SAFETY: the pointers are to live values of the form that this version of the call has.
     cerr(unsafe { libc::syscall(libc::SYS_capget, &raw mut header, sets.as_mut_ptr()) })?;
     let left = sets[0].permitted & mask;
@@ -115,7 +115,8 @@ pub fn keep_capabilities(kept: &[Capability], account: Option<Account>) -> io::R
         return Ok(());
     }
     // Without inheritable ones there are no ambient ones.
-    let sets = [Sets { effective: left, permitted: left, inheritable: 0 }, Sets::default()];
+    let sets =
+        [CapabilitySets { effective: left, permitted: left, inheritable: 0 }, CapabilitySets::default()];
     // SAFETY: likewise; the kernel only reads the sets.
     cerr::<c_long>(unsafe { libc::syscall(libc::SYS_capset, &raw mut header, sets.as_ptr()) })?;
     Ok(())

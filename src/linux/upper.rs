@@ -26,9 +26,9 @@ const INDEX: usize = 4;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upper {
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// Its kind.
-    pub kind: UpperKind,
+    pub(crate) kind: UpperKind,
 }
 
 /// The kinds of devices with ports.

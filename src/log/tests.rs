@@ -16,7 +16,7 @@ impl Courier for Kept {
 #[test]
 fn the_lines_of_a_file_are_bounded_and_it_says_how_many_were_left_out() {
     let lines = Arc::new(Mutex::new(Vec::new()));
-    let way = Way::Courier(Box::new(Kept(Arc::clone(&lines))));
+    let way = LogSink::Courier(Box::new(Kept(Arc::clone(&lines))));
     let file = Some(LogFile { path: "/nowhere".into(), way, complained: false });
     let limit = Some(Limit::new(1, 10));
     let syslog = Syslog::Lost(Instant::from_millis(0));

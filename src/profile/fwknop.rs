@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use zeroize::Zeroizing;
 
 use super::{ProfileError, base64url, from_base64url};
-use crate::protocol::fwknop::{HmacType, Keys, MAX_HMAC_KEY, MAX_KEY, is_access, is_nat};
+use crate::protocol::fwknop::{FwknopKeys, HmacType, MAX_HMAC_KEY, MAX_KEY, is_access, is_nat};
 
 /// Longest time that fwknop's client asks for, in seconds.
 pub const MAX_SECONDS: u32 = 65_536;
@@ -14,7 +14,7 @@ pub const MAX_SECONDS: u32 = 65_536;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FwknopProfile {
     /// Both keys, and the kind of HMAC.
-    pub(crate) keys: Keys,
+    pub(crate) keys: FwknopKeys,
     /// The ports that the packet asks for, as in `tcp/22,udp/51820`.
     pub(crate) access: String,
     /// The host and port behind the router, as in `192.168.1.10,22`.
@@ -74,7 +74,7 @@ impl FwknopProfile {
             Some(text) => text.parse().ok().filter(|seconds| *seconds <= MAX_SECONDS),
         };
         Ok(Some(Self {
-            keys: Keys { key, hmac_key, hmac },
+            keys: FwknopKeys { key, hmac_key, hmac },
             access: access.to_owned(),
             nat: nat.map(str::to_owned),
             address,

@@ -10,7 +10,7 @@ use core::net::Ipv4Addr;
 
 use zeroize::Zeroizing;
 
-pub use self::sealed::{HmacType, Identity, authenticate};
+pub use self::sealed::{HmacType, authenticate};
 use self::write::is_host;
 pub use self::write::{PacketBuffer, Randomness, Wish, empty_buffer, is_access, is_nat, seal};
 use super::base64;
@@ -32,7 +32,7 @@ const DIGESTS: [usize; 5] = [22, 27, 43, 64, 86];
 
 /// `KEY_BASE64` and `HMAC_KEY_BASE64`, decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Keys {
+pub struct FwknopKeys {
     /// For decryption.
     pub key: Secret<MAX_KEY>,
     /// For authentication.
@@ -140,7 +140,7 @@ pub fn is_gnupg(packet: &[u8]) -> bool {
 ///
 /// # Errors
 /// Why it is refused.
-pub fn open(keys: &Keys, user: Option<&str>, packet: &[u8]) -> Result<FwknopRequest, FwknopError> {
+pub fn open(keys: &FwknopKeys, user: Option<&str>, packet: &[u8]) -> Result<FwknopRequest, FwknopError> {
     let mut plain = Zeroizing::new([0; MAX_PACKET]);
     read(user, sealed::open(keys, packet, &mut plain)?)
 }

@@ -68,6 +68,9 @@ pub const SPA_PORT: u16 = 62_201;
 /// name.
 pub const MAX_NAME: usize = 32;
 
+/// Bytes that differ between any two packets of a user.
+pub type Identity = [u8; 16];
+
 /// Whether `name` can be a door's: 1 to [`MAX_NAME`] of `[A-Za-z0-9_]`, as UCI names are.
 pub fn is_door(name: &[u8]) -> bool {
     (1..=MAX_NAME).contains(&name.len())

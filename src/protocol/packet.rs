@@ -24,7 +24,7 @@ use zeroize::{Zeroize as _, Zeroizing};
 
 use super::mac::hmac_sha256;
 use super::secret::Secret;
-use super::{MAX_NAME, is_door};
+use super::{Identity, MAX_NAME, is_door};
 
 /// Length of a user's key, in bytes.
 pub const KEY: usize = 32;
@@ -161,7 +161,7 @@ pub fn tag_of(packet: &[u8; PACKET]) -> u64 {
 }
 
 /// Bytes that differ between any two packets of a user: the nonce and a part of the MAC.
-pub fn identity(packet: &[u8; PACKET]) -> [u8; 16] {
+pub fn identity(packet: &[u8; PACKET]) -> Identity {
     let mut identity = [0; 16];
     identity[..NONCE].copy_from_slice(&packet[TAG..TAG + NONCE]);
     identity[NONCE..].copy_from_slice(&packet[PACKET - 4..]);

@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read as _, Write as _};
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -56,10 +55,8 @@ fn a_slow_nft_holds_nothing_up() {
     let programs = world.scratch.path("programs");
     std::fs::create_dir(&programs).expect("a folder");
     for name in ["nft", "conntrack"] {
-        let program = programs.join(name);
         let script = format!("#!/bin/sh\ntouch {}\nsleep 1000\n", world.scratch.path("called").display());
-        std::fs::write(&program, script).expect("a script");
-        std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).expect("its mode");
+        world.scratch.write_program(&format!("programs/{name}"), &script);
     }
     let path = std::env::var("PATH").expect("a path");
     start.command().env("PATH", format!("{}:{path}", programs.display()));

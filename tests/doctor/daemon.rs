@@ -6,8 +6,8 @@ use std::os::unix::net::UnixListener;
 use std::thread;
 
 use super::support::host::Host;
-use super::support::{CLIENT, STRANGER, Scratch, World, ketukd};
-use super::{CONFIG, Said, doctor, knock, private, router};
+use super::support::{CLIENT, ROUTER, STRANGER, Scratch, World, ketukd};
+use super::{CONFIG, Said, doctor, private, router};
 
 /// The doctor on a host without a daemon.
 fn without_daemon(host: &Host, scratch: &Scratch, config: &str) -> Said {
@@ -89,13 +89,13 @@ fn why_an_address_did_not_get_in() {
     let daemon = router(&world, CONFIG);
     let said = |address: &str| doctor(&daemon, &["--from", address]);
     said(STRANGER).expect(&format!("from: WRONG: none of the daemon's recent knocks came from {STRANGER}: "));
-    knock(&world.stranger, &["31734", "50217"]);
+    world.stranger.knock(ROUTER, "31734 50217");
     daemon.wait("it is judged", |daemon| daemon.status()["recents"][0]["reason"] == "wrong_step");
     let wrong = said(STRANGER);
     wrong.expect("from: WRONG: door 'ssh': ");
     assert!(wrong.0.contains("s ago, step 2 of 3 is 9482/tcp, 50217/tcp came: begin again\n"), "{}", wrong.0);
 
-    knock(&world.client, &["31734", "9482", "50217"]);
+    world.client.knock(ROUTER, "31734 9482 50217");
     daemon.wait("the door is open", |daemon| daemon.lets_in("ssh", CLIENT));
     said(CLIENT).expect("from: fine");
     daemon.ask(&["close", "ssh"]);

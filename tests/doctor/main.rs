@@ -13,7 +13,6 @@ use std::path::Path;
 use std::process::Output;
 
 use support::daemon::{Daemon, Start};
-use support::host::Host;
 use support::{
     CLIENT, LAN, LAN_6, ROUTER, Scratch, World, copy_program, is_root_of_the_machine, ketukd, run, wait_until,
 };
@@ -88,9 +87,7 @@ fn doctor(daemon: &Daemon<'_>, arguments: &[&str]) -> Said {
 
 /// Writes a configuration that nobody else may read.
 fn private(scratch: &Scratch, config: &str) -> String {
-    let path = scratch.write("doctor.uci", config);
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("the owner's file");
-    path.to_str().expect("a plain path").to_owned()
+    scratch.write_secret("doctor.uci", config).to_str().expect("a plain path").to_owned()
 }
 
 /// A world whose router has this configuration, with services behind its doors, and a daemon that has heard knocks.
@@ -101,16 +98,11 @@ fn router<'w>(world: &'w World, config: &str) -> Daemon<'w> {
         wait_until("the host behind answers", || world.router.greeted_by(address, 443).is_some());
     }
     let mut start = Start::new(&world.router, &world.scratch, config);
-    let path = world.scratch.path("ketuk.uci");
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("the owner's file");
+    world.scratch.write_secret("ketuk.uci", config);
     start.with_user_ketuk(&world.scratch);
     let daemon = start.go();
-    daemon.wait("it listens", |daemon| daemon.status()["devices"][0]["state"] == "listening");
+    daemon.wait_until_it_listens();
     daemon
-}
-
-fn knock(host: &Host, ports: &[&str]) {
-    host.stdout("knock", &[&["-d", "100", ROUTER], ports].concat());
 }
 
 #[test]
@@ -121,7 +113,7 @@ fn a_right_set_up_is_fine() {
     let world = World::new();
     let daemon = router(&world, CONFIG);
     doctor(&daemon, &[]).expect("knocks: not known: no knock has come in the ");
-    knock(&world.client, &["31734", "9482", "50217"]);
+    world.client.knock(ROUTER, "31734 9482 50217");
     daemon.wait("the door is open", |daemon| daemon.lets_in("ssh", CLIENT));
     let said = doctor(&daemon, &["--from", CLIENT]);
     let fine = POINTS.join(": fine\n").replace('_', " ") + ": fine\nfrom: fine\n";

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use ketuk::control::{message, server};
+use ketuk::core::first_knock::FirstKnock;
+use ketuk::core::hash_index::HashIndex;
 use ketuk::core::ports::Scattered;
 use ketuk::core::{
     access, attempts, door, failures, first_knocks, grants, packet, ports, recent, replay, sequence, session,
@@ -64,13 +66,14 @@ fn the_numbers_of_the_tables_are_those_of_the_code() {
     let n = |number: usize| u64::try_from(number).expect("a small number");
     let entry = |path, name| constant(path, name)[0];
     let says = |begin: &str, numbers: &[u64]| says(&document, begin, numbers);
-    says("first knocks", &[n(first_knocks::FIRST_KNOCKS)]);
+    says("first knocks", &[n(first_knocks::FIRST_KNOCKS), n(size_of::<FirstKnock>())]);
     says("addresses of IPv6 sources", &[n(first_knocks::NAMES_6)]);
     says("attempts with two steps", &[n(attempts::SECOND_KNOCKS)]);
     says("attempts with more steps", &[n(attempts::LATER_KNOCKS)]);
     says("completed", &[n(attempts::COMPLETED)]);
     let (first, later) = (n(totp_knocks::FIRST_KNOCKS), n(totp_knocks::LATER_KNOCKS));
-    says("sources in the range of changing sequences", &[first, later]);
+    let [first_bytes, later_bytes] = totp_knocks::ENTRY_BYTES.map(n);
+    says("sources in the range of changing sequences", &[first, first_bytes, later, later_bytes]);
     says("packets taken, for each of", &[n(user::MAX_USERS), n(replay::REMEMBERED)]);
     #[cfg(feature = "fwknop")]
     says("sources whose fwknop packets failed", &[n(failures::SOURCES)]);
@@ -138,10 +141,15 @@ fn the_limits_are_those_of_the_code() {
     assert!(document.contains(&format!("keeps the last {} packets of each user", replay::REMEMBERED)));
 }
 
+/// A document as one line, so that a sentence is found wherever its lines end.
+fn words(path: &str) -> String {
+    read(path).split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// The numbers outside of the tables. `{}` stands for the number. The document must have each sentence at least once.
 #[test]
 fn the_numbers_in_sentences_are_those_of_the_code() {
-    let document = read("docs/architecture.md").split_whitespace().collect::<Vec<_>>().join(" ");
+    let document = words("docs/architecture.md");
     let one = |path, name| constant(path, name)[0];
     let n = |number: usize| u64::try_from(number).expect("a small number");
     let millis = |time: Duration| u64::try_from(time.as_millis()).expect("short");
@@ -155,6 +163,20 @@ fn the_numbers_in_sentences_are_those_of_the_code() {
     assert_eq!(one("src/daemon/gate.rs", "RETRY"), 500, "every half second");
     assert_eq!(seconds(attempts::SWEEP_SPACING * 10), 1, "ten times a second");
     assert_eq!(constant("src/firewall/own/cut.rs", "CUT_TIME"), [3, 3600], "three hours");
+    assert_eq!(one("src/firewall/own/mod.rs", "MAX_LOADS"), 8, "eight times");
+    assert_eq!(one("src/daemon/gate/own_table.rs", "RETRY"), 500, "half a second later");
+    assert_eq!(one("src/daemon/gate/own_chains.rs", "LOOK"), 1, "once a second");
+    assert_eq!(one("src/daemon/clock_trust.rs", "LOOK_SPACING"), 1, "one a second");
+    assert_eq!(seconds(session::POLL), 1, "once a second");
+    assert_eq!(totp::STEPS, 4, "four ports");
+    let traps = n(ports::TRAP_PORTS) + (1 << 16) / one_in;
+    let guesses = traps * traps / 3;
+    let rounded = (guesses + 5_000) / 10_000 * 10_000;
+    let hash = (1_u64 << 40) / first;
+    let message = "src/daemon/monitor/message.rs";
+    let lines = constant("src/log.rs", "FILE_LINES");
+    let courier = "src/daemon/monitor/courier.rs";
+    assert!(read("tests/scans.rs").contains("map_or(1000,"), "1,000 random sequences");
     for (sentence, number) in [
         ("Some {} lie near the steps", n(ports::TRAP_PORTS)),
         ("Of all TCP ports, one in {} is a trap too", one_in),
@@ -179,16 +201,54 @@ fn the_numbers_in_sentences_are_those_of_the_code() {
         (" {} openings.", held),
         ("takes at most {} seconds, and ends", one(undo, "UNDO_TIME")),
         ("addresses cut off from one door | {} |", one("src/firewall/own/cut.rs", "MAX_CUT")),
+        ("3/T^2: one in {} for ", rounded),
+        (" for {}. `tests/scans.rs` plays each kind of scan against 1,000 random sequences", traps),
+        ("one packet in 2^{} has the hash", hash.ilog2().into()),
+        ("in parts of {} bytes of printable ASCII", one(message, "LEN") - one(message, "MAX_WORDS")),
+        ("printable ASCII, and has at most {}.", one(courier, "MAX_LINE")),
+        ("writes at most {} lines a second", lines[0]),
+        ("lines a second, {} at once; `src/log.rs`", lines[1]),
+        ("finds no room in the socket for {} ms", one(courier, "PATIENCE")),
     ] {
         let sentence = sentence.replace("{}", &written(number));
         assert!(document.contains(&sentence), "the code has: {sentence}");
     }
-    // The figures of memory are those of the newest benchmark.
-    let (results, memory) =
-        (read("benches/results.md"), document.split("## Memory").nth(1).expect("the section"));
-    for figure in ["640 kB idle", "852 kB after floods"] {
-        let number = figure.split(' ').next().expect("a number");
-        assert!(memory.contains(figure) && results.contains(number), "{figure}");
+}
+
+/// The last cell of a row of benches/results.md.
+fn measured(results: &str, row: &str) -> String {
+    let row = results.lines().find_map(|line| line.strip_prefix(&format!("| {row} |")));
+    let cells = row.unwrap_or_else(|| panic!("the results have no row '{row:?}'")).trim_end_matches(" |");
+    cells.rsplit("| ").next().expect("a cell").to_owned()
+}
+
+/// The figures that were measured are those of the newest benchmark. The others of memory follow from the tables.
+#[test]
+fn the_figures_of_memory_and_of_floods_are_those_of_the_benchmark() {
+    let document = words("docs/architecture.md");
+    let results = read("benches/results.md");
+    let memory = document.split("## Memory").nth(1).and_then(|rest| rest.split("## ").next());
+    let memory = memory.expect("the section");
+    let idle = measured(&results, "resident memory, idle");
+    let flooded = measured(&results, "resident memory after a million more, of IPv6");
+    let program = results.split("ketukd 0.1.0 (").nth(1).and_then(|rest| rest.split(" KiB").next());
+    let kilobytes = |bytes: usize| written(u64::try_from(bytes / 1024).expect("small"));
+    let link = size_of::<HashIndex<1024>>() / 1024;
+    let table = |entries: usize, bytes: usize| kilobytes(entries * (bytes + link));
+    let [first_bytes, later_bytes] = totp_knocks::ENTRY_BYTES;
+    for sentence in [
+        format!("took {idle} idle and {flooded} after floods of both families"),
+        format!("| at most {} | the program", program.expect("the program's size")),
+        format!("| {}, after a flood |", table(first_knocks::FIRST_KNOCKS, size_of::<FirstKnock>())),
+        format!("fills {} kB, and", table(totp_knocks::FIRST_KNOCKS, first_bytes)),
+        format!("fill {} kB more", table(totp_knocks::LATER_KNOCKS, later_bytes)),
+    ] {
+        assert!(memory.contains(&sentence), "the benchmark and the tables say: {sentence}");
+    }
+    let flood = measured(&results, "100,000 SYN/s, random ports: processor");
+    let sentence = format!("100,000 SYNs a second at random ports costs {flood}");
+    for document in [document, words("docs/threat-model.md")] {
+        assert!(document.contains(&sentence), "the benchmark says: {sentence}");
     }
 }
 

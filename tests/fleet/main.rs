@@ -49,6 +49,32 @@ fn opening(door: &str, address: &str, seconds: u64) -> String {
     format!("ketuk1 open {door} {address} {} {} gate-a", now(), now() + seconds)
 }
 
+/// The broker, a program that writes down its messages, and the script at each router.
+struct Fleet {
+    broker: Service,
+    observer: Service,
+    first: Service,
+    second: Service,
+}
+
+impl Fleet {
+    /// Starts everything. Returns when messages arrive at both routers.
+    fn join(site: &Site, daemons: &[Daemon<'_>; 2]) -> Self {
+        let [first, second] = daemons;
+        let fleet = Self {
+            broker: site.broker(),
+            observer: site.observer(),
+            first: site.fleet(&site.world.router, "gate-a", &["sh"], first),
+            second: site.fleet(&site.twin, "gate-b", &["busybox", "sh"], second),
+        };
+        wait_until_obeyed(site, second);
+        for (daemon, name) in [(first, "gate-a"), (second, "gate-b")] {
+            wait_until_told(daemon, name, &fleet.observer);
+        }
+        fleet
+    }
+}
+
 /// Waits until the messages that the broker has passed on are obeyed.
 fn wait_until_obeyed(site: &Site, daemon: &Daemon<'_>) {
     daemon.wait("messages are obeyed", |daemon| {
@@ -80,24 +106,16 @@ fn messages(observer: &Service, address: &str) -> Vec<String> {
 #[test]
 fn who_is_let_in_at_one_router_is_let_in_at_its_twin_and_shut_out_at_both() {
     let site = Site::new();
-    let (router, twin) = (&site.world.router, &site.twin);
-    let first = Daemon::start(router, &site.world.scratch, DOORS);
-    let second = Daemon::start(twin, &site.scratch, DOORS);
-    let _broker = site.broker();
-    let observer = site.observer();
-    let mut first_fleet = site.fleet(router, "gate-a", &["sh"], &first);
-    let _second_fleet = site.fleet(twin, "gate-b", &["busybox", "sh"], &second);
-    wait_until_obeyed(&site, &second);
-    for (daemon, name) in [(&first, "gate-a"), (&second, "gate-b")] {
-        wait_until_told(daemon, name, &observer);
-    }
+    let daemons = site.daemons(DOORS);
+    let mut fleet = Fleet::join(&site, &daemons);
+    let [first, second] = daemons;
     let both = |open: bool| {
         for daemon in [&first, &second] {
             daemon.wait("both routers agree", |daemon| daemon.lets_in("ssh", CLIENT) == open);
         }
     };
 
-    site.world.client.shell(&format!("knock -d 50 {ROUTER} 31734 9482 50217"));
+    site.world.client.knock(ROUTER, "31734 9482 50217");
     both(true);
     assert_eq!(site.world.client.greeted_by(TWIN, 22).as_deref(), Some("twin"));
     assert_eq!(site.world.stranger.greeted_by(TWIN, 22), None);
@@ -107,12 +125,12 @@ fn who_is_let_in_at_one_router_is_let_in_at_its_twin_and_shut_out_at_both() {
     both(false);
 
     // The same from the other router. A door that the fleet opened is shut by hand on the router where the fleet opened it.
-    site.world.client.shell(&format!("knock -d 50 {TWIN} 31734 9482 50217"));
+    site.world.client.knock(TWIN, "31734 9482 50217");
     both(true);
     first.ask(&["close", "ssh", CLIENT]);
     both(false);
     // At a reload a user loses his door, and a door is removed.
-    site.world.client.shell(&format!("knock -d 50 {TWIN} 31734 9482 50217"));
+    site.world.client.knock(TWIN, "31734 9482 50217");
     both(true);
     second.write_config(&DOORS.replace("config door 'ssh'", "config door 'ssh'\n\toption enabled '0'"));
     second.ask(&["reload"]);
@@ -120,17 +138,17 @@ fn who_is_let_in_at_one_router_is_let_in_at_its_twin_and_shut_out_at_both() {
 
     // The operator's openings are not sent, and neither are doors that are not shared. The last message comes after all others.
     first.ask(&["open", "ssh", STRANGER]);
-    site.world.stranger.shell(&format!("knock -d 50 {ROUTER} 27461 61250 13398"));
+    site.world.stranger.knock(ROUTER, "27461 61250 13398");
     first.wait("the other door opens", |daemon| daemon.lets_in("nas", STRANGER));
     // Grants that end with their time are not sent either.
-    site.world.stranger.shell(&format!("knock -d 50 {ROUTER} 18234 57120 40871"));
-    wait_until("it is sent", || messages(&observer, STRANGER) == ["open web gate-a"]);
+    site.world.stranger.knock(ROUTER, "18234 57120 40871");
+    wait_until("it is sent", || messages(&fleet.observer, STRANGER) == ["open web gate-a"]);
     first.wait("it ends", |daemon| daemon.grant("web", STRANGER).is_none());
     first.ask(&["close", "ssh", STRANGER]);
     wait_until("the last message comes", || {
-        messages(&observer, STRANGER).contains(&"close ssh gate-a".to_owned())
+        messages(&fleet.observer, STRANGER).contains(&"close ssh gate-a".to_owned())
     });
-    assert_eq!(messages(&observer, STRANGER), ["open web gate-a", "close ssh gate-a"]);
+    assert_eq!(messages(&fleet.observer, STRANGER), ["open web gate-a", "close ssh gate-a"]);
     let expected = [
         "open ssh gate-a",
         "close ssh gate-a",
@@ -139,17 +157,17 @@ fn who_is_let_in_at_one_router_is_let_in_at_its_twin_and_shut_out_at_both() {
         "open ssh gate-b",
         "close ssh gate-b",
     ];
-    assert_eq!(messages(&observer, CLIENT), expected, "no message causes another one");
+    assert_eq!(messages(&fleet.observer, CLIENT), expected, "no message causes another one");
     assert!(!second.lets_in("nas", STRANGER));
 
     // A router that stops shuts nobody out at the other router.
     second.write_config(DOORS);
     second.ask(&["reload"]);
-    site.world.client.shell(&format!("knock -d 50 {ROUTER} 31734 9482 50217"));
+    site.world.client.knock(ROUTER, "31734 9482 50217");
     both(true);
     let (status, log) = first.end(Signal::SIGTERM);
     assert!(status.success(), "{log}");
-    wait_until("its script ends", || first_fleet.child.try_wait().unwrap().is_some());
+    wait_until("its script ends", || fleet.first.child.try_wait().unwrap().is_some());
     site.send(&opening("ssh", "192.0.2.79", 60));
     second.wait("a later message is obeyed", |daemon| daemon.lets_in("ssh", "192.0.2.79"));
     assert!(second.lets_in("ssh", CLIENT));
@@ -159,17 +177,11 @@ fn who_is_let_in_at_one_router_is_let_in_at_its_twin_and_shut_out_at_both() {
 #[test]
 fn a_flood_of_forged_knocks_hides_nobody() {
     let site = Site::new();
-    let (router, twin) = (&site.world.router, &site.twin);
-    let first = Daemon::start(router, &site.world.scratch, DOORS);
-    let second = Daemon::start(twin, &site.scratch, DOORS);
-    let _broker = site.broker();
-    let observer = site.observer();
-    let _first_fleet = site.fleet(router, "gate-a", &["sh"], &first);
-    let _second_fleet = site.fleet(twin, "gate-b", &["busybox", "sh"], &second);
-    wait_until_obeyed(&site, &second);
-    wait_until_told(&first, "gate-a", &observer);
+    let daemons = site.daemons(DOORS);
+    let _fleet = Fleet::join(&site, &daemons);
+    let [first, second] = daemons;
 
-    let mac = router.mac("wan0");
+    let mac = site.world.router.mac("wan0");
     let frames: Vec<_> = (0..60_000_u32)
         .map(|n| {
             let source = std::net::Ipv4Addr::from(0x0a00_0000 + n).to_string();
@@ -181,7 +193,7 @@ fn a_flood_of_forged_knocks_hides_nobody() {
     let flood = ["--pps", "5000", "--quiet", "-i", "router0", file.to_str().unwrap()];
     let _flood = site.world.isp.enter(|| Process::start("tcpreplay", &flood));
     first.wait("the flood has begun", |daemon| daemon.counter("advanced") > 1000);
-    site.world.client.shell(&format!("knock -d 50 {ROUTER} 31734 9482 50217"));
+    site.world.client.knock(ROUTER, "31734 9482 50217");
     first.wait("it opens", |daemon| daemon.lets_in("ssh", CLIENT));
     second.wait("at the twin too", |daemon| daemon.lets_in("ssh", CLIENT));
 }
@@ -256,39 +268,33 @@ fn nothing_else_opens_a_door() {
 #[test]
 fn without_the_broker_each_router_is_alone() {
     let site = Site::new();
-    let (router, twin) = (&site.world.router, &site.twin);
-    let first = Daemon::start(router, &site.world.scratch, DOORS);
-    let second = Daemon::start(twin, &site.scratch, DOORS);
-    let mut fleet = site.fleet(twin, "gate-b", &["busybox", "sh"], &second);
+    let daemons = site.daemons(DOORS);
+    let mut script = site.fleet(&site.twin, "gate-b", &["busybox", "sh"], &daemons[1]);
     // Without the broker the script ends, and its service would start it again.
     let mut ended = None;
     wait_until("the script ends", || {
-        ended = fleet.child.try_wait().unwrap();
+        ended = script.child.try_wait().unwrap();
         ended.is_some()
     });
-    assert_eq!(ended.unwrap().code(), Some(1), "{}", fleet.log());
-    drop(fleet);
+    assert_eq!(ended.unwrap().code(), Some(1), "{}", script.log());
+    drop(script);
 
-    let broker = site.broker();
-    let observer = site.observer();
-    let first_fleet = site.fleet(router, "gate-a", &["sh"], &first);
-    let second_fleet = site.fleet(twin, "gate-b", &["busybox", "sh"], &second);
-    wait_until_obeyed(&site, &second);
-    wait_until_told(&first, "gate-a", &observer);
-    site.world.client.shell(&format!("knock -d 50 {ROUTER} 31734 9482 50217"));
+    let Fleet { broker, observer, first: first_script, second: second_script } = Fleet::join(&site, &daemons);
+    let [first, second] = daemons;
+    site.world.client.knock(ROUTER, "31734 9482 50217");
     second.wait("it opens at the twin", |daemon| daemon.lets_in("ssh", CLIENT));
 
     // A router that was away obeys a closing when it is back.
-    drop(second_fleet);
+    drop(second_script);
     first.ask(&["close", "ssh", CLIENT]);
     wait_until("it is told", || messages(&observer, CLIENT) == ["open ssh gate-a", "close ssh gate-a"]);
     assert!(second.lets_in("ssh", CLIENT));
-    let _second_fleet = site.fleet(twin, "gate-b", &["busybox", "sh"], &second);
+    let _second_script = site.fleet(&site.twin, "gate-b", &["busybox", "sh"], &second);
     second.wait("it learns of it", |daemon| !daemon.lets_in("ssh", CLIENT));
 
     drop(broker);
-    site.world.client.shell(&format!("knock -d 50 {ROUTER} 31734 9482 50217"));
+    site.world.client.knock(ROUTER, "31734 9482 50217");
     first.wait("the router itself opens", |daemon| daemon.lets_in("ssh", CLIENT));
     assert!(!second.lets_in("ssh", CLIENT));
-    drop(first_fleet);
+    drop(first_script);
 }

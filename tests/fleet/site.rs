@@ -72,6 +72,14 @@ impl Site {
         site
     }
 
+    /// A daemon at each router, with these doors.
+    pub(super) fn daemons(&self, doors: &str) -> [Daemon<'_>; 2] {
+        [
+            Daemon::start(&self.world.router, &self.world.scratch, doors),
+            Daemon::start(&self.twin, &self.scratch, doors),
+        ]
+    }
+
     pub(super) fn path(&self, name: &str) -> PathBuf {
         self.world.scratch.path(name)
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant as Clock};
 use ketuk::config::Commands;
 use ketuk::daemon::jobs::{JobKind, Jobs};
 use ketuk::firewall::iptables::Iptables;
-use ketuk::firewall::sweep::{Fault, SWEEP_TIME_LIMIT, sweep};
+use ketuk::firewall::sweep::{SWEEP_TIME_LIMIT, SweepError, sweep};
 use ketuk::linux::process::{self, Exit, Output, OutputError, find_program};
 
 use super::{PATIENCE, assert_clean, door, drain, push};
@@ -100,13 +100,13 @@ fn a_sweep_names_what_is_missing() {
     in_namespace("a_sweep_names_what_is_missing", || {
         let iptables = Iptables { ipv4: "no-such-iptables".to_owned(), ..Iptables::default() };
         let [v4, v6] = sweep(&iptables, false, SWEEP_TIME_LIMIT);
-        assert!(matches!(v4.fault, Some(Fault::Missing)), "{v4}");
+        assert!(matches!(v4.fault, Some(SweepError::Missing)), "{v4}");
         assert!(v6.fault.is_none(), "{v6}");
         let iptables = Iptables { chain: "input_wan_rule".to_owned(), ..Iptables::default() };
         let [v4, _] = sweep(&iptables, false, SWEEP_TIME_LIMIT);
-        assert!(matches!(v4.fault, Some(Fault::Failed(Exit::Code(1)))), "{v4}");
+        assert!(matches!(v4.fault, Some(SweepError::Failed(Exit::Code(1)))), "{v4}");
         let [v4, _] = sweep(&Iptables::default(), false, Duration::ZERO);
-        assert!(matches!(v4.fault, Some(Fault::Output(OutputError::TimeLimit))), "{v4}");
+        assert!(matches!(v4.fault, Some(SweepError::Output(OutputError::TimeLimit))), "{v4}");
     });
 }
 

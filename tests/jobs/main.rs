@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant as Clock};
 
-use ketuk::config::{Commands, Door, Opening, PortRange};
+use ketuk::config::{Commands, Door, DoorPorts, PortRange};
 use ketuk::core::sequence::Protocol;
 use ketuk::core::time::Instant;
-use ketuk::daemon::jobs::{Event, Job, JobKind, Jobs, Order, Report, Ticket};
+use ketuk::daemon::jobs::{Job, JobEvent, JobKind, Jobs, Order, Report, Ticket};
 use ketuk::linux::process::{self, Exit, Output, OutputError, find_program};
 use nix::sys::signal::{SigSet, Signal};
 
@@ -35,7 +35,7 @@ fn a_command_that_hangs_is_killed_at_the_limit() {
     assert!(
         matches!(
             &reports[..],
-            [Report { event: Event::Running(_), .. }, Report { event: Event::Killed(_), .. }]
+            [Report { event: JobEvent::Running(_), .. }, Report { event: JobEvent::Killed(_), .. }]
         ),
         "{reports:?}"
     );
@@ -123,7 +123,8 @@ fn the_last_words_of_a_command_that_fails_are_reported() {
         let mut jobs = Jobs::new(None);
         push(&mut jobs, &door("fails", &[], start(command)), "192.0.2.1", JobKind::Start);
         let reports = drain(&mut jobs);
-        let printed = |report: &Report| matches!(report.event, Event::Printed(_)).then(|| report.to_string());
+        let printed =
+            |report: &Report| matches!(report.event, JobEvent::Printed(_)).then(|| report.to_string());
         reports.iter().filter_map(printed).collect::<Vec<_>>()
     };
     let both = ["fails: command printed: out", "fails: command printed: no such chain"];
@@ -226,7 +227,7 @@ fn start(command: &str) -> Commands {
 
 fn door(name: &str, ports: &[(u16, u16)], commands: Commands) -> Rc<Door> {
     Rc::new(Door {
-        opening: (!ports.is_empty()).then(|| Opening {
+        opening: (!ports.is_empty()).then(|| DoorPorts {
             protocols: vec![Protocol::Tcp, Protocol::Udp],
             dest_port: ports
                 .iter()

@@ -3,11 +3,15 @@
 use super::*;
 
 fn open(address: &str, by: OpenedBy<'static>, held: bool) -> Change<'static> {
-    Change { door: "ssh".into(), passage: ip(address).into(), to: Access::Open { time: HOUR, by, held } }
+    Change {
+        door: "ssh".into(),
+        passage: ip(address).into(),
+        to: AddressState::Open { time: HOUR, by, held },
+    }
 }
 
 fn shut(address: &str) -> Change<'static> {
-    Change { door: "ssh".into(), passage: ip(address).into(), to: Access::Shut }
+    Change { door: "ssh".into(), passage: ip(address).into(), to: AddressState::Shut }
 }
 
 /// Makes the changes, and returns those that failed.
@@ -70,7 +74,7 @@ fn wrong_beliefs_and_what_fails_keep_nothing_back() {
             shut("192.0.2.4"),                        // is not
             elsewhere,
             open("192.0.2.5", OpenedBy::Hand, true), // is not there
-            Change { to: Access::Shut, ..elsewhere },
+            Change { to: AddressState::Shut, ..elsewhere },
             open("2001:db8::6", OpenedBy::Hand, false),
         ];
         let failed = apply(&mut sets, &changes);
@@ -91,13 +95,14 @@ fn hundreds_of_changes() {
     in_namespace(|| {
         let mut sets = fw4();
         let all: Vec<IpAddr> = (0..300_u32).map(|n| Ipv4Addr::from(0x0a00_0000 + n).into()).collect();
-        let to = Access::Open { time: HOUR, by: OpenedBy::User("alice", SecretsId(7)), held: true };
+        let to = AddressState::Open { time: HOUR, by: OpenedBy::User("alice", SecretsId(7)), held: true };
         let changes: Vec<_> =
             all.iter().map(|&address| Change { door: "ssh".into(), passage: address.into(), to }).collect();
         // The kernel refuses each of these changes at first.
         assert_eq!(apply(&mut sets, &changes), []);
         assert_eq!(addresses(&mut sets), all);
-        let changes: Vec<_> = changes.iter().map(|change| Change { to: Access::Shut, ..*change }).collect();
+        let changes: Vec<_> =
+            changes.iter().map(|change| Change { to: AddressState::Shut, ..*change }).collect();
         let begun = Instant::now();
         assert_eq!(apply(&mut sets, &changes), []);
         assert!(addresses(&mut sets).is_empty());

@@ -19,12 +19,12 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ketuk::config::{Table, TableFamily};
+use ketuk::config::{NftTable, TableFamily};
 use ketuk::core::network::AddressFamily::{V4, V6};
 use ketuk::firewall::error::NftError;
 use ketuk::firewall::events::Events;
 use ketuk::firewall::nft::{OpenedBy, SecretsId};
-use ketuk::firewall::sets::{Access, Change, Sets};
+use ketuk::firewall::sets::{AddressState, Change, Sets};
 use ketuk::linux::netlink::{Received, Socket};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -75,8 +75,8 @@ fn fw4() -> Sets {
     Sets::connect(table(TableFamily::Inet, "fw4")).expect("connect")
 }
 
-fn table(family: TableFamily, name: &str) -> Table {
-    Table { family, name: name.into() }
+fn table(family: TableFamily, name: &str) -> NftTable {
+    NftTable { family, name: name.into() }
 }
 
 /// Fills the set of door ssh.

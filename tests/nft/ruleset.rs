@@ -1,6 +1,6 @@
 //! The real nft accepts the output of `ketukd ruleset`.
 
-use ketuk::config::{Backend, Config, Door, Forward, Globals, Opening, PortRange};
+use ketuk::config::{BackendOption, Config, Door, DoorPorts, Forward, Globals, PortRange};
 use ketuk::core::sequence::Protocol;
 use ketuk::firewall::ruleset::{self, Zone};
 
@@ -92,7 +92,7 @@ fn config() -> Config {
     };
     Config {
         users: Vec::new(),
-        globals: Globals { backend: Backend::Nft, ..Globals::default() },
+        globals: Globals { backend: BackendOption::Nft, ..Globals::default() },
         doors: vec![
             door("ssh", &[Protocol::Tcp], &[(22, 22)], None),
             door("nas", &[Protocol::Tcp], &[(443, 443)], Some(nas)),
@@ -103,7 +103,7 @@ fn config() -> Config {
 
 fn door(name: &str, protocols: &[Protocol], dest_port: &[(u16, u16)], forward: Option<Forward>) -> Door {
     Door {
-        opening: Some(Opening { protocols: protocols.to_vec(), dest_port: ports(dest_port), forward }),
+        opening: Some(DoorPorts { protocols: protocols.to_vec(), dest_port: ports(dest_port), forward }),
         ..Door::named(name)
     }
 }

@@ -11,7 +11,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use ketuk::firewall::conntrack;
-use ketuk::firewall::flows::{self, Source};
+use ketuk::firewall::flows::{self, FlowSource};
 use kill::KILL;
 use nix::sys::signal::Signal;
 use support::daemon::{Daemon, Start};
@@ -269,7 +269,7 @@ fn proc_tells_what_netlink_tells() {
         let mut netlink = Vec::new();
         world
             .router
-            .enter(|| flows::each_from(Source::Netlink, |flow| netlink.push(*flow)).expect("ctnetlink"));
+            .enter(|| flows::each_from(FlowSource::Netlink, |flow| netlink.push(*flow)).expect("ctnetlink"));
         let text = world.router.stdout("cat", &["/proc/net/nf_conntrack"]);
         let proc: Vec<_> = text.lines().filter_map(conntrack::line).collect();
         assert!(netlink.iter().any(|flow| flow.answers != flow.destination), "{netlink:?}");

@@ -215,12 +215,8 @@ impl Ledger {
     /// The first fault between these times that passes the test: the reason for a loss.
     pub(crate) fn reason(&self, from: Instant, until: Instant, of: impl Fn(Fault) -> bool) -> Option<Fault> {
         let pages = self.pages();
-        pages
-            .windows
-            .iter()
-            .filter(|window| of(window.fault))
-            .find(|w| w.is_felt(from, until))
-            .map(|w| w.fault)
+        let mut felt = pages.windows.iter().filter(|window| window.is_felt(from, until));
+        felt.find(|window| of(window.fault)).map(|window| window.fault)
     }
 
     /// The faults of the last seconds. A failed promise prints them.

@@ -168,6 +168,11 @@ impl Daemon<'_> {
         grants.iter().find(|grant| grant["door"] == door && grant["address"] == address).cloned()
     }
 
+    /// Waits until the daemon listens on its first device.
+    pub fn wait_until_it_listens(&self) {
+        self.wait("it listens", |daemon| daemon.status()["devices"][0]["state"] == "listening");
+    }
+
     /// Waits until no command waits or runs.
     pub fn wait_for_commands(&self) {
         self.wait("all commands have run", |daemon| daemon.status()["daemon"]["commands_pending"] == false);

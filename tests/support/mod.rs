@@ -21,6 +21,7 @@ pub mod tutorial;
 pub mod wire;
 
 use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -145,6 +146,22 @@ impl Scratch {
     pub fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.path(name);
         fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// Writes a file that only its owner may read.
+    pub fn write_secret(&self, name: &str, text: &str) -> PathBuf {
+        self.write_with_mode(name, text, 0o600)
+    }
+
+    /// Writes a program.
+    pub fn write_program(&self, name: &str, text: &str) -> PathBuf {
+        self.write_with_mode(name, text, 0o755)
+    }
+
+    fn write_with_mode(&self, name: &str, text: &str, mode: u32) -> PathBuf {
+        let path = self.write(name, text);
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
         path
     }
 }

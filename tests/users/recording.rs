@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use ketuk::core::network::AddressFamily;
 use ketuk::core::packet::{self, Transport};
 use ketuk::core::sequence::flag;
-use ketuk::linux::capture::{Batch, Capture};
+use ketuk::linux::capture::{Capture, PacketBuffers};
 
 use super::SPA;
 use super::support::host::Host;
@@ -35,7 +35,7 @@ impl Recording {
 
     pub(crate) fn end(self) -> Recorded {
         let recorded = Mutex::new(Recorded::default());
-        let mut batch = Batch::new();
+        let mut batch = PacketBuffers::new();
         for _ in 0..100 {
             let each = |bytes: &[u8]| {
                 let mut recorded = recorded.lock().expect("one thread");

@@ -72,7 +72,7 @@ fn run(stage: &mut Stage, data: &[u8]) {
                 datagram(source, 1024, SPA_PORT, &payload)
             }
             7 => {
-                let secret = fwknop::Keys {
+                let secret = fwknop::FwknopKeys {
                     key: ketuk::protocol::secret::Secret::new(b"secret").expect("short"),
                     hmac_key: ketuk::protocol::secret::Secret::new(b"secret").expect("short"),
                     hmac: fwknop::HmacType::Sha256,

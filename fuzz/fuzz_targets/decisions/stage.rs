@@ -73,12 +73,12 @@ pub(super) struct Stage {
 pub(super) fn new_stage() -> Stage {
     let config = config::parse("doors", CONFIG.as_bytes()).expect("it is right");
     let household = Household::default().with(&config);
-    let config::Auth { max_age, totp_ports, .. } = config.globals.auth;
+    let config::AuthOptions { max_age, totp_ports, .. } = config.globals.auth;
     let rules = auth::AuthRules { max_age_s: max_age.as_secs(), range: totp_ports };
     let mut keeper = Doorkeeper {
-        engine: Engine::new(Box::leak(Box::new(engine::Tables::new())), Keyed::default()),
-        auth: Auth::new(Box::leak(Box::new(auth::Tables::new())), Keyed::default(), rules),
-        access: Access::new(Box::leak(Box::new(access::Tables::new())), Keyed::default()),
+        engine: Engine::new(Box::leak(Box::new(engine::EngineTables::new())), Keyed::default()),
+        auth: Auth::new(Box::leak(Box::new(auth::AuthTables::new())), Keyed::default(), rules),
+        access: Access::new(Box::leak(Box::new(access::AccessTables::new())), Keyed::default()),
     };
     keeper.engine.set_doors(&household.slots.knocks(), &[]).expect("few ports");
     keeper.engine.set_addresses(&[OwnAddress::from(IpAddr::from(ROUTER))]);

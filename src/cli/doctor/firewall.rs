@@ -4,9 +4,9 @@ use super::finding::Finding;
 use super::subject::Subject;
 use crate::config::{Config, Door};
 use crate::control::show::Status;
-use crate::firewall::backend::Kind;
+use crate::firewall::backend::BackendKind;
 use crate::firewall::error::NftError;
-use crate::firewall::exposure::{self, Fault};
+use crate::firewall::exposure::{self, DoorFault};
 use crate::firewall::iptables::Shutting;
 use crate::firewall::sets::Sets;
 use crate::firewall::{backend, own, sweep};
@@ -14,13 +14,13 @@ use crate::linux::process::find_program;
 
 /// The findings of the loaded rules about the doors.
 pub(super) struct Firewall {
-    backend: Kind,
-    found: Result<Vec<exposure::Finding>, Vec<Finding>>,
+    backend: BackendKind,
+    found: Result<Vec<exposure::DoorFinding>, Vec<Finding>>,
 }
 
 impl Firewall {
     pub(super) fn look(subject: &Subject<'_>) -> Self {
-        let backend = subject.config.as_ref().map_or(Kind::None, backend::resolve);
+        let backend = subject.config.as_ref().map_or(BackendKind::None, backend::resolve);
         let found = subject.config().and_then(|config| {
             exposure::look_at(config, backend, subject.devices()?)
                 .map_err(|error| vec![Finding::unreadable("the loaded rules", &error)])
@@ -30,7 +30,7 @@ impl Firewall {
 
     /// The doors' ports that everybody reaches, or may reach, without a knock.
     pub(super) fn open_ports(&self) -> Vec<Finding> {
-        self.faults(|fault| matches!(fault, Fault::Open { .. } | Fault::Unknown(_)))
+        self.faults(|fault| matches!(fault, DoorFault::Open { .. } | DoorFault::Unknown(_)))
     }
 
     /// The missing parts without which no client gets in: tables, sets, programs, or a rule that lets clients pass.
@@ -44,12 +44,12 @@ impl Firewall {
             return Vec::new();
         }
         let mut findings = match self.backend {
-            Kind::None => return Vec::new(),
-            Kind::Iptables(shutting) => iptables(shutting),
+            BackendKind::None => return Vec::new(),
+            BackendKind::Iptables(shutting) => iptables(shutting),
             _ => sets(self.backend, config, &doors),
         };
         if findings.is_empty() {
-            findings = self.faults(|fault| matches!(fault, Fault::Blocked { .. }));
+            findings = self.faults(|fault| matches!(fault, DoorFault::Blocked { .. }));
         }
         let waiting = subject.status.iter().flat_map(Status::grants).filter(|grant| !grant.in_firewall);
         for grant in waiting {
@@ -65,7 +65,7 @@ impl Firewall {
         findings
     }
 
-    fn faults(&self, kind: impl Fn(&Fault) -> bool) -> Vec<Finding> {
+    fn faults(&self, kind: impl Fn(&DoorFault) -> bool) -> Vec<Finding> {
         match &self.found {
             Ok(found) => {
                 let found = found.iter().filter(|found| kind(&found.fault));
@@ -77,17 +77,17 @@ impl Firewall {
 }
 
 /// A finding in the loaded rules, in the words of the doctor.
-fn finding(found: &exposure::Finding) -> Finding {
+fn finding(found: &exposure::DoorFinding) -> Finding {
     match found.fault {
-        Fault::Unknown(_) => Finding::NotKnown { what: found.what(), advice: found.advice() },
-        Fault::Open { .. } | Fault::Blocked { .. } => Finding::wrong(found.what(), found.advice()),
+        DoorFault::Unknown(_) => Finding::NotKnown { what: found.what(), advice: found.advice() },
+        DoorFault::Open { .. } | DoorFault::Blocked { .. } => Finding::wrong(found.what(), found.advice()),
     }
 }
 
 /// The doors' sets that nftables lacks.
-fn sets(backend: Kind, config: &Config, doors: &[&Door]) -> Vec<Finding> {
+fn sets(backend: BackendKind, config: &Config, doors: &[&Door]) -> Vec<Finding> {
     let table = match backend {
-        Kind::Own => own::table(),
+        BackendKind::Own => own::table(),
         _ => config.globals.nft_table.clone().unwrap_or_else(backend::fw4),
     };
     let name = format!("table {} {}", table.family.name(), table.name);
@@ -96,13 +96,13 @@ fn sets(backend: Kind, config: &Config, doors: &[&Door]) -> Vec<Finding> {
         Err(error) => return vec![Finding::unreadable(&format!("the firewall's {name}"), &error)],
     };
     let advice = match backend {
-        Kind::Own => "start the daemon, which makes it",
-        Kind::Fw4 => "run 'service firewall reload'",
+        BackendKind::Own => "start the daemon, which makes it",
+        BackendKind::Fw4 => "run 'service firewall reload'",
         _ => "load the firewall again, and then the output of 'ketukd ruleset'",
     };
     match sets.table_exists() {
         Ok(true) => {}
-        Ok(false) if backend == Kind::Own => {
+        Ok(false) if backend == BackendKind::Own => {
             return vec![Finding::wrong(
                 format!("{name} is not loaded: it does not shut the doors' ports"),
                 advice,

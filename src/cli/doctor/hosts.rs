@@ -41,7 +41,7 @@ pub(super) fn hosts(subject: &Subject<'_>) -> Vec<Finding> {
 }
 
 /// How a host answered a connection.
-enum Answer {
+enum HostAnswer {
     /// It took the connection.
     Taken,
     /// It refused: it is there, and no program listens.
@@ -52,19 +52,19 @@ enum Answer {
     NotAsked,
 }
 
-fn answer(host: IpAddr, port: u16, deadline: Instant) -> Answer {
+fn answer(host: IpAddr, port: u16, deadline: Instant) -> HostAnswer {
     let left = deadline.saturating_duration_since(Instant::now()).min(ANSWER_TIME);
     if left.is_zero() {
-        return Answer::NotAsked;
+        return HostAnswer::NotAsked;
     }
     match TcpStream::connect_timeout(&SocketAddr::new(host, port), left) {
-        Ok(_) => Answer::Taken,
-        Err(error) if error.kind() == ErrorKind::ConnectionRefused => Answer::Refused,
-        Err(_) => Answer::Silent,
+        Ok(_) => HostAnswer::Taken,
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => HostAnswer::Refused,
+        Err(_) => HostAnswer::Silent,
     }
 }
 
-impl Answer {
+impl HostAnswer {
     /// The finding about a door's host. Only a program behind TCP has to answer.
     fn finding(self, door: &str, host: SocketAddr, has_tcp: bool) -> Option<Finding> {
         match self {

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::finding::Finding;
 use super::subject::Subject;
-use crate::core::counters::Event;
+use crate::core::counters::CountedEvent;
 use crate::core::network::Network;
 
 /// Whether the time is known, which users' knocks need.
@@ -28,7 +28,7 @@ pub(super) fn heard(subject: &Subject<'_>) -> Vec<Finding> {
         Err(unknown) => return unknown,
     };
     let (events, packets): (Vec<_>, Vec<_>) =
-        status.counters().partition(|counter| Event::is_name(counter.name));
+        status.counters().partition(|counter| CountedEvent::is_name(counter.name));
     let mut findings = Vec::new();
     if packets.iter().all(|counter| counter.value == 0) {
         findings.push(Finding::not_known(format!(
@@ -36,9 +36,10 @@ pub(super) fn heard(subject: &Subject<'_>) -> Vec<Finding> {
             status.daemon().uptime_seconds
         )));
     }
-    let count =
-        |event: Event| events.iter().find(|counter| counter.name == event.name()).map_or(0, |it| it.value);
-    let (lost, refused) = (count(Event::SocketDrops), count(Event::FirewallError));
+    let count = |event: CountedEvent| {
+        events.iter().find(|counter| counter.name == event.name()).map_or(0, |it| it.value)
+    };
+    let (lost, refused) = (count(CountedEvent::SocketDrops), count(CountedEvent::FirewallError));
     if lost > 0 {
         findings.push(Finding::wrong(
             format!("{lost} packets were lost before the daemon read them"),

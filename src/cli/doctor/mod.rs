@@ -10,12 +10,12 @@ mod setup;
 mod subject;
 
 use super::arguments::Arguments;
-use super::{Failure, Outcome, control, print};
+use super::{CommandResult, Failure, control, print};
 use finding::Point;
 use subject::Subject;
 
 /// Prints what is wrong. If anything is, the command fails.
-pub(super) fn doctor(arguments: &Arguments) -> Outcome {
+pub(super) fn doctor(arguments: &Arguments) -> CommandResult {
     let points = examine(arguments)?;
     if arguments.json {
         print(&format!("{}\n", json(&points)))?;

@@ -4,12 +4,12 @@ use std::net::IpAddr;
 
 use super::finding::Finding;
 use super::subject::Subject;
-use crate::config::{Config, Door, FirewallFile, Opening};
+use crate::config::{Config, Door, DoorPorts, FirewallFile};
 use crate::core::door::DoorId;
 use crate::core::ports::{PortMap, PortRange};
 use crate::core::sequence::{Protocol, Step};
 use crate::daemon::slots::never_traps;
-use crate::firewall::exposure::{self, Fault, Opens};
+use crate::firewall::exposure::{self, DoorFault, OpenMethod};
 use crate::firewall::iptables::Shutting;
 use crate::firewall::listeners::Listeners;
 
@@ -79,10 +79,14 @@ fn answered(subject: &Subject<'_>, steps: &[Step], finding: impl Fn(&str) -> Fin
         addresses.iter().any(|(_, address)| at(*address))
     };
     let listened: Vec<_> = steps.iter().copied().filter(answers).map(as_door).collect();
-    match exposure::look(&listened.iter().collect::<Vec<_>>(), devices, Opens::ByRules(Shutting::Firewall)) {
+    match exposure::look(
+        &listened.iter().collect::<Vec<_>>(),
+        devices,
+        OpenMethod::ByRules(Shutting::Firewall),
+    ) {
         Ok(found) => found
             .iter()
-            .filter(|found| matches!(found.fault, Fault::Open { answered: true, .. }))
+            .filter(|found| matches!(found.fault, DoorFault::Open { answered: true, .. }))
             .map(|found| finding(&format!("{}/{}", found.port, found.protocol)))
             .collect(),
         Err(error) => vec![Finding::unreadable("the loaded rules", &error)],
@@ -91,7 +95,10 @@ fn answered(subject: &Subject<'_>, steps: &[Step], finding: impl Fn(&str) -> Fin
 
 /// A door that opens this port, so that the check of doors can check the port.
 fn as_door(step: Step) -> Door {
-    let opening =
-        Opening { protocols: vec![step.protocol], dest_port: vec![PortRange::one(step.port)], forward: None };
+    let opening = DoorPorts {
+        protocols: vec![step.protocol],
+        dest_port: vec![PortRange::one(step.port)],
+        forward: None,
+    };
     Door { opening: Some(opening), ..Door::named("port") }
 }

@@ -11,7 +11,7 @@ use super::subject::Subject;
 use crate::cli::control::Unreached;
 use crate::config::{self, Config, FirewallFile};
 use crate::control::client;
-use crate::firewall::backend::{self, Kind};
+use crate::firewall::backend::{self, BackendKind};
 use crate::firewall::iptables::Shutting;
 
 /// OpenWrt's service.
@@ -97,7 +97,7 @@ fn how_to_start(subject: &Subject<'_>) -> String {
 /// The fault if the process that reads packets may make every system call. It must be able to if the daemon makes its
 /// own chains of iptables, because it then starts programs itself.
 fn confinement(subject: &Subject<'_>, config: &Config) -> Option<Finding> {
-    if backend::resolve(config) == Kind::Iptables(Shutting::OwnChain) {
+    if backend::resolve(config) == BackendKind::Iptables(Shutting::OwnChain) {
         return None;
     }
     let process = subject.arguments.sockets().into_iter().find_map(|socket| client::process(socket).ok()?);

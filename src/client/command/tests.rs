@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::client::arguments::DEFAULT_DELAY;
-use crate::client::socket::Source;
+use crate::client::socket::KnockSource;
 use crate::protocol::AddressFamily;
 
 fn read(line: &str) -> Result<Command, UsageError> {
@@ -111,7 +111,7 @@ fn errors_name_the_argument() {
     }
 }
 
-fn opening(line: &str) -> Opening {
+fn opening(line: &str) -> OpenCommand {
     match read(line) {
         Ok(Command::Open(opening)) => opening,
         other => panic!("{line}: {other:?}"),
@@ -128,12 +128,12 @@ fn options_stand_before_a_command_and_behind_it() {
     assert_eq!((*seconds, *wait, *verbose), (60, Some(443), true));
     assert_eq!((*family, *delay), (Some(AddressFamily::V6), Duration::from_millis(5)));
     assert_eq!(*address, Some("192.0.2.1".parse().unwrap()));
-    assert_eq!(*source, Some(Source::Device("eth0".to_owned())));
+    assert_eq!(*source, Some(KnockSource::Device("eth0".to_owned())));
     let before = "-6 --time=60 -v -a 192.0.2.1 -w 443 -d 5 -s eth0 open home nas -- ssh -v me@home";
     assert_eq!(opening(before), whole);
     assert_eq!(
         opening("-vs192.0.2.1 open home").options.source,
-        Some(Source::Address("192.0.2.1".parse().unwrap()))
+        Some(KnockSource::Address("192.0.2.1".parse().unwrap()))
     );
 }
 

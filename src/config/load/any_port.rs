@@ -1,6 +1,6 @@
 //! A door that opens the port that a user asks for: `any_port` and `allow_port`.
 
-use super::options::{Options, Text};
+use super::options::{SectionOptions, Text};
 use super::value::{blanks, boolean, port_range, protocol};
 use crate::config::error::{Fault, quoted};
 use crate::config::{MAX_ALLOW_PORT, PortRange};
@@ -32,7 +32,7 @@ const BOTH: [Protocol; 2] = [Protocol::Tcp, Protocol::Udp];
 const DHCP_CLIENT: [u16; 2] = [68, 546];
 
 /// The ports of which a user may open any; empty for a door whose ports are fixed.
-pub(super) fn read(options: &Options<'_>) -> Result<Vec<ProtocolPorts>, Fault> {
+pub(super) fn read(options: &SectionOptions<'_>) -> Result<Vec<ProtocolPorts>, Fault> {
     let is_any = options.one("any_port")?.map_or(Ok(false), boolean)?;
     let named = options.many("allow_port", blanks)?;
     if !is_any {

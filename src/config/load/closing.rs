@@ -1,6 +1,6 @@
 //! A door whose knock shuts others: `option action 'close'` and `list door`.
 
-use super::options::{Options, Text, nearest};
+use super::options::{SectionOptions, Text, nearest};
 use super::value::{blanks, choice};
 use crate::config::Door;
 use crate::config::error::{Fault, quoted};
@@ -23,7 +23,7 @@ const ALLOWED: &[&str] = &[
 ];
 
 /// The doors that this one closes; empty for a door that opens.
-pub(super) fn read(options: &Options<'_>) -> Result<Vec<String>, Fault> {
+pub(super) fn read(options: &SectionOptions<'_>) -> Result<Vec<String>, Fault> {
     let closes = match options.one("action")? {
         Some(value) => choice(value, &[("open", false), ("close", true)])?,
         None => false,
@@ -56,7 +56,7 @@ pub(super) fn read(options: &Options<'_>) -> Result<Vec<String>, Fault> {
 /// Checks that each door to be closed exists.
 pub(super) fn check(sections: &[Section], doors: &[Door]) -> Result<(), Fault> {
     for section in sections.iter().filter(|section| section.kind.bytes == b"door") {
-        let options = Options::door(section)?;
+        let options = SectionOptions::door(section)?;
         for name in options.many("door", blanks)? {
             let Some(door) = doors.iter().find(|door| door.name == name.text) else {
                 let names: Vec<_> = doors.iter().map(|door| door.name.as_str()).collect();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::closing;
 use super::globals::{on_stop, trap_except};
 use super::group;
-use super::options::Options;
+use super::options::SectionOptions;
 use super::rules;
 use super::shutting;
 use super::value::{address, boolean, commas, seconds, step, tcp_flags};
@@ -21,7 +21,7 @@ const NO_COMMAND: &str = "none";
 
 /// Reads a door. Its `trap_except` is added to `exceptions`.
 pub(super) fn read(
-    options: &Options<'_>,
+    options: &SectionOptions<'_>,
     globals_on_stop: OnStop,
     exceptions: &mut Vec<Step>,
 ) -> Result<Door, Fault> {
@@ -40,7 +40,7 @@ pub(super) fn read(
     }
     door.any_port = any_port::read(options)?;
     door.opening = opening::read(options)?;
-    let Times { open_time, max_time } = times(options)?;
+    let DoorTimes { open_time, max_time } = times(options)?;
     door.open_time = open_time;
     door.max_time = max_time;
     shutting::read(options, &mut door)?;
@@ -63,7 +63,7 @@ pub(super) fn read(
 }
 
 /// The knock of the door.
-fn knock(options: &Options<'_>) -> Result<door::DoorKnock, Fault> {
+fn knock(options: &SectionOptions<'_>) -> Result<door::DoorKnock, Fault> {
     let mut knock = door::DoorKnock { sequence: sequence(options)?, ..door::DoorKnock::default() };
     if let Some(value) = options.one("seq_timeout")? {
         knock.seq_timeout = seconds(value, 1, MAX_SEQ_TIMEOUT_S)?;
@@ -75,7 +75,7 @@ fn knock(options: &Options<'_>) -> Result<door::DoorKnock, Fault> {
     Ok(knock)
 }
 
-fn name(options: &Options<'_>) -> Result<String, Fault> {
+fn name(options: &SectionOptions<'_>) -> Result<String, Fault> {
     let name = options.name();
     if options.anonymous() {
         return Err(
@@ -93,7 +93,7 @@ fn name(options: &Options<'_>) -> Result<String, Fault> {
 }
 
 /// `sequence`: a list, or as in knockd several steps in one value, with commas between them.
-fn sequence(options: &Options<'_>) -> Result<Sequence, Fault> {
+fn sequence(options: &SectionOptions<'_>) -> Result<Sequence, Fault> {
     let mut sequence = Sequence::new();
     for value in options.many("sequence", commas)? {
         if sequence.push(step(value)?).is_err() {
@@ -104,7 +104,7 @@ fn sequence(options: &Options<'_>) -> Result<Sequence, Fault> {
 }
 
 /// `one_time_sequences`. A door with this option may not have a `sequence`.
-fn one_time(options: &Options<'_>, sequence: &Sequence) -> Result<Option<PathBuf>, Fault> {
+fn one_time(options: &SectionOptions<'_>, sequence: &Sequence) -> Result<Option<PathBuf>, Fault> {
     let Some(value) = options.one("one_time_sequences")? else { return Ok(None) };
     if !value.text.starts_with('/') {
         return Err(value.fault(format!("{} is not an absolute path", value.quoted())));
@@ -118,7 +118,7 @@ fn one_time(options: &Options<'_>, sequence: &Sequence) -> Result<Option<PathBuf
 }
 
 /// `fwknop_port`: the port by which fwknop's client names a door that opens no port.
-fn fwknop_port(options: &Options<'_>, door: &Door) -> Result<Option<Step>, Fault> {
+fn fwknop_port(options: &SectionOptions<'_>, door: &Door) -> Result<Option<Step>, Fault> {
     let Some(value) = options.one("fwknop_port")? else { return Ok(None) };
     if door.opening.is_some() {
         return Err(value
@@ -129,12 +129,12 @@ fn fwknop_port(options: &Options<'_>, door: &Door) -> Result<Option<Step>, Fault
 }
 
 /// `open_time` and `max_time`. `None`, which is written 0, means no end.
-struct Times {
+struct DoorTimes {
     open_time: Option<Duration>,
     max_time: Option<Duration>,
 }
 
-fn times(options: &Options<'_>) -> Result<Times, Fault> {
+fn times(options: &SectionOptions<'_>) -> Result<DoorTimes, Fault> {
     let time = |name| -> Result<_, Fault> {
         let value = options.one(name)?;
         value.map(|value| Ok((value, seconds(value, 0, MAX_OPEN_TIME_S)?))).transpose()
@@ -150,7 +150,7 @@ fn times(options: &Options<'_>) -> Result<Times, Fault> {
     let end = |time: Duration| if time.is_zero() { None } else { Some(time) };
     let open_time = end(own.or(knockds).map_or(OPEN_TIME, |(_, time)| time));
     let Some((value, max_time)) = time("max_time")? else {
-        return Ok(Times { open_time, max_time: open_time });
+        return Ok(DoorTimes { open_time, max_time: open_time });
     };
     let max_time = end(max_time);
     if max_time.is_some_and(|max| open_time.is_none_or(|open| max < open)) {
@@ -158,11 +158,11 @@ fn times(options: &Options<'_>) -> Result<Times, Fault> {
             .fault("max_time is less than open_time")
             .help("open_time is 30 if it is not given, and 0 means no end"));
     }
-    Ok(Times { open_time, max_time })
+    Ok(DoorTimes { open_time, max_time })
 }
 
 /// A command; empty if the file says `none`.
-fn command(options: &Options<'_>, name: &str) -> Result<Option<String>, Fault> {
+fn command(options: &SectionOptions<'_>, name: &str) -> Result<Option<String>, Fault> {
     let Some(value) = options.one(name)? else { return Ok(None) };
     if value.text.len() > MAX_COMMAND {
         return Err(value

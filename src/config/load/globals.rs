@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
-use super::options::{Options, Text, is_blank};
+use super::options::{SectionOptions, Text, is_blank};
 use super::value::{blanks, boolean, choice, ports_of_both, seconds};
 use crate::config::device;
 use crate::config::error::Fault;
 use crate::config::{
-    Backend, Globals, LogLevel, MAX_DEVICES, MAX_OPEN_TIME_S, MAX_TRAP_EXCEPT, OnStop, Table, TableFamily,
+    BackendOption, Globals, LogLevel, MAX_DEVICES, MAX_OPEN_TIME_S, MAX_TRAP_EXCEPT, NftTable, OnStop,
+    TableFamily,
 };
 use crate::core::sequence::Step;
 
@@ -15,7 +16,7 @@ use crate::core::sequence::Step;
 const MAX_TABLE_NAME: usize = 255;
 
 /// Reads the globals, and the `on_stop` that doors without their own take from them.
-pub(super) fn read(options: Option<&Options<'_>>) -> Result<(Globals, OnStop), Fault> {
+pub(super) fn read(options: Option<&SectionOptions<'_>>) -> Result<(Globals, OnStop), Fault> {
     let mut globals = Globals::default();
     let Some(options) = options else { return Ok((globals, OnStop::Shut)) };
 
@@ -31,20 +32,20 @@ pub(super) fn read(options: Option<&Options<'_>>) -> Result<(Globals, OnStop), F
         globals.backend = choice(
             value,
             &[
-                ("auto", Backend::Auto),
-                ("fw4", Backend::Fw4),
-                ("nft", Backend::Nft),
-                ("own", Backend::Own),
-                ("iptables", Backend::Iptables),
-                ("none", Backend::None),
+                ("auto", BackendOption::Auto),
+                ("fw4", BackendOption::Fw4),
+                ("nft", BackendOption::Nft),
+                ("own", BackendOption::Own),
+                ("iptables", BackendOption::Iptables),
+                ("none", BackendOption::None),
             ],
         )?;
-        if globals.backend == Backend::Own && globals.nft_table.is_some() {
+        if globals.backend == BackendOption::Own && globals.nft_table.is_some() {
             return Err(value
                 .fault("backend 'own' has a table of its own, and takes no nft_table")
                 .help("remove one of the two options"));
         }
-        if globals.backend == Backend::Nft && globals.nft_table.is_none() {
+        if globals.backend == BackendOption::Nft && globals.nft_table.is_none() {
             return Err(value
                 .fault("backend 'nft' needs a table")
                 .help("name it, for example: option nft_table 'inet filter'"));
@@ -86,13 +87,13 @@ pub(super) fn read(options: Option<&Options<'_>>) -> Result<(Globals, OnStop), F
 }
 
 /// `on_stop`, of the globals or of a door.
-pub(super) fn on_stop(options: &Options<'_>) -> Result<Option<OnStop>, Fault> {
+pub(super) fn on_stop(options: &SectionOptions<'_>) -> Result<Option<OnStop>, Fault> {
     let choices = &[("shut", OnStop::Shut), ("keep", OnStop::Keep)];
     options.one("on_stop")?.map(|value| choice(value, choices)).transpose()
 }
 
 /// `trap_except`, of the globals or of a door, added to `all`.
-pub(super) fn trap_except(options: &Options<'_>, all: &mut Vec<Step>) -> Result<(), Fault> {
+pub(super) fn trap_except(options: &SectionOptions<'_>, all: &mut Vec<Step>) -> Result<(), Fault> {
     for value in options.many("trap_except", blanks)? {
         for step in ports_of_both(value)? {
             if all.contains(&step) {
@@ -119,7 +120,7 @@ pub(crate) fn is_page(text: &str) -> bool {
 
 /// A list of names without repetitions.
 fn names(
-    options: &Options<'_>,
+    options: &SectionOptions<'_>,
     option: &str,
     check: fn(Text<'_>) -> Result<(), Fault>,
 ) -> Result<Vec<String>, Fault> {
@@ -157,7 +158,7 @@ fn device(value: Text<'_>) -> Result<(), Fault> {
 }
 
 /// `[family] name`.
-fn table(value: Text<'_>) -> Result<Table, Fault> {
+fn table(value: Text<'_>) -> Result<NftTable, Fault> {
     let words = value.split(is_blank);
     let words: Vec<_> = words.into_iter().filter(|word| !word.text.is_empty()).collect();
     let families = &[("inet", TableFamily::Inet), ("ip", TableFamily::Ip), ("ip6", TableFamily::Ip6)];
@@ -176,5 +177,5 @@ fn table(value: Text<'_>) -> Result<Table, Fault> {
     if !fine || name.text.len() > MAX_TABLE_NAME {
         return Err(name.fault(format!("{} is not the name of an nftables table", name.quoted())));
     }
-    Ok(Table { family, name: name.text.to_owned() })
+    Ok(NftTable { family, name: name.text.to_owned() })
 }

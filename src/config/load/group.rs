@@ -1,6 +1,6 @@
 //! Groups of addresses: `grant_prefix_4` and `grant_prefix_6`.
 
-use super::options::Options;
+use super::options::SectionOptions;
 use crate::config::GrantPrefix;
 use crate::config::error::Fault;
 
@@ -9,7 +9,7 @@ const WIDEST_4: u8 = 16;
 const WIDEST_6: u8 = 48;
 
 /// Reads both options. `commands` is true if the door runs commands.
-pub(super) fn read(options: &Options<'_>, commands: bool) -> Result<GrantPrefix, Fault> {
+pub(super) fn read(options: &SectionOptions<'_>, commands: bool) -> Result<GrantPrefix, Fault> {
     let prefix = |name, widest: u8, bits: u8| -> Result<Option<u8>, Fault> {
         let Some(value) = options.one(name)? else { return Ok(None) };
         let number: Option<u8> = value.text.parse().ok().filter(|bits| value.text == format!("{bits}"));

@@ -2,14 +2,14 @@
 
 use std::net::IpAddr;
 
-use super::options::{Options, Text};
+use super::options::{SectionOptions, Text};
 use super::value::{address, blanks, port_range, protocol};
 use crate::config::error::Fault;
-use crate::config::{Forward, MAX_PORT_RANGES, Opening, PortRange};
+use crate::config::{DoorPorts, Forward, MAX_PORT_RANGES, PortRange};
 use crate::core::sequence::Protocol;
 
 /// Reads the ports that a door opens, if it opens any.
-pub(super) fn read(options: &Options<'_>) -> Result<Option<Opening>, Fault> {
+pub(super) fn read(options: &SectionOptions<'_>) -> Result<Option<DoorPorts>, Fault> {
     let protocols = protocols(options)?;
     let dest_port = ports(options, "dest_port")?;
     let src_dport = ports(options, "src_dport")?;
@@ -50,11 +50,11 @@ pub(super) fn read(options: &Options<'_>) -> Result<Option<Opening>, Fault> {
         (dest_port, Some(Forward { src_dport, dest_ip }))
     };
     let protocols = protocols.unwrap_or_else(|| vec![Protocol::Tcp, Protocol::Udp]);
-    Ok(Some(Opening { protocols, dest_port, forward }))
+    Ok(Some(DoorPorts { protocols, dest_port, forward }))
 }
 
 /// `proto`, without duplicates.
-fn protocols(options: &Options<'_>) -> Result<Option<Vec<Protocol>>, Fault> {
+fn protocols(options: &SectionOptions<'_>) -> Result<Option<Vec<Protocol>>, Fault> {
     let mut protocols = Vec::new();
     for value in options.many("proto", blanks)? {
         let named: &[Protocol] = match value.text.to_ascii_lowercase().as_str() {
@@ -71,7 +71,7 @@ fn protocols(options: &Options<'_>) -> Result<Option<Vec<Protocol>>, Fault> {
 }
 
 /// A list of ports and ranges, no port twice.
-fn ports(options: &Options<'_>, name: &str) -> Result<Vec<PortRange>, Fault> {
+fn ports(options: &SectionOptions<'_>, name: &str) -> Result<Vec<PortRange>, Fault> {
     let mut ranges: Vec<PortRange> = Vec::new();
     for value in options.many(name, blanks)? {
         let new = port_range(value)?;
@@ -88,7 +88,7 @@ fn ports(options: &Options<'_>, name: &str) -> Result<Vec<PortRange>, Fault> {
 }
 
 /// `dest_ip`: one host of each family.
-fn hosts(options: &Options<'_>) -> Result<Vec<IpAddr>, Fault> {
+fn hosts(options: &SectionOptions<'_>) -> Result<Vec<IpAddr>, Fault> {
     let mut hosts: Vec<IpAddr> = Vec::new();
     for value in options.many("dest_ip", blanks)? {
         let host: IpAddr = address(value)?;

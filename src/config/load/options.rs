@@ -78,11 +78,11 @@ const DOOR: &[&str] = &[
 const MAX_MISSPELT: usize = 64;
 
 /// A section whose options are all known.
-pub(super) struct Options<'a> {
+pub(super) struct SectionOptions<'a> {
     section: &'a Section,
 }
 
-impl<'a> Options<'a> {
+impl<'a> SectionOptions<'a> {
     /// The options of `config globals`.
     pub(super) fn globals(section: &'a Section) -> Result<Self, Fault> {
         check_names(section, "globals", GLOBALS, ("door", DOOR))?;

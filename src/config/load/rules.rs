@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::options::{Options, Text};
+use super::options::{SectionOptions, Text};
 use super::value::blanks;
 use crate::config::MAX_SRC;
 use crate::config::error::Fault;
@@ -10,7 +10,7 @@ use crate::core::hours::Hours;
 use crate::core::network::Network;
 
 /// `src`: the networks that may knock; empty if all may.
-pub(super) fn src(options: &Options<'_>) -> Result<Vec<Network>, Fault> {
+pub(super) fn src(options: &SectionOptions<'_>) -> Result<Vec<Network>, Fault> {
     let mut networks = Vec::new();
     for value in options.many("src", blanks)? {
         if networks.len() == MAX_SRC {
@@ -42,7 +42,7 @@ fn network(value: Text<'_>) -> Result<Network, Fault> {
 }
 
 /// The hours; `None` means always.
-pub(super) fn hours(options: &Options<'_>) -> Result<Option<Hours>, Fault> {
+pub(super) fn hours(options: &SectionOptions<'_>) -> Result<Option<Hours>, Fault> {
     let time = |name| options.one(name)?.map(time).transpose();
     let (start, stop) = (time("start_time")?, time("stop_time")?);
     let days = options.many("weekdays", blanks)?;

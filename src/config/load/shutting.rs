@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::options::Options;
+use super::options::SectionOptions;
 use super::value::{boolean, choice};
 use crate::config::error::Fault;
 use crate::config::{Close, Door};
 
 /// Reads both options into a door whose ports and times are read already.
-pub(super) fn read(options: &Options<'_>, door: &mut Door) -> Result<(), Fault> {
+pub(super) fn read(options: &SectionOptions<'_>, door: &mut Door) -> Result<(), Fault> {
     if let Some(value) = options.one("close")?
         && choice(value, &[("timeout", false), ("session", true)])?
     {

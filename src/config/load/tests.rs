@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::parse;
 use crate::config::{
-    Backend, Commands, Config, Door, Forward, LogLevel, OnStop, Opening, PortRange, Table, TableFamily,
+    BackendOption, Commands, Config, Door, DoorPorts, Forward, LogLevel, NftTable, OnStop, PortRange,
+    TableFamily,
 };
 use crate::core::sequence::{FlagMatch, Protocol, flag};
 
@@ -18,7 +19,7 @@ fn door(lines: &str) -> Door {
 }
 
 /// A door with a sequence and these lines.
-fn opening(lines: &str) -> Opening {
+fn opening(lines: &str) -> DoorPorts {
     config(&format!("config door 'a'\nlist sequence 7\n{lines}\n")).doors.remove(0).opening.unwrap()
 }
 
@@ -36,7 +37,7 @@ fn nothing_said_is_the_defaults() {
     let Config { globals, doors, .. } = config("");
     assert_eq!(doors, []);
     assert!(!globals.enabled);
-    assert_eq!((globals.backend, globals.log_level), (Backend::Auto, LogLevel::Notice));
+    assert_eq!((globals.backend, globals.log_level), (BackendOption::Auto, LogLevel::Notice));
     assert_eq!((globals.nft_table, globals.log_file), (None, None));
     assert!(globals.networks.is_empty() && globals.devices.is_empty() && globals.trap_except.is_empty());
 
@@ -50,7 +51,10 @@ fn nothing_said_is_the_defaults() {
     assert_eq!(door.commands, Commands::default());
     assert_eq!(door.on_stop, OnStop::Shut);
     let both = vec![Protocol::Tcp, Protocol::Udp];
-    assert_eq!(door.opening, Some(Opening { protocols: both, dest_port: ports(&[(22, 22)]), forward: None }));
+    assert_eq!(
+        door.opening,
+        Some(DoorPorts { protocols: both, dest_port: ports(&[(22, 22)]), forward: None })
+    );
 }
 
 #[test]
@@ -66,8 +70,8 @@ fn globals() {
     assert!(globals.enabled);
     assert_eq!(globals.networks, ["wan", "wan6"]);
     assert_eq!(globals.devices, ["eth0", "any"]);
-    assert_eq!(globals.backend, Backend::Nft);
-    assert_eq!(globals.nft_table, Some(Table { family: TableFamily::Ip6, name: "filter".into() }));
+    assert_eq!(globals.backend, BackendOption::Nft);
+    assert_eq!(globals.nft_table, Some(NftTable { family: TableFamily::Ip6, name: "filter".into() }));
     assert_eq!(globals.log_level, LogLevel::Error);
     assert_eq!(globals.log_file, Some(PathBuf::from("/tmp/ketuk.log")));
     let except: Vec<_> = globals.trap_except.iter().map(ToString::to_string).collect();
@@ -77,7 +81,7 @@ fn globals() {
 #[test]
 fn a_table_without_a_family_is_inet() {
     let globals = config("config globals\noption nft_table ' my-table '").globals;
-    assert_eq!(globals.nft_table, Some(Table { family: TableFamily::Inet, name: "my-table".into() }));
+    assert_eq!(globals.nft_table, Some(NftTable { family: TableFamily::Inet, name: "my-table".into() }));
 }
 
 #[test]

@@ -2,12 +2,12 @@
 
 use zeroize::Zeroizing;
 
-use super::options::{Options, Text, nearest};
+use super::options::{SectionOptions, Text, nearest};
 #[cfg(feature = "fwknop")]
 use super::value::choice;
 use super::value::{blanks, boolean, number, port, port_range, seconds};
 use crate::config::error::{Fault, quoted};
-use crate::config::{Auth, Door, MAX_NAME, User};
+use crate::config::{AuthOptions, Door, MAX_NAME, User};
 use crate::core::tags::MAX_SPA_AGE_S;
 use crate::core::totp_knocks::MAX_PAIRS;
 use crate::core::user::MAX_SECRETS;
@@ -19,7 +19,7 @@ use crate::protocol::secret::Secret;
 use crate::protocol::{base32, base64, packet, totp};
 
 /// Reads a user. `users` are the users above in the file.
-pub(super) fn read(options: &Options<'_>, doors: &[Door], users: &[User]) -> Result<User, Fault> {
+pub(super) fn read(options: &SectionOptions<'_>, doors: &[Door], users: &[User]) -> Result<User, Fault> {
     let user = User {
         name: name(options)?,
         enabled: options.one("enabled")?.map_or(Ok(true), boolean)?,
@@ -55,8 +55,8 @@ pub(super) fn read(options: &Options<'_>, doors: &[Door], users: &[User]) -> Res
 }
 
 /// Reads the options for all users from the globals.
-pub(super) fn rules(options: &Options<'_>) -> Result<Auth, Fault> {
-    let mut auth = Auth::default();
+pub(super) fn rules(options: &SectionOptions<'_>) -> Result<AuthOptions, Fault> {
+    let mut auth = AuthOptions::default();
     if let Some(value) = options.one("spa_port")? {
         auth.spa_port = port(value)?;
     }
@@ -76,7 +76,7 @@ pub(super) fn rules(options: &Options<'_>) -> Result<Auth, Fault> {
     Ok(auth)
 }
 
-fn name(options: &Options<'_>) -> Result<String, Fault> {
+fn name(options: &SectionOptions<'_>) -> Result<String, Fault> {
     let name = options.name();
     if options.anonymous() {
         let fault = Fault::new(name.span, "a user needs a name");
@@ -91,7 +91,7 @@ fn name(options: &Options<'_>) -> Result<String, Fault> {
 }
 
 /// `door`, without duplicates.
-fn door_names(options: &Options<'_>, doors: &[Door]) -> Result<Vec<String>, Fault> {
+fn door_names(options: &SectionOptions<'_>, doors: &[Door]) -> Result<Vec<String>, Fault> {
     let mut names: Vec<String> = Vec::new();
     for value in options.many("door", blanks)? {
         if !doors.iter().any(|door| door.name == value.text) {
@@ -111,7 +111,7 @@ fn door_names(options: &Options<'_>, doors: &[Door]) -> Result<Vec<String>, Faul
 
 /// The secrets of one kind.
 fn secrets<T>(
-    options: &Options<'_>,
+    options: &SectionOptions<'_>,
     name: &str,
     what: &str,
     read: fn(&str) -> Result<T, &'static str>,
@@ -142,7 +142,7 @@ fn totp_secret(text: &str) -> Result<Secret<{ totp::MAX_SECRET }>, &'static str>
 }
 
 #[cfg(feature = "fwknop")]
-fn fwknop_keys(options: &Options<'_>) -> Result<Vec<fwknop::Keys>, Fault> {
+fn fwknop_keys(options: &SectionOptions<'_>) -> Result<Vec<fwknop::FwknopKeys>, Fault> {
     const PROBLEM: &str = "write fwknop's KEY_BASE64, at most 32 bytes in base 64";
     const HMAC_PROBLEM: &str = "write fwknop's HMAC_KEY_BASE64, at most 128 bytes in base 64";
     fn read<const N: usize>(text: &str, problem: &'static str) -> Result<Secret<N>, &'static str> {
@@ -160,7 +160,11 @@ fn fwknop_keys(options: &Options<'_>) -> Result<Vec<fwknop::Keys>, Fault> {
     let hmac = options.one("fwknop_hmac_type")?.map_or(Ok(fwknop::HmacType::Sha256), |value| {
         choice(value, &fwknop::HmacType::ALL.map(|hmac| (hmac.name(), hmac)))
     })?;
-    Ok(keys.into_iter().zip(hmac_keys).map(|(key, hmac_key)| fwknop::Keys { key, hmac_key, hmac }).collect())
+    Ok(keys
+        .into_iter()
+        .zip(hmac_keys)
+        .map(|(key, hmac_key)| fwknop::FwknopKeys { key, hmac_key, hmac })
+        .collect())
 }
 
 /// `fwknop_user`.

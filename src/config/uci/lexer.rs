@@ -3,11 +3,11 @@
 //! libuci reads a physical line, cuts it with `strtok`, and rewrites it in place to remove quotes and backslashes.
 //! Some of its behaviour follows from that alone. Comments at such places say so.
 
-use super::{Reason, Span, SyntaxError, Word};
+use super::{Span, SyntaxError, SyntaxFault, Word};
 
 /// The bytes that a name may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Name {
+pub(super) enum NameCharacters {
     /// Letters, digits, `_`.
     Plain,
     /// Letters, digits, `_`, `-`.
@@ -77,26 +77,27 @@ impl<'a> Cursor<'a> {
     }
 
     /// The next argument of `command`, which must exist and be a name.
-    pub(super) fn required(&mut self, name: Name, command: Span) -> Result<Word, SyntaxError> {
+    pub(super) fn required(&mut self, name: NameCharacters, command: Span) -> Result<Word, SyntaxError> {
         let word = self.optional(name)?;
         if word.bytes.is_empty() {
-            return Err(SyntaxError { reason: Reason::TooFewArguments, span: command });
+            return Err(SyntaxError { reason: SyntaxFault::TooFewArguments, span: command });
         }
         Ok(word)
     }
 
     /// The next argument, which may be missing and must otherwise be a name.
-    pub(super) fn optional(&mut self, name: Name) -> Result<Word, SyntaxError> {
+    pub(super) fn optional(&mut self, name: NameCharacters) -> Result<Word, SyntaxError> {
         let word = self.word()?;
         let fine = |byte: u8| match name {
-            Name::Plain => byte.is_ascii_alphanumeric() || byte == b'_',
-            Name::Package => byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-',
-            Name::Type => byte.is_ascii_graphic(),
+            NameCharacters::Plain => byte.is_ascii_alphanumeric() || byte == b'_',
+            NameCharacters::Package => byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-',
+            NameCharacters::Type => byte.is_ascii_graphic(),
         };
         if word.bytes.iter().all(|&byte| fine(byte)) {
             return Ok(word);
         }
-        let reason = if name == Name::Type { Reason::InvalidType } else { Reason::InvalidName };
+        let reason =
+            if name == NameCharacters::Type { SyntaxFault::InvalidType } else { SyntaxFault::InvalidName };
         Err(SyntaxError { reason, span: word.span })
     }
 
@@ -108,7 +109,7 @@ impl<'a> Cursor<'a> {
         if word.bytes.is_empty() {
             return Ok(());
         }
-        Err(SyntaxError { reason: Reason::TooManyArguments, span: word.span })
+        Err(SyntaxError { reason: SyntaxFault::TooManyArguments, span: word.span })
     }
 
     /// The next argument; empty if there is none.
@@ -178,9 +179,9 @@ impl<'a> Cursor<'a> {
                 None if self.next_line() => {}
                 None => {
                     let reason = if quote == b'"' {
-                        Reason::UnterminatedDoubleQuote
+                        SyntaxFault::UnterminatedDoubleQuote
                     } else {
-                        Reason::UnterminatedSingleQuote
+                        SyntaxFault::UnterminatedSingleQuote
                     };
                     return Err(SyntaxError { reason, span: Span { start: open, end: open + 1 } });
                 }

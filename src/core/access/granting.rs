@@ -4,7 +4,7 @@ use core::hash::BuildHasher;
 use core::time::Duration;
 
 use super::sessions::session_of;
-use super::{Access, Close, Opening, Policy, Tables};
+use super::{Access, AccessTables, Close, Opening, Policy};
 use crate::door::DoorId;
 use crate::grants::{Grant, Opener};
 use crate::moment::Moment;
@@ -62,7 +62,7 @@ impl<S: BuildHasher> Access<'_, S> {
         }
         let (now, passage) = (moment.now, opening.passage());
         let until = time.map(|time| now.after(time));
-        let Tables { grants, .. } = &mut *self.tables;
+        let AccessTables { grants, .. } = &mut *self.tables;
         if is_new {
             // `decide` found a free place, and no grant was added since.
             let _ = grants.insert(&self.keyed, Grant::new(now, door, passage, until));
@@ -114,7 +114,7 @@ impl<S: BuildHasher> Access<'_, S> {
             grant.set_session(Some(Session { leased: until, ..Session::new(now, time, max) }));
             grant.set_until(Some(now.after(time)));
         }
-        let Tables { grants, .. } = &mut *self.tables;
+        let AccessTables { grants, .. } = &mut *self.tables;
         grants.get(&self.keyed, door, passage).is_none() && grants.insert(&self.keyed, grant).is_ok()
     }
 

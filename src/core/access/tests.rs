@@ -8,17 +8,13 @@ mod rules;
 #[cfg(feature = "fwknop")]
 mod wanted;
 
-use core::hash::BuildHasherDefault;
-use std::hash::DefaultHasher;
-
 use super::*;
 use crate::hours::{DAY_S, Hours, WallTime};
 use crate::network::Network;
 use crate::ports::ProtocolPorts;
+use crate::testing::Keyed;
 use crate::time::Instant;
 use crate::user::UserId;
-
-type Keyed = BuildHasherDefault<DefaultHasher>;
 
 const SSH: DoorId = DoorId(0);
 const NAS: DoorId = DoorId(1);
@@ -45,7 +41,7 @@ fn at(s: u64) -> Moment {
 /// A door's rules, owned.
 #[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 #[derive(Clone, Debug, Default)]
-struct Door {
+struct OwnedRules {
     src: Vec<Network>,
     hours: Option<Hours>,
     closes: Option<DoorSet>,
@@ -61,17 +57,17 @@ struct Door {
 /// Two doors and two users, each of which may be missing.
 #[derive(Clone, Debug)]
 struct House {
-    doors: [Option<Door>; 2],
+    doors: [Option<OwnedRules>; 2],
     users: [Option<UserRules<'static>>; 2],
 }
 
 impl House {
     fn new() -> Self {
         let user = UserRules { doors: DoorSet(0b11), ..UserRules::default() };
-        Self { doors: [Some(Door::default()), Some(Door::default())], users: [Some(user); 2] }
+        Self { doors: [Some(OwnedRules::default()), Some(OwnedRules::default())], users: [Some(user); 2] }
     }
 
-    fn with(change: impl FnOnce(&mut Door)) -> Self {
+    fn with(change: impl FnOnce(&mut OwnedRules)) -> Self {
         let mut house = Self::new();
         change(house.doors[0].as_mut().unwrap());
         house
@@ -124,7 +120,7 @@ fn asks(opener: Opener, address: &str) -> OpenRequest {
 
 /// Runs a test on an access without grants.
 fn empty(test: impl FnOnce(&mut Access<'_, Keyed>)) {
-    let mut tables = Box::new(Tables::new());
+    let mut tables = Box::new(AccessTables::new());
     test(&mut Access::new(&mut tables, Keyed::default()));
 }
 

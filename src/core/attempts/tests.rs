@@ -1,10 +1,9 @@
-use core::hash::BuildHasherDefault;
 use core::net::{Ipv4Addr, Ipv6Addr};
-use std::hash::DefaultHasher;
 
 use super::*;
 use crate::attempt::Mark;
 use crate::first_knocks::{FIRST_KNOCKS, NAMES_6};
+use crate::testing::Keyed;
 
 const DOOR: DoorId = DoorId(0);
 const SPAN: Duration = Duration::from_secs(25);
@@ -28,12 +27,12 @@ fn forged_either(n: u32) -> IpAddr {
 
 struct Fixture {
     attempts: Box<Attempts>,
-    keyed: BuildHasherDefault<DefaultHasher>,
+    keyed: Keyed,
 }
 
 impl Fixture {
     fn new() -> Self {
-        Self { attempts: Box::new(Attempts::new()), keyed: BuildHasherDefault::default() }
+        Self { attempts: Box::new(Attempts::new()), keyed: Keyed::default() }
     }
 
     fn store(&mut self, ms: u64, source: IpAddr, steps: u8) -> bool {

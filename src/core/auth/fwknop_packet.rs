@@ -3,7 +3,7 @@
 use core::hash::BuildHasher;
 use core::net::IpAddr;
 
-use super::{Auth, Refusal, Refused, Tables, UserRequest, Wanted};
+use super::{Auth, AuthTables, Refusal, Refused, UserRequest, Wanted};
 use crate::limit::Limit;
 use crate::time::Instant;
 use crate::user::users_of;
@@ -42,7 +42,7 @@ impl<S: BuildHasher> Auth<'_, S> {
         source: IpAddr,
         packet: &[u8],
     ) -> Result<UserRequest, Refused> {
-        let Self { tables: Tables { users, failures, .. }, keyed, budget, .. } = self;
+        let Self { tables: AuthTables { users, failures, .. }, keyed, budget, .. } = self;
         // Failures count only while the budget is short. Otherwise a forger could keep a user out with failures from the
         // user's address.
         if budget.hmacs.is_short(now) && failures.are_too_many(keyed, now, source) {

@@ -2,9 +2,6 @@
 
 mod sequences;
 
-use core::hash::BuildHasherDefault;
-use std::hash::DefaultHasher;
-
 use ketuk_protocol::packet::Keys;
 use ketuk_protocol::secret::Secret;
 use ketuk_protocol::totp::window;
@@ -13,14 +10,13 @@ use ketuk_protocol::totp::window;
 use super::fwknop_packet::{EXPLAINED_PER_SECOND, HMACS_PER_SECOND};
 use super::*;
 use crate::ports::DoorSet;
+use crate::testing::Keyed;
 
 /// Half a window after one begins.
 const T: u64 = 1_795_340_355;
 const MAX_AGE: u64 = 120;
 const RULES: AuthRules = AuthRules { max_age_s: MAX_AGE, range: RANGE };
 const RANGE: TotpPorts = TotpPorts::new(20_000, 29_999).unwrap();
-
-type Keyed = BuildHasherDefault<DefaultHasher>;
 
 fn key(user: usize) -> Keys {
     let mut key = [1; packet::KEY];
@@ -37,7 +33,7 @@ fn user(number: usize) -> KnownUser {
     user.keys.push(key(number)).unwrap();
     user.totp.push(Secret::new(&totp_secret(number)).unwrap()).unwrap();
     #[cfg(feature = "fwknop")]
-    let _ = user.fwknop.push(fwknop::Keys {
+    let _ = user.fwknop.push(fwknop::FwknopKeys {
         key: Secret::new(b"spa-test-key-0123456789abcdef").unwrap(),
         hmac_key: Secret::new(
             if number == 0 {
@@ -61,7 +57,7 @@ fn name(door: DoorId) -> Option<&'static str> {
 fn with_users(count: usize, test: impl FnOnce(&mut Auth<'_, Keyed>) + Send) {
     std::thread::scope(|scope| {
         let run = || {
-            let mut tables = Box::new(Tables::new());
+            let mut tables = Box::new(AuthTables::new());
             let mut auth = Auth::new(&mut tables, Keyed::default(), RULES);
             auth.set_users(RULES, &(0..count).map(|number| Some(user(number))).collect::<Vec<_>>());
             auth.trust_clock(T - 1000);

@@ -13,7 +13,7 @@ use crate::sequence::Protocol;
 /// The large, fixed tables. They are separate from the engine so that they can be a `static`, which takes no memory until it
 /// is used.
 #[derive(Debug)]
-pub struct Tables {
+pub struct EngineTables {
     pub(super) attempts: Attempts,
     pub(super) ports: PortMap,
     pub(super) doors: heapless::Vec<Option<DoorKnock>, MAX_DOORS>,
@@ -21,7 +21,7 @@ pub struct Tables {
     pub(super) listening: Listening,
 }
 
-impl Tables {
+impl EngineTables {
     /// No doors, no addresses, no attempts.
     pub const fn new() -> Self {
         Self {
@@ -70,7 +70,7 @@ impl Tables {
     }
 }
 
-impl Default for Tables {
+impl Default for EngineTables {
     fn default() -> Self {
         Self::new()
     }

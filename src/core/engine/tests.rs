@@ -4,22 +4,18 @@ mod model;
 mod sources;
 mod what_matters;
 
-use core::hash::BuildHasherDefault;
 use core::net::IpAddr;
-use std::hash::DefaultHasher;
 
 use super::*;
 use crate::sequence::{FlagMatch, flag};
-use crate::testing::{ROUTER, door, on_stack, probe, step};
-
-type Keyed = BuildHasherDefault<DefaultHasher>;
+use crate::testing::{Keyed, ROUTER, door, on_stack, probe, step};
 
 const ALICE: &str = "198.51.100.7";
 const BOB: &str = "198.51.100.8";
 
 fn with_doors<T: Send>(doors: &[DoorKnock], body: impl FnOnce(&mut Engine<'_, Keyed>) -> T + Send) -> T {
     on_stack(|| {
-        let mut tables = Box::new(Tables::new());
+        let mut tables = Box::new(EngineTables::new());
         let mut engine = Engine::new(&mut tables, Keyed::default());
         let doors: Vec<_> = doors.iter().cloned().map(Some).collect();
         engine.set_doors(&doors, &[]).unwrap();

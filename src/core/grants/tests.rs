@@ -1,13 +1,12 @@
 //! Claims of openers, and the table against a map.
 
-use core::hash::BuildHasherDefault;
 use core::net::Ipv4Addr;
 use std::collections::BTreeMap;
-use std::hash::DefaultHasher;
 
 use proptest::prelude::*;
 
 use super::*;
+use crate::testing::Keyed;
 
 const DOOR: DoorId = DoorId(3);
 
@@ -19,8 +18,8 @@ fn host(n: u32) -> IpAddr {
     IpAddr::V4(Ipv4Addr::from_bits(n))
 }
 
-fn keyed() -> BuildHasherDefault<DefaultHasher> {
-    BuildHasherDefault::default()
+fn keyed() -> Keyed {
+    Keyed::default()
 }
 
 fn until(grant: &Grant) -> Option<u64> {

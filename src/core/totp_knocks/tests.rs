@@ -1,9 +1,7 @@
 //! Sources and their knocks in fixed tables, and sequences among other knocks.
 
-use core::hash::BuildHasherDefault;
-use std::hash::DefaultHasher;
-
 use super::*;
+use crate::testing::Keyed;
 
 #[test]
 fn entries_are_small() {
@@ -12,7 +10,7 @@ fn entries_are_small() {
 
 #[test]
 fn knocks_are_forgotten_for_good() {
-    let keyed = BuildHasherDefault::<DefaultHasher>::default();
+    let keyed = Keyed::default();
     for knocks in [1, 2, 65] {
         for day in [0, 1, 30, 400] {
             let mut heard = Box::new(LastKnocks::new());
@@ -30,7 +28,7 @@ fn knocks_are_forgotten_for_good() {
 
 #[test]
 fn the_oldest_source_with_two_knocks_is_forgotten_first() {
-    let (keyed, mut heard) = (BuildHasherDefault::<DefaultHasher>::default(), Box::new(LastKnocks::new()));
+    let (keyed, mut heard) = (Keyed::default(), Box::new(LastKnocks::new()));
     let mut hear = |n: u32, port| {
         heard.hear(&keyed, Instant::from_millis(0), IpAddr::from(n.to_be_bytes()), port, Mark::default())
     };
@@ -44,7 +42,7 @@ fn the_oldest_source_with_two_knocks_is_forgotten_first() {
 
 #[test]
 fn the_ports_in_order_with_at_most_one_foreign_one() {
-    let current = Current { ports: [1, 2, 3, 4], user: UserId(0), door: DoorId(0), window: 0 };
+    let current = CurrentSequence { ports: [1, 2, 3, 4], user: UserId(0), door: DoorId(0), window: 0 };
     for (knocks, right) in [
         (&[1, 2, 3, 4][..], true),
         // A port that is heard again.

@@ -12,7 +12,7 @@ use crate::core::grants::{Grant, Grants};
 use crate::core::passage::Passage;
 use crate::core::time::Instant;
 use crate::daemon::slots::Slots;
-use crate::firewall::flows::{self, Announcements, Source};
+use crate::firewall::flows::{self, Announcements, FlowSource};
 use crate::firewall::through::goes_through;
 use crate::linux::links::own_addresses;
 
@@ -132,5 +132,5 @@ fn count(doors: &[Option<(&Door, Passage)>]) -> io::Result<Vec<u32>> {
         })
         .map(|()| counts)
     };
-    from(Source::Netlink).or_else(|_| from(Source::Proc))
+    from(FlowSource::Netlink).or_else(|_| from(FlowSource::Proc))
 }

@@ -18,7 +18,7 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// The state of the chains. The monitor makes them.
 #[derive(Debug, Default)]
-pub(in crate::daemon) struct OwnChains {
+pub(in crate::daemon) struct OwnChainsState {
     /// Whether the chains shut the doors' ports on this host.
     is_used: bool,
     /// Whether the chains should exist but could not be made.
@@ -61,7 +61,7 @@ impl Gate {
     }
 }
 
-impl OwnChains {
+impl OwnChainsState {
     /// Whether rules of iptables have changed since the last check. It checks only if a check is due.
     pub(in crate::daemon) fn has_changed(&mut self, now: Instant) -> bool {
         if self.next_look.is_none_or(|next| next > now) {

@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-use super::job::{Command, Event, Job, Order, Report};
+use super::job::{Job, JobCommand, JobEvent, Order, Report};
 use crate::core::time::Instant;
 use crate::firewall::iptables::EXIT_BUSY;
 use crate::linux::process::{Child, Exit};
@@ -37,10 +37,10 @@ pub trait Running {
 
 /// A running job.
 #[derive(Debug)]
-pub(super) struct Current<C> {
+pub(super) struct RunningJob<C> {
     job: Job,
     /// The commands that remain. The first one is running or about to run.
-    commands: VecDeque<Command>,
+    commands: VecDeque<JobCommand>,
     /// How often the first command has failed.
     failures: u8,
     state: State<C>,
@@ -60,9 +60,9 @@ enum State<C> {
     Paused { until: Instant },
 }
 
-impl<C: Running> Current<C> {
+impl<C: Running> RunningJob<C> {
     /// A job whose commands have not started yet. No command may run for longer than `time_limit`.
-    pub(super) fn new(job: Job, commands: VecDeque<Command>, time_limit: Option<Duration>) -> Self {
+    pub(super) fn new(job: Job, commands: VecDeque<JobCommand>, time_limit: Option<Duration>) -> Self {
         Self { job, commands, failures: 0, state: State::Ready, time_limit, rules_failed: false }
     }
 
@@ -77,7 +77,7 @@ impl<C: Running> Current<C> {
             match &mut self.state {
                 State::Ready => {
                     if self.failures == 0 {
-                        reports.push(self.job.report(Event::Running(command.to_string())));
+                        reports.push(self.job.report(JobEvent::Running(command.to_string())));
                     }
                     match spawn(&Order { job: &self.job, part: command.part, argv: &command.argv }) {
                         Ok(child) => {
@@ -85,7 +85,7 @@ impl<C: Running> Current<C> {
                             self.state = State::Running { child, deadline };
                         }
                         Err(error) if is_passing(&error) && self.pause(now) => {}
-                        Err(error) => self.next(Some(Event::NotStarted(error)), reports),
+                        Err(error) => self.next(Some(JobEvent::NotStarted(error)), reports),
                     }
                 }
                 State::Running { child, deadline } => match child.try_wait() {
@@ -95,7 +95,7 @@ impl<C: Running> Current<C> {
                         {
                             child.kill();
                             self.rules_failed |= command.is_rule();
-                            reports.push(self.job.report(Event::Killed(limit)));
+                            reports.push(self.job.report(JobEvent::Killed(limit)));
                             let before = std::mem::replace(&mut self.state, State::Ready);
                             if let State::Running { child, .. } = before {
                                 self.state = State::Killed { child };
@@ -110,12 +110,12 @@ impl<C: Running> Current<C> {
                             continue;
                         }
                         let failed = !exit.is_success();
-                        self.next(failed.then_some(Event::Failed(exit)), reports);
+                        self.next(failed.then_some(JobEvent::Failed(exit)), reports);
                         if failed {
                             reports.extend(self.job.printed(&printed));
                         }
                     }
-                    Err(error) => self.next(Some(Event::Lost(error)), reports),
+                    Err(error) => self.next(Some(JobEvent::Lost(error)), reports),
                 },
                 // The kill has been reported already.
                 State::Killed { child } => {
@@ -165,13 +165,13 @@ impl<C: Running> Current<C> {
     }
 
     /// Finishes the current command.
-    fn next(&mut self, event: Option<Event>, reports: &mut Vec<Report>) {
+    fn next(&mut self, event: Option<JobEvent>, reports: &mut Vec<Report>) {
         let failed = event.is_some();
         reports.extend(event.map(|event| self.job.report(event)));
         let was_rule = self.commands.pop_front().is_some_and(|command| command.is_rule());
         self.rules_failed |= was_rule && failed;
-        if was_rule && !self.commands.front().is_some_and(Command::is_rule) {
-            reports.push(self.job.report(Event::Ruled(!self.rules_failed)));
+        if was_rule && !self.commands.front().is_some_and(JobCommand::is_rule) {
+            reports.push(self.job.report(JobEvent::Ruled(!self.rules_failed)));
         }
         self.failures = 0;
         self.state = State::Ready;

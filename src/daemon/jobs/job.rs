@@ -57,12 +57,12 @@ pub struct Report {
     /// The job's kind.
     pub kind: JobKind,
     /// The event.
-    pub event: Event,
+    pub event: JobEvent,
 }
 
 /// The events in the life of a command.
 #[derive(Debug)]
-pub enum Event {
+pub enum JobEvent {
     /// The last iptables command of the job has ended. True if all of them succeeded.
     Ruled(bool),
     /// The command starts. The text is the command line as a shell would read it.
@@ -79,7 +79,7 @@ pub enum Event {
     Printed(String),
 }
 
-impl Event {
+impl JobEvent {
     /// Whether the event is a fault.
     pub fn is_fault(&self) -> bool {
         !matches!(self, Self::Running(_) | Self::Ruled(_) | Self::Printed(_))
@@ -93,26 +93,26 @@ impl Job {
     }
 
     /// A report of this event.
-    pub(super) fn report(&self, event: Event) -> Report {
+    pub(super) fn report(&self, event: JobEvent) -> Report {
         Report { door: Rc::clone(&self.door), passage: self.passage, kind: self.kind, event }
     }
 
     /// Reports of the lines that a command has printed.
     pub(super) fn printed(&self, text: &[u8]) -> impl Iterator<Item = Report> {
-        words::lines(text).into_iter().map(|line| self.report(Event::Printed(line)))
+        words::lines(text).into_iter().map(|line| self.report(JobEvent::Printed(line)))
     }
 
     /// The program and arguments of a part of the job; `None` if it has no such part.
-    pub fn argv(&self, part: Part, iptables: Option<&Iptables>) -> Option<Vec<String>> {
+    pub fn argv(&self, part: JobPart, iptables: Option<&Iptables>) -> Option<Vec<String>> {
         let commands = match part {
-            Part::Command => self.user_commands(),
-            Part::Rule(_) => self.rules(iptables),
+            JobPart::Command => self.user_commands(),
+            JobPart::Rule(_) => self.rules(iptables),
         };
         commands.into_iter().find(|command| command.part == part).map(|command| command.argv)
     }
 
     /// The iptables commands of the job.
-    pub(super) fn rules(&self, iptables: Option<&Iptables>) -> VecDeque<Command> {
+    pub(super) fn rules(&self, iptables: Option<&Iptables>) -> VecDeque<JobCommand> {
         let (Some(iptables), door, passage) = (iptables, &self.door, self.passage) else {
             return VecDeque::new();
         };
@@ -121,31 +121,31 @@ impl Job {
             JobKind::Renew => iptables.lease(door, passage, self.lease).into_iter().collect(),
             JobKind::Stop => iptables.delete(door, passage),
         };
-        (0..).zip(rules).map(|(number, argv)| Command { argv, part: Part::Rule(number) }).collect()
+        (0..).zip(rules).map(|(number, argv)| JobCommand { argv, part: JobPart::Rule(number) }).collect()
     }
 
     /// The user's command of the job.
-    pub(super) fn user_commands(&self) -> VecDeque<Command> {
+    pub(super) fn user_commands(&self) -> VecDeque<JobCommand> {
         let command = match self.kind {
             JobKind::Start => commands::start(&self.door.commands, self.passage.address),
             JobKind::Stop => commands::stop(&self.door.commands, self.passage.address),
             JobKind::Restore | JobKind::Renew => None,
         };
-        command.into_iter().map(|argv| Command { argv, part: Part::Command }).collect()
+        command.into_iter().map(|argv| JobCommand { argv, part: JobPart::Command }).collect()
     }
 }
 
 /// One program to run.
 #[derive(Debug)]
-pub(super) struct Command {
+pub(super) struct JobCommand {
     /// The program and its arguments.
     pub(super) argv: Vec<String>,
-    pub(super) part: Part,
+    pub(super) part: JobPart,
 }
 
 /// A program of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
+pub enum JobPart {
     /// The user's command.
     Command,
     /// One of the daemon's own iptables commands, by its number among those of the job. Their exit codes have a known
@@ -159,14 +159,14 @@ pub struct Order<'a> {
     /// The job.
     pub job: &'a Job,
     /// The program of the job.
-    pub part: Part,
+    pub part: JobPart,
     /// The program and its arguments.
     pub argv: &'a [String],
 }
 
-impl Command {
+impl JobCommand {
     pub(super) fn is_rule(&self) -> bool {
-        matches!(self.part, Part::Rule(_))
+        matches!(self.part, JobPart::Rule(_))
     }
 }
 
@@ -175,24 +175,24 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.door.name)?;
         match &self.event {
-            Event::Ruled(true) => f.write_str("the rules are in place"),
-            Event::Ruled(false) => f.write_str("the rules are not all in place"),
-            Event::Running(command) => write!(f, "running command: {command}"),
-            Event::Failed(exit) => exit.fmt(f),
-            Event::Killed(limit) => write!(
+            JobEvent::Ruled(true) => f.write_str("the rules are in place"),
+            JobEvent::Ruled(false) => f.write_str("the rules are not all in place"),
+            JobEvent::Running(command) => write!(f, "running command: {command}"),
+            JobEvent::Failed(exit) => exit.fmt(f),
+            JobEvent::Killed(limit) => write!(
                 f,
                 "command killed after {} s: what it has done so far is not undone, the rest is not done",
                 limit.as_secs()
             ),
-            Event::NotStarted(error) => write!(f, "command could not be started: {error}"),
-            Event::Lost(error) => write!(f, "command ended, but its result is not known: {error}"),
-            Event::Printed(line) => write!(f, "command printed: {line}"),
+            JobEvent::NotStarted(error) => write!(f, "command could not be started: {error}"),
+            JobEvent::Lost(error) => write!(f, "command ended, but its result is not known: {error}"),
+            JobEvent::Printed(line) => write!(f, "command printed: {line}"),
         }
     }
 }
 
 /// The command as the user wrote it, or the arguments quoted for a shell.
-impl fmt::Display for Command {
+impl fmt::Display for JobCommand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.argv.last() {
             Some(command) if !self.is_rule() => f.write_str(command),

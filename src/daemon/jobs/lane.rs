@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use heapless::Deque;
 
-use super::current::{Current, Running};
-use super::job::{Command, Job, JobKind, Order, Report, Ticket};
+use super::current::{Running, RunningJob};
+use super::job::{Job, JobCommand, JobKind, Order, Report, Ticket};
 use super::{Full, MAX_JOBS};
 use crate::core::passage::Passage;
 use crate::core::time::Instant;
@@ -26,8 +26,8 @@ pub(super) const MAX_RUNNING: usize = MAX_STARTS + 8;
 #[derive(Debug)]
 pub(super) struct Lane<C> {
     /// The queue is on the heap, where unused room costs no memory. On the stack each move would copy it.
-    waiting: Box<Deque<(Job, VecDeque<Command>), MAX_JOBS>>,
-    running: Vec<Current<C>>,
+    waiting: Box<Deque<(Job, VecDeque<JobCommand>), MAX_JOBS>>,
+    running: Vec<RunningJob<C>>,
     /// Whether the jobs run one at a time.
     one_at_a_time: bool,
 }
@@ -54,7 +54,7 @@ impl<C: Running> Lane<C> {
     }
 
     /// Appends a job. If a stop's start still waits, the start is removed instead.
-    pub(super) fn push(&mut self, job: Job, commands: VecDeque<Command>) -> Result<(), Full> {
+    pub(super) fn push(&mut self, job: Job, commands: VecDeque<JobCommand>) -> Result<(), Full> {
         if job.kind == JobKind::Stop {
             let waiting = self.waiting.len();
             self.waiting.retain(|(other, _)| !other.is(&job.door.name, job.passage, JobKind::Start));
@@ -76,7 +76,7 @@ impl<C: Running> Lane<C> {
     }
 
     fn jobs(&self) -> impl Iterator<Item = &Job> {
-        self.running.iter().map(Current::job).chain(self.waiting.iter().map(|(job, _)| job))
+        self.running.iter().map(RunningJob::job).chain(self.waiting.iter().map(|(job, _)| job))
     }
 
     /// Checks the running jobs, and starts those that may run next.
@@ -89,7 +89,7 @@ impl<C: Running> Lane<C> {
     ) {
         self.running.retain_mut(|current| !current.advance(now, spawn, reports));
         while let Some((job, commands)) = self.next() {
-            let mut current = Current::new(job, commands, limit);
+            let mut current = RunningJob::new(job, commands, limit);
             if !current.advance(now, spawn, reports) {
                 self.running.push(current);
             }
@@ -98,12 +98,12 @@ impl<C: Running> Lane<C> {
 
     /// When [`Self::run`] is next to be called, if nothing happens before.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        self.running.iter().filter_map(Current::next_deadline).min()
+        self.running.iter().filter_map(RunningJob::next_deadline).min()
     }
 
     /// The descriptors of the running commands' output.
     pub(super) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.running.iter().filter_map(Current::descriptor)
+        self.running.iter().filter_map(RunningJob::descriptor)
     }
 
     /// Whether nothing waits or runs.
@@ -112,7 +112,7 @@ impl<C: Running> Lane<C> {
     }
 
     /// Removes and returns the first job that may run now.
-    fn next(&mut self) -> Option<(Job, VecDeque<Command>)> {
+    fn next(&mut self) -> Option<(Job, VecDeque<JobCommand>)> {
         if self.one_at_a_time {
             return if self.running.is_empty() { self.waiting.pop_front() } else { None };
         }
@@ -138,7 +138,7 @@ impl<C: Running> Lane<C> {
     fn may_run(&self, at: usize) -> bool {
         let Some((job, _)) = self.waiting.iter().nth(at) else { return false };
         let same = |other: &Job| other.passage == job.passage && other.door.name == job.door.name;
-        let running = || self.running.iter().map(Current::job);
+        let running = || self.running.iter().map(RunningJob::job);
         if running().any(same) || self.waiting.iter().take(at).any(|(other, _)| same(other)) {
             return false;
         }

@@ -9,14 +9,14 @@ use std::rc::Rc;
 use self::bench::{Bench, HANGS, OK, address};
 use super::current::{MAX_ATTEMPTS, RETRY_DELAY};
 use super::*;
-use crate::config::{Commands, Opening, PortRange};
+use crate::config::{Commands, DoorPorts, PortRange};
 use crate::core::sequence::Protocol;
 use crate::firewall::iptables::EXIT_BUSY;
 use crate::linux::process::Exit;
 
 fn door(name: &str, opens: bool, commands: Commands) -> Rc<Door> {
     Rc::new(Door {
-        opening: opens.then(|| Opening {
+        opening: opens.then(|| DoorPorts {
             protocols: vec![Protocol::Tcp],
             dest_port: vec![PortRange::new(22, 22).unwrap()],
             forward: None,

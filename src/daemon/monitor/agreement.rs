@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use super::message::Place;
+use super::message::ConfigPlace;
 use crate::config::{Config, Door};
 use crate::core::door::DoorId;
 use crate::daemon::slots::Slots;
@@ -68,36 +68,36 @@ impl Agreement {
     }
 
     /// The place of a door of the current configuration.
-    pub(super) fn find(&self, door: &str) -> Option<Place> {
+    pub(super) fn find(&self, door: &str) -> Option<ConfigPlace> {
         self.current.find(door)
     }
 
     /// The place of a door that may have been removed by the last reload.
-    pub(super) fn find_old(&self, door: &str) -> Option<Place> {
+    pub(super) fn find_old(&self, door: &str) -> Option<ConfigPlace> {
         self.current.find(door).or_else(|| self.before.find(door))
     }
 
     /// The place of a user who may have been removed by the last reload.
-    pub(super) fn find_user(&self, user: &str) -> Option<Place> {
+    pub(super) fn find_user(&self, user: &str) -> Option<ConfigPlace> {
         self.current.find_user(user).or_else(|| self.before.find_user(user))
     }
 
     /// The door in a place of the current configuration.
-    pub(super) fn door(&self, place: Place) -> Option<&Rc<Door>> {
+    pub(super) fn door(&self, place: ConfigPlace) -> Option<&Rc<Door>> {
         if place.generation == self.current.generation { self.old_door(place) } else { None }
     }
 
     /// The door in a place, which the last reload may have removed.
-    pub(super) fn old_door(&self, place: Place) -> Option<&Rc<Door>> {
+    pub(super) fn old_door(&self, place: ConfigPlace) -> Option<&Rc<Door>> {
         self.version(place)?.slots.get(DoorId(place.number))
     }
 
     /// The user in a place, whom the last reload may have removed.
-    pub(super) fn user(&self, place: Place) -> Option<&str> {
+    pub(super) fn user(&self, place: ConfigPlace) -> Option<&str> {
         self.version(place)?.users.get(usize::from(place.number)).map(String::as_str)
     }
 
-    fn version(&self, place: Place) -> Option<&Version> {
+    fn version(&self, place: ConfigPlace) -> Option<&Version> {
         [&self.current, &self.before].into_iter().find(|version| version.generation == place.generation)
     }
 }
@@ -109,14 +109,14 @@ impl Version {
         Self { generation, slots: self.slots.with(config), users: users.collect(), log_file }
     }
 
-    fn find(&self, door: &str) -> Option<Place> {
+    fn find(&self, door: &str) -> Option<ConfigPlace> {
         let slot = self.slots.find(door)?;
-        Some(Place { generation: self.generation, number: slot.0 })
+        Some(ConfigPlace { generation: self.generation, number: slot.0 })
     }
 
-    fn find_user(&self, name: &str) -> Option<Place> {
+    fn find_user(&self, name: &str) -> Option<ConfigPlace> {
         let number = self.users.iter().position(|user| user == name)?;
-        Some(Place { generation: self.generation, number: u8::try_from(number).ok()? })
+        Some(ConfigPlace { generation: self.generation, number: u8::try_from(number).ok()? })
     }
 }
 

@@ -10,8 +10,8 @@ use log::error;
 use nix::errno::Errno;
 
 use super::agreement::Agreement;
-use super::link::{Link, Received};
-use super::message::{Event, Malformed, Reply, Request, RunId};
+use super::link::{Link, ReceivedMessage};
+use super::message::{MalformedMessage, MonitorRequest, Reply, RunId, ScriptEvent};
 use crate::core::sequence::Sequence;
 use crate::daemon::hotplug::event::HotplugEvent;
 use crate::daemon::jobs::Running;
@@ -37,7 +37,7 @@ pub(super) struct Conversation {
 
 /// A program that the monitor runs.
 #[derive(Debug)]
-pub(in crate::daemon) struct Program {
+pub(in crate::daemon) struct RemoteProgram {
     id: RunId,
     conversation: Rc<RefCell<Conversation>>,
 }
@@ -48,7 +48,7 @@ pub(in crate::daemon) struct Caller(Rc<RefCell<Conversation>>);
 
 /// An event for which the monitor is to run scripts.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::daemon) struct Call(Event);
+pub(in crate::daemon) struct ScriptCall(ScriptEvent);
 
 impl Caller {
     /// The way to the monitor at the other end of this conversation.
@@ -57,25 +57,25 @@ impl Caller {
     }
 
     /// The message about an event; `None` if its door is in neither of the last two configurations.
-    pub(in crate::daemon) fn about(&self, event: &HotplugEvent<'_>) -> Option<Call> {
+    pub(in crate::daemon) fn about(&self, event: &HotplugEvent<'_>) -> Option<ScriptCall> {
         let HotplugEvent { is_open, door, passage, left, user } = *event;
         let conversation = self.0.borrow();
         let agreement = &conversation.agreement;
         let user = user.and_then(|user| agreement.find_user(user));
-        Some(Call(Event { is_open, door: agreement.find_old(door)?, passage, left, user }))
+        Some(ScriptCall(ScriptEvent { is_open, door: agreement.find_old(door)?, passage, left, user }))
     }
 
     /// Starts the scripts for an event.
     ///
     /// # Errors
     /// They cannot be started, or the monitor is gone.
-    pub(in crate::daemon) fn spawn(&self, Call(event): Call) -> io::Result<Program> {
-        let id = self.0.borrow_mut().ask(|id| Request::Call { id, event })?;
-        Ok(Program::new(id, &self.0))
+    pub(in crate::daemon) fn spawn(&self, ScriptCall(event): ScriptCall) -> io::Result<RemoteProgram> {
+        let id = self.0.borrow_mut().ask(|id| MonitorRequest::Call { id, event })?;
+        Ok(RemoteProgram::new(id, &self.0))
     }
 }
 
-impl Program {
+impl RemoteProgram {
     /// The program that the monitor has started under this number.
     pub(super) fn new(id: RunId, conversation: &Rc<RefCell<Conversation>>) -> Self {
         Self { id, conversation: Rc::clone(conversation) }
@@ -101,7 +101,7 @@ impl Conversation {
     ///
     /// # Errors
     /// The monitor's own answer, or the monitor is gone.
-    pub(super) fn ask(&mut self, request: impl FnOnce(RunId) -> Request) -> io::Result<RunId> {
+    pub(super) fn ask(&mut self, request: impl FnOnce(RunId) -> MonitorRequest) -> io::Result<RunId> {
         self.last_id = self.last_id.wrapping_add(1).max(1);
         let id = RunId(self.last_id);
         self.send(&request(id));
@@ -117,7 +117,7 @@ impl Conversation {
     }
 
     /// Sends a request that has no answer.
-    pub(super) fn send(&mut self, request: &Request) {
+    pub(super) fn send(&mut self, request: &MonitorRequest) {
         if let Err(error) = self.link.send(&request.encode()) {
             self.lose(&error.to_string());
         }
@@ -127,10 +127,10 @@ impl Conversation {
     fn receive(&mut self, asked: RunId) -> Option<Result<(), i32>> {
         while !self.is_lost {
             let reply = match self.link.receive_file(&mut self.file) {
-                Received::Message(bytes) => Reply::decode(&bytes),
-                Received::Nothing => return None,
-                Received::Malformed => Err(Malformed),
-                Received::Gone => {
+                ReceivedMessage::Message(bytes) => Reply::decode(&bytes),
+                ReceivedMessage::Nothing => return None,
+                ReceivedMessage::Malformed => Err(MalformedMessage),
+                ReceivedMessage::Gone => {
                     self.lose("it has ended");
                     return None;
                 }
@@ -199,13 +199,13 @@ impl Conversation {
     }
 }
 
-impl Running for Program {
+impl Running for RemoteProgram {
     fn try_wait(&mut self) -> io::Result<Option<Exit>> {
         self.conversation.borrow_mut().end_of(self.id)
     }
 
     fn kill(&mut self) {
-        self.conversation.borrow_mut().send(&Request::Kill(self.id));
+        self.conversation.borrow_mut().send(&MonitorRequest::Kill(self.id));
     }
 
     /// The monitor reads it.

@@ -5,7 +5,7 @@ use std::io;
 use nix::errno::Errno;
 
 use super::link::Link;
-use super::message::{MAX_WORDS, Request, Words, is_printable};
+use super::message::{MAX_WORDS, MonitorRequest, OutputPart, is_printable};
 use crate::log::Courier;
 
 /// The longest line, in bytes. The rest of a longer line is left out. The line of a knock has about 100.
@@ -40,9 +40,9 @@ impl Courier for LogCourier {
         });
         let mut begins = true;
         loop {
-            let words: Words = bytes.by_ref().take(MAX_WORDS).collect();
+            let words: OutputPart = bytes.by_ref().take(MAX_WORDS).collect();
             rest -= words.len();
-            let part = Request::Log { begins, ends: rest == 0, words };
+            let part = MonitorRequest::Log { begins, ends: rest == 0, words };
             let patience = if self.is_late { 0 } else { PATIENCE };
             let sent = self.link.send_within(&part.encode(), patience);
             self.is_late =
@@ -81,16 +81,16 @@ impl Unfinished {
 
 #[cfg(test)]
 mod tests {
-    use super::super::link::Received;
+    use super::super::link::ReceivedMessage;
     use super::*;
 
     /// The lines that arrive.
     fn arrived(link: &Link) -> Vec<String> {
         let mut unfinished = Unfinished::default();
         let mut lines = Vec::new();
-        while let Received::Message(bytes) = link.receive() {
-            let request = Request::decode(&bytes).expect("a request");
-            let Request::Log { begins, ends, words } = request else { panic!("{request:?}") };
+        while let ReceivedMessage::Message(bytes) = link.receive() {
+            let request = MonitorRequest::decode(&bytes).expect("a request");
+            let MonitorRequest::Log { begins, ends, words } = request else { panic!("{request:?}") };
             lines.extend(unfinished.add(begins, ends, &words).expect("a line"));
         }
         lines

@@ -6,10 +6,10 @@ use std::path::PathBuf;
 
 use nix::errno::Errno;
 
-use super::message::{Input, LineId, Place};
+use super::message::{ConfigPlace, Input, LineId};
 use crate::config::{Door, FirewallFile};
-use crate::daemon::one_time::{Line, next_line};
-use crate::daemon::options::Options;
+use crate::daemon::one_time::{OneTimeLine, next_line};
+use crate::daemon::options::RunOptions;
 
 /// The files, and the lines that were read from them.
 #[derive(Debug)]
@@ -18,12 +18,12 @@ pub(super) struct Files {
     /// The file of devices, if there is one.
     devices: Option<PathBuf>,
     /// For each door with one-time sequences, the line that was read last.
-    lines: Vec<(Place, Line)>,
+    lines: Vec<(ConfigPlace, OneTimeLine)>,
 }
 
 impl Files {
     /// The files that these options name.
-    pub(super) fn new(options: &Options) -> Self {
+    pub(super) fn new(options: &RunOptions) -> Self {
         Self { config: options.config.clone(), devices: options.device_file.clone(), lines: Vec::new() }
     }
 
@@ -40,7 +40,7 @@ impl Files {
     ///
     /// # Errors
     /// `ENOENT`: the door has no such sequences. Others: the file cannot be read.
-    pub(super) fn read_line(&mut self, place: Place, door: &Door) -> io::Result<Option<&Line>> {
+    pub(super) fn read_line(&mut self, place: ConfigPlace, door: &Door) -> io::Result<Option<&OneTimeLine>> {
         let line = next_line(door.one_time.as_ref().ok_or(Errno::ENOENT)?)?;
         self.lines.retain(|(of, _)| *of != place);
         self.lines.extend(line.map(|line| (place, line)));
@@ -53,7 +53,7 @@ impl Files {
     /// `ENOENT`: this line was not read. `ESTALE`: it is used, or is not in the file any more. Others: the file cannot be
     /// written.
     pub(super) fn mark(&self, LineId { door, offset }: LineId) -> Result<(), Errno> {
-        let is_it = |(of, line): &&(Place, Line)| *of == door && line.offset() == offset;
+        let is_it = |(of, line): &&(ConfigPlace, OneTimeLine)| *of == door && line.offset() == offset;
         let (_, line) = self.lines.iter().find(is_it).ok_or(Errno::ENOENT)?;
         line.mark().map_err(|error| error.number())
     }

@@ -8,18 +8,18 @@ use nix::errno::Errno;
 use crate::config::{Commands, Door};
 use crate::core::grants::MAX_GRANTS;
 use crate::core::passage::Passage;
-use crate::daemon::jobs::{Job, JobKind, MAX_JOBS, Part, Ticket};
+use crate::daemon::jobs::{Job, JobKind, JobPart, MAX_JOBS, Ticket};
 
 /// The most openings: each grant has one, and so has each job that waits or runs.
 const MAX_HELD: usize = MAX_GRANTS + 2 * MAX_JOBS;
 
 /// The openings.
 #[derive(Debug, Default)]
-pub(super) struct Held(Vec<Opening>);
+pub(super) struct Held(Vec<HeldOpening>);
 
 /// A door and the address that it opens for.
 #[derive(Debug)]
-pub(super) struct Opening {
+pub(super) struct HeldOpening {
     pub(super) ticket: Ticket,
     /// The door as it was configured when it opened, even after a reload.
     door: Rc<Door>,
@@ -42,7 +42,7 @@ impl Held {
         if self.0.len() >= MAX_HELD || self.0.iter().any(|opening| opening.ticket == ticket) {
             return Err(Errno::ENOSPC);
         }
-        self.0.push(Opening {
+        self.0.push(HeldOpening {
             ticket,
             door: Rc::clone(door),
             passage,
@@ -62,12 +62,12 @@ impl Held {
     }
 
     /// Notes that a program of a job of this kind is run for an opening.
-    pub(super) fn on_run(&mut self, ticket: Ticket, kind: JobKind, part: Part) {
+    pub(super) fn on_run(&mut self, ticket: Ticket, kind: JobKind, part: JobPart) {
         let Some(opening) = self.0.iter_mut().find(|opening| opening.ticket == ticket) else { return };
         match part {
-            Part::Command => opening.has_command = kind != JobKind::Stop,
+            JobPart::Command => opening.has_command = kind != JobKind::Stop,
             // The other rules of the opening may exist too. Deleting a rule that does not exist does no harm.
-            Part::Rule(_) => opening.has_rules = true,
+            JobPart::Rule(_) => opening.has_rules = true,
         }
     }
 
@@ -80,7 +80,7 @@ impl Held {
     pub(super) fn take_stops(&mut self, runs: impl Fn(Ticket) -> bool) -> Vec<Job> {
         self.0.retain(|opening| opening.has_command || opening.has_rules);
         let idle = self.0.extract_if(.., |opening| !runs(opening.ticket));
-        idle.map(Opening::into_stop).collect()
+        idle.map(HeldOpening::into_stop).collect()
     }
 
     /// Whether there are openings.
@@ -89,7 +89,7 @@ impl Held {
     }
 }
 
-impl Opening {
+impl HeldOpening {
     fn job(&self, kind: JobKind) -> Job {
         Job { door: Rc::clone(&self.door), passage: self.passage, kind, lease: None, ticket: self.ticket }
     }
@@ -126,7 +126,7 @@ mod tests {
         for (ticket, kind) in
             [(2, JobKind::Start), (3, JobKind::Start), (4, JobKind::Start), (3, JobKind::Stop)]
         {
-            held.on_run(Ticket(ticket), kind, Part::Command);
+            held.on_run(Ticket(ticket), kind, JobPart::Command);
         }
         let stops = held.take_stops(|ticket| ticket == Ticket(4));
         assert!(stops.iter().all(|job| job.kind == JobKind::Stop));

@@ -20,7 +20,7 @@ pub(super) struct Link(OwnedFd);
 
 /// The result of a read.
 #[derive(Debug)]
-pub(super) enum Received {
+pub(super) enum ReceivedMessage {
     /// A message, not decoded yet.
     Message(Bytes),
     /// Nothing yet.
@@ -97,7 +97,7 @@ impl Link {
     }
 
     /// Reads the next message and the file that came with it. Does not wait.
-    pub(super) fn receive_file(&self, file: &mut Option<File>) -> Received {
+    pub(super) fn receive_file(&self, file: &mut Option<File>) -> ReceivedMessage {
         let mut bytes = [0; LEN + 1];
         let received = handover::receive(self.0.as_fd(), &mut bytes);
         let len = received.map(|(len, handed)| {
@@ -109,21 +109,23 @@ impl Link {
     }
 
     /// Reads the next message. Does not wait. The kernel closes a file that came with it.
-    pub(super) fn receive(&self) -> Received {
+    pub(super) fn receive(&self) -> ReceivedMessage {
         // The buffer has one byte more than a message, so that a longer message is noticed.
         let mut bytes = [0; LEN + 1];
         let len = recv(self.0.as_raw_fd(), &mut bytes, MsgFlags::MSG_DONTWAIT);
         Self::received(len, &bytes)
     }
 
-    fn received(len: Result<usize, Errno>, bytes: &[u8]) -> Received {
+    fn received(len: Result<usize, Errno>, bytes: &[u8]) -> ReceivedMessage {
         match len {
             // A message without bytes, which nobody sends, looks the same.
-            Ok(0) => Received::Gone,
-            Ok(LEN) => bytes.first_chunk().map_or(Received::Malformed, |message| Received::Message(*message)),
-            Ok(_) => Received::Malformed,
-            Err(Errno::EAGAIN | Errno::EINTR) => Received::Nothing,
-            Err(_) => Received::Gone,
+            Ok(0) => ReceivedMessage::Gone,
+            Ok(LEN) => bytes
+                .first_chunk()
+                .map_or(ReceivedMessage::Malformed, |message| ReceivedMessage::Message(*message)),
+            Ok(_) => ReceivedMessage::Malformed,
+            Err(Errno::EAGAIN | Errno::EINTR) => ReceivedMessage::Nothing,
+            Err(_) => ReceivedMessage::Gone,
         }
     }
 }

@@ -6,10 +6,10 @@ mod fields;
 use std::time::Duration;
 
 pub(super) use self::fields::is_printable;
-use self::fields::{INPUTS, KINDS, Reader, Writer};
+use self::fields::{INPUTS, KINDS, MessageReader, Writer};
 use crate::core::passage::Passage;
 use crate::core::sequence::Sequence;
-use crate::daemon::jobs::{JobKind, Part, Ticket};
+use crate::daemon::jobs::{JobKind, JobPart, Ticket};
 use crate::linux::process::Exit;
 
 /// The size of a message, in bytes.
@@ -23,7 +23,7 @@ pub(super) type Bytes = [u8; LEN];
 
 /// The bytes are no message. Their sender does not behave like this program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Malformed;
+pub(super) struct MalformedMessage;
 
 /// The number of a running program, or of a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub(super) struct RunId(pub(super) u32);
 
 /// A door or a user of a configuration that both processes have read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct ConfigPlace {
     /// The number of the configuration. Each reload increments it.
     pub(super) generation: u32,
     /// The number of the door or the user there.
@@ -40,21 +40,21 @@ pub(super) struct Place {
 
 /// An event for which scripts are called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Event {
+pub(super) struct ScriptEvent {
     /// Whether the door opens; otherwise it shuts.
     pub(super) is_open: bool,
-    pub(super) door: Place,
+    pub(super) door: ConfigPlace,
     pub(super) passage: Passage,
     /// The time until the door shuts, in whole seconds; `None` if it has no end.
     pub(super) left: Option<Duration>,
-    pub(super) user: Option<Place>,
+    pub(super) user: Option<ConfigPlace>,
 }
 
 /// A line of a file of one-time sequences, which the monitor has read for the packet side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::daemon) struct LineId {
     /// The line's door.
-    pub(super) door: Place,
+    pub(super) door: ConfigPlace,
     /// The line's start in the file, in bytes.
     pub(super) offset: u64,
 }
@@ -72,13 +72,13 @@ pub(in crate::daemon) enum Input {
 
 /// From the packet side to the monitor.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Request {
+pub(super) enum MonitorRequest {
     /// An opening begins. Later messages name it by its ticket.
     Hold {
         /// The opening's number.
         ticket: Ticket,
         /// The door.
-        place: Place,
+        place: ConfigPlace,
         /// The address, and its port.
         passage: Passage,
         /// Whether there is something to undo already.
@@ -93,7 +93,7 @@ pub(super) enum Request {
         /// The kind of the program's job.
         kind: JobKind,
         /// The program of the job.
-        part: Part,
+        part: JobPart,
         /// The time for the kernel's timer, in whole seconds.
         lease: Option<Duration>,
     },
@@ -102,7 +102,7 @@ pub(super) enum Request {
         /// The program's number.
         id: RunId,
         /// The event.
-        event: Event,
+        event: ScriptEvent,
     },
     /// Kills a program.
     Kill(RunId),
@@ -153,14 +153,14 @@ pub(super) enum Request {
         /// Whether the line ends here.
         ends: bool,
         /// Printable ASCII characters.
-        words: Words,
+        words: OutputPart,
     },
     /// Reads the first unused line of a door's one-time sequences. If there is one, the line comes before the answer.
     NextLine {
         /// The question's number.
         id: RunId,
         /// The door.
-        door: Place,
+        door: ConfigPlace,
     },
     /// Marks the line that was read last as used. The answer says whether the mark is on the disk.
     Mark {
@@ -177,7 +177,7 @@ pub(super) enum Reply {
     /// The answer to a request: success, or the errno.
     Answer(RunId, Result<(), i32>),
     /// The output of a program, in parts. The program's end follows.
-    Printed(RunId, Words),
+    Printed(RunId, OutputPart),
     /// A program has ended.
     Ended(RunId, Exit),
     /// The line that was asked for: its start in the file, and its sequence.
@@ -185,9 +185,9 @@ pub(super) enum Reply {
 }
 
 /// A part of a program's output, or of a line for the log file.
-pub(super) type Words = heapless::Vec<u8, MAX_WORDS>;
+pub(super) type OutputPart = heapless::Vec<u8, MAX_WORDS>;
 
-impl Request {
+impl MonitorRequest {
     /// The message.
     pub(super) fn encode(&self) -> Bytes {
         let mut writer = Writer::default();
@@ -198,8 +198,8 @@ impl Request {
             Self::Run { id, ticket, kind, part, lease } => {
                 let kind = KINDS.iter().position(|known| *known == kind).unwrap_or_default();
                 let part = match part {
-                    Part::Command => 0,
-                    Part::Rule(number) => 1 + u32::from(number),
+                    JobPart::Command => 0,
+                    JobPart::Rule(number) => 1 + u32::from(number),
                 };
                 writer
                     .byte(2)
@@ -218,7 +218,7 @@ impl Request {
             Self::Leave => writer.byte(7),
             Self::LoadChains { id } => writer.byte(9).word(id.0),
             Self::LookAtChains { id } => writer.byte(10).word(id.0),
-            Self::Call { id, event: Event { is_open, door, passage, left, user } } => {
+            Self::Call { id, event: ScriptEvent { is_open, door, passage, left, user } } => {
                 writer.byte(8).word(id.0).byte(is_open.into()).place(door).passage(passage).time(left);
                 match user {
                     None => writer.byte(0),
@@ -243,8 +243,8 @@ impl Request {
     ///
     /// # Errors
     /// The bytes are not exactly those of a request.
-    pub(super) fn decode(bytes: &Bytes) -> Result<Self, Malformed> {
-        let mut reader = Reader(bytes);
+    pub(super) fn decode(bytes: &Bytes) -> Result<Self, MalformedMessage> {
+        let mut reader = MessageReader(bytes);
         let request = match reader.byte()? {
             1 => Self::Hold {
                 ticket: Ticket(reader.word()?),
@@ -255,10 +255,10 @@ impl Request {
             2 => Self::Run {
                 id: RunId(reader.word()?),
                 ticket: Ticket(reader.word()?),
-                kind: *KINDS.get(usize::from(reader.byte()?)).ok_or(Malformed)?,
+                kind: *KINDS.get(usize::from(reader.byte()?)).ok_or(MalformedMessage)?,
                 part: match reader.word()? {
-                    0 => Part::Command,
-                    number => Part::Rule(u16::try_from(number - 1).map_err(|_| Malformed)?),
+                    0 => JobPart::Command,
+                    number => JobPart::Rule(u16::try_from(number - 1).map_err(|_| MalformedMessage)?),
                 },
                 lease: reader.time()?,
             },
@@ -275,7 +275,7 @@ impl Request {
             10 => Self::LookAtChains { id: RunId(reader.word()?) },
             8 => Self::Call {
                 id: RunId(reader.word()?),
-                event: Event {
+                event: ScriptEvent {
                     is_open: reader.flag()?,
                     door: reader.place()?,
                     passage: reader.passage()?,
@@ -285,13 +285,13 @@ impl Request {
             },
             20 => Self::Hand {
                 id: RunId(reader.word()?),
-                input: *INPUTS.get(usize::from(reader.byte()?)).ok_or(Malformed)?,
+                input: *INPUTS.get(usize::from(reader.byte()?)).ok_or(MalformedMessage)?,
             },
             21 => Self::OpenLog { id: RunId(reader.word()?) },
             22 => {
                 let (begins, ends, words) = (reader.flag()?, reader.flag()?, reader.words()?);
                 if !words.iter().copied().all(is_printable) {
-                    return Err(Malformed);
+                    return Err(MalformedMessage);
                 }
                 Self::Log { begins, ends, words }
             }
@@ -300,7 +300,7 @@ impl Request {
                 id: RunId(reader.word()?),
                 line: LineId { door: reader.place()?, offset: reader.long()? },
             },
-            _ => return Err(Malformed),
+            _ => return Err(MalformedMessage),
         };
         reader.end().map(|()| request)
     }
@@ -329,8 +329,8 @@ impl Reply {
     ///
     /// # Errors
     /// The bytes are not exactly those of a reply.
-    pub(super) fn decode(bytes: &Bytes) -> Result<Self, Malformed> {
-        let mut reader = Reader(bytes);
+    pub(super) fn decode(bytes: &Bytes) -> Result<Self, MalformedMessage> {
+        let mut reader = MessageReader(bytes);
         let (tag, id) = (reader.byte()?, RunId(reader.word()?));
         let reply = match tag {
             1 => Self::Answer(id, Ok(())),
@@ -339,7 +339,7 @@ impl Reply {
             4 => Self::Ended(id, Exit::Signal(reader.word()?.cast_signed())),
             5 => Self::Printed(id, reader.words()?),
             6 => Self::Line(id, reader.long()?, reader.sequence()?),
-            _ => return Err(Malformed),
+            _ => return Err(MalformedMessage),
         };
         reader.end().map(|()| reply)
     }

@@ -18,13 +18,13 @@ use super::chains::Chains;
 use super::courier::Unfinished;
 use super::files::Files;
 use super::held::Held;
-use super::link::{Link, Received};
-use super::message::{self, Malformed, Place, Reply, Request, RunId, Words};
+use super::link::{Link, ReceivedMessage};
+use super::message::{ConfigPlace, MalformedMessage, MonitorRequest, OutputPart, Reply, RunId, ScriptEvent};
 use crate::config::{self, Config, Door};
 use crate::daemon::device_names;
 use crate::daemon::hotplug::event::HotplugEvent;
-use crate::daemon::jobs::{self, JobKind, Part, Ticket};
-use crate::daemon::options::Options;
+use crate::daemon::jobs::{self, JobKind, JobPart, Ticket};
+use crate::daemon::options::RunOptions;
 use crate::firewall::iptables::Iptables;
 use crate::firewall::sweep;
 use crate::linux::memory::rest;
@@ -37,9 +37,9 @@ const MAX_PROGRAMS: usize = jobs::MAX_DESCRIPTORS + 1;
 
 /// The monitor.
 #[derive(Debug)]
-pub(super) struct Server {
+pub(super) struct MonitorProcess {
     link: Link,
-    options: Options,
+    options: RunOptions,
     agreement: Agreement,
     command_limit: Option<Duration>,
     /// Set if iptables is the backend.
@@ -47,7 +47,7 @@ pub(super) struct Server {
     /// Set if the daemon has chains of its own.
     chains: Option<Chains>,
     held: Held,
-    programs: Vec<Program>,
+    programs: Vec<RunningProgram>,
     files: Files,
     log_line: Unfinished,
     /// Whether the packet side has announced its end.
@@ -58,7 +58,7 @@ pub(super) struct Server {
 
 /// A program that runs.
 #[derive(Debug)]
-struct Program {
+struct RunningProgram {
     id: RunId,
     ticket: Ticket,
     child: Child,
@@ -66,19 +66,19 @@ struct Program {
 
 /// How the packet side has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
+enum PacketSideEnd {
     /// Cleanly: it announced its end, and there is nothing to undo.
     Left,
     /// Without an announcement.
     Died,
 }
 
-impl Server {
+impl MonitorProcess {
     /// A monitor for a configuration that was read from the file of `options`, and for the devices that are listened on.
     /// `iptables` is set if it is the backend.
     pub(super) fn new(
         link: Link,
-        options: Options,
+        options: RunOptions,
         devices: &[String],
         config: &Config,
         iptables: Option<Iptables>,
@@ -113,34 +113,34 @@ impl Server {
                 break end;
             }
         };
-        if end == End::Died {
+        if end == PacketSideEnd::Died {
             self.undo(signals);
         }
     }
 
     /// Handles all requests that wait. Returns how the packet side has ended, if it has.
-    fn receive_all(&mut self) -> Option<End> {
+    fn receive_all(&mut self) -> Option<PacketSideEnd> {
         loop {
             let request = match self.link.receive() {
-                Received::Message(bytes) => Request::decode(&bytes),
-                Received::Nothing => return None,
-                Received::Gone if self.is_left => return Some(End::Left),
-                Received::Gone => return Some(End::Died),
-                Received::Malformed => Err(Malformed),
+                ReceivedMessage::Message(bytes) => MonitorRequest::decode(&bytes),
+                ReceivedMessage::Nothing => return None,
+                ReceivedMessage::Gone if self.is_left => return Some(PacketSideEnd::Left),
+                ReceivedMessage::Gone => return Some(PacketSideEnd::Died),
+                ReceivedMessage::Malformed => Err(MalformedMessage),
             };
             // Lines for the log file are many, and use little.
-            self.has_worked |= !matches!(request, Ok(Request::Log { .. }));
+            self.has_worked |= !matches!(request, Ok(MonitorRequest::Log { .. }));
             let handled = request.and_then(|request| self.handle(&request));
             if handled.is_err() {
                 error!("the process that reads packets sent a message that means nothing");
-                return Some(End::Died);
+                return Some(PacketSideEnd::Died);
             }
         }
     }
 
-    fn handle(&mut self, request: &Request) -> Result<(), Malformed> {
+    fn handle(&mut self, request: &MonitorRequest) -> Result<(), MalformedMessage> {
         match *request {
-            Request::Hold { ticket, place, passage, is_open } => {
+            MonitorRequest::Hold { ticket, place, passage, is_open } => {
                 let door = self.agreement.door(place).ok_or(Errno::ESTALE);
                 let held = door.and_then(|door| self.held.add(ticket, door, passage, is_open));
                 if let Err(errno) = held {
@@ -148,55 +148,55 @@ impl Server {
                     warn!("{passage}: not taken: {}", io::Error::from(errno));
                 }
             }
-            Request::Run { id, ticket, kind, part, lease } => {
+            MonitorRequest::Run { id, ticket, kind, part, lease } => {
                 let started = self.run(id, ticket, kind, part, lease);
                 self.answer(id, started);
             }
-            Request::Call { id, event } => {
+            MonitorRequest::Call { id, event } => {
                 let started = self.call(id, &event);
                 self.answer(id, started);
             }
-            Request::Kill(id) => {
+            MonitorRequest::Kill(id) => {
                 let program = self.programs.iter_mut().find(|program| program.id == id);
                 if let Some(program) = program {
                     program.child.kill_group();
                 }
             }
-            Request::Release(ticket) => self.held.release(ticket),
-            Request::Reload { id, generation, fingerprint } => {
+            MonitorRequest::Release(ticket) => self.held.release(ticket),
+            MonitorRequest::Reload { id, generation, fingerprint } => {
                 let agreed = self.reload(generation, fingerprint);
                 rest();
                 self.answer(id, agreed);
             }
-            Request::LookForRules { id } => self.answer(id, self.are_rules_gone()),
-            Request::LoadChains { id } => {
+            MonitorRequest::LookForRules { id } => self.answer(id, self.are_rules_gone()),
+            MonitorRequest::LoadChains { id } => {
                 let doors: Vec<&Door> = self.agreement.doors().collect();
                 let chains = self.chains.as_mut().ok_or(Errno::ENOENT);
                 let loaded = chains.map_err(io::Error::from).and_then(|chains| chains.load(&doors));
                 self.answer(id, loaded);
             }
-            Request::LookAtChains { id } => {
+            MonitorRequest::LookAtChains { id } => {
                 let checked = self.chains.as_ref().map_or(Ok(()), Chains::check);
                 self.answer(id, checked);
             }
-            Request::Leave => self.is_left = true,
-            Request::Hand { id, input } => match self.files.open(input) {
+            MonitorRequest::Leave => self.is_left = true,
+            MonitorRequest::Hand { id, input } => match self.files.open(input) {
                 // A packet side that is gone is noticed by the next message from it.
                 Ok(file) => drop(self.link.send_file(&Reply::Answer(id, Ok(())).encode(), &file)),
                 Err(error) => self.answer(id, Err(error)),
             },
-            Request::OpenLog { id } => self.answer(id, sinks::set_file(self.agreement.log_file())),
-            Request::Log { begins, ends, ref words } => {
-                let line = self.log_line.add(begins, ends, words).map_err(|_| Malformed)?;
+            MonitorRequest::OpenLog { id } => self.answer(id, sinks::set_file(self.agreement.log_file())),
+            MonitorRequest::Log { begins, ends, ref words } => {
+                let line = self.log_line.add(begins, ends, words).map_err(|_| MalformedMessage)?;
                 if let Some(line) = line {
                     sinks::append(&line);
                 }
             }
-            Request::NextLine { id, door } => {
+            MonitorRequest::NextLine { id, door } => {
                 let read = self.read_line(id, door);
                 self.answer(id, read);
             }
-            Request::Mark { id, line } => {
+            MonitorRequest::Mark { id, line } => {
                 let marked = self.files.mark(line);
                 self.answer(id, marked.map_err(io::Error::from));
             }
@@ -205,7 +205,7 @@ impl Server {
     }
 
     /// Reads the first unused line of a door's one-time sequences, and sends it.
-    fn read_line(&mut self, id: RunId, place: Place) -> io::Result<()> {
+    fn read_line(&mut self, id: RunId, place: ConfigPlace) -> io::Result<()> {
         let door = self.agreement.door(place).ok_or(Errno::ESTALE)?;
         let read = self.files.read_line(place, door)?.map(|line| (line.offset(), line.sequence.clone()));
         if let Some((offset, sequence)) = read {
@@ -220,7 +220,7 @@ impl Server {
         id: RunId,
         ticket: Ticket,
         kind: JobKind,
-        part: Part,
+        part: JobPart,
         lease: Option<Duration>,
     ) -> io::Result<()> {
         self.check_room(id)?;
@@ -233,19 +233,19 @@ impl Server {
         }
         let child = process::spawn_heard(&argv)?;
         self.held.on_run(ticket, kind, part);
-        self.programs.push(Program { id, ticket, child });
+        self.programs.push(RunningProgram { id, ticket, child });
         Ok(())
     }
 
     /// Starts the scripts for an event.
-    fn call(&mut self, id: RunId, event: &message::Event) -> io::Result<()> {
+    fn call(&mut self, id: RunId, event: &ScriptEvent) -> io::Result<()> {
         self.check_room(id)?;
-        let message::Event { is_open, door, passage, left, user } = *event;
+        let ScriptEvent { is_open, door, passage, left, user } = *event;
         let door = self.agreement.old_door(door).ok_or(Errno::ESTALE)?;
         let user = user.map(|user| self.agreement.user(user).ok_or(Errno::ESTALE)).transpose()?;
         let argv = HotplugEvent { is_open, door: &door.name, passage, left, user }.argv();
         let child = process::spawn(&argv)?;
-        self.programs.push(Program { id, ticket: Ticket::default(), child });
+        self.programs.push(RunningProgram { id, ticket: Ticket::default(), child });
         Ok(())
     }
 
@@ -294,8 +294,9 @@ impl Server {
                 return true;
             };
             let printed = program.child.take_printed();
-            let words =
-                printed.chunks(Words::new().capacity()).filter_map(|words| Words::from_slice(words).ok());
+            let words = printed
+                .chunks(OutputPart::new().capacity())
+                .filter_map(|words| OutputPart::from_slice(words).ok());
             ended.extend(words.map(|words| Reply::Printed(program.id, words)));
             ended.push(Reply::Ended(program.id, exit));
             false

@@ -8,7 +8,7 @@ use crate::firewall::loaded::ChainName;
 
 /// A fault of a door, found in the loaded rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
+pub struct DoorFinding {
     /// The door's name.
     pub(crate) door: String,
     /// The protocol of the packet that showed the fault.
@@ -18,12 +18,12 @@ pub struct Finding {
     /// The device that the packet came in by.
     pub(crate) device: String,
     /// The fault.
-    pub(crate) fault: Fault,
+    pub(crate) fault: DoorFault,
 }
 
 /// The kinds of faults.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum DoorFault {
     /// Everybody can reach the door's port without a knock.
     Open {
         /// Whether a program listens on the port now.
@@ -66,23 +66,23 @@ pub enum Maker {
     Other,
 }
 
-impl Finding {
+impl DoorFinding {
     /// The fault.
     pub fn what(&self) -> String {
         let Self { door, protocol, port, device, fault } = self;
         match fault {
-            Fault::Unknown(_) => format!(
+            DoorFault::Unknown(_) => format!(
                 "door '{door}': {protocol} port {port} may be open to everybody: it is not known whether it can be \
                  reached without a knock on {device}"
             ),
-            Fault::Open { answered: true, .. } => {
+            DoorFault::Open { answered: true, .. } => {
                 format!("door '{door}': {protocol} port {port} can be reached without a knock on {device}")
             }
-            Fault::Open { answered: false, .. } => format!(
+            DoorFault::Open { answered: false, .. } => format!(
                 "door '{door}': {protocol} port {port} can be reached without a knock on {device} (nothing listens on \
                  it now)"
             ),
-            Fault::Blocked { by, .. } => format!(
+            DoorFault::Blocked { by, .. } => format!(
                 "door '{door}': {protocol} port {port} stays shut on {device} even after a knock: {by} drops the \
                  packets that the door lets in"
             ),
@@ -93,17 +93,17 @@ impl Finding {
     pub fn advice(&self) -> String {
         let Self { protocol, port, device, fault, .. } = self;
         match fault {
-            Fault::Unknown(Obstacle::Rule) => "it depends on a rule that ketukd cannot follow".to_owned(),
-            Fault::Unknown(Obstacle::Unread) => {
+            DoorFault::Unknown(Obstacle::Rule) => "it depends on a rule that ketukd cannot follow".to_owned(),
+            DoorFault::Unknown(Obstacle::Unread) => {
                 "only root can read the rules of iptables-legacy: run 'ketukd check' as root".to_owned()
             }
-            Fault::Open { shutting: Shutting::Firewall, .. } => {
+            DoorFault::Open { shutting: Shutting::Firewall, .. } => {
                 "close it in the firewall, or let ketuk do so with backend 'own'".to_owned()
             }
-            Fault::Open { shutting: Shutting::OwnChain, .. } => {
+            DoorFault::Open { shutting: Shutting::OwnChain, .. } => {
                 "ketukd makes chain ketuk_input at its start, and logs the reason if it cannot".to_owned()
             }
-            Fault::Blocked { maker, .. } => match maker {
+            DoorFault::Blocked { maker, .. } => match maker {
                 Maker::Ufw => {
                     format!("run 'ufw allow {port}/{protocol}', because the door keeps it shut for strangers")
                 }
@@ -124,11 +124,11 @@ impl Finding {
     }
 }
 
-impl fmt::Display for Finding {
+impl fmt::Display for DoorFinding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let separator = match self.fault {
-            Fault::Unknown(_) | Fault::Open { .. } => ": ",
-            Fault::Blocked { .. } => "; ",
+            DoorFault::Unknown(_) | DoorFault::Open { .. } => ": ",
+            DoorFault::Blocked { .. } => "; ",
         };
         write!(f, "{}{separator}{}", self.what(), self.advice())
     }

@@ -8,7 +8,7 @@ const V6: &str = "2001:db8::7";
 
 fn door(protocols: &[Protocol], ports: &[(u16, u16)]) -> Door {
     Door {
-        opening: Some(Opening {
+        opening: Some(DoorPorts {
             protocols: protocols.to_vec(),
             dest_port: ports
                 .iter()

@@ -1,7 +1,7 @@
 //! Evaluates a rule for a packet. Each expression runs in turn on registers, as in the kernel.
 
 use super::effect::{Effect, Tri};
-use super::lookup::{Found, Registers, SetPath};
+use super::lookup::{LookupResult, Registers, SetPath};
 use super::packet::Packet;
 use super::{Family, LoadedRules, number, text, xt};
 use crate::linux::netlink::message::Attributes;
@@ -50,7 +50,7 @@ impl<'e> Expression<'e> {
 }
 
 /// The result of an expression.
-enum Step {
+enum ExpressionResult {
     /// A condition.
     Is(Tri),
     /// An effect, which ends the rule.
@@ -75,21 +75,21 @@ impl LoadedRules {
                 b"lookup" => self.look_up(family, table, &expression, &mut registers, packet),
                 b"match" | b"target" => legacy(&expression, packet, surely),
                 _ => load(&expression, &mut registers, packet, surely)
-                    .or_else(|| test(&expression, &registers).map(Step::Is))
+                    .or_else(|| test(&expression, &registers).map(ExpressionResult::Is))
                     .or_else(|| end(&expression, &registers, packet, surely))
                     .unwrap_or_else(|| {
                         // An unknown expression may load any value, and may match or not.
                         for register in [1, 2].into_iter().filter_map(|kind| expression.get(kind)) {
                             registers.set(register, None, 16);
                         }
-                        Step::Is(Tri::Maybe)
+                        ExpressionResult::Is(Tri::Maybe)
                     }),
             };
             match step {
-                Step::Is(Tri::No) => return (Tri::No, Effect::Continue),
-                Step::Is(Tri::Maybe) => applies = Tri::Maybe,
-                Step::Is(Tri::Yes) => {}
-                Step::Does(effect) => return (applies, effect),
+                ExpressionResult::Is(Tri::No) => return (Tri::No, Effect::Continue),
+                ExpressionResult::Is(Tri::Maybe) => applies = Tri::Maybe,
+                ExpressionResult::Is(Tri::Yes) => {}
+                ExpressionResult::Does(effect) => return (applies, effect),
             }
         }
         (applies, Effect::Continue)
@@ -103,31 +103,31 @@ impl LoadedRules {
         expression: &Expression<'_>,
         registers: &mut Registers,
         packet: &Packet<'_>,
-    ) -> Step {
+    ) -> ExpressionResult {
         let set = text(&expression.data, 1).unwrap_or_default();
         let inverted = expression.get(5).is_some_and(|flags| flags & 1 != 0);
         let to = expression.get(3);
         let path = SetPath { family, table, set: &set };
         let element = match self.find(path, expression.get(2).unwrap_or(0), registers, packet) {
-            Found::Unknown if to == Some(VERDICT) => return Step::Does(Effect::Unknown),
-            Found::Unknown => {
+            LookupResult::Unknown if to == Some(VERDICT) => return ExpressionResult::Does(Effect::Unknown),
+            LookupResult::Unknown => {
                 registers.set(to.unwrap_or(0), None, 16);
-                return Step::Is(Tri::Maybe);
+                return ExpressionResult::Is(Tri::Maybe);
             }
-            Found::No => return Step::Is(Tri::of(inverted)),
-            Found::Yes(element) => element,
+            LookupResult::No => return ExpressionResult::Is(Tri::of(inverted)),
+            LookupResult::Yes(element) => element,
         };
         let element = element.unwrap_or_default();
         let data = Attributes::new(Attributes::new(&element).find(2).unwrap_or(&[]));
         match (to, data.clone().find(2)) {
-            (Some(VERDICT), Some(verdict)) => return Step::Does(verdict_of(verdict)),
+            (Some(VERDICT), Some(verdict)) => return ExpressionResult::Does(verdict_of(verdict)),
             (Some(register), None) => {
                 let bytes = data.find(1).unwrap_or(&[]);
                 registers.set(register, Some(bytes), bytes.len());
             }
             _ => {}
         }
-        Step::Is(Tri::of(!inverted))
+        ExpressionResult::Is(Tri::of(!inverted))
     }
 }
 
@@ -137,7 +137,7 @@ fn load(
     registers: &mut Registers,
     packet: &mut Packet<'_>,
     surely: bool,
-) -> Option<Step> {
+) -> Option<ExpressionResult> {
     let number = |kind| expression.get(kind).unwrap_or(0);
     match expression.name {
         b"meta" => match (expression.get(1), expression.get(3)) {
@@ -194,7 +194,7 @@ fn load(
         b"counter" | b"log" | b"notrack" | b"last" | b"objref" | b"flow_offload" | b"dup" => {}
         _ => return None,
     }
-    Some(Step::Is(Tri::Yes))
+    Some(ExpressionResult::Is(Tri::Yes))
 }
 
 /// Runs an expression that is a condition.
@@ -234,8 +234,8 @@ fn end(
     registers: &Registers,
     packet: &mut Packet<'_>,
     surely: bool,
-) -> Option<Step> {
-    Some(Step::Does(match expression.name {
+) -> Option<ExpressionResult> {
+    Some(ExpressionResult::Does(match expression.name {
         b"immediate" => {
             let data = Attributes::new(expression.data.clone().find(2).unwrap_or(&[]));
             data.find(2).map_or(Effect::Continue, verdict_of)
@@ -258,16 +258,16 @@ fn end(
 }
 
 /// Runs a match or target of iptables.
-fn legacy(expression: &Expression<'_>, packet: &mut Packet<'_>, surely: bool) -> Step {
+fn legacy(expression: &Expression<'_>, packet: &mut Packet<'_>, surely: bool) -> ExpressionResult {
     let name = text(&expression.data, 1).unwrap_or_default();
     let info = expression.data.clone().find(3).unwrap_or(&[]);
     let revision = expression.get(2).unwrap_or(0);
     if expression.name == b"match" {
-        return Step::Is(xt::matches(&name, revision, info, packet));
+        return ExpressionResult::Is(xt::matches(&name, revision, info, packet));
     }
     match xt::target(&name, revision, info, packet, surely) {
-        Effect::Continue => Step::Is(Tri::Yes),
-        effect => Step::Does(effect),
+        Effect::Continue => ExpressionResult::Is(Tri::Yes),
+        effect => ExpressionResult::Does(effect),
     }
 }
 

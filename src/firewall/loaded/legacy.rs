@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::effect::{Effect, Tri};
 use super::packet::Packet;
-use super::{ChainName, Family, Hook, LoadedChain, MAX_RULES, Rule, xt};
+use super::{ChainName, Family, Hook, KernelRule, LoadedChain, MAX_RULES, xt};
 use crate::core::network::AddressFamily;
 use crate::linux::xtables::{Extension, HOOKS, RawRule, Table};
 
@@ -71,7 +71,7 @@ enum Target {
 }
 
 /// The tables that were found.
-pub(super) struct Found {
+pub(super) struct LegacyTables {
     /// Their chains.
     pub(super) chains: Vec<LoadedChain>,
     /// Whether there may be tables that could not be read.
@@ -82,10 +82,10 @@ pub(super) struct Found {
 ///
 /// # Errors
 /// A table cannot be read.
-pub(super) fn read() -> io::Result<Found> {
+pub(super) fn read() -> io::Result<LegacyTables> {
     // Without /proc it is not known which tables there are.
     let is_partial = !Path::new("/proc/thread-self/net").exists();
-    let mut found = Found { chains: Vec::new(), is_partial };
+    let mut found = LegacyTables { chains: Vec::new(), is_partial };
     for (at, (family, of, _)) in NAMES.into_iter().enumerate() {
         let names = match names(at) {
             Ok(names) => names,
@@ -151,7 +151,8 @@ fn chains(table: &Table, family: Family, name: &str, priority: i32) -> Vec<Loade
     for (number, chain) in (0..).zip(BUILT_IN) {
         let Some((first, policy)) = table.hook(number) else { continue };
         policies.push(policy);
-        let drops = table.rules().any(|rule| rule.offset == policy && verdict(&rule) == Some(Verdict::DROP));
+        let drops =
+            table.rules().any(|rule| rule.offset == policy && verdict(&rule) == Some(XtVerdict::DROP));
         let hook = Hook { number, priority, is_nat: name == "nat", drops };
         heads.push((first, LoadedChain { name: named(chain), hook: Some(hook), rules: Vec::new() }));
     }
@@ -172,24 +173,24 @@ fn chains(table: &Table, family: Family, name: &str, priority: i32) -> Vec<Loade
         }
         let at = heads.partition_point(|(first, _)| *first <= rule.offset);
         let Some((_, chain)) = at.checked_sub(1).and_then(|at| heads.get_mut(at)) else { continue };
-        chain.rules.push(Rule::Legacy(LegacyRule::of(&rule, family, &starts)));
+        chain.rules.push(KernelRule::Legacy(LegacyRule::of(&rule, family, &starts)));
     }
     heads.into_iter().map(|(_, chain)| chain).collect()
 }
 
 /// The number in iptables' own target: a verdict, or the place of the rule to go on with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Verdict(i32);
+struct XtVerdict(i32);
 
-impl Verdict {
+impl XtVerdict {
     const DROP: Self = Self(-1);
     const ACCEPT: Self = Self(-2);
     const RETURN: Self = Self(-5);
 }
 
-fn verdict(rule: &RawRule<'_>) -> Option<Verdict> {
+fn verdict(rule: &RawRule<'_>) -> Option<XtVerdict> {
     let target = rule.target().filter(|target| target.name.is_empty())?;
-    Some(Verdict(i32::from_ne_bytes(*target.data.first_chunk()?)))
+    Some(XtVerdict(i32::from_ne_bytes(*target.data.first_chunk()?)))
 }
 
 impl LegacyRule {
@@ -202,10 +203,10 @@ impl LegacyRule {
         };
         let conditions = Conditions::of(rule.conditions, family);
         let target = match (verdict(rule), rule.target()) {
-            (Some(Verdict::ACCEPT), _) => Target::Known(Effect::Accept),
-            (Some(Verdict::DROP), _) => Target::Known(Effect::Drop),
-            (Some(Verdict::RETURN), _) => Target::Known(Effect::Return),
-            (Some(Verdict(to)), _) => Target::Known(match usize::try_from(to) {
+            (Some(XtVerdict::ACCEPT), _) => Target::Known(Effect::Accept),
+            (Some(XtVerdict::DROP), _) => Target::Known(Effect::Drop),
+            (Some(XtVerdict::RETURN), _) => Target::Known(Effect::Return),
+            (Some(XtVerdict(to)), _) => Target::Known(match usize::try_from(to) {
                 // A rule without a target goes on with the next rule.
                 Ok(to) if to == rule.next => Effect::Continue,
                 Ok(to) => {

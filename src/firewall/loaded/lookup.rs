@@ -56,12 +56,16 @@ impl LoadedRules {
         register: u32,
         registers: &Registers,
         packet: &Packet<'_>,
-    ) -> Found {
+    ) -> LookupResult {
         let SetPath { family, table, set } = path;
         if set.starts_with(DOOR_SETS) {
-            return if packet.arrival.sets.contains(&set) { Found::Yes(None) } else { Found::No };
+            return if packet.arrival.sets.contains(&set) {
+                LookupResult::Yes(None)
+            } else {
+                LookupResult::No
+            };
         }
-        let Some(elements) = self.elements(family, table, set) else { return Found::Unknown };
+        let Some(elements) = self.elements(family, table, set) else { return LookupResult::Unknown };
         // In a set with intervals, the last interval start that is not above the key.
         let mut below: Option<(Vec<u8>, bool, Box<[u8]>)> = None;
         let (mut has_ends, mut unknown, mut catch_all) = (false, false, None);
@@ -82,24 +86,24 @@ impl LoadedRules {
             if let Some(end) = bytes(10) {
                 let parts = key.chunks(4).zip(end.chunks(4)).zip(found.chunks(4));
                 if within(parts) {
-                    return Found::Yes(Some(element));
+                    return LookupResult::Yes(Some(element));
                 }
                 continue;
             }
             let is_end = flags & 1 != 0;
             has_ends |= is_end;
             if key == found && !is_end {
-                return Found::Yes(Some(element));
+                return LookupResult::Yes(Some(element));
             }
             if key <= &found[..] && below.as_ref().is_none_or(|(last, ..)| &last[..] <= key) {
                 below = Some((key.to_vec(), is_end, element));
             }
         }
         match (below, catch_all) {
-            _ if unknown => Found::Unknown,
-            (Some((_, false, element)), _) if has_ends => Found::Yes(Some(element)),
-            (_, Some(element)) => Found::Yes(Some(element)),
-            _ => Found::No,
+            _ if unknown => LookupResult::Unknown,
+            (Some((_, false, element)), _) if has_ends => LookupResult::Yes(Some(element)),
+            (_, Some(element)) => LookupResult::Yes(Some(element)),
+            _ => LookupResult::No,
         }
     }
 }
@@ -112,7 +116,7 @@ fn within<'a>(parts: impl Iterator<Item = ((&'a [u8], &'a [u8]), &'a [u8])>) -> 
 }
 
 /// The result of a lookup.
-pub(super) enum Found {
+pub(super) enum LookupResult {
     No,
     /// The set holds the key, in this element if it is known.
     Yes(Option<Box<[u8]>>),

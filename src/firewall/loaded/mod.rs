@@ -19,14 +19,14 @@ use std::io;
 use nix::errno::Errno;
 
 use super::iptables::SHUTTING;
-use super::nft::{Answer, kind, message_type};
+use super::nft::{KernelAnswer, kind, message_type};
 use super::ruleset::LoadedRule;
 use crate::linux::netlink::Dialogue;
 use crate::linux::netlink::message::Attributes;
 
 pub use legacy::fingerprint as legacy_fingerprint;
 pub use packet::{Arrival, Packet};
-pub use walk::Outcome;
+pub use walk::PacketFate;
 
 /// The most bytes of rules that are read: more than any router has. Reading more is an error.
 const MAX_RULES: usize = 4 << 20;
@@ -111,11 +111,11 @@ struct Hook {
 struct LoadedChain {
     name: ChainName,
     hook: Option<Hook>,
-    rules: Vec<Rule>,
+    rules: Vec<KernelRule>,
 }
 
 #[derive(Debug)]
-enum Rule {
+enum KernelRule {
     /// Expressions of `nf_tables`, in the kernel's bytes.
     Nft(Box<[u8]>),
     /// A rule of iptables-legacy.
@@ -143,7 +143,7 @@ impl LoadedRules {
             Err(error) if lacks_nf_tables(&error) => rules.chains.clear(),
             read => read?,
         }
-        let legacy::Found { chains, is_partial } = legacy::read()?;
+        let legacy::LegacyTables { chains, is_partial } = legacy::read()?;
         rules.chains.extend(chains);
         rules.is_partial = is_partial;
         // The chains in the order in which packets pass them.
@@ -190,7 +190,7 @@ impl LoadedRules {
             if size <= MAX_RULES
                 && let Some(chain) = rules.chains.iter_mut().find(|chain| chain.name == name)
             {
-                chain.rules.push(Rule::Nft(expressions.into()));
+                chain.rules.push(KernelRule::Nft(expressions.into()));
             }
         })?;
         if size > MAX_RULES {
@@ -216,8 +216,8 @@ impl LoadedRules {
         // NFPROTO_UNSPEC asks for all families.
         request.message(message_type(kind), REQUEST_DUMP, sequence, |r| r.raw(&[0; 4]));
         let errno = dialogue.ask(sequence, &mut |message| {
-            if let (Answer::Object { attributes, .. }, Some(family)) =
-                (Answer::of(message), message.body.first())
+            if let (KernelAnswer::Object { attributes, .. }, Some(family)) =
+                (KernelAnswer::of(message), message.body.first())
             {
                 each(self, Family(*family), attributes);
             }
@@ -237,7 +237,9 @@ impl LoadedRules {
         });
         let errno = dialogue
             .ask(sequence, &mut |message| {
-                if let Answer::Object { kind: kind::NEW_ELEMENT, attributes, .. } = Answer::of(message) {
+                if let KernelAnswer::Object { kind: kind::NEW_ELEMENT, attributes, .. } =
+                    KernelAnswer::of(message)
+                {
                     let list = Attributes::new(attributes.find(3).unwrap_or(&[]));
                     elements.extend(list.map(|(_, element)| element.into()));
                 }
@@ -251,7 +253,7 @@ impl LoadedRules {
 ///
 /// # Errors
 /// The kernel has no `nf_tables`, or does not tell (`EPERM` without `CAP_NET_ADMIN`).
-pub fn rules_of_doors(table: &crate::config::Table) -> io::Result<Vec<LoadedRule>> {
+pub fn rules_of_doors(table: &crate::config::NftTable) -> io::Result<Vec<LoadedRule>> {
     /// The beginning of the comments, as nft stores them after a type and a length.
     const COMMENT: &[u8] = b"ketuk: ";
     let mut found = Vec::new();
@@ -259,7 +261,7 @@ pub fn rules_of_doors(table: &crate::config::Table) -> io::Result<Vec<LoadedRule
     let (request, sequence) = dialogue.begin(1);
     super::nft::get(request, kind::GET_RULE, table, sequence);
     let errno = dialogue.ask(sequence, &mut |message| {
-        let Answer::Object { attributes: rule, .. } = Answer::of(message) else { return };
+        let KernelAnswer::Object { attributes: rule, .. } = KernelAnswer::of(message) else { return };
         // NFTA_RULE_TABLE, NFTA_RULE_CHAIN, NFTA_RULE_HANDLE, NFTA_RULE_USERDATA
         let is_ours = text(&rule, 1).is_some_and(|name| name == table.name)
             && rule

@@ -1,7 +1,7 @@
 //! A packet's way through the chains.
 
 use super::effect::{Effect, Tri};
-use super::{ChainName, LoadedChain, LoadedRules, Packet, Rule};
+use super::{ChainName, KernelRule, LoadedChain, LoadedRules, Packet};
 
 /// The most nested jumps that are followed. The kernel allows 16.
 const MAX_DEPTH: usize = 16;
@@ -13,7 +13,7 @@ const FORWARD: u32 = 2;
 
 /// The fate of a packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum PacketFate {
     /// The packet passes.
     Passes {
         /// Whether it goes to this host.
@@ -40,7 +40,7 @@ struct Ends {
 
 impl LoadedRules {
     /// Follows a packet through all loaded chains.
-    pub fn follow(&mut self, packet: &mut Packet<'_>) -> Outcome {
+    pub fn follow(&mut self, packet: &mut Packet<'_>) -> PacketFate {
         let mut depends = false;
         for is_first in [true, false] {
             // The first hook decides whether the packet is local or forwarded.
@@ -68,13 +68,13 @@ impl LoadedRules {
                     }
                 }
                 match ends {
-                    Ends { accepts: false, drops: Some(by), .. } => return Outcome::Dropped { by },
+                    Ends { accepts: false, drops: Some(by), .. } => return PacketFate::Dropped { by },
                     Ends { accepts: true, drops: None, .. } => {}
                     _ => depends = true,
                 }
             }
         }
-        if depends { Outcome::Depends } else { Outcome::Passes { is_local: packet.is_local } }
+        if depends { PacketFate::Depends } else { PacketFate::Passes { is_local: packet.is_local } }
     }
 
     fn walk(&mut self, chain: usize, packet: &mut Packet<'_>, depth: usize) -> Ends {
@@ -91,15 +91,15 @@ impl LoadedRules {
     fn walk_rules(
         &mut self,
         here: &ChainName,
-        rules: &[Rule],
+        rules: &[KernelRule],
         packet: &mut Packet<'_>,
         depth: usize,
     ) -> Ends {
         let mut ends = Ends::default();
         for rule in rules {
             let (applies, effect) = match rule {
-                Rule::Nft(expressions) => self.evaluate(here.family, &here.table, expressions, packet),
-                Rule::Legacy(rule) => rule.evaluate(packet),
+                KernelRule::Nft(expressions) => self.evaluate(here.family, &here.table, expressions, packet),
+                KernelRule::Legacy(rule) => rule.evaluate(packet),
             };
             if applies == Tri::No {
                 continue;

@@ -23,7 +23,7 @@ pub struct Batch<'d> {
 
 /// A change that the kernel refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct RefusedChange {
     /// The change's index, from 0; `None` if the kernel refused the whole transaction.
     pub(crate) change: Option<usize>,
     /// The kernel's error, above 0.
@@ -55,7 +55,7 @@ impl<'d> Batch<'d> {
     ///
     /// # Errors
     /// The kernel could not be asked or did not answer. Whether the changes were made is unknown.
-    pub fn commit(self, refused: &mut dyn FnMut(Refusal)) -> Result<(), DialogueError> {
+    pub fn commit(self, refused: &mut dyn FnMut(RefusedChange)) -> Result<(), DialogueError> {
         let Self { dialogue, first, changes, .. } = self.ended();
         dialogue
             .exchange(&mut |message| {
@@ -68,7 +68,7 @@ impl<'d> Batch<'d> {
                 }
                 if errno != 0 {
                     let change = usize::try_from(index).ok().and_then(|index| index.checked_sub(1));
-                    refused(Refusal { change, errno });
+                    refused(RefusedChange { change, errno });
                 }
                 (index == changes || index == 0 && errno != 0).then_some(errno)
             })

@@ -6,7 +6,7 @@ use core::time::Duration;
 use super::batch::Batch;
 use super::opened_by::OpenedBy;
 use super::{CREATE, DUMP, REQUEST, family_header, kind, message_type};
-use crate::config::Table;
+use crate::config::NftTable;
 use crate::core::passage::Passage;
 use crate::core::sequence::{Protocol, Step};
 use crate::firewall::set_name::{SetKey, SetName};
@@ -41,7 +41,7 @@ pub const MIN_TIMEOUT: Duration = Duration::from_millis(20);
 pub const MAX_TIMEOUT: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// Asks for all elements of a set.
-pub fn dump(request: &mut Datagram, table: &Table, set: &str, sequence: u32) {
+pub fn dump(request: &mut Datagram, table: &NftTable, set: &str, sequence: u32) {
     request.message(message_type(kind::GET_ELEMENT), REQUEST | DUMP, sequence, |r| {
         family_header(r, table.family);
         r.string(LIST_TABLE, &table.name);
@@ -54,7 +54,7 @@ pub fn dump(request: &mut Datagram, table: &Table, set: &str, sequence: u32) {
 /// means no end.
 pub fn add(
     batch: &mut Batch<'_>,
-    table: &Table,
+    table: &NftTable,
     set: &SetName,
     passage: Passage,
     time: Option<Duration>,
@@ -66,7 +66,7 @@ pub fn add(
 }
 
 /// Deletes an element. The kernel answers `ENOENT` if the element or the set does not exist.
-pub fn delete(batch: &mut Batch<'_>, table: &Table, set: &SetName, passage: Passage) {
+pub fn delete(batch: &mut Batch<'_>, table: &NftTable, set: &SetName, passage: Passage) {
     batch.change(kind::DEL_ELEMENT, 0, table.family, |r| {
         write_list(r, table, set, passage, None, OpenedBy::Knock);
     });
@@ -74,7 +74,7 @@ pub fn delete(batch: &mut Batch<'_>, table: &Table, set: &SetName, passage: Pass
 
 fn write_list(
     request: &mut Datagram,
-    table: &Table,
+    table: &NftTable,
     set: &SetName,
     passage: Passage,
     time: Option<Duration>,

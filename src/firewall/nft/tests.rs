@@ -12,8 +12,8 @@ use crate::firewall::set_name::DoorSets;
 use crate::linux::netlink::Dialogue;
 use crate::linux::netlink::message::{Messages, NLMSG_DONE, NLMSG_ERROR, USUAL_REQUEST};
 
-fn fw4() -> Table {
-    Table { family: TableFamily::Inet, name: "fw4".into() }
+fn fw4() -> NftTable {
+    NftTable { family: TableFamily::Inet, name: "fw4".into() }
 }
 
 fn ssh_4() -> SetName {
@@ -123,7 +123,7 @@ fn on_a_big_endian_host_only_the_headers_turn() {
 #[cfg(target_endian = "little")]
 fn questions() {
     let mut request = Datagram::new();
-    let nft = Table { family: TableFamily::Ip6, name: "filter".into() };
+    let nft = NftTable { family: TableFamily::Ip6, name: "filter".into() };
     get_table(&mut request, &nft, 1);
     let table = "0b00 0100 66696c74657200 00";
     assert_eq!(request.bytes(), hex(&format!("20000000 010a 0100 01000000 00000000 0a000000 {table}")));
@@ -146,7 +146,7 @@ fn questions() {
 /// A knock must not cause an allocation.
 #[test]
 fn the_longest_renewal_fits_into_the_room_that_is_there_from_the_start() {
-    let table = Table { family: TableFamily::Inet, name: "t".repeat(255) };
+    let table = NftTable { family: TableFamily::Inet, name: "t".repeat(255) };
     let prefix = GrantPrefix { v4: None, v6: Some(64) };
     let set =
         SetName::new(DoorSets { door: &"d".repeat(MAX_NAME), prefix, any_port: false }, AddressFamily::V6);
@@ -213,7 +213,8 @@ fn elements_are_read_and_the_strange_ones_left_out() {
         });
     });
     let message = Messages::new(request.bytes()).next().expect("message");
-    let Answer::Object { kind: kind::NEW_ELEMENT, attributes, generation: 0x1234 } = Answer::of(&message)
+    let KernelAnswer::Object { kind: kind::NEW_ELEMENT, attributes, generation: 0x1234 } =
+        KernelAnswer::of(&message)
     else {
         panic!("{message:?}")
     };
@@ -229,8 +230,8 @@ fn elements_are_read_and_the_strange_ones_left_out() {
 
 #[test]
 fn outcomes() {
-    let outcome = |kind, body: &[u8]| match Answer::of(&Message { kind, flags: 0, sequence: 9, body }) {
-        Answer::Outcome(errno) => errno,
+    let outcome = |kind, body: &[u8]| match KernelAnswer::of(&Message { kind, flags: 0, sequence: 9, body }) {
+        KernelAnswer::Outcome(errno) => errno,
         other => panic!("{other:?}"),
     };
     assert_eq!(outcome(NLMSG_ERROR, &0_i32.to_ne_bytes()), 0);

@@ -10,7 +10,7 @@ use core::time::Duration;
 
 use nix::errno::Errno;
 
-use super::expression::{Verdict, tcp_flag};
+use super::expression::{NftVerdict, tcp_flag};
 use super::{FORWARD, INPUT, NAME, OUTPUT, Own, write_rule};
 use crate::config::TableFamily;
 use crate::core::flow::Flow;
@@ -19,7 +19,7 @@ use crate::core::sequence::Protocol;
 use crate::firewall::error::{NftError, Operation};
 use crate::firewall::nft::batch::Batch;
 use crate::firewall::nft::element::{self, LIST_ELEMENT, LIST_ELEMENTS, LIST_SET, LIST_TABLE};
-use crate::firewall::nft::{Answer, CREATE, kind};
+use crate::firewall::nft::{CREATE, KernelAnswer, kind};
 use crate::linux::netlink::message::Datagram;
 
 /// The sets of connections that were cut.
@@ -89,7 +89,7 @@ pub(super) fn write_cut(batch: &mut Batch<'_>) {
                         // A SYN begins a new connection, and the refusal itself is a reset. Both may pass.
                         e.tcp_flags(tcp_flag::SYN | tcp_flag::RST, 0);
                     }
-                    e.ends_in_set(family, set).counter().verdict(Verdict::Reject(protocol));
+                    e.ends_in_set(family, set).counter().verdict(NftVerdict::Reject(protocol));
                 });
             }
         }
@@ -133,7 +133,9 @@ impl Own {
         let errno = self
             .dialogue
             .ask(sequence, &mut |message| {
-                if let Answer::Object { kind: kind::NEW_ELEMENT, attributes, .. } = Answer::of(message) {
+                if let KernelAnswer::Object { kind: kind::NEW_ELEMENT, attributes, .. } =
+                    KernelAnswer::of(message)
+                {
                     let his = element::keys(attributes).filter(|key| ends(key).is_some_and(&is_his));
                     keys.extend(his.map(<[u8]>::to_vec));
                 }

@@ -2,10 +2,10 @@
 
 use core::net::IpAddr;
 
-use super::expression::{Compare, Expressions, SetPort, Verdict, tcp_flag};
+use super::expression::{Compare, Expressions, NftVerdict, SetPort, tcp_flag};
 use super::set::set_of;
 use super::{ANY, DOOR_CHAINS, DOOR_HOOKS, Plan, write_rule};
-use crate::config::{Door, Forward, Opening, PortRange};
+use crate::config::{Door, DoorPorts, Forward, PortRange};
 use crate::core::network::AddressFamily;
 use crate::core::ports::ProtocolPorts;
 use crate::core::sequence::Protocol;
@@ -21,13 +21,13 @@ pub(super) fn write_doors(batch: &mut Batch<'_>, plan: &Plan<'_>, devices: &[Str
         // If the devices are not known yet, the ports are shut on all of them.
         if devices.is_empty() || devices.iter().any(|device| device == ANY) {
             write_rule(batch, hook.name, "", |e| {
-                e.device(Compare::NotEqual, "lo").verdict(Verdict::Jump(doors));
+                e.device(Compare::NotEqual, "lo").verdict(NftVerdict::Jump(doors));
             });
             continue;
         }
         for device in devices {
             write_rule(batch, hook.name, "", |e| {
-                e.device(Compare::Equal, device).verdict(Verdict::Jump(doors));
+                e.device(Compare::Equal, device).verdict(NftVerdict::Jump(doors));
             });
         }
     }
@@ -38,7 +38,7 @@ pub(super) fn write_doors(batch: &mut Batch<'_>, plan: &Plan<'_>, devices: &[Str
                 let_any_in(batch, door, family);
                 continue;
             };
-            let door = DoorRules { batch: &mut *batch, door, opening, family };
+            let door = RuleWriter { batch: &mut *batch, door, opening, family };
             match &opening.forward {
                 None => door.let_in(),
                 Some(forward) => door.let_through(forward),
@@ -62,27 +62,27 @@ fn let_any_in(batch: &mut Batch<'_>, door: &Door, family: AddressFamily) {
     let set = set_of(door, family);
     write_rule(batch, INPUT, &door.name, |e| {
         e.family(family).source_and_port_in(family, SetPort::Destination, set.as_str());
-        e.counter().verdict(Verdict::Accept);
+        e.counter().verdict(NftVerdict::Accept);
     });
     for protocol in [Protocol::Tcp, Protocol::Udp] {
         write_rule(batch, FORWARD, &door.name, |e| {
             // The set has the protocol too. Without it here nft could not read its own listing of the rule.
             e.family(family).protocol(protocol).translated();
             e.source_and_port_in(family, SetPort::BeforeTranslation, set.as_str());
-            e.counter().verdict(Verdict::Accept);
+            e.counter().verdict(NftVerdict::Accept);
         });
     }
 }
 
 /// Writes the rules that let the addresses of a door's sets in.
-struct DoorRules<'r, 'd> {
+struct RuleWriter<'r, 'd> {
     batch: &'r mut Batch<'d>,
     door: &'r Door,
-    opening: &'r Opening,
+    opening: &'r DoorPorts,
     family: AddressFamily,
 }
 
-impl DoorRules<'_, '_> {
+impl RuleWriter<'_, '_> {
     /// Lets them in at a port of this host, and to a container if another table translates the port to one.
     fn let_in(mut self) {
         for (protocol, ports) in matches(self.opening, &self.opening.dest_port) {
@@ -135,7 +135,7 @@ impl DoorRules<'_, '_> {
         write_rule(self.batch, chain, &door.name, |e| {
             e.family(family).protocol(protocol);
             to(e);
-            e.source_in(family, set_of(door, family).as_str()).counter().verdict(Verdict::Accept);
+            e.source_in(family, set_of(door, family).as_str()).counter().verdict(NftVerdict::Accept);
         });
     }
 }
@@ -151,7 +151,7 @@ fn shut_ports(batch: &mut Batch<'_>, door: &Door, protocol: Protocol, ports: Por
 }
 
 /// Shuts a port of a host behind this one.
-fn shut_through(batch: &mut Batch<'_>, door: &Door, opening: &Opening, forward: &Forward) {
+fn shut_through(batch: &mut Batch<'_>, door: &Door, opening: &DoorPorts, forward: &Forward) {
     for host in &forward.dest_ip {
         for (protocol, ports) in matches(opening, &opening.dest_port) {
             shut(batch, FORWARD, door, protocol, |e| {
@@ -178,11 +178,11 @@ fn shut(
             Protocol::Udp => e.of_no_connection(),
         };
         to(e);
-        e.counter().verdict(Verdict::Drop);
+        e.counter().verdict(NftVerdict::Drop);
     });
 }
 
 /// Each protocol of a door with each range of ports.
-fn matches(opening: &Opening, ports: &[PortRange]) -> impl Iterator<Item = (Protocol, PortRange)> {
+fn matches(opening: &DoorPorts, ports: &[PortRange]) -> impl Iterator<Item = (Protocol, PortRange)> {
     opening.protocols.iter().flat_map(|protocol| ports.iter().map(|range| (*protocol, *range)))
 }

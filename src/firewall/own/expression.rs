@@ -44,7 +44,7 @@ pub(super) enum Compare {
 
 /// The verdict on a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict<'a> {
+pub(super) enum NftVerdict<'a> {
     /// `NF_DROP`
     Drop,
     /// `NF_ACCEPT`: this table lets it pass.
@@ -204,12 +204,12 @@ impl Expressions<'_> {
     }
 
     /// The verdict on the packet.
-    pub(super) fn verdict(&mut self, verdict: Verdict<'_>) -> &mut Self {
+    pub(super) fn verdict(&mut self, verdict: NftVerdict<'_>) -> &mut Self {
         let (code, chain) = match verdict {
-            Verdict::Drop => (0, None),
-            Verdict::Accept => (1, None),
-            Verdict::Jump(chain) => (-3_i32, Some(chain)),
-            Verdict::Reject(protocol) => {
+            NftVerdict::Drop => (0, None),
+            NftVerdict::Accept => (1, None),
+            NftVerdict::Jump(chain) => (-3_i32, Some(chain)),
+            NftVerdict::Reject(protocol) => {
                 return self.expression("reject", |r| match protocol {
                     // NFT_REJECT_TCP_RST; NFT_REJECT_ICMPX_UNREACH, NFT_REJECT_ICMPX_PORT_UNREACH
                     Protocol::Tcp => r.number(1, 1),

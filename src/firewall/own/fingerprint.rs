@@ -6,7 +6,7 @@ use nix::errno::Errno;
 
 use super::{NAME, Own};
 use crate::firewall::error::{NftError, Operation};
-use crate::firewall::nft::{Answer, get, get_generation, kind};
+use crate::firewall::nft::{KernelAnswer, get, get_generation, kind};
 use crate::linux::netlink::message::Attributes;
 
 /// The attributes that are hashed: `NFTA_TABLE_FLAGS`; name, handle (3, 2) and policy (5) of chains; chain and handle
@@ -43,7 +43,7 @@ impl Own {
         get_generation(request, sequence);
         let mut now = 0;
         self.ask(sequence, &mut |answer| {
-            if let Answer::Object { generation, .. } = answer {
+            if let KernelAnswer::Object { generation, .. } = answer {
                 now = generation;
             }
         })?;
@@ -66,7 +66,7 @@ impl Own {
         let (request, sequence) = self.dialogue.begin(1);
         get(request, kind, &super::table(), sequence);
         self.ask(sequence, &mut |answer| {
-            if let Answer::Object { attributes, .. } = answer {
+            if let KernelAnswer::Object { attributes, .. } = answer {
                 // The first attribute of every object is its table's name. Not every kernel filters by it.
                 let table = attributes.clone().find(SET_TABLE);
                 if table.and_then(|table| table.strip_suffix(b"\0")) == Some(NAME.as_bytes()) {
@@ -77,10 +77,10 @@ impl Own {
     }
 
     /// Sends the request that was begun, and reads its answers.
-    fn ask(&mut self, sequence: u32, each: &mut dyn FnMut(Answer<'_>)) -> Result<(), NftError> {
+    fn ask(&mut self, sequence: u32, each: &mut dyn FnMut(KernelAnswer<'_>)) -> Result<(), NftError> {
         let errno = self
             .dialogue
-            .ask(sequence, &mut |message| each(Answer::of(message)))
+            .ask(sequence, &mut |message| each(KernelAnswer::of(message)))
             .map_err(|error| self.failed(Operation::List, error))?;
         match errno {
             0 | libc::ENOENT => Ok(()),

@@ -30,7 +30,7 @@ use self::set::{delete_set, set_of, write_cut_set, write_door_set};
 use super::error::{NftError, Operation};
 use super::nft::batch::Batch;
 use super::nft::{CREATE, kind};
-use crate::config::{Door, Table, TableFamily};
+use crate::config::{Door, NftTable, TableFamily};
 use crate::core::network::AddressFamily;
 use crate::linux::netlink::message::Datagram;
 use crate::linux::netlink::{Dialogue, DialogueError};
@@ -68,7 +68,7 @@ const RULE_USER_DATA: u16 = 7;
 const RULE_COMMENT: u8 = 0;
 
 /// A base chain.
-struct Hook {
+struct BaseChain {
     name: &'static str,
     kind: &'static str,
     /// `enum nf_inet_hooks`.
@@ -77,15 +77,15 @@ struct Hook {
 }
 
 // The chain runs before priority 0, `filter`, where fw4 and iptables accept established connections.
-const INPUT: Hook = Hook { name: "input", kind: "filter", number: 1, priority: -10 };
-const FORWARD: Hook = Hook { name: "forward", kind: "filter", number: 2, priority: -10 };
-const OUTPUT: Hook = Hook { name: "output", kind: "filter", number: 3, priority: -10 };
+const INPUT: BaseChain = BaseChain { name: "input", kind: "filter", number: 1, priority: -10 };
+const FORWARD: BaseChain = BaseChain { name: "forward", kind: "filter", number: 2, priority: -10 };
+const OUTPUT: BaseChain = BaseChain { name: "output", kind: "filter", number: 3, priority: -10 };
 // The chain runs before priority -100, `dstnat`, because the first translation counts.
-const DSTNAT: Hook = Hook { name: "dstnat", kind: "nat", number: 0, priority: -101 };
+const DSTNAT: BaseChain = BaseChain { name: "dstnat", kind: "nat", number: 0, priority: -101 };
 
 /// The chains that hold doors' rules, in the order of [`DOOR_HOOKS`].
 const DOOR_CHAINS: [&str; 3] = ["doors_input", "doors_forward", "doors_dstnat"];
-const DOOR_HOOKS: [Hook; 3] = [INPUT, FORWARD, DSTNAT];
+const DOOR_HOOKS: [BaseChain; 3] = [INPUT, FORWARD, DSTNAT];
 
 /// The wanted contents of the table.
 #[derive(Clone, Copy, Debug)]
@@ -115,8 +115,8 @@ impl<'a> Plan<'a> {
 }
 
 /// The table's family and name.
-pub fn table() -> Table {
-    Table { family: TableFamily::Inet, name: NAME.to_owned() }
+pub fn table() -> NftTable {
+    NftTable { family: TableFamily::Inet, name: NAME.to_owned() }
 }
 
 /// The daemon's own table in the kernel.
@@ -272,11 +272,11 @@ fn delete_table(batch: &mut Batch<'_>) {
     batch.change(kind::DEL_TABLE, 0, TableFamily::Inet, |r| r.string(TABLE_NAME, NAME));
 }
 
-fn write_chain(batch: &mut Batch<'_>, name: &str, hook: Option<&Hook>) {
+fn write_chain(batch: &mut Batch<'_>, name: &str, hook: Option<&BaseChain>) {
     batch.change(kind::NEW_CHAIN, CREATE, TableFamily::Inet, |r| {
         r.string(CHAIN_TABLE, NAME);
         r.string(CHAIN_NAME, name);
-        let Some(Hook { kind, number, priority, .. }) = hook else { return };
+        let Some(BaseChain { kind, number, priority, .. }) = hook else { return };
         r.nested(CHAIN_HOOK, |r| {
             r.number(1, *number);
             r.attribute(2, &priority.to_be_bytes());

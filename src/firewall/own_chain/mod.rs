@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use self::listing::Listing;
 use super::iptables::{Iptables, SHUTTING};
 use super::own::Plan;
-use super::sweep::{Fault, output};
+use super::sweep::{SweepError, output};
 use crate::core::network::AddressFamily;
 use crate::linux::process::find_program;
 
@@ -37,9 +37,9 @@ const PROGRAMS: [&str; 4] = ["iptables", "ip6tables", "iptables-legacy", "ip6tab
 #[derive(Debug)]
 pub struct ChainFault {
     /// The program that failed.
-    pub program: String,
+    pub(crate) program: String,
     /// The error.
-    pub fault: Fault,
+    pub(crate) fault: SweepError,
 }
 
 impl fmt::Display for ChainFault {
@@ -103,7 +103,7 @@ impl OwnChains {
 }
 
 impl FamilyChains {
-    fn load(&mut self, plan: &Plan<'_>, deadline: Instant) -> Result<(), Fault> {
+    fn load(&mut self, plan: &Plan<'_>, deadline: Instant) -> Result<(), SweepError> {
         let before = listed(&self.program, &FILTER, deadline)?;
         if plan.openings().next().is_none() {
             self.loaded = None;
@@ -114,7 +114,7 @@ impl FamilyChains {
         restore(&self.program, &text, deadline)?;
         let after = listed(&self.program, &FILTER, deadline)?;
         self.loaded = after.is_reached().then(|| after.own_rules());
-        if self.loaded.is_some() { Ok(()) } else { Err(Fault::Unreached) }
+        if self.loaded.is_some() { Ok(()) } else { Err(SweepError::Unreached) }
     }
 }
 
@@ -139,22 +139,22 @@ pub fn unload() -> Result<(), ChainFault> {
     if works { Ok(()) } else { last }
 }
 
-fn unload_one(program: &str, listing: &Listing, deadline: Instant) -> Result<(), Fault> {
+fn unload_one(program: &str, listing: &Listing, deadline: Instant) -> Result<(), SweepError> {
     text::unload(listing).map_or(Ok(()), |text| restore(program, &text, deadline))
 }
 
 /// Lists the tables that `options` names. Without a name, iptables lists the existing tables and makes none.
-fn listed(program: &str, options: &[&str], deadline: Instant) -> Result<Listing, Fault> {
+fn listed(program: &str, options: &[&str], deadline: Instant) -> Result<Listing, SweepError> {
     let save = format!("{program}-save");
     if find_program(&save).is_none() {
-        return Err(Fault::Missing);
+        return Err(SweepError::Missing);
     }
     // A foreign rule's comment may be in any encoding. The daemon's own rules are ASCII.
     let argv: Vec<_> = [&*save].into_iter().chain(options.iter().copied()).map(str::to_owned).collect();
     output(&argv, None, deadline).map(|text| Listing::read(&String::from_utf8_lossy(&text)))
 }
 
-fn restore(program: &str, text: &str, deadline: Instant) -> Result<(), Fault> {
+fn restore(program: &str, text: &str, deadline: Instant) -> Result<(), SweepError> {
     let argv = [&format!("{program}-restore"), "--noflush", "-w", "5"].map(str::to_owned);
     output(&argv, Some(text), deadline).map(drop)
 }

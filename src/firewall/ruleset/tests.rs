@@ -1,15 +1,15 @@
-use crate::config::{Backend, Globals};
+use crate::config::{BackendOption, Globals};
 
 use super::*;
 
 const BOTH: [Protocol; 2] = [Protocol::Tcp, Protocol::Udp];
 
-fn door(name: &str, opening: Option<Opening>) -> Door {
+fn door(name: &str, opening: Option<DoorPorts>) -> Door {
     Door { opening, ..Door::named(name) }
 }
 
-fn opening(protocols: &[Protocol], ports: &[(u16, u16)], forward: Option<Forward>) -> Opening {
-    Opening { protocols: protocols.to_vec(), dest_port: ranges(ports), forward }
+fn opening(protocols: &[Protocol], ports: &[(u16, u16)], forward: Option<Forward>) -> DoorPorts {
+    DoorPorts { protocols: protocols.to_vec(), dest_port: ranges(ports), forward }
 }
 
 fn ranges(ports: &[(u16, u16)]) -> Vec<PortRange> {
@@ -26,7 +26,7 @@ fn config() -> Config {
     let off = Door { enabled: false, ..door("off", Some(opening(&BOTH, &[(1, 1)], None))) };
     Config {
         users: Vec::new(),
-        globals: Globals { backend: Backend::Nft, ..Globals::default() },
+        globals: Globals { backend: BackendOption::Nft, ..Globals::default() },
         doors: vec![
             door("ssh", Some(opening(&[Protocol::Tcp], &[(22, 22)], None))),
             door("legacy", None),
@@ -39,7 +39,7 @@ fn config() -> Config {
 
 fn text(family: TableFamily, name: &str, zone: Zone<'_>) -> String {
     let mut text = String::new();
-    write(&mut text, &config(), &Table { family, name: name.into() }, zone).expect("a string takes all");
+    write(&mut text, &config(), &NftTable { family, name: name.into() }, zone).expect("a string takes all");
     text
 }
 

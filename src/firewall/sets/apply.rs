@@ -28,12 +28,12 @@ pub struct Change<'a> {
     /// The passage that opens or shuts.
     pub passage: Passage,
     /// The new state.
-    pub to: Access<'a>,
+    pub to: AddressState<'a>,
 }
 
 /// The state of an address at a door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access<'a> {
+pub enum AddressState<'a> {
     /// The address is let in. Its element is added, or deleted and added: a plain add would leave the old timer.
     Open {
         /// The time from now; `None` means until it is shut.
@@ -47,19 +47,19 @@ pub enum Access<'a> {
     Shut,
 }
 
-impl Access<'_> {
-    const fn first_step(self) -> Step {
+impl AddressState<'_> {
+    const fn first_step(self) -> ElementOperation {
         match self {
-            Self::Open { held: true, .. } => Step::Renew,
-            Self::Open { held: false, .. } => Step::Add,
-            Self::Shut => Step::Delete,
+            Self::Open { held: true, .. } => ElementOperation::Renew,
+            Self::Open { held: false, .. } => ElementOperation::Add,
+            Self::Shut => ElementOperation::Delete,
         }
     }
 }
 
 /// The next operation on an element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
+enum ElementOperation {
     Add,
     /// Delete it and add it.
     Renew,
@@ -72,7 +72,7 @@ struct Pending {
     change: usize,
     set: SetName,
     /// The step to try next.
-    step: Step,
+    step: ElementOperation,
 }
 
 /// The changes that have not been made yet.
@@ -110,7 +110,7 @@ impl Sets {
         outcome
     }
 
-    /// Lets `address` in for `time` from now; `None` means until it is shut. For `held` see [`Access::Open`].
+    /// Lets `address` in for `time` from now; `None` means until it is shut. For `held` see [`AddressState::Open`].
     ///
     /// # Errors
     /// The address is not let in, or its time was not extended.
@@ -121,7 +121,7 @@ impl Sets {
         time: Option<Duration>,
         held: bool,
     ) -> Result<(), NftError> {
-        let to = Access::Open { time, by: OpenedBy::Knock, held };
+        let to = AddressState::Open { time, by: OpenedBy::Knock, held };
         self.apply_one(Change { door: door.into(), passage: address.into(), to })
     }
 
@@ -134,7 +134,7 @@ impl Sets {
         door: impl Into<DoorSets<'a>>,
         passage: impl Into<Passage>,
     ) -> Result<(), NftError> {
-        self.apply_one(Change { door: door.into(), passage: passage.into(), to: Access::Shut })
+        self.apply_one(Change { door: door.into(), passage: passage.into(), to: AddressState::Shut })
     }
 
     fn apply_part(&mut self, changes: &[Change<'_>], failed: &mut dyn FnMut(usize, NftError)) {
@@ -174,8 +174,8 @@ impl Sets {
         let RefusedStep { operation, errno, .. } = *refused;
         match (operation, errno, *step) {
             // Either the element or the set is missing. The add will tell.
-            (Operation::Delete, Errno::ENOENT, Step::Renew) => *step = Step::Add,
-            (Operation::Add, Errno::EEXIST, _) => *step = Step::Renew,
+            (Operation::Delete, Errno::ENOENT, ElementOperation::Renew) => *step = ElementOperation::Add,
+            (Operation::Add, Errno::EEXIST, _) => *step = ElementOperation::Renew,
             // The error is the same for a missing element and a missing set.
             (Operation::Delete, Errno::ENOENT, _) if matches!(self.set_exists(set), Ok(true)) => {
                 return Next::Done;
@@ -198,11 +198,13 @@ impl Sets {
         let mut batch = Batch::begin(&mut self.dialogue, 2 * u32::try_from(MAX_BATCH).expect("a few dozen"));
         for (at, Pending { change, set, step }) in todo.iter().enumerate() {
             let Change { passage, to, .. } = changes[*change];
-            if matches!(step, Step::Delete | Step::Renew) {
+            if matches!(step, ElementOperation::Delete | ElementOperation::Renew) {
                 element::delete(&mut batch, &self.table, set, passage);
                 messages.push((at, Operation::Delete)).expect("two for each change");
             }
-            if let (Step::Add | Step::Renew, Access::Open { time, by, .. }) = (step, to) {
+            if let (ElementOperation::Add | ElementOperation::Renew, AddressState::Open { time, by, .. }) =
+                (step, to)
+            {
                 element::add(&mut batch, &self.table, set, passage, time, by);
                 messages.push((at, Operation::Add)).expect("two for each change");
             }

@@ -1,7 +1,7 @@
 //! Recognises knockd's own script, which adds and deletes rules of iptables. Debian installs it as `knock_helper_ipt.sh`; its
 //! knockd.conf calls it `knock_add`.
 
-use super::{Chain, Deed, Program, Rule, ports, protocol_of};
+use super::{Deed, ForeignChain, ForeignFirewall, ForeignRule, ports, protocol_of};
 use crate::core::network::AddressFamily;
 use crate::core::sequence::Protocol;
 
@@ -21,9 +21,9 @@ pub(super) fn read(words: &[String]) -> Option<Deed> {
             _ => return None,
         }
     }
-    let rule = Rule {
-        program: Program::Iptables,
-        chain: Chain::Input,
+    let rule = ForeignRule {
+        program: ForeignFirewall::Iptables,
+        chain: ForeignChain::Input,
         protocol,
         ports: opened.filter(|_| from_knocker)?,
         family: AddressFamily::V4,

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{Chain, Deed, Program, Rule, ports, protocol_of};
+use super::{Deed, ForeignChain, ForeignFirewall, ForeignRule, ports, protocol_of};
 use crate::core::network::AddressFamily;
 
 /// The options that have been read.
@@ -88,20 +88,24 @@ pub(super) fn read(family: AddressFamily, words: &[String]) -> Option<Deed> {
 impl Read {
     fn deed(self, family: AddressFamily) -> Option<Deed> {
         let chain = match (self.chain?.as_str(), self.nat, self.target) {
-            ("INPUT" | "input_rule" | "input_wan_rule", false, None) if self.host.is_none() => Chain::Input,
-            ("FORWARD" | "forwarding_rule" | "forwarding_wan_rule", false, None) => Chain::Forward(self.host),
+            ("INPUT" | "input_rule" | "input_wan_rule", false, None) if self.host.is_none() => {
+                ForeignChain::Input
+            }
+            ("FORWARD" | "forwarding_rule" | "forwarding_wan_rule", false, None) => {
+                ForeignChain::Forward(self.host)
+            }
             ("PREROUTING" | "prerouting_rule" | "prerouting_wan_rule", true, Some((host, port)))
                 if self.host.is_none() =>
             {
-                Chain::Dnat(host, port)
+                ForeignChain::Dnat(host, port)
             }
             _ => return None,
         };
-        if !self.from_knocker || self.accepts == matches!(chain, Chain::Dnat(..)) {
+        if !self.from_knocker || self.accepts == matches!(chain, ForeignChain::Dnat(..)) {
             return None;
         }
-        let rule = Rule {
-            program: Program::Iptables,
+        let rule = ForeignRule {
+            program: ForeignFirewall::Iptables,
             chain,
             protocol: self.protocol?,
             ports: self.ports?,

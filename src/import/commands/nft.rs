@@ -1,6 +1,6 @@
 //! Recognises commands of nft.
 
-use super::{ByHandle, Chain, Deed, Program, Rule, ports, protocol_of};
+use super::{ByHandle, Deed, ForeignChain, ForeignFirewall, ForeignRule, ports, protocol_of};
 use crate::core::network::AddressFamily;
 
 /// Reads `nft add rule [FAMILY] TABLE input ip saddr %IP% tcp dport 22 accept`. `words` follow the program.
@@ -62,8 +62,15 @@ pub(super) fn read(words: &[String]) -> Option<Deed> {
         }
     }
     let (protocol, ports) = ports.filter(|_| accepts)?;
-    let program = Program::Nft(format!("{table_family} {table}"));
-    Some(Deed::Open(Rule { program, chain: Chain::Input, protocol, ports, family: family?, device: None }))
+    let program = ForeignFirewall::Nft(format!("{table_family} {table}"));
+    Some(Deed::Open(ForeignRule {
+        program,
+        chain: ForeignChain::Input,
+        protocol,
+        ports,
+        family: family?,
+        device: None,
+    }))
 }
 
 /// Recognises a pipeline or a loop that finds the rules of `%IP%` and deletes them by their handles. nft can delete a rule

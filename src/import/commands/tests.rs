@@ -8,14 +8,14 @@ fn ports(ports: &[PortRange]) -> String {
 }
 
 fn said(deed: &Deed) -> String {
-    let rule = |rule: &Rule| {
+    let rule = |rule: &ForeignRule| {
         let program = match &rule.program {
-            Program::Iptables => "iptables",
-            Program::Nft(table) => table,
+            ForeignFirewall::Iptables => "iptables",
+            ForeignFirewall::Nft(table) => table,
         };
         let device = rule.device.as_deref().map(|device| format!(" on {device}")).unwrap_or_default();
         let chain = match rule.chain {
-            Chain::Input => String::new(),
+            ForeignChain::Input => String::new(),
             chain => format!(" {chain:?}"),
         };
         format!("{:?} {} {}{device}{chain} {program}", rule.family, rule.protocol, ports(&rule.ports))

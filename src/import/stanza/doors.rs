@@ -6,7 +6,7 @@ use crate::import::commands_of_cycle::{self, Cycle};
 use crate::import::outcome::Note;
 use crate::import::part::atoi;
 use crate::import::settings::Stanza;
-use crate::import::write::Section;
+use crate::import::write::NewSection;
 
 /// fwknopd's default of `FW_ACCESS_TIMEOUT`, also for 0, in seconds.
 const ACCESS_TIMEOUT_S: u32 = 30;
@@ -16,7 +16,7 @@ const MAX_TIMEOUT_S: u32 = 300;
 /// The doors so far, each with the settings that identify it.
 #[derive(Default)]
 pub(super) struct Doors {
-    pub(super) sections: Vec<Section>,
+    pub(super) sections: Vec<NewSection>,
     known: Vec<DoorSettings>,
 }
 
@@ -39,7 +39,7 @@ impl Doors {
         let is_free = |name: &str| !self.sections.iter().any(|section| section.name == name);
         let numbered = (2..=MAX_DOORS + 1).map(|n| format!("{}_{n}", what.name));
         let name = std::iter::once(what.name.clone()).chain(numbered).find(|name| is_free(name))?;
-        let mut door = Section::new("door", &name, line);
+        let mut door = NewSection::new("door", &name, line);
         for (list, option, value) in &what.options {
             if *list {
                 door.list(line, option, value.as_str());
@@ -54,7 +54,7 @@ impl Doors {
 }
 
 /// The times for which the stanza's doors stay open, in seconds.
-struct Times {
+struct StanzaTimes {
     open: u32,
     max: u32,
 }
@@ -69,13 +69,18 @@ impl Stanza {
         }
     }
 
-    fn times(&self) -> Times {
+    fn times(&self) -> StanzaTimes {
         let max = self.time("MAX_FW_TIMEOUT", MAX_TIMEOUT_S);
-        Times { open: self.time("FW_ACCESS_TIMEOUT", ACCESS_TIMEOUT_S).min(max), max }
+        StanzaTimes { open: self.time("FW_ACCESS_TIMEOUT", ACCESS_TIMEOUT_S).min(max), max }
     }
 
     /// The names of the doors that the stanza opens.
-    pub(super) fn doors(&self, doors: &mut Doors, user: &mut Section, notes: &mut Vec<Note>) -> Vec<String> {
+    pub(super) fn doors(
+        &self,
+        doors: &mut Doors,
+        user: &mut NewSection,
+        notes: &mut Vec<Note>,
+    ) -> Vec<String> {
         let (written, max) = (self.get("FW_ACCESS_TIMEOUT"), self.time("MAX_FW_TIMEOUT", MAX_TIMEOUT_S));
         if let Some((_, line)) = written.filter(|(value, _)| atoi(value) > i64::from(max)) {
             let message = format!("FW_ACCESS_TIMEOUT is made {max}, the longest that MAX_FW_TIMEOUT allows");
@@ -122,10 +127,10 @@ impl Stanza {
         &self,
         protocol: &'static str,
         port: u16,
-        user: &mut Section,
+        user: &mut NewSection,
         notes: &mut Vec<Note>,
     ) -> Option<DoorSettings> {
-        let Times { open, max } = self.times();
+        let StanzaTimes { open, max } = self.times();
         let mut options = Vec::new();
         let mut option = |name, value: String| options.push((false, name, value));
         if let Some((open_command, line)) = self.get("CMD_CYCLE_OPEN") {
@@ -177,7 +182,7 @@ impl Stanza {
     fn any_port(
         &self,
         doors: &mut Doors,
-        user: &mut Section,
+        user: &mut NewSection,
         refused: &[(&'static str, u16)],
         notes: &mut Vec<Note>,
     ) -> Vec<String> {
@@ -188,7 +193,7 @@ impl Stanza {
                 return Vec::new();
             }
         }
-        let Times { open, max } = self.times();
+        let StanzaTimes { open, max } = self.times();
         let mut options = vec![(false, "any_port", "1".to_owned())];
         options.extend(allowed(refused).into_iter().map(|ports| (true, "allow_port", ports)));
         options.push((false, "open_time", open.to_string()));

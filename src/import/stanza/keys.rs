@@ -2,7 +2,7 @@
 
 use crate::import::outcome::Note;
 use crate::import::settings::{Setting, Stanza};
-use crate::import::write::Section;
+use crate::import::write::NewSection;
 use crate::protocol::base64;
 
 /// Longest key that is carried over, in bytes.
@@ -14,7 +14,7 @@ const PLACEHOLDERS: &[&str] = &["__CHANGEME__", "CHANGEME"];
 
 impl Stanza {
     /// The keys in base 64.
-    pub(super) fn keys(&self, user: &mut Section, notes: &mut Vec<Note>) -> Option<(String, String)> {
+    pub(super) fn keys(&self, user: &mut NewSection, notes: &mut Vec<Note>) -> Option<(String, String)> {
         let mut key = |plain: &str, encoded: &str| {
             // Of the two forms of a key, the last one in the stanza counts.
             let is_either = |setting: &&Setting| setting.key == plain || setting.key == encoded;

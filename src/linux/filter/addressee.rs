@@ -4,7 +4,7 @@ use core::hash::BuildHasher;
 use core::net::IpAddr;
 
 use super::ranges::{join, merge};
-use super::{Form, Target};
+use super::{FilterSpec, Form};
 use crate::core::door::DoorKnock;
 use crate::core::engine::Engine;
 use crate::core::network::AddressFamily;
@@ -34,8 +34,8 @@ pub(super) struct Segments {
 }
 
 /// All addressees of a family. For every form but the exact one they are merged into one.
-pub(super) fn addressees<S: BuildHasher>(engine: &Engine<'_, S>, target: Target) -> Vec<Addressee> {
-    let Target { family, via, form } = target;
+pub(super) fn addressees<S: BuildHasher>(engine: &Engine<'_, S>, target: FilterSpec) -> Vec<Addressee> {
+    let FilterSpec { family, via, form } = target;
     let of_family = |address: &IpAddr| address.is_ipv4() == (family == AddressFamily::V4);
     let reached = engine.place().reached(via);
     let targets = engine.doors().filter_map(|(_, door)| door.target);

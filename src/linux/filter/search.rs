@@ -15,7 +15,7 @@ const TREE: usize = 5;
 
 /// The place of 32 bits of the number.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Word {
+pub(super) enum WordPlace {
     /// At this offset in the packet, in bytes.
     Packet(u32),
     /// In this place of the scratch memory.
@@ -46,15 +46,15 @@ enum To {
 
 /// Jumps to the label of the interval that holds the number in `words`, or to `none`. The most significant word comes
 /// first. `intervals` are sorted and disjoint.
-pub(super) fn search(p: &mut Program, words: &[Word], intervals: &[Interval], none: Label) {
+pub(super) fn search(p: &mut Program, words: &[WordPlace], intervals: &[Interval], none: Label) {
     let Some((word, rest)) = words.split_first() else { return p.jump(none) };
     let segments = segments(intervals, rest.len(), none);
     if let [Segment { to: To::Label(label), .. }] = segments[..] {
         return p.jump(label);
     }
     match *word {
-        Word::Packet(at) => p.op(BPF_LD | BPF_W | BPF_ABS, at),
-        Word::Memory(at) => p.op(BPF_LD | BPF_MEM, at),
+        WordPlace::Packet(at) => p.op(BPF_LD | BPF_W | BPF_ABS, at),
+        WordPlace::Memory(at) => p.op(BPF_LD | BPF_MEM, at),
     }
     tree(p, rest, &segments, none);
 }
@@ -117,7 +117,7 @@ fn segments(intervals: &[Interval], more: usize, none: Label) -> Vec<Segment> {
 }
 
 /// Searches for the word in A among segments.
-fn tree(p: &mut Program, rest: &[Word], segments: &[Segment], none: Label) {
+fn tree(p: &mut Program, rest: &[WordPlace], segments: &[Segment], none: Label) {
     match segments {
         [Segment { to: To::Label(label), .. }] => p.jump(*label),
         [Segment { to: To::Rest(intervals), .. }] => search(p, rest, intervals, none),
@@ -129,7 +129,7 @@ fn tree(p: &mut Program, rest: &[Word], segments: &[Segment], none: Label) {
             let (below, above) = (target(p, lower), target(p, upper));
             p.branch(AtLeast, K(upper[0].first), above.label(), below.label());
             for (side, half) in [(below, lower), (above, upper)] {
-                if let Target::New(label) = side {
+                if let JumpTarget::New(label) = side {
                     p.place(label);
                     tree(p, rest, half, none);
                 }
@@ -154,7 +154,7 @@ fn singles(segments: &[Segment]) -> Option<Vec<(u32, &To)>> {
 }
 
 /// Compares A with one value after the other.
-fn one_by_one(p: &mut Program, rest: &[Word], segments: &[Segment], none: Label) {
+fn one_by_one(p: &mut Program, rest: &[WordPlace], segments: &[Segment], none: Label) {
     let singles = singles(segments).expect("the caller has seen that they are");
     let otherwise = target(p, &segments[..1]);
     let mut later = Vec::new();
@@ -173,7 +173,7 @@ fn one_by_one(p: &mut Program, rest: &[Word], segments: &[Segment], none: Label)
             p.when(Equal, K(*value), label);
         }
     }
-    if let Target::New(label) = otherwise {
+    if let JumpTarget::New(label) = otherwise {
         p.place(label);
         tree(p, rest, &segments[..1], none);
     }
@@ -185,14 +185,14 @@ fn one_by_one(p: &mut Program, rest: &[Word], segments: &[Segment], none: Label)
 
 /// The jump target for some segments.
 #[derive(Clone, Copy)]
-enum Target {
+enum JumpTarget {
     /// A label that exists already.
     Known(Label),
     /// A new label, at which the search continues.
     New(Label),
 }
 
-impl Target {
+impl JumpTarget {
     const fn label(self) -> Label {
         match self {
             Self::Known(label) | Self::New(label) => label,
@@ -200,9 +200,9 @@ impl Target {
     }
 }
 
-fn target(p: &mut Program, segments: &[Segment]) -> Target {
+fn target(p: &mut Program, segments: &[Segment]) -> JumpTarget {
     match segments {
-        [Segment { to: To::Label(label), .. }] => Target::Known(*label),
-        _ => Target::New(p.label()),
+        [Segment { to: To::Label(label), .. }] => JumpTarget::Known(*label),
+        _ => JumpTarget::New(p.label()),
     }
 }

@@ -12,7 +12,7 @@ use self::kernel::Kernel;
 use self::packets::{nearly_right, syn};
 use super::*;
 use crate::core::door::DoorKnock;
-use crate::core::engine::{Listening, Tables};
+use crate::core::engine::{EngineTables, Listening};
 use crate::core::packet;
 use crate::core::place::{On, OwnAddress};
 use crate::core::ports::ProtocolPorts;
@@ -33,7 +33,7 @@ const V6: &str = "2001:db8::1";
 fn with_engine(body: impl FnOnce(&mut Engine<'_, RandomState>) + Send) {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().stack_size(16 << 20).spawn_scoped(scope, || {
-            let mut tables = Box::new(Tables::new());
+            let mut tables = Box::new(EngineTables::new());
             let mut engine = Engine::new(&mut tables, RandomState::new());
             let fin = FlagMatch::new(flag::FIN | flag::SYN, flag::FIN);
             let doors = [

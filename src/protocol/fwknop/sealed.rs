@@ -12,8 +12,8 @@ use sha2::{Sha256, Sha384, Sha512};
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
-use super::{FwknopError, Keys, MAX_PACKET};
-use crate::base64;
+use super::{FwknopError, FwknopKeys, MAX_PACKET};
+use crate::{Identity, base64};
 
 /// The characters of "Salted__" in base 64 that do not depend on the salt. The client leaves them out.
 pub(super) const PREFIX: &[u8; 10] = b"U2FsdGVkX1";
@@ -23,9 +23,6 @@ pub(super) const SALT: usize = 8;
 const MAX_MAC_TEXT: usize = 86;
 /// fwknop's digits at the beginning of the plaintext: one block of AES.
 const RANDOM: usize = 16;
-
-/// The first 128 bits of a MAC: as many as HMAC-MD5 has.
-pub type Identity = [u8; 16];
 
 /// Which HMAC a client makes (fwknop: `HMAC_DIGEST_TYPE`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -78,6 +75,7 @@ impl HmacType {
                     mac.update(part);
                 }
                 let mac = mac.finalize().into_bytes();
+                // No easier to meet by chance than a whole MAC of MD5's.
                 let (identity, _) = mac.split_first_chunk::<16>().expect("no MAC is shorter");
                 (base64::encode(&mac, out)?, *identity)
             }};
@@ -106,7 +104,7 @@ pub fn authenticate(hmac: HmacType, hmac_key: &[u8], packet: &[u8]) -> Option<Id
 
 /// Decrypts a packet that [`authenticate`] has accepted into `plain`; the text.
 pub(super) fn open<'b>(
-    keys: &Keys,
+    keys: &FwknopKeys,
     packet: &[u8],
     plain: &'b mut [u8; MAX_PACKET],
 ) -> Result<&'b str, FwknopError> {
@@ -145,7 +143,7 @@ pub(super) fn open<'b>(
 
 /// Encrypts a message and adds the HMAC; the packet. `None` if there is no room for it.
 pub(super) fn seal<'b>(
-    keys: &Keys,
+    keys: &FwknopKeys,
     salt: [u8; SALT],
     message: &[u8],
     packet: &'b mut [u8; PREFIX.len() + MAX_PACKET],

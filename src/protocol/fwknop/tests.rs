@@ -12,9 +12,9 @@ const TIMED: &str = "97sd+LRRUq9+LQzKPB6+vHzLHTBiiIrgajWmZWrX/luyRG3KIZuXXSuNaBJ
 /// `fwknop -A tcp/22 -a 1.2.3.4 -N 192.168.1.10:22 -f 60`
 const NAT: &str = "8eqF07NyHWKcKJxmx3DOJfd6ml1hJS2unlVc0f+jgzbEniWO5Ib+59A7D34Sq+uLoXl8o3mH+MnNZC9fz9/59tHqASUlHoq6tPcuqobLQ35pKDns2rn88WWwu4q9Hyp1v/Kf1S3pYmUBo7brhULnhNGHHzTvrbdqKtvhKTNYkC16j/OqKkShwN0+QsTUcERB633KchCumFoAwN9Ix9ehRkmddYyovnEaeL8HluSxRVe24CK4dy49TFM";
 
-fn keys(key: &[u8]) -> Keys {
+fn keys(key: &[u8]) -> FwknopKeys {
     let (key, hmac_key) = (Secret::new(key).unwrap(), Secret::new(HMAC_KEY).unwrap());
-    Keys { key, hmac_key, hmac: HmacType::Sha256 }
+    FwknopKeys { key, hmac_key, hmac: HmacType::Sha256 }
 }
 
 fn opened(packet: &str) -> Result<FwknopRequest, FwknopError> {
@@ -84,7 +84,7 @@ fn what_is_written_is_read() {
         (0..).zip(HmacType::ALL.into_iter().flat_map(|hmac| users.map(|user| (hmac, user))))
     {
         let wish = Wish { user, time: 1_795_340_357, address: None, access, nat: Some("nas,22"), seconds: 7 };
-        let keys = Keys { hmac, ..keys(KEY) };
+        let keys = FwknopKeys { hmac, ..keys(KEY) };
         let mut buffer = empty_buffer();
         let packet = seal(&keys, &wish, Randomness { number, salt: [7; 8] }, &mut buffer).unwrap();
         assert!(is_plausible(packet));

@@ -4,7 +4,7 @@ use core::fmt::{self, Write};
 use core::net::Ipv4Addr;
 
 use super::sealed::{self, PREFIX, SALT};
-use super::{Keys, MAX_PACKET, MAX_PORTS, read_port};
+use super::{FwknopKeys, MAX_PACKET, MAX_PORTS, read_port};
 use crate::base64;
 
 /// Longest `NAT_ACCESS` that a client writes, in bytes. A reader takes fields of up to 256 bytes when they are decoded.
@@ -66,18 +66,18 @@ pub(super) fn is_host(text: &str) -> bool {
 
 /// Makes a packet in `buffer`. `None` if a field is too long.
 pub fn seal<'b>(
-    keys: &Keys,
+    keys: &FwknopKeys,
     wish: &Wish<'_>,
     randomness: Randomness,
     buffer: &'b mut PacketBuffer,
 ) -> Option<&'b [u8]> {
-    let mut text = Text { bytes: [0; MAX_PACKET], len: 0 };
+    let mut text = TextBuffer { bytes: [0; MAX_PACKET], len: 0 };
     write(wish, randomness.number, &mut text).ok()?;
     sealed::seal(keys, randomness.salt, &text.bytes[..text.len], buffer)
 }
 
 /// The fields in their order, and the digest of them.
-fn write(wish: &Wish<'_>, number: u64, text: &mut Text) -> fmt::Result {
+fn write(wish: &Wish<'_>, number: u64, text: &mut TextBuffer) -> fmt::Result {
     let kind = match (wish.nat, wish.seconds) {
         (None, 0) => 1,
         (Some(_), 0) => 2,
@@ -87,7 +87,7 @@ fn write(wish: &Wish<'_>, number: u64, text: &mut Text) -> fmt::Result {
     write!(text, "{:016}:", number % 10_u64.pow(16))?;
     text.base64(wish.user.as_bytes())?;
     write!(text, ":{}:3.0.0:{kind}:", wish.time)?;
-    let mut message = Text { bytes: [0; MAX_PACKET], len: 0 };
+    let mut message = TextBuffer { bytes: [0; MAX_PACKET], len: 0 };
     write!(message, "{},{}", wish.address.unwrap_or(Ipv4Addr::UNSPECIFIED), wish.access)?;
     text.base64(&message.bytes[..message.len])?;
     if let Some(nat) = wish.nat {
@@ -103,12 +103,12 @@ fn write(wish: &Wish<'_>, number: u64, text: &mut Text) -> fmt::Result {
 }
 
 /// A text of limited length.
-struct Text {
+struct TextBuffer {
     bytes: [u8; MAX_PACKET],
     len: usize,
 }
 
-impl Text {
+impl TextBuffer {
     fn base64(&mut self, bytes: &[u8]) -> fmt::Result {
         let mut encoded = [0; 2 * MAX_FIELD];
         let encoded = base64::encode(bytes, &mut encoded).ok_or(fmt::Error)?;
@@ -116,7 +116,7 @@ impl Text {
     }
 }
 
-impl Write for Text {
+impl Write for TextBuffer {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let end = self.len + text.len();
         self.bytes.get_mut(self.len..end).ok_or(fmt::Error)?.copy_from_slice(text.as_bytes());

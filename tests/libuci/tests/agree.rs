@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use ketuk::config::uci::{self, Reason, Value};
+use ketuk::config::uci::{self, SyntaxFault, Value};
 use ketuk_libuci::{Section, read};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -120,18 +120,18 @@ fn files_of_any_pieces() {
     let pieces = vec(select(PIECES), 0..40).prop_map(|pieces| pieces.concat().into_bytes());
     let seen = generate(&pieces);
     let all = [
-        Reason::UnknownCommand,
-        Reason::PackageWithoutName,
-        Reason::ConfigWithoutName,
-        Reason::OptionWithoutName,
-        Reason::TooFewArguments,
-        Reason::TooManyArguments,
-        Reason::InvalidName,
-        Reason::InvalidType,
-        Reason::NoSection,
-        Reason::TypeDiffers,
-        Reason::UnterminatedSingleQuote,
-        Reason::UnterminatedDoubleQuote,
+        SyntaxFault::UnknownCommand,
+        SyntaxFault::PackageWithoutName,
+        SyntaxFault::ConfigWithoutName,
+        SyntaxFault::OptionWithoutName,
+        SyntaxFault::TooFewArguments,
+        SyntaxFault::TooManyArguments,
+        SyntaxFault::InvalidName,
+        SyntaxFault::InvalidType,
+        SyntaxFault::NoSection,
+        SyntaxFault::TypeDiffers,
+        SyntaxFault::UnterminatedSingleQuote,
+        SyntaxFault::UnterminatedDoubleQuote,
     ];
     let missing: Vec<_> =
         all.iter().filter(|reason| !seen.reasons.contains(&format!("{reason:?}"))).collect();
@@ -232,7 +232,7 @@ fn files() -> impl Strategy<Value = Vec<u8>> {
 }
 
 /// The reason why both refuse the text, `None` if both read the same, or the difference as an error.
-fn compare(text: &[u8]) -> Result<Option<Reason>, String> {
+fn compare(text: &[u8]) -> Result<Option<SyntaxFault>, String> {
     match (uci::parse(text), read(text)) {
         (Ok(ours), Ok(theirs)) => {
             let ours: Vec<_> = ours.iter().map(plain).collect();
@@ -250,8 +250,8 @@ fn compare(text: &[u8]) -> Result<Option<Reason>, String> {
                 Err(format!("ketuk refuses at {span:?}"))
             }
         }
-        (_, Err(theirs)) if theirs == libuci_says(Reason::NoSection) && thrice(text) => {
-            Ok(Some(Reason::NoSection))
+        (_, Err(theirs)) if theirs == libuci_says(SyntaxFault::NoSection) && thrice(text) => {
+            Ok(Some(SyntaxFault::NoSection))
         }
         (ours, theirs) => Err(format!("ketuk: {ours:?}, libuci: {theirs:?}")),
     }
@@ -307,20 +307,20 @@ fn thrice(text: &[u8]) -> bool {
 }
 
 /// libuci's text for this error.
-fn libuci_says(reason: Reason) -> &'static str {
+fn libuci_says(reason: SyntaxFault) -> &'static str {
     match reason {
-        Reason::UnknownCommand => "invalid command",
-        Reason::PackageWithoutName => "package without name",
-        Reason::ConfigWithoutName => "config without name",
-        Reason::OptionWithoutName => "option without name",
-        Reason::TooFewArguments => "insufficient arguments",
-        Reason::TooManyArguments => "too many arguments",
-        Reason::InvalidName => "invalid character in name field",
-        Reason::InvalidType => "invalid character in type field",
-        Reason::NoSection => "option/list command found before the first section",
-        Reason::TypeDiffers => "section of different type overwrites prior section with same name",
-        Reason::UnterminatedSingleQuote => "EOF with unterminated '",
-        Reason::UnterminatedDoubleQuote => "EOF with unterminated \"",
-        Reason::Nul => "(libuci knows no NUL)",
+        SyntaxFault::UnknownCommand => "invalid command",
+        SyntaxFault::PackageWithoutName => "package without name",
+        SyntaxFault::ConfigWithoutName => "config without name",
+        SyntaxFault::OptionWithoutName => "option without name",
+        SyntaxFault::TooFewArguments => "insufficient arguments",
+        SyntaxFault::TooManyArguments => "too many arguments",
+        SyntaxFault::InvalidName => "invalid character in name field",
+        SyntaxFault::InvalidType => "invalid character in type field",
+        SyntaxFault::NoSection => "option/list command found before the first section",
+        SyntaxFault::TypeDiffers => "section of different type overwrites prior section with same name",
+        SyntaxFault::UnterminatedSingleQuote => "EOF with unterminated '",
+        SyntaxFault::UnterminatedDoubleQuote => "EOF with unterminated \"",
+        SyntaxFault::Nul => "(libuci knows no NUL)",
     }
 }

@@ -8,7 +8,7 @@ use super::*;
 
 /// A step of a run.
 #[derive(Clone, Debug)]
-enum Step {
+enum ModelStep {
     /// Somebody asks, for so many seconds.
     Ask(Opener, u8, u64),
     /// The firewall does not take what is asked for next.
@@ -32,13 +32,13 @@ struct Claims {
 }
 
 /// The kernel's element: the second of its end, and its comment.
-type Firewall = BTreeMap<u8, (u64, Opener)>;
+type KernelElements = BTreeMap<u8, (u64, Opener)>;
 
 fn address(n: u8) -> IpAddr {
     IpAddr::from([198, 51, 100, n])
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn step() -> impl Strategy<Value = ModelStep> {
     let opener = prop_oneof![
         3 => Just(Opener::Knock),
         2 => Just(Opener::User(ALICE)),
@@ -46,12 +46,12 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Opener::Hand)
     ];
     prop_oneof![
-        8 => (opener, 0..4_u8, 1..60_u64).prop_map(|(opener, n, time)| Step::Ask(opener, n, time)),
-        1 => Just(Step::FirewallFails),
-        4 => (1..40_u64).prop_map(Step::Wait),
-        1 => (0..4_u8).prop_map(Step::Shut),
-        2 => (any::<bool>(), any::<bool>()).prop_map(|(alice, bob)| Step::Reload(alice, bob)),
-        1 => Just(Step::Crash)
+        8 => (opener, 0..4_u8, 1..60_u64).prop_map(|(opener, n, time)| ModelStep::Ask(opener, n, time)),
+        1 => Just(ModelStep::FirewallFails),
+        4 => (1..40_u64).prop_map(ModelStep::Wait),
+        1 => (0..4_u8).prop_map(ModelStep::Shut),
+        2 => (any::<bool>(), any::<bool>()).prop_map(|(alice, bob)| ModelStep::Reload(alice, bob)),
+        1 => Just(ModelStep::Crash)
     ]
 }
 
@@ -59,7 +59,7 @@ fn step() -> impl Strategy<Value = Step> {
 struct World {
     second: u64,
     house: House,
-    firewall: Firewall,
+    firewall: KernelElements,
     model: BTreeMap<u8, Claims>,
     fails: bool,
 }
@@ -121,10 +121,10 @@ fn last_byte(address: IpAddr) -> u8 {
     }
 }
 
-fn play(world: &mut World, access: &mut Access<'_, Keyed>, step: &Step) {
+fn play(world: &mut World, access: &mut Access<'_, Keyed>, step: &ModelStep) {
     let moment = at(world.second);
     match *step {
-        Step::Ask(opener, n, time) => {
+        ModelStep::Ask(opener, n, time) => {
             let time_asked = AskedTime::For(Duration::from_secs(time));
             let sender = (opener != Opener::Hand).then_some(address(n));
             let request =
@@ -143,21 +143,21 @@ fn play(world: &mut World, access: &mut Access<'_, Keyed>, step: &Step) {
                 }
             }
         }
-        Step::FirewallFails => world.fails = true,
-        Step::Wait(seconds) => world.second += seconds,
-        Step::Shut(n) => {
+        ModelStep::FirewallFails => world.fails = true,
+        ModelStep::Wait(seconds) => world.second += seconds,
+        ModelStep::Shut(n) => {
             while access.end(SSH, Some(address(n)), Cause::Hand).is_some() {
                 world.unlock(address(n));
             }
             world.model.remove(&n);
         }
-        Step::Reload(alice, bob) => {
+        ModelStep::Reload(alice, bob) => {
             let user = House::new().users[0];
             let lost = UserRules { doors: DoorSet(0b10), ..user.unwrap_or_default() };
             world.house.users =
                 [user.filter(|_| alice), Some(if bob { user.unwrap_or_default() } else { lost })];
         }
-        Step::Crash => unreachable!("the caller plays it"),
+        ModelStep::Crash => unreachable!("the caller plays it"),
     }
 }
 
@@ -167,12 +167,12 @@ proptest! {
         let mut world = World {
             second: 0,
             house: House::new(),
-            firewall: Firewall::new(),
+            firewall: KernelElements::new(),
             model: BTreeMap::new(),
             fails: false,
         };
-        for life in steps.split(|step| matches!(step, Step::Crash)) {
-            let mut tables = Box::new(Tables::new());
+        for life in steps.split(|step| matches!(step, ModelStep::Crash)) {
+            let mut tables = Box::new(AccessTables::new());
             let mut access = Access::new(&mut tables, Keyed::default());
             // What the firewall has is adopted, under the name that it keeps; of others nothing is known any more.
             let second = world.second;

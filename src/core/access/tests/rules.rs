@@ -3,7 +3,7 @@
 use super::*;
 
 /// A rule that refuses: its name, a change that breaks it, and its answer.
-struct Rule {
+struct RefusingRule {
     name: &'static str,
     breaks: fn(&mut House, &mut OpenRequest),
     refusal: Refusal,
@@ -16,15 +16,15 @@ struct Rule {
 static ELSEWHERE: [Network; 1] = [Network::of(IpAddr::V4(core::net::Ipv4Addr::new(10, 0, 0, 0)), 8).unwrap()];
 
 /// In the order in which they are asked: of two that are broken, the first is named.
-const RULES: [Rule; 10] = [
-    Rule {
+const RULES: [RefusingRule; 10] = [
+    RefusingRule {
         name: "no such door",
         breaks: |house, _| house.doors[0] = None,
         refusal: Refusal::NoDoor,
         binds_hand: true,
         of_users: false,
     },
-    Rule {
+    RefusingRule {
         name: "no host",
         breaks: |house, request| {
             request.address = ip("255.255.255.255");
@@ -36,7 +36,7 @@ const RULES: [Rule; 10] = [
         binds_hand: true,
         of_users: false,
     },
-    Rule {
+    RefusingRule {
         name: "expired",
         breaks: |house, _| {
             if let Some(user) = &mut house.users[0] {
@@ -47,7 +47,7 @@ const RULES: [Rule; 10] = [
         binds_hand: false,
         of_users: true,
     },
-    Rule {
+    RefusingRule {
         name: "not his door",
         breaks: |house, _| {
             if let Some(user) = &mut house.users[0] {
@@ -58,7 +58,7 @@ const RULES: [Rule; 10] = [
         binds_hand: false,
         of_users: true,
     },
-    Rule {
+    RefusingRule {
         name: "the user's src",
         breaks: |house, _| {
             if let Some(user) = &mut house.users[0] {
@@ -69,21 +69,21 @@ const RULES: [Rule; 10] = [
         binds_hand: false,
         of_users: true,
     },
-    Rule {
+    RefusingRule {
         name: "another address",
         breaks: |_, request| request.sender = Some(ip(STRANGER)),
         refusal: Refusal::Address,
         binds_hand: false,
         of_users: true,
     },
-    Rule {
+    RefusingRule {
         name: "src",
         breaks: |house, _| change(house, |door| door.src = vec![Network::of(ip("10.0.0.0"), 8).unwrap()]),
         refusal: Refusal::DoorSource,
         binds_hand: false,
         of_users: false,
     },
-    Rule {
+    RefusingRule {
         name: "hours",
         breaks: |house, _| {
             change(house, |door| door.hours = Some(Hours { start: 0, stop: 3600, ..Hours::ALWAYS }));
@@ -92,14 +92,14 @@ const RULES: [Rule; 10] = [
         binds_hand: false,
         of_users: false,
     },
-    Rule {
+    RefusingRule {
         name: "a door that shuts others, by hand",
         breaks: |house, _| change(house, |door| door.closes = Some(DoorSet(0b10))),
         refusal: Refusal::Closing,
         binds_hand: true,
         of_users: false,
     },
-    Rule {
+    RefusingRule {
         name: "commands",
         breaks: |_, _| {},
         refusal: Refusal::CommandsFull,
@@ -108,14 +108,14 @@ const RULES: [Rule; 10] = [
     },
 ];
 
-fn change(house: &mut House, change: impl FnOnce(&mut Door)) {
+fn change(house: &mut House, change: impl FnOnce(&mut OwnedRules)) {
     if let Some(door) = &mut house.doors[0] {
         change(door);
     }
 }
 
 /// The decision when these rules are broken.
-fn decided(opener: Opener, broken: &[&Rule]) -> Decision {
+fn decided(opener: Opener, broken: &[&RefusingRule]) -> Decision {
     let (mut house, mut request) = (House::new(), asks(opener, CLIENT));
     for rule in broken {
         (rule.breaks)(&mut house, &mut request);
@@ -128,7 +128,7 @@ fn decided(opener: Opener, broken: &[&Rule]) -> Decision {
 }
 
 /// Whether the rule refuses this opener. A closing door refuses only the operator: a knock there shuts others.
-fn binds(rule: &Rule, opener: Opener) -> bool {
+fn binds(rule: &RefusingRule, opener: Opener) -> bool {
     match opener {
         Opener::Knock => !rule.of_users && rule.refusal != Refusal::Closing,
         Opener::User(_) => rule.refusal != Refusal::Closing,
@@ -235,7 +235,7 @@ fn a_one_time_line_is_asked_for_by_plain_knocks_that_are_let_in_and_by_nothing_e
 
 #[test]
 fn an_opening_tells_the_daemon_what_the_decision_was() {
-    let opening = |change: fn(&mut Door), opener| {
+    let opening = |change: fn(&mut OwnedRules), opener| {
         let mut found = None;
         let house = House::with(change);
         empty(|access| {

@@ -21,12 +21,12 @@ const INNER: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 10);
 const OUTER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 9);
 
 /// All doors are alice's.
-struct Doors {
+struct OwnedDoors {
     doors: Vec<DoorRules<'static>>,
     require_address: bool,
 }
 
-impl Policy for Doors {
+impl Policy for OwnedDoors {
     fn door(&self, id: DoorId) -> Option<DoorRules<'_>> {
         self.doors.get(id.index()).copied()
     }
@@ -49,7 +49,7 @@ impl Policy for Doors {
     }
 }
 
-fn doors() -> Doors {
+fn doors() -> OwnedDoors {
     let rules = DoorRules {
         src: &[],
         hours: None,
@@ -83,7 +83,7 @@ fn doors() -> Doors {
             Some((ports::<8082, 8082>(), const { &[IpAddr::V4(Ipv4Addr::LOCALHOST)] })),
         ),
     ];
-    Doors { doors, require_address: false }
+    OwnedDoors { doors, require_address: false }
 }
 
 fn step(protocol: Protocol, port: u16) -> Step {
@@ -97,7 +97,7 @@ fn request(wanted: Wanted) -> UserRequest {
 /// What a fwknop client asks for.
 fn asked(access: &str, nat: Option<Nat>) -> UserRequest {
     let key = |text: &[u8]| Secret::new(text).unwrap();
-    let keys = fwknop::Keys {
+    let keys = fwknop::FwknopKeys {
         key: key(b"a key"),
         hmac_key: Secret::new(b"another").unwrap(),
         hmac: fwknop::HmacType::Sha256,

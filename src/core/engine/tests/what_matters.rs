@@ -137,7 +137,7 @@ fn scattered_traps_are_for_syns_at_doors_that_ask_for_them() {
 #[test]
 fn a_capture_file_is_judged_without_scattered_traps() {
     on_stack(|| {
-        let mut tables = Box::new(Tables::new());
+        let mut tables = Box::new(EngineTables::new());
         let mut engine = Engine::new(&mut tables, Keyed::default()).without_scattered_traps();
         engine.set_doors(&[Some(door(&THREE))], &[]).unwrap();
         assert_eq!(engine.ports().scattered(), None);

@@ -14,10 +14,10 @@ pub(super) const OK: Fate = Ok(Some(Exit::Code(0)));
 pub(super) const HANGS: Fate = Ok(None);
 
 /// How a fake program ended; `None` while it runs.
-pub(super) type Ending = Rc<Cell<Option<Exit>>>;
+pub(super) type ExitCell = Rc<Cell<Option<Exit>>>;
 
 #[derive(Debug)]
-pub(super) struct Fake(Ending, Rc<RefCell<Vec<Ending>>>);
+pub(super) struct Fake(ExitCell, Rc<RefCell<Vec<ExitCell>>>);
 
 impl Running for Fake {
     fn try_wait(&mut self) -> io::Result<Option<Exit>> {
@@ -46,11 +46,11 @@ pub(super) struct Bench {
     /// The last word of each started program's command line.
     pub(super) started: Vec<String>,
     /// The program that started last.
-    ending: Ending,
+    ending: ExitCell,
     /// All programs, in the order of `started`.
-    endings: Vec<Ending>,
+    endings: Vec<ExitCell>,
     /// Programs that were killed and have not ended yet.
-    pub(super) killed: Rc<RefCell<Vec<Ending>>>,
+    pub(super) killed: Rc<RefCell<Vec<ExitCell>>>,
 }
 
 impl Bench {
@@ -59,7 +59,7 @@ impl Bench {
             jobs: Jobs::new(iptables.then(Iptables::default)),
             now: Instant::from_millis(1_000_000),
             started: Vec::new(),
-            ending: Ending::default(),
+            ending: ExitCell::default(),
             endings: Vec::new(),
             killed: Rc::default(),
         }
@@ -83,7 +83,7 @@ impl Bench {
             self.endings.push(Rc::clone(&self.ending));
             Ok(Fake(Rc::clone(&self.ending), Rc::clone(&self.killed)))
         });
-        let is_told = |report: &&Report| !matches!(report.event, Event::Ruled(_));
+        let is_told = |report: &&Report| !matches!(report.event, JobEvent::Ruled(_));
         reports.iter().filter(is_told).map(ToString::to_string).collect()
     }
 

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU16;
 use std::time::Duration;
 
-use super::{Bytes, Input, LEN, Malformed, Place, Words};
+use super::{Bytes, ConfigPlace, Input, LEN, MalformedMessage, OutputPart};
 use crate::core::passage::Passage;
 use crate::core::sequence::{Protocol, Sequence, Step};
 use crate::daemon::jobs::JobKind;
@@ -51,7 +51,7 @@ impl Writer {
         self.put(&long.to_le_bytes())
     }
 
-    pub(super) fn place(&mut self, place: Place) -> &mut Self {
+    pub(super) fn place(&mut self, place: ConfigPlace) -> &mut Self {
         self.word(place.generation).byte(place.number)
     }
 
@@ -67,7 +67,7 @@ impl Writer {
         self.step(passage.port)
     }
 
-    pub(super) fn words(&mut self, words: &Words) -> &mut Self {
+    pub(super) fn words(&mut self, words: &OutputPart) -> &mut Self {
         self.byte(u8::try_from(words.len()).unwrap_or_default()).put(words)
     }
 
@@ -83,85 +83,85 @@ impl Writer {
 }
 
 /// Reads the fields of a message from its start.
-pub(super) struct Reader<'a>(pub(super) &'a [u8]);
+pub(super) struct MessageReader<'a>(pub(super) &'a [u8]);
 
-impl Reader<'_> {
-    fn take<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
-        let (taken, rest) = self.0.split_first_chunk().ok_or(Malformed)?;
+impl MessageReader<'_> {
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], MalformedMessage> {
+        let (taken, rest) = self.0.split_first_chunk().ok_or(MalformedMessage)?;
         self.0 = rest;
         Ok(*taken)
     }
 
-    pub(super) fn byte(&mut self) -> Result<u8, Malformed> {
+    pub(super) fn byte(&mut self) -> Result<u8, MalformedMessage> {
         self.take::<1>().map(|[byte]| byte)
     }
 
-    pub(super) fn flag(&mut self) -> Result<bool, Malformed> {
+    pub(super) fn flag(&mut self) -> Result<bool, MalformedMessage> {
         match self.byte()? {
             0 => Ok(false),
             1 => Ok(true),
-            _ => Err(Malformed),
+            _ => Err(MalformedMessage),
         }
     }
 
-    pub(super) fn word(&mut self) -> Result<u32, Malformed> {
+    pub(super) fn word(&mut self) -> Result<u32, MalformedMessage> {
         self.take().map(u32::from_le_bytes)
     }
 
-    pub(super) fn long(&mut self) -> Result<u64, Malformed> {
+    pub(super) fn long(&mut self) -> Result<u64, MalformedMessage> {
         self.take().map(u64::from_le_bytes)
     }
 
-    pub(super) fn place(&mut self) -> Result<Place, Malformed> {
-        Ok(Place { generation: self.word()?, number: self.byte()? })
+    pub(super) fn place(&mut self) -> Result<ConfigPlace, MalformedMessage> {
+        Ok(ConfigPlace { generation: self.word()?, number: self.byte()? })
     }
 
-    pub(super) fn time(&mut self) -> Result<Option<Duration>, Malformed> {
+    pub(super) fn time(&mut self) -> Result<Option<Duration>, MalformedMessage> {
         match (self.flag()?, self.long()?) {
             (true, seconds) => Ok(Some(Duration::from_secs(seconds))),
             (false, 0) => Ok(None),
-            (false, _) => Err(Malformed),
+            (false, _) => Err(MalformedMessage),
         }
     }
 
-    pub(super) fn passage(&mut self) -> Result<Passage, Malformed> {
+    pub(super) fn passage(&mut self) -> Result<Passage, MalformedMessage> {
         let address = match self.byte()? {
             4 => Ipv4Addr::from(self.take::<4>()?).into(),
             6 => Ipv6Addr::from(self.take::<16>()?).into(),
-            _ => return Err(Malformed),
+            _ => return Err(MalformedMessage),
         };
         Ok(Passage { address, port: self.step()? })
     }
 
-    fn step(&mut self) -> Result<Option<Step>, Malformed> {
+    fn step(&mut self) -> Result<Option<Step>, MalformedMessage> {
         let protocol = match self.byte()? {
             0 => return Ok(None),
             1 => Protocol::Tcp,
             2 => Protocol::Udp,
-            _ => return Err(Malformed),
+            _ => return Err(MalformedMessage),
         };
-        let port = NonZeroU16::new(u16::from_le_bytes(self.take()?)).ok_or(Malformed)?;
+        let port = NonZeroU16::new(u16::from_le_bytes(self.take()?)).ok_or(MalformedMessage)?;
         Ok(Some(Step { protocol, port }))
     }
 
-    pub(super) fn sequence(&mut self) -> Result<Sequence, Malformed> {
+    pub(super) fn sequence(&mut self) -> Result<Sequence, MalformedMessage> {
         let mut sequence = Sequence::new();
         for _ in 0..self.byte()? {
-            let step = self.step()?.ok_or(Malformed)?;
-            sequence.push(step).map_err(|_| Malformed)?;
+            let step = self.step()?.ok_or(MalformedMessage)?;
+            sequence.push(step).map_err(|_| MalformedMessage)?;
         }
         Ok(sequence)
     }
 
-    pub(super) fn words(&mut self) -> Result<Words, Malformed> {
+    pub(super) fn words(&mut self) -> Result<OutputPart, MalformedMessage> {
         let len = usize::from(self.byte()?);
-        let (words, rest) = self.0.split_at_checked(len).ok_or(Malformed)?;
+        let (words, rest) = self.0.split_at_checked(len).ok_or(MalformedMessage)?;
         self.0 = rest;
-        Words::from_slice(words).map_err(|_| Malformed)
+        OutputPart::from_slice(words).map_err(|_| MalformedMessage)
     }
 
     /// The rest must be zero.
-    pub(super) fn end(&self) -> Result<(), Malformed> {
-        if self.0.iter().all(|byte| *byte == 0) { Ok(()) } else { Err(Malformed) }
+    pub(super) fn end(&self) -> Result<(), MalformedMessage> {
+        if self.0.iter().all(|byte| *byte == 0) { Ok(()) } else { Err(MalformedMessage) }
     }
 }

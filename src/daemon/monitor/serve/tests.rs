@@ -4,18 +4,24 @@ use super::super::message::{Bytes, LEN, LineId, MAX_WORDS};
 use super::*;
 
 /// A monitor for this configuration, on a host without devices.
-fn server(link: Link, config: &str) -> Server {
+fn server(link: Link, config: &str) -> MonitorProcess {
     let nowhere = || "/nowhere".into();
-    let options = Options { config: nowhere(), socket: nowhere(), devices: Vec::new(), device_file: None };
-    Server::new(link, options, &[], &config::parse("test", config.as_bytes()).expect("a configuration"), None)
+    let options = RunOptions { config: nowhere(), socket: nowhere(), devices: Vec::new(), device_file: None };
+    MonitorProcess::new(
+        link,
+        options,
+        &[],
+        &config::parse("test", config.as_bytes()).expect("a configuration"),
+        None,
+    )
 }
 
 #[test]
 fn what_means_nothing_ends_the_conversation() {
-    let begins = |begins| Request::Log {
+    let begins = |begins| MonitorRequest::Log {
         begins,
         ends: false,
-        words: Words::from_slice(&[b'x'; MAX_WORDS]).expect("it fits"),
+        words: OutputPart::from_slice(&[b'x'; MAX_WORDS]).expect("it fits"),
     };
     let control: Bytes = std::array::from_fn(|at| [22, 1, 1, 1, b'\n'].get(at).copied().unwrap_or_default());
     let mut too_long = vec![begins(true).encode()];
@@ -29,9 +35,9 @@ fn what_means_nothing_ends_the_conversation() {
         server.receive_all()
     };
     for wrong in [vec![[0; LEN]], vec![control], too_long] {
-        assert_eq!(is_served(&wrong), Some(End::Died), "{wrong:?}");
+        assert_eq!(is_served(&wrong), Some(PacketSideEnd::Died), "{wrong:?}");
     }
-    let right = Request::Log { begins: true, ends: true, words: Words::new() };
+    let right = MonitorRequest::Log { begins: true, ends: true, words: OutputPart::new() };
     assert_eq!(is_served(&[right.encode()]), None);
 }
 
@@ -43,14 +49,14 @@ fn only_a_line_that_was_read_is_marked_and_only_once() {
         format!("config door 'a'\noption one_time_sequences '{}'\noption dest_port '1'\n", path.display());
     let (_ours, theirs) = Link::pair().expect("a pair of sockets");
     let mut server = server(theirs, &text);
-    let door = Place { generation: 0, number: 0 };
+    let door = ConfigPlace { generation: 0, number: 0 };
     let mut marks = |offset| server.files.mark(LineId { door, offset });
     assert_eq!([0, 5].map(&mut marks), [Err(Errno::ENOENT); 2], "nobody has asked for them");
     server.read_line(RunId(1), door).expect("a line");
     let mut marks = |offset| server.files.mark(LineId { door, offset });
     assert_eq!([5, 0, 0].map(&mut marks), [Err(Errno::ENOENT), Ok(()), Err(Errno::ESTALE)]);
     assert_eq!(std::fs::read_to_string(&path).expect("the file"), "#1,2\n 3,4\n");
-    let old = Place { generation: 1, ..door };
+    let old = ConfigPlace { generation: 1, ..door };
     assert_eq!(server.read_line(RunId(1), old).expect_err("old").raw_os_error(), Some(libc::ESTALE));
     std::fs::remove_file(&path).expect("the file");
 }

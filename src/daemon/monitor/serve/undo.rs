@@ -7,15 +7,15 @@ use log::{info, warn};
 use nix::poll::PollTimeout;
 use nix::sys::signalfd::SignalFd;
 
-use super::{Server, drain, sleep};
-use crate::daemon::jobs::{Event, Jobs};
+use super::{MonitorProcess, drain, sleep};
+use crate::daemon::jobs::{JobEvent, Jobs};
 use crate::linux::clock::now;
 use crate::linux::process;
 
 /// The longest time that the monitor takes to shut doors after the packet side has died.
 const UNDO_TIME: Duration = Duration::from_secs(60);
 
-impl Server {
+impl MonitorProcess {
     /// Undoes all openings, in the same order and within the same limits as the packet side. An opening whose start command
     /// still runs is undone when the command has ended.
     pub(super) fn undo(mut self, signals: &SignalFd) {
@@ -36,7 +36,7 @@ impl Server {
             }
             for report in jobs.run(now(), |order| process::spawn_heard(order.argv)) {
                 match report.event {
-                    Event::Ruled(_) => {}
+                    JobEvent::Ruled(_) => {}
                     _ if report.event.is_fault() => warn!("{report}"),
                     _ => info!("{report}"),
                 }

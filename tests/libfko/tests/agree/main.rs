@@ -23,9 +23,9 @@ fn number(hmac: HmacType) -> i16 {
     i16::try_from(place).expect("few") + 1
 }
 
-fn ketuks(hmac: HmacType) -> fwknop::Keys {
+fn ketuks(hmac: HmacType) -> fwknop::FwknopKeys {
     let (key, hmac_key) = (Secret::new(KEYS.key), Secret::new(KEYS.hmac_key));
-    fwknop::Keys { key: key.expect("short"), hmac_key: hmac_key.expect("short"), hmac }
+    fwknop::FwknopKeys { key: key.expect("short"), hmac_key: hmac_key.expect("short"), hmac }
 }
 
 /// The request that ketuk reads; `None` if the packet is not authentic.
