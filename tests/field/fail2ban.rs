@@ -16,6 +16,11 @@ config globals 'globals'
 config door 'ssh'
 	option proto 'tcp'
 	option dest_port '22'
+config door 'nas'
+	option proto 'tcp'
+	option src_dport '8443'
+	option dest_ip '192.168.1.10'
+	option dest_port '443'
 config user 'fred'
 	option fwknop_key 'c3BhLXRlc3Qta2V5LTAxMjM0NTY3ODlhYmNkZWY='
 	option fwknop_hmac_key 'c3BhLXRlc3QtaG1hYy1rZXktMDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODk='
@@ -26,6 +31,8 @@ config user 'fred'
 #[test]
 fn a_recorded_packet_that_is_sent_again_bans_its_sender() {
     let world = World::with_firewall();
+    world.router.serve(22);
+    world.lan.serve(443);
     let log = world.scratch.path("ketuk.log");
     let daemon = Daemon::start(
         &world.router,
@@ -67,29 +74,31 @@ fn a_recorded_packet_that_is_sent_again_bans_its_sender() {
     for (name, text) in [("f2b/filter.d/ketuk.conf", include_str!("../../packaging/fail2ban/filter.conf").to_owned()), (
         "f2b/jail.d/ketuk.conf",
         include_str!("../../packaging/fail2ban/jail.conf")
-            .replace("/var/log/ketuk.log", log.to_str().expect("a plain path"))
-            .replace("banaction = nftables-allports", "action = note"),
-    ), (
-        "f2b/action.d/note.conf",
-        format!("[Definition]\nactionban = echo <ip> >> {}\n", world.scratch.path("banned").display()),
+            .replace("/var/log/ketuk.log", log.to_str().expect("a plain path")),
     ), (
         "f2b/fail2ban.conf",
         "[Definition]\nloglevel = INFO\nlogtarget = STDOUT\nsyslogsocket = auto\nallowipv6 = auto\ndbfile = None\ndbpurgeage = 1d\ndbmaxmatches = 10\n[Thread]\nstacksize = 0\n".to_owned(),
-    ), (
-        "f2b/jail.conf",
-        "[DEFAULT]\nbackend = polling\nusedns = no\nlogencoding = utf-8\nmode = normal\nfilter = %(__name__)s[mode=%(mode)s]\nprotocol = tcp\nchain = INPUT\nport = 0:65535\n".to_owned(),
     )] {
         for part in ["f2b", "f2b/filter.d", "f2b/jail.d", "f2b/action.d"] {
             folder(part);
         }
         world.scratch.write(name, &text);
     }
-    fs::copy("/etc/fail2ban/filter.d/common.conf", world.scratch.path("f2b/filter.d/common.conf"))
-        .expect("fail2ban's files");
+    for name in [
+        "jail.conf",
+        "paths-common.conf",
+        "paths-debian.conf",
+        "filter.d/common.conf",
+        "action.d/nftables.conf",
+        "action.d/nftables-allports.conf",
+    ] {
+        fs::copy(format!("/etc/fail2ban/{name}"), world.scratch.path(&format!("f2b/{name}")))
+            .expect("fail2ban's files");
+    }
     let path = |name: &str| world.scratch.path(name).to_str().expect("a plain path").to_owned();
     let (config, socket, pid) = (path("f2b"), path("f2b.sock"), path("f2b.pid"));
-    let _server =
-        Process::start("fail2ban-server", &["-xf", "-c", &config, "-s", &socket, "-p", &pid, "start"]);
+    let start = ["-xf", "-c", &config, "-s", &socket, "-p", &pid, "start"];
+    let _server = world.router.enter(|| Process::start("fail2ban-server", &start));
     let ask = |words: &[&str]| {
         super::support::run("fail2ban-client", &[&["-c", &config, "-s", &socket, "-p", &pid], words].concat())
     };
@@ -105,9 +114,18 @@ fn a_recorded_packet_that_is_sent_again_bans_its_sender() {
         });
         daemon.wait("it is refused", |daemon| daemon.counter("auth_replay") > n);
     }
-    let banned = world.scratch.path("banned");
     wait_until("the sender is banned", || {
-        fs::read_to_string(&banned).is_ok_and(|text| text.contains(STRANGER))
+        let tables = world.router.nft_list("tables");
+        tables.contains("f2b-table") && world.router.nft_list("table inet f2b-table").contains(STRANGER)
     });
-    assert!(!fs::read_to_string(&banned).expect("read before").contains(CLIENT));
+    assert!(!world.router.nft_list("table inet f2b-table").contains(CLIENT));
+    // A door that is open for the banned address lets nobody in from there, neither to the router nor to a host behind it.
+    for (door, port) in [("ssh", 22), ("nas", 8443)] {
+        for address in [STRANGER, CLIENT] {
+            daemon.ask(&["open", door, address]);
+        }
+        assert!(world.client.greeted_by(ROUTER, port).is_some(), "{door}");
+        assert_eq!(world.stranger.greeted_by(ROUTER, port), None, "{door}");
+    }
+    assert!(world.router.nft_list("table inet f2b-table").contains("udp"), "nor by UDP");
 }
