@@ -20,7 +20,8 @@ TEST_NEEDS = cc=gcc ip=iproute2 nft=nftables iptables=iptables ip6tables=iptable
 	editcap=wireshark-common ss=iproute2 newuidmap=uidmap unshare=util-linux setpriv=util-linux \
 	python3=python3 mosquitto=mosquitto mosquitto_pub=mosquitto-clients openssl=openssl busybox=busybox-static \
 	ufw=ufw firewalld=firewalld dbus-daemon=dbus-daemon promtool=prometheus lua5.1=lua5.1 mandoc=mandoc \
-	/usr/share/bash-completion/bash_completion=bash-completion zsh=zsh fish=fish
+	/usr/share/bash-completion/bash_completion=bash-completion zsh=zsh fish=fish \
+	script=bsdutils zbarimg=zbar-tools
 
 # Most builds here and in CI begin with nothing. Without the files of incremental builds, target is half as large.
 export CARGO_INCREMENTAL ?= 0

@@ -122,6 +122,55 @@ fn the_page_of_the_globals() {
     }
 }
 
+/// The picture that a QR code is on a terminal, as a portable graymap: an upper and a lower module for each character, and so
+/// much of the light border as is drawn.
+#[cfg(feature = "qr")]
+fn graymap(drawn: &str) -> Vec<u8> {
+    const MODULE: usize = 4;
+    let mut modules: Vec<Vec<u8>> = Vec::new();
+    for row in drawn.lines().filter_map(|line| line.trim_end().strip_prefix("\x1b[30;47m")) {
+        let row = row.strip_suffix("\x1b[0m").expect("the colours end with the row");
+        for dark in ["\u{2588}\u{2580}", "\u{2588}\u{2584}"] {
+            modules.push(row.chars().map(|half| if dark.contains(half) { 0 } else { 255 }).collect());
+        }
+    }
+    let (width, height) = (modules.first().map_or(0, Vec::len), modules.len());
+    let mut picture = format!("P5 {} {} 255\n", width * MODULE, height * MODULE).into_bytes();
+    for row in modules.iter().flat_map(|row| std::iter::repeat_n(row, MODULE)) {
+        picture.extend(row.iter().flat_map(|module| [*module; MODULE]));
+    }
+    picture
+}
+
+/// On a terminal a program that is not ours reads the code: it is the line that is printed.
+#[cfg(feature = "qr")]
+#[test]
+fn the_code_on_a_terminal_is_the_invitation() {
+    let place = Place::new("code", "");
+    for arguments in ["alice", &format!("alice --page {PAGE}"), "fred --fwknop"] {
+        let program = env!("CARGO_BIN_EXE_ketukd");
+        let (config, socket) = (place.config(), place.0.join("none"));
+        let invite = format!(
+            "{program} invite {arguments} --host home.example.org --config {} --socket {} 2>/dev/null",
+            config.display(),
+            socket.display()
+        );
+        let shown = Command::new("script")
+            .args(["-qefc", &invite, "/dev/null"])
+            .stdin(std::process::Stdio::null())
+            .output();
+        let shown = String::from_utf8(shown.expect("needs bsdutils").stdout).unwrap();
+        let (line, drawn) = shown.split_once('\n').unwrap_or_else(|| panic!("{shown:?}"));
+        let picture = place.0.join("code.pgm");
+        fs::write(&picture, graymap(drawn)).unwrap();
+        let read = Command::new("zbarimg").args(["--quiet", "--raw"]).arg(&picture).output();
+        let read = read.expect("needs zbar-tools; `make test` installs it");
+        fs::remove_file(&picture).unwrap();
+        assert_eq!(String::from_utf8_lossy(&read.stdout).trim_end(), line.trim_end(), "{shown}");
+        assert!(line.len() > 60, "{line}");
+    }
+}
+
 #[test]
 fn a_file_that_cannot_be_written_is_left_as_it_was() {
     let place = Place::new("unwritable", "");
