@@ -166,6 +166,33 @@ fn each_promise_of_the_threat_model_has_a_test() {
     assert!(named > 40, "{named}");
 }
 
+/// The table of results has a row for each attack in the tree, in its words, and README.md has their number.
+#[test]
+fn the_results_are_of_the_attacks_in_the_tree() {
+    let document = read("docs/threat-model.md");
+    let section = document.split("## Results").nth(1).and_then(|rest| rest.split("\n## ").next());
+    let section = section.expect("the section");
+    let rows = section.lines().filter(|line| line.starts_with("| ")).skip(2);
+    let told: BTreeSet<_> = rows
+        .map(|row| {
+            let mut cells = row.trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned());
+            (cells.next().expect("an attacker"), cells.next().expect("what he tries"))
+        })
+        .collect();
+    let mut tried = BTreeSet::new();
+    for entry in fs::read_dir(root().join("tests/attacks")).expect("a folder") {
+        let code = fs::read_to_string(entry.expect("an entry").path()).expect("a source file");
+        for call in code.split("Attack::new(").skip(1) {
+            let mut texts = call.split('"').skip(1).step_by(2).map(str::to_owned);
+            tried.insert((texts.next().expect("an attacker"), texts.next().expect("what he tries")));
+        }
+    }
+    assert_eq!(told, tried, "left: the document; right: the code");
+    let count = tried.len();
+    assert!(section.contains(&format!("\n{count} attacks, none succeeded.")), "{count}");
+    assert!(read("README.md").contains(&format!("({count}, of which none succeeded)")), "{count}");
+}
+
 /// The sequences of configurations in a text, step by step.
 fn sequences(text: &str) -> Vec<Vec<String>> {
     let mut found: Vec<Vec<String>> = Vec::new();
