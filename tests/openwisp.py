@@ -39,7 +39,7 @@ class Template(unittest.TestCase):
     def test_it_is_accepted(self):
         code, said = check(rendered(json.loads(TEMPLATE.read_text())))
         self.assertEqual(code, 0, said)
-        self.assertIn("1 door, 0 of them disabled, 1 user", said)
+        self.assertIn("fine: 1 door, 1 user", said)
 
     def test_nothing_is_lost(self):
         text = rendered(json.loads(TEMPLATE.read_text()))

@@ -163,7 +163,11 @@ fn check(mut arguments: Arguments) -> CommandResult {
     }
     let config = arguments.config()?;
     let enabled = config.doors.iter().filter(|door| door.enabled).count();
-    let (doors, off) = (config.doors.len(), config.doors.len() - enabled);
+    let doors = config.doors.len();
+    let off = match doors - enabled {
+        0 => String::new(),
+        off => format!(", {off} of them disabled"),
+    };
     let path = arguments.config_path();
     let users = match config.users.len() {
         0 => String::new(),
@@ -178,7 +182,7 @@ fn check(mut arguments: Arguments) -> CommandResult {
         print(&format!("warning: {warning}\n"))?;
     }
     print(&format!(
-        "{}: fine: {doors} door{}, {off} of them disabled{users}\n",
+        "{}: fine: {doors} door{}{off}{users}\n",
         path.display(),
         if doors == 1 { "" } else { "s" }
     ))

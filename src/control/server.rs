@@ -104,7 +104,9 @@ impl std::fmt::Display for ServerError {
                  --socket",
                 path.display()
             ),
-            Self::Io(path, error) => write!(f, "control socket {}: {error}", path.display()),
+            Self::Io(path, error) => {
+                write!(f, "control socket {}: {error}: name another place with --socket PATH", path.display())
+            }
         }
     }
 }

@@ -46,6 +46,7 @@ fn the_socket_of_a_dead_daemon_is_replaced_and_other_files_are_not() {
     let mut daemon = Start::new(&world.router, &world.scratch, SSH).spawn();
     assert_eq!(daemon.wait_for_end().code(), Some(1));
     assert_eq!(std::fs::read_to_string(&socket).expect("still there"), "precious");
+    daemon.wait_for_log(": name another place with --socket PATH\n");
 }
 
 #[test]
