@@ -1,7 +1,7 @@
 //! Profiles, and connections that use them.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Command, Output, Stdio};
 use std::thread;
 
@@ -40,6 +40,35 @@ fn a_connection_is_relayed() {
         server.join().expect("the server");
         let seen = host.seen_until(|seen| seen.len() > 2);
         assert_eq!((seen[0].step.as_str(), seen[1].step.as_str()), ("tcp 7000", "tcp 8000"));
+    });
+}
+
+/// While the port does not answer, the client says what it waits for, and in which time a new sequence comes.
+#[test]
+fn it_says_what_it_waits_for() {
+    with_host(|_| {
+        let profiles = Profiles::new();
+        for (name, query, more) in [
+            ("plain", "sequence=7000,8000", ""),
+            (
+                "changing",
+                "totp=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP",
+                "; if this sequence has been used already, the next one is valid in ",
+            ),
+        ] {
+            let line = format!("ketuk://alice@192.0.2.1/ssh:2222?{query}");
+            assert!(profiles.ketuk(&["add", &line, name]).status.success());
+            let mut child =
+                profiles.command(&["connect", name]).stderr(Stdio::piped()).spawn().expect("ketuk");
+            let mut said = String::new();
+            let mut stderr = BufReader::new(child.stderr.take().expect("piped"));
+            stderr.read_line(&mut said).expect("a line");
+            child.kill().expect("it still waits");
+            child.wait().expect("the end");
+            let begin = format!("ketuk: knocked; waiting until 192.0.2.1:2222 answers{more}");
+            assert!(said.starts_with(&begin), "{said}");
+            assert!(more.is_empty() == (said.trim_end() == begin), "{said}");
+        }
     });
 }
 
