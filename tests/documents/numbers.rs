@@ -202,13 +202,13 @@ fn the_numbers_in_sentences_are_those_of_the_code() {
         ("takes at most {} seconds, and ends", one(undo, "UNDO_TIME")),
         ("addresses cut off from one door | {} |", one("src/firewall/own/cut.rs", "MAX_CUT")),
         ("3/T^2: one in {} for ", rounded),
-        (" for {}. `tests/scans.rs` plays each kind of scan against 1,000 random sequences", traps),
+        ("for {} traps. `tests/scans.rs` plays each kind of scan against 1,000 random sequences", traps),
         ("one packet in 2^{} has the hash", hash.ilog2().into()),
         ("in parts of {} bytes of printable ASCII", one(message, "LEN") - one(message, "MAX_WORDS")),
         ("printable ASCII, and has at most {}.", one(courier, "MAX_LINE")),
         ("writes at most {} lines a second", lines[0]),
         ("lines a second, {} at once; `src/log.rs`", lines[1]),
-        ("finds no room in the socket for {} ms", one(courier, "PATIENCE")),
+        ("if the socket has no room for it within {} ms", one(courier, "PATIENCE")),
     ] {
         let sentence = sentence.replace("{}", &written(number));
         assert!(document.contains(&sentence), "the code has: {sentence}");
