@@ -69,7 +69,7 @@ ok null
         "clock: WRONG: the time is not known, and users' knocks are refused: ",
         "knocks: WRONG: 3 packets were lost before the daemon read them: ",
         "knocks: WRONG: the firewall refused 2 changes since the daemon's start: ",
-        "from: WRONG: door 'ssh': 4 s ago, right: step 1 of 3: the next knock did not come",
+        "from: WRONG: door 'ssh': 4 s ago, right: step 1 of 3: the next knock was not sent, or was lost on the way",
     ] {
         said.expect(line);
     }
