@@ -262,6 +262,17 @@ mod tests {
         assert_eq!(floor_after(50, Trust::Synchronised), Some(began.wall_s + 30));
     }
 
+    /// A reboot deletes the file with the newest time.
+    #[test]
+    fn after_a_reboot_nothing_is_taken_that_may_have_been_used_before_it() {
+        let (folder, now) = (Folder::new("reboot"), clock::now());
+        // Packets stay fresh for a minute longer than this host has been up.
+        let (moment, max_age_s) = (moment(now), clock::uptime_s() + 60);
+        let floor = folder.clock(now).judge(&moment, Trust::Given, max_age_s).unwrap();
+        // A second may have passed since.
+        assert!((59..=60).contains(&(floor - moment.wall_s)), "{floor}");
+    }
+
     #[test]
     fn the_newest_time_is_remembered_by_the_next_start_also_when_the_clock_went_back() {
         let (folder, now) = (Folder::new("newest"), clock::now());

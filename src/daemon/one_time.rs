@@ -197,6 +197,14 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_is_too_large_is_not_read() {
+        let most = "#\n".repeat(128 * 1024);
+        in_file(&most, |path| assert_eq!(next_line(path).unwrap(), None));
+        let error = |path: &Path| next_line(path).unwrap_err().raw_os_error();
+        in_file(&(most + "#"), |path| assert_eq!(error(path), Some(libc::EFBIG)));
+    }
+
+    #[test]
     fn what_is_no_sequence() {
         for wrong in ["", "0", "1,", "65536", "1:icmp", "+1", "1 2", "1:udp:tcp"] {
             assert_eq!(parse(wrong.as_bytes()), None, "{wrong}");

@@ -163,8 +163,8 @@ fn other_modes_than_cbc_are_named() {
 
 #[test]
 fn each_type_of_hmac_has_its_name_and_each_error_its_sentence() {
-    assert_eq!(HmacType::ALL.map(HmacType::name), ["md5", "sha1", "sha256", "sha384", "sha512"]);
     use FwknopError::{Command, Key, Mode, Ports, Rules, User, Version};
+    assert_eq!(HmacType::ALL.map(HmacType::name), ["md5", "sha1", "sha256", "sha384", "sha512"]);
     let errors = [Key, Mode, Version, User, Rules, Command, Ports];
     let sentences: std::collections::BTreeSet<_> = errors.map(|error| error.to_string()).into();
     assert!(sentences.len() == errors.len() && sentences.iter().all(|sentence| sentence.contains(' ')));
