@@ -176,8 +176,8 @@ config door 'net'
         goes_through(door, address.into(), &own, &flow)
     }
 
-    #[test]
-    fn connections_that_live_on_are_an_error() {
+    /// A kernel that lists so many connections.
+    fn listing(number: usize) -> impl Fn(&mut dyn FnMut(&Flow)) -> io::Result<()> {
         let flow = Flow {
             protocol: Protocol::Tcp,
             source: ip(KNOCKER),
@@ -189,24 +189,24 @@ config door 'net'
             replied: true,
             tcp_state: Some(3),
         };
-        let some = |number: usize| {
-            move |each: &mut dyn FnMut(&Flow)| {
-                (0..number).for_each(|_| each(&flow));
-                Ok::<(), io::Error>(())
-            }
-        };
-        let refused = |_: &[Flow]| Ok(());
-        assert_eq!(cut_by_rounds(some(3), refused, <[Flow]>::len).unwrap(), 3);
+        move |each| {
+            (0..number).for_each(|_| each(&flow));
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn connections_that_live_on_are_an_error() {
+        assert_eq!(cut_by_rounds(listing(3), |_| Ok(()), <[Flow]>::len).unwrap(), 3);
         // Their packets are refused, even if the kernel cannot forget them.
-        assert_eq!(cut_by_rounds(some(3), refused, |_| 0).unwrap(), 0);
+        assert_eq!(cut_by_rounds(listing(3), |_| Ok(()), |_| 0).unwrap(), 0);
         for forgotten in [0, AT_ONCE] {
-            let cut = cut_by_rounds(some(AT_ONCE), refused, |_| forgotten);
+            let cut = cut_by_rounds(listing(AT_ONCE), |_| Ok(()), |_| forgotten);
             assert!(matches!(cut, Err(CutError::TooMany)), "{cut:?}");
         }
-        let unlisted = |_: &mut dyn FnMut(&Flow)| Err::<(), io::Error>(io::ErrorKind::NotFound.into());
-        let cut = cut_by_rounds(unlisted, refused, |_| 0);
+        let cut = cut_by_rounds(|_| Err(io::ErrorKind::NotFound.into()), |_| Ok(()), |_| 0);
         assert!(matches!(cut, Err(CutError::List(_))), "{cut:?}");
-        let cut = cut_by_rounds(some(3), |_| Err(NftError::Denied), <[Flow]>::len);
+        let cut = cut_by_rounds(listing(3), |_| Err(NftError::Denied), <[Flow]>::len);
         assert!(matches!(cut, Err(CutError::Refuse(NftError::Denied))), "{cut:?}");
     }
 
