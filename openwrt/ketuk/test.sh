@@ -4,13 +4,14 @@
 
 case "$1" in
 ketukd)
-	[ "$(ketukd --version)" = "$PKG_VERSION" ] || exit 1
+	ketukd --version | grep -Fx "$PKG_VERSION" || exit 1
 	ketukd check --config /etc/config/ketuk || exit 1
 	;;
 ketuk)
-	[ "$(ketuk --version)" = "$PKG_VERSION" ] || exit 1
+	ketuk --version | grep -Fx "ketuk $PKG_VERSION" || exit 1
 	;;
 ketuk-import)
+	ketuk-import --version | grep -Fx "$PKG_VERSION" || exit 1
 	conf="$(mktemp)"
 	printf '[ssh]\n\tsequence = 7000,8000,9000\n\ttcpflags = syn\n\tcommand = true\n' >"$conf"
 	ketuk-import "$conf" >"$conf.uci" || exit 1

@@ -7,7 +7,7 @@ use crate::config::{self, Config, device};
 use crate::control::{DEFAULT_SOCKET, SOCKETS};
 
 /// The default of `--config`.
-const DEFAULT_CONFIG: &str = "/etc/config/ketuk";
+pub(super) const DEFAULT_CONFIG: &str = "/etc/config/ketuk";
 
 /// The app that an invitation is for.
 #[derive(Clone, Copy, Debug)]

@@ -82,8 +82,18 @@ pub fn main(mut arguments: impl Iterator<Item = String>) -> ExitCode {
 #[cfg(feature = "import")]
 pub fn import(arguments: impl Iterator<Item = String>) -> ExitCode {
     let arguments: Vec<_> = arguments.skip(1).collect();
-    let outcome = Arguments::parse("import", &arguments, &[], 1..=1);
-    exit_code("import", outcome.and_then(|arguments| import::print(&arguments)))
+    exit_code(
+        "import",
+        match arguments.first().map(String::as_str) {
+            // OpenWrt's feed asks every program for it.
+            Some("--version" | "-V") => version(),
+            _ => Arguments::parse("import", &arguments, &[], 1..=1).and_then(|it| import::print(&it)),
+        },
+    )
+}
+
+fn version() -> Outcome {
+    print(concat!(env!("CARGO_PKG_VERSION"), "\n"))
 }
 
 /// Prints on standard error why the command failed, and returns the exit code.
@@ -130,7 +140,7 @@ fn command(name: &str, rest: &[String]) -> CommandResult {
         "reload" => control::reload(&parse(&["--socket"], 0..=0)?),
         "watch" => control::watch(&parse(&["--door", "--from", "--events", "--socket", "--json"], 0..=0)?),
         "rpcd" => rpcd::answer(&parse(&["--config", "--socket"], 1..=2)?),
-        "--version" | "-V" => print(concat!(env!("CARGO_PKG_VERSION"), "\n")),
+        "--version" | "-V" => version(),
         "--help" | "-h" | "help" => print(&help::all()),
         #[cfg(not(feature = "doctor"))]
         "doctor" => Err(left_out(name)),

@@ -1,5 +1,7 @@
 """The feed's Makefiles install the same files as the packaging tool packs."""
 
+import json
+import os
 import re
 import unittest
 
@@ -53,6 +55,30 @@ class Feed(unittest.TestCase):
             self.assertNotIn(forbidden, text)
         # rust-package.mk sets this variable anew.
         self.assertLess(text.index("rust-package.mk"), text.index("CARGO_PKG_ARGS+="))
+
+    def test_the_profile_is_the_crates_own_in_the_feeds_environment(self):
+        """The feed's rust-values.mk sets these values for the profile release, from which other profiles inherit."""
+        [profile] = re.findall(r"(?m)^CARGO_PKG_PROFILE:=(.*)$", self.makefiles["ketuk"])
+        env = {**os.environ, "RUSTC_BOOTSTRAP": "1"}
+        env |= {"CARGO_PROFILE_RELEASE_PANIC": "unwind", "CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS": "true"}
+        options = ["-Z", "unstable-options", "--unit-graph", "--profile", profile, "--bin", "ketukd"]
+        done = support.run(support.ROOT / "scripts/cargo.sh", "build", *options, cwd=support.ROOT, env=env)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        [program] = [unit["profile"] for unit in json.loads(done.stdout)["units"] if unit["target"]["name"] == "ketukd"]
+        self.assertEqual((program["panic"], program["overflow_checks"]), ("abort", False))
+
+    def test_the_feeds_own_test_of_the_packages(self):
+        """test.sh gets a package's name, after its installation."""
+        router = support.Router((support.ROOT / "openwrt/ketuk/files/ketuk.config").read_bytes())
+        self.addCleanup(router.end)
+        router.put_program("usr/bin/ketuk", support.binary("ketuk"))
+        router.put_program("usr/sbin/ketuk-import", support.binary("ketuk-import"))
+        router.put("test.sh", (support.ROOT / "openwrt/ketuk/test.sh").read_bytes())
+        for name in ("ketukd", "ketuk", "ketuk-import"):
+            for version, code in ((pack.version(), 0), ("9.9.9", 1)):
+                env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PKG_NAME": name, "PKG_VERSION": version}
+                done = support.run("chroot", router.root, "/bin/sh", "/test.sh", name, version, env=env)
+                self.assertEqual(done.returncode, code, f"{name} {version}: {done.stdout}{done.stderr}")
 
     def test_the_same_scripts_and_user(self):
         text = self.makefiles["ketuk"]

@@ -124,7 +124,8 @@ class Service(unittest.TestCase):
         self.assertEqual(found["reload_signal"], ["HUP"])
         self.assertEqual(found["stderr"], ["1"])
         self.assertNotIn("stdout", found)
-        self.assertIn(["procd_set_param", "respawn"], record)
+        # procd's words: within so many seconds, after so many, so many times (0: for ever).
+        self.assertEqual(found["respawn"], ["3600", "5", "0"])
         self.assertIn(["procd_add_reload_trigger", "ketuk", "firewall"], record)
         for network in ("wan", "wan6"):
             self.assertIn(["procd_add_reload_interface_trigger", network], record)

@@ -5,9 +5,11 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use nix::unistd::geteuid;
+use zeroize::Zeroizing;
 
 use super::finding::Finding;
-use super::subject::Subject;
+use super::subject::{JAILS_COPY, Subject};
+use crate::cli::arguments::DEFAULT_CONFIG;
 use crate::cli::control::Unreached;
 use crate::config::{self, Config, FirewallFile};
 use crate::control::client;
@@ -61,7 +63,9 @@ pub(super) fn daemon(subject: &Subject<'_>) -> Vec<Finding> {
             "restart it",
         ));
     }
-    if !is_same_file(&subject.path, Path::new(daemon.config)) {
+    if daemon.config == JAILS_COPY && subject.path == Path::new(DEFAULT_CONFIG) {
+        findings.extend(old_copy(&subject.path));
+    } else if !is_same_file(&subject.path, Path::new(daemon.config)) {
         findings.push(Finding::wrong(
             format!("it runs with {}, and not with {}", daemon.config, subject.path.display()),
             "name its file with --config, or start it with this one",
@@ -70,6 +74,22 @@ pub(super) fn daemon(subject: &Subject<'_>) -> Vec<Finding> {
     findings.extend(daemon.root().map(|why| Finding::wrong(why, "")));
     findings.extend(subject.config.as_ref().map_or(None, |config| confinement(subject, config)));
     findings
+}
+
+/// The fault if the daemon in OpenWrt's jail has not got the configuration as it is now.
+fn old_copy(path: &Path) -> Option<Finding> {
+    // Both hold users' secrets.
+    let read = |path: &Path| fs::read(path).map(Zeroizing::new);
+    // If the file itself cannot be read, the configuration's point says so.
+    let file = read(path).ok()?;
+    match read(Path::new(JAILS_COPY)) {
+        Ok(copy) if copy == file => None,
+        Ok(_) => Some(Finding::wrong(
+            format!("{} has changed since the daemon read it", path.display()),
+            "'service ketuk reload' has the daemon read it, if it is right",
+        )),
+        Err(error) => Some(Finding::unreadable(JAILS_COPY, &error)),
+    }
 }
 
 /// Whether two paths lead to one file. If either cannot be read, their names count.

@@ -11,6 +11,9 @@ use crate::control::show::Status;
 use crate::firewall::own::ANY;
 use crate::linux::links;
 
+/// The copy of the configuration that OpenWrt's service gives a daemon in a jail. The service makes it once the file is right.
+pub(super) const JAILS_COPY: &str = "/var/run/ketuk/config";
+
 /// The state of this host that more than one point needs.
 pub(super) struct Subject<'a> {
     pub(super) arguments: &'a Arguments,
@@ -29,8 +32,8 @@ impl<'a> Subject<'a> {
         let status = control::ask_status(arguments);
         let daemons = status.as_ref().map_or("", |status| status.daemon().config);
         let path = match &arguments.config {
-            // The daemon may run in another folder.
-            None if Path::new(daemons).is_absolute() => PathBuf::from(daemons),
+            // The daemon may run in another folder. Nobody edits the copy.
+            None if Path::new(daemons).is_absolute() && daemons != JAILS_COPY => PathBuf::from(daemons),
             _ => arguments.config_path().to_owned(),
         };
         let config = config::load(&path);

@@ -44,6 +44,8 @@ const TEXTS = (_ => [
 	_('restart it'),
 	_('it runs with %s, and not with %s'),
 	_('name its file with --config, or start it with this one'),
+	_('%s has changed since the daemon read it'),
+	_('\'service ketuk reload\' has the daemon read it, if it is right'),
 	_('the process that reads packets may make every system call'),
 	_('the process that reads packets is root, since there is no user ketuk: make one (\'useradd --system ketuk\'), and restart ketukd with --socket in a folder of that user'),
 	_('the process that reads packets is root, since user ketuk cannot make files in %s: %s: restart ketukd with --socket in a folder of that user'),
