@@ -176,7 +176,7 @@ config door 'net'
         goes_through(door, address.into(), &own, &flow)
     }
 
-    /// A kernel that lists so many connections.
+    /// A kernel that lists this many connections.
     fn listing(number: usize) -> impl Fn(&mut dyn FnMut(&Flow)) -> io::Result<()> {
         let flow = Flow {
             protocol: Protocol::Tcp,
