@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use ketuk::core::auth::Refusal;
 use ketuk::core::sequence::{Protocol, Step};
 use ketuk::core::weakness::{Weakness, weakness};
 
@@ -191,6 +192,19 @@ fn the_results_are_of_the_attacks_in_the_tree() {
     let count = tried.len();
     assert!(section.contains(&format!("\n{count} attacks, none succeeded.")), "{count}");
     assert!(read("README.md").contains(&format!("({count}, of which none succeeded)")), "{count}");
+}
+
+/// The refusals that docs/from-fwknop.md lists, and those that the filter for fail2ban matches, begin as the code's do.
+#[test]
+fn the_refusals_that_are_named_are_those_of_the_code() {
+    let (document, filter) = (read("docs/from-fwknop.md"), read("packaging/fail2ban/filter.conf"));
+    let table = document.split("| the log says |").nth(1).expect("the table");
+    let rows = table.lines().skip(2).map_while(|row| row.strip_prefix("| `")?.split('`').next());
+    let matched = filter.split("not opened: (?:").skip(1).filter_map(|rest| rest.split(')').next());
+    let named: Vec<_> = rows.chain(matched.flat_map(|words| words.split('|'))).collect();
+    let is_known = |begin: &str| Refusal::ALL.iter().any(|refusal| refusal.to_string().starts_with(begin));
+    let unknown: Vec<_> = named.iter().copied().filter(|begin: &&str| !is_known(begin)).collect();
+    assert!(named.len() > 15 && unknown.is_empty(), "{named:?}: {unknown:?}");
 }
 
 /// The sequences of configurations in a text, step by step.
