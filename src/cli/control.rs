@@ -2,14 +2,15 @@
 
 use std::env;
 use std::fmt;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _};
 use std::net::IpAddr;
 
 use super::arguments::Arguments;
 use super::{CommandResult, Failure, print};
-use crate::control::message::{ControlRequest, ReceivedError, Verb, unescaped};
+use crate::control::message::read_error;
+use crate::control::request::{ControlRequest, Verb};
 use crate::control::{WATCHING, client, row, show};
-use crate::linux::clock;
+use crate::linux::{clock, output};
 
 /// Opens a door by hand.
 pub(super) fn open(arguments: &Arguments) -> CommandResult {
@@ -76,7 +77,8 @@ pub(super) fn watch(arguments: &Arguments) -> CommandResult {
         address: from.as_deref(),
         seconds: None,
     };
-    let is_coloured = io::stdout().is_terminal() && env::var_os("NO_COLOR").is_none_or(|it| it.is_empty());
+    let is_coloured =
+        output::descriptor().is_terminal() && env::var_os("NO_COLOR").is_none_or(|it| it.is_empty());
     talk(arguments, &request, &mut |kind, json| {
         let mut line = String::new();
         if kind == WATCHING {
@@ -91,8 +93,8 @@ pub(super) fn watch(arguments: &Arguments) -> CommandResult {
             let (begin, end) = if is_coloured { (tone.begin(), tone.end()) } else { ("", "") };
             line.extend([begin, &text, end]);
         }
-        let mut out = io::stdout().lock();
-        match writeln!(out, "{line}").and_then(|()| out.flush()) {
+        line.push('\n');
+        match output::write(&line) {
             // The reader has seen enough.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
             written => written.map(|()| true),
@@ -175,11 +177,9 @@ fn reach(
 }
 
 fn refusal(json: &str) -> Failure {
-    let unreadable = || Failure::Failed(format!("the daemon's answer cannot be read: {json}"));
-    let Ok((refused, _)) = serde_json_core::from_str::<ReceivedError<'_>>(json) else { return unreadable() };
-    match (refused.code, unescaped(refused.message)) {
-        (2, Some(message)) => Failure::Config(message),
-        (_, Some(message)) => Failure::Failed(message),
-        (_, None) => unreadable(),
+    match read_error(json) {
+        Some((2, message)) => Failure::Config(message),
+        Some((_, message)) => Failure::Failed(message),
+        None => Failure::Failed(format!("the daemon's answer cannot be read: {json}")),
     }
 }

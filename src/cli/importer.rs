@@ -1,6 +1,7 @@
 //! `ketukd import` runs `ketuk-import`, so that a router needs that program on its flash only for imports.
 
 use std::ffi::{CString, NulError};
+use std::io;
 use std::os::unix::ffi::OsStringExt;
 
 use nix::errno::Errno;
@@ -28,6 +29,7 @@ pub(super) fn run(arguments: &Arguments) -> CommandResult {
                 program.to_string_lossy()
             )
         }
-        error => error.to_string(),
+        // As an `io::Error`, whose words come from the C library. nix has a second list of all errors.
+        error => io::Error::from(error).to_string(),
     }))
 }

@@ -1,6 +1,6 @@
 //! `ketukd invite`.
 
-use std::io::{self, IsTerminal as _};
+use std::io::IsTerminal as _;
 use std::net::IpAddr;
 
 use zeroize::Zeroizing;
@@ -11,6 +11,7 @@ use super::{CommandResult, Failure, foreign, print};
 use crate::config::{self, Config, Door, User};
 use crate::core::sequence::Protocol;
 use crate::linux::links::own_addresses;
+use crate::linux::output;
 use crate::profile::{self, Profile};
 
 /// Prints a user's invitation, and on a terminal a QR code of it.
@@ -47,7 +48,7 @@ pub(super) fn invite(arguments: &Arguments) -> CommandResult {
     };
     print(&text)?;
     print("\n")?;
-    if io::stdout().is_terminal() { print(&qr(&text)) } else { Ok(()) }
+    if output::descriptor().is_terminal() { print(&qr(&text)) } else { Ok(()) }
 }
 
 /// A user's profile in one line.

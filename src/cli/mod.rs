@@ -21,12 +21,12 @@ mod metrics;
 mod rpcd;
 mod ruleset;
 
-use std::io::{self, Write as _};
+use std::io;
 use std::process::ExitCode;
 
 use arguments::Arguments;
 
-use crate::config::{self, Config, FirewallFile};
+use crate::config::{self, Config, FirewallFile, HAS_IPTABLES};
 use crate::daemon::options::RunOptions;
 use crate::daemon::run;
 use crate::firewall::absent::NotShut;
@@ -34,6 +34,7 @@ use crate::firewall::error::NftError;
 use crate::firewall::own::{ANY, Own};
 use crate::firewall::{absent, backend, exposure, own_chain};
 use crate::linux::links::index_of;
+use crate::linux::output;
 use crate::linux::upper::upper_of;
 
 /// The end of the path by which rpcd calls its plugin for ketuk.
@@ -92,7 +93,7 @@ pub fn import(arguments: impl Iterator<Item = String>) -> ExitCode {
     )
 }
 
-fn version() -> Outcome {
+fn version() -> CommandResult {
     print(concat!(env!("CARGO_PKG_VERSION"), "\n"))
 }
 
@@ -187,8 +188,8 @@ fn check(mut arguments: Arguments) -> CommandResult {
     for warning in config::warnings(path, &FirewallFile::beside(path), &config) {
         print(&format!("warning: {warning}\n"))?;
     }
-    for warning in absent(&config).chain(ports(&config)).chain(shut_for_all(&config)).chain(exposed(&config))
-    {
+    let of_this_host = absent(&config).chain(ports(&config)).chain(shut_for_all(&config));
+    for warning in not_built(&config).into_iter().chain(of_this_host).chain(exposed(&config)) {
         print(&format!("warning: {warning}\n"))?;
     }
     print(&format!(
@@ -196,6 +197,12 @@ fn check(mut arguments: Arguments) -> CommandResult {
         path.display(),
         if doors == 1 { "" } else { "s" }
     ))
+}
+
+/// The backend that this host needs and this build lacks.
+fn not_built(config: &Config) -> Option<String> {
+    let lacks = !HAS_IPTABLES && matches!(backend::resolve(config), backend::BackendKind::Iptables(_));
+    lacks.then(|| backend::BackendError::NotBuilt.to_string())
 }
 
 /// The devices that this host lacks, and what that means for the others. A device may come later.
@@ -269,13 +276,14 @@ fn unload() -> CommandResult {
         Ok(Err(error)) => Err(error.to_string()),
         Err(error) => Err(error.to_string()),
     };
-    let chains = own_chain::unload().map_err(|error| error.to_string());
+    let chains = if HAS_IPTABLES { own_chain::unload() } else { Ok(()) };
+    let chains = chains.map_err(|error| error.to_string());
     table.and(chains).map_err(Failure::Failed)
 }
 
 /// Prints to standard output. A closed pipe is no error.
 fn print(text: &str) -> CommandResult {
-    match io::stdout().lock().write_all(text.as_bytes()) {
+    match output::write(text) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::Failed(error.to_string())),
         _ => Ok(()),
     }

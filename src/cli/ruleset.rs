@@ -1,14 +1,13 @@
 //! `ketukd ruleset`.
 
 use std::fs::File;
-use std::io;
-use std::os::fd::AsFd;
 
 use super::arguments::Arguments;
 use super::{CommandResult, Failure};
 use crate::config::{BackendOption, NftTable, TableFamily};
 use crate::firewall::ruleset::{self, Zone};
 use crate::firewall::{fw4, loaded};
+use crate::linux::output;
 
 /// The name of OpenWrt's table.
 const FW4: &str = "fw4";
@@ -36,7 +35,7 @@ pub(super) fn print(arguments: &Arguments) -> CommandResult {
     if arguments.fw4 {
         fw4::write(&mut text, &config, zone)
     } else {
-        let loaded = if is_file(io::stdout()) { Ok(Vec::new()) } else { loaded::rules_of_doors(&table) };
+        let loaded = if is_file() { Ok(Vec::new()) } else { loaded::rules_of_doors(&table) };
         let loaded = loaded.unwrap_or_else(|error| {
             // A kernel without nf_tables has no rules: the text is for another host.
             if error.raw_os_error() == Some(libc::EPERM) {
@@ -53,10 +52,10 @@ pub(super) fn print(arguments: &Arguments) -> CommandResult {
     super::print(&text)
 }
 
-/// Whether this is a file. A file is for a firewall that is loaded anew, at the next boot for example. The rules that
-/// are loaded now are gone then, so the text must not delete them.
-fn is_file(output: impl AsFd) -> bool {
-    let file = output.as_fd().try_clone_to_owned().map(File::from);
+/// Whether standard output is a file. A file is for a firewall that is loaded anew, at the next boot for example. The rules
+/// that are loaded now are gone then, so the text must not delete them.
+fn is_file() -> bool {
+    let file = output::descriptor().try_clone_to_owned().map(File::from);
     file.and_then(|file| file.metadata()).is_ok_and(|metadata| metadata.is_file())
 }
 

@@ -61,6 +61,10 @@ pub struct Config {
     pub users: Vec<User>,
 }
 
+/// Whether this build has the backend `iptables`, which is one of Cargo's features. Code behind this test is left out of a build
+/// without it.
+pub const HAS_IPTABLES: bool = cfg!(feature = "iptables");
+
 /// `config globals 'globals'`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Globals {

@@ -1,11 +1,13 @@
 //! The client of the control socket, for the command line.
 
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use super::message::{ControlRequest, MAX_REQUEST, Verb};
+use super::message::MAX_REQUEST;
+use super::request::{ControlRequest, Verb};
+use crate::linux::lines::Lines;
 use crate::linux::peer;
 
 /// The time limit for the daemon's answer. The daemon usually answers at once, but may be busy with the firewall.
@@ -33,16 +35,16 @@ pub fn ask(
     if !matches!(request.request, Verb::Watch | Verb::Events) {
         stream.set_read_timeout(Some(ANSWER_TIME))?;
     }
-    let mut line = [0; MAX_REQUEST];
-    let len = serde_json_core::to_slice(request, &mut line)
-        .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "the request is too long"))?;
-    let request = [&line[..len], b"\n"].concat();
-    match stream.write_all(&request) {
+    let request = request.json() + "\n";
+    if request.len() > MAX_REQUEST {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "the request is too long"));
+    }
+    match stream.write_all(request.as_bytes()) {
         // The daemon refused before it read the request. Its answer says why.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
         written => written?,
     }
-    for line in BufReader::new(stream).lines() {
+    for line in Lines::new(stream.into()) {
         let line = line?;
         let (kind, json) = line.split_once(' ').ok_or(io::ErrorKind::InvalidData)?;
         if !each(kind, json)? || kind == "ok" || kind == "error" {

@@ -3,8 +3,6 @@
 
 use std::rc::Rc;
 
-use log::{error, info, trace, warn};
-
 use super::audience::LogBudget;
 use super::gate::{FirewallAnswer, Occasion};
 use super::household::Household;
@@ -24,6 +22,7 @@ use crate::core::reason::Reason;
 use crate::firewall::error::NftError;
 use crate::firewall::nft::OpenedBy;
 use crate::linux::clock;
+use crate::log::{error, info, trace, warn};
 
 /// The result of a request to open a door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

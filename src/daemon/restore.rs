@@ -2,8 +2,6 @@
 
 use std::rc::Rc;
 
-use log::{debug, info, warn};
-
 use super::gate::{Leaver, Occasion, lets_nobody_in};
 use super::household::Household;
 use super::porter::Porter;
@@ -13,6 +11,7 @@ use crate::core::moment::Moment;
 use crate::core::network::AddressFamily;
 use crate::core::time::Instant;
 use crate::firewall::nft::{OpenedBy, SecretsId};
+use crate::log::{debug, info, warn};
 
 impl Porter<'_> {
     /// Puts back the grants that the firewall has lost, with their remaining time. Call it when the firewall's tables
@@ -44,7 +43,7 @@ impl Porter<'_> {
     /// Makes the daemon's own chains again if another program changed them, and inserts rules that were lost.
     pub(super) fn mend_chains(&mut self, now: Instant) {
         let Self { gate, watch, .. } = self;
-        if !gate.chains.is_used() {
+        if gate.backend().iptables().is_none() || !gate.chains.is_used() {
             return;
         }
         if gate.mend_chains(now) {

@@ -5,7 +5,6 @@ use std::os::fd::AsFd;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use log::{debug, error, info, warn};
 use nix::poll::{PollTimeout, poll};
 use nix::sys::signal::Signal;
 
@@ -31,6 +30,7 @@ use crate::linux::capture::PacketBuffers;
 use crate::linux::clock::now;
 use crate::linux::links::device_addresses;
 use crate::linux::memory::rest;
+use crate::log::{debug, error, info, warn};
 
 /// The time limit for the doors' stop commands at a clean stop. procd kills the daemon after five seconds.
 const STOP_TIME: Duration = Duration::from_millis(4500);
@@ -167,11 +167,13 @@ impl Daemon<'_> {
     fn tend_firewall(&mut self, moment: &Moment) -> bool {
         let Porter { gate, household, watch, .. } = &mut self.porter;
         gate.own.tend(moment.now, &household.slots);
-        gate.tend_chains(moment.now);
-        if gate.chains.has_changed(moment.now) {
-            watch.on_change(moment.now);
-            self.porter.mend_chains(moment.now);
-            self.porter.tend_gate(moment);
+        if gate.backend().iptables().is_some() {
+            gate.tend_chains(moment.now);
+            if gate.chains.has_changed(moment.now) {
+                watch.on_change(moment.now);
+                self.porter.mend_chains(moment.now);
+                self.porter.tend_gate(moment);
+            }
         }
         let is_due = self.porter.watch.is_due(moment.now);
         if is_due {

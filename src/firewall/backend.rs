@@ -5,7 +5,7 @@ use std::io;
 
 use super::error::NftError;
 use super::{own, sweep};
-use crate::config::{self, Config, NftTable, TableFamily};
+use crate::config::{self, Config, HAS_IPTABLES, NftTable, TableFamily};
 use crate::firewall::events::Events;
 use crate::firewall::iptables::{Iptables, Shutting};
 use crate::firewall::sets::Sets;
@@ -36,6 +36,8 @@ pub enum BackendError {
     Nft(io::Error),
     /// The backend is `iptables`, but the program was not found.
     NoIptables,
+    /// This host needs backend `iptables`, which this build lacks.
+    NotBuilt,
 }
 
 impl fmt::Display for BackendError {
@@ -49,6 +51,10 @@ impl fmt::Display for BackendError {
                 write!(f, "cannot reach the kernel's firewall: {error}: {what_to_do}")
             }
             Self::NoIptables => f.write_str("backend 'iptables': there is no iptables program"),
+            Self::NotBuilt => f.write_str(
+                "this host needs backend 'iptables', and this ketukd was built without it: no door can open, and ketukd shuts \
+                 no port: install the whole ketukd",
+            ),
         }
     }
 }
@@ -185,7 +191,7 @@ impl Backend {
     /// The programs and chains, for iptables.
     pub fn iptables(&self) -> Option<&Iptables> {
         match self {
-            Self::Iptables(iptables) => Some(iptables),
+            Self::Iptables(iptables) if HAS_IPTABLES => Some(iptables),
             _ => None,
         }
     }
@@ -196,6 +202,9 @@ impl Backend {
     }
 
     fn by_iptables(shutting: Shutting) -> Result<Self, BackendError> {
+        if !HAS_IPTABLES {
+            return Err(BackendError::NotBuilt);
+        }
         if find_program("iptables").is_none() {
             return Err(BackendError::NoIptables);
         }
@@ -207,5 +216,20 @@ impl Backend {
         let fw3 = Iptables::fw3();
         let iptables = if sweep::has_chain(&fw3, fw3.input()) { fw3 } else { Iptables::default() };
         Ok(Self::Iptables(Iptables { sets: sweep::has_sets(&iptables), ..iptables }))
+    }
+}
+
+#[cfg(all(test, not(feature = "iptables")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backend_that_was_left_out_is_never_taken() {
+        let mut config = config::parse("file", b"").expect("a configuration");
+        config.globals.backend = config::BackendOption::Iptables;
+        let error = Backend::find(&config).expect_err("it is not there");
+        assert!(error.to_string().starts_with("this host needs backend 'iptables'"), "{error}");
+        let backend = Backend::Iptables(Iptables::default());
+        assert!(backend.iptables().is_none());
     }
 }

@@ -1,13 +1,14 @@
 //! The connections that the kernel tracks: lists them, listens for their ends, and deletes them.
 
 use std::fs::File;
-use std::io::{self, BufRead as _, BufReader};
+use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use libc::sock_filter;
 
 use crate::core::flow::Flow;
+use crate::linux::lines::Lines;
 use crate::linux::netlink::message::{HEADER, Messages};
 use crate::linux::netlink::{Dialogue, Received, Socket};
 
@@ -21,9 +22,6 @@ const PROC_EVENTS: &str = "/proc/sys/net/netfilter/nf_conntrack_events";
 
 /// `NFNLGRP_CONNTRACK_UPDATE` and `NFNLGRP_CONNTRACK_DESTROY`.
 const GROUPS: [u32; 2] = [2, 3];
-
-/// Longest line of [`PROC`], in bytes. Lines have some 250.
-const MAX_LINE: u64 = 1024;
 
 /// Most announcements that are read at once. If there are more, the descriptor stays readable.
 const ANNOUNCEMENTS: usize = 256;
@@ -44,8 +42,8 @@ pub enum FlowSource {
 ///
 /// # Errors
 /// The kernel tracks no connections, or does not list them.
-pub fn each(mut each: impl FnMut(&Flow)) -> io::Result<FlowSource> {
-    match each_from(FlowSource::Netlink, &mut each) {
+pub fn each(each: &mut dyn FnMut(&Flow)) -> io::Result<FlowSource> {
+    match each_from(FlowSource::Netlink, each) {
         Ok(()) => Ok(FlowSource::Netlink),
         Err(_) => each_from(FlowSource::Proc, each).map(|()| FlowSource::Proc),
     }
@@ -55,29 +53,22 @@ pub fn each(mut each: impl FnMut(&Flow)) -> io::Result<FlowSource> {
 ///
 /// # Errors
 /// The source does not exist.
-pub fn each_from(source: FlowSource, mut each: impl FnMut(&Flow)) -> io::Result<()> {
+pub fn each_from(source: FlowSource, each: &mut dyn FnMut(&Flow)) -> io::Result<()> {
     match source {
         FlowSource::Netlink => {
             let mut dialogue = Dialogue::open(libc::NETLINK_NETFILTER)?;
             let (request, sequence) = dialogue.begin(1);
             conntrack::dump(request, sequence);
-            match dialogue.ask(sequence, &mut |m| conntrack::flow(m).iter().for_each(&mut each))? {
+            match dialogue.ask(sequence, &mut |m| conntrack::flow(m).iter().for_each(&mut *each))? {
                 0 => Ok(()),
                 errno => Err(io::Error::from_raw_os_error(errno)),
             }
         }
         FlowSource::Proc => {
-            let mut file = BufReader::new(File::open(PROC)?);
-            let mut line = Vec::new();
-            loop {
-                line.clear();
-                if io::Read::take(&mut file, MAX_LINE).read_until(b'\n', &mut line)? == 0 {
-                    return Ok(());
-                }
-                if let Ok(text) = std::str::from_utf8(&line) {
-                    conntrack::line(text).iter().for_each(&mut each);
-                }
+            for line in Lines::new(File::open(PROC)?.into()) {
+                conntrack::line(&line?).iter().for_each(&mut *each);
             }
+            Ok(())
         }
     }
 }

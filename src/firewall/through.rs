@@ -76,7 +76,7 @@ impl std::error::Error for CutError {}
 pub fn cut(own_table: &mut Own, door: &Door, passage: Passage, own: &[IpAddr]) -> Result<usize, CutError> {
     cut_by_rounds(
         |each| {
-            flows::each(|flow| {
+            flows::each(&mut |flow| {
                 if goes_through(door, passage, own, flow) {
                     each(flow);
                 }

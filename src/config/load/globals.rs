@@ -7,8 +7,8 @@ use super::value::{blanks, boolean, choice, ports_of_both, seconds};
 use crate::config::device;
 use crate::config::error::Fault;
 use crate::config::{
-    BackendOption, Globals, LogLevel, MAX_DEVICES, MAX_OPEN_TIME_S, MAX_TRAP_EXCEPT, NftTable, OnStop,
-    TableFamily,
+    BackendOption, Globals, HAS_IPTABLES, LogLevel, MAX_DEVICES, MAX_OPEN_TIME_S, MAX_TRAP_EXCEPT, NftTable,
+    OnStop, TableFamily,
 };
 use crate::core::sequence::Step;
 
@@ -40,6 +40,11 @@ pub(super) fn read(options: Option<&SectionOptions<'_>>) -> Result<(Globals, OnS
                 ("none", BackendOption::None),
             ],
         )?;
+        if globals.backend == BackendOption::Iptables && !HAS_IPTABLES {
+            return Err(value
+                .fault("this ketukd was built without backend 'iptables'")
+                .help("install the whole ketukd, or remove this option on a router with fw4"));
+        }
         if globals.backend == BackendOption::Own && globals.nft_table.is_some() {
             return Err(value
                 .fault("backend 'own' has a table of its own, and takes no nft_table")

@@ -267,3 +267,15 @@ fn hours_and_networks() {
     let src: Vec<_> = src.iter().map(ToString::to_string).collect();
     assert_eq!(src, ["192.0.2.0/24", "2001:db8::1/128"]);
 }
+
+#[cfg(not(feature = "iptables"))]
+#[test]
+fn a_backend_that_was_left_out_is_refused_at_its_place() {
+    let error = parse("file", b"config globals\n\toption backend 'iptables'\n").expect_err("it is not there");
+    let error = error.to_string();
+    assert_eq!(
+        error,
+        "file:2:18: this ketukd was built without backend 'iptables'\n    2 | \toption backend 'iptables'\n      \
+         | \t                ^~~~~~~~\n      = install the whole ketukd, or remove this option on a router with fw4"
+    );
+}

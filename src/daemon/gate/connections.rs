@@ -5,8 +5,6 @@ use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use log::warn;
-
 use crate::config::Door;
 use crate::core::grants::{Grant, Grants};
 use crate::core::passage::Passage;
@@ -15,6 +13,7 @@ use crate::daemon::slots::Slots;
 use crate::firewall::flows::{self, Announcements, FlowSource};
 use crate::firewall::through::goes_through;
 use crate::linux::links::own_addresses;
+use crate::log::warn;
 
 /// Least time between two counts. Each count reads the kernel's whole connection table.
 const COUNT_SPACING: Duration = Duration::from_millis(500);
@@ -122,7 +121,7 @@ fn count(doors: &[Option<(&Door, Passage)>]) -> io::Result<Vec<u32>> {
     let own: Vec<IpAddr> = own_addresses()?.collect();
     let from = |source| {
         let mut counts = vec![0; doors.len()];
-        flows::each_from(source, |flow| {
+        flows::each_from(source, &mut |flow| {
             for (door, count) in doors.iter().zip(&mut counts) {
                 let through = |(door, passage): (&Door, Passage)| {
                     flow.is_live() && goes_through(door, passage, &own, flow)

@@ -3,8 +3,6 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use log::error;
-
 use super::Gate;
 use crate::config::{Config, Door};
 use crate::core::access::CommandLoad;
@@ -12,6 +10,7 @@ use crate::core::passage::Passage;
 use crate::core::time::Instant;
 use crate::daemon::jobs::{self, Job, JobKind, Report, Ticket};
 use crate::daemon::monitor::{Disagreement, Monitor};
+use crate::log::error;
 
 impl Gate {
     /// The load of the command queue, if opening this door runs commands. Each of the `grants` that are open needs a

@@ -6,7 +6,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::config::Door;
+use crate::config::{Door, HAS_IPTABLES};
 use crate::core::passage::Passage;
 use crate::firewall::commands;
 use crate::firewall::iptables::Iptables;
@@ -113,9 +113,8 @@ impl Job {
 
     /// The iptables commands of the job.
     pub(super) fn rules(&self, iptables: Option<&Iptables>) -> VecDeque<JobCommand> {
-        let (Some(iptables), door, passage) = (iptables, &self.door, self.passage) else {
-            return VecDeque::new();
-        };
+        let Some(iptables) = iptables.filter(|_| HAS_IPTABLES) else { return VecDeque::new() };
+        let (door, passage) = (&self.door, self.passage);
         let rules = match self.kind {
             JobKind::Start | JobKind::Restore => iptables.insert(door, passage, self.lease),
             JobKind::Renew => iptables.lease(door, passage, self.lease).into_iter().collect(),

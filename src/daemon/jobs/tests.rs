@@ -1,4 +1,5 @@
 //! The queue with fake programs that end when the test says so.
+#![cfg(feature = "iptables")] // rules of iptables are what it queues
 
 mod bench;
 

@@ -8,7 +8,6 @@ use std::mem;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::time::Duration;
 
-use log::{error, warn};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signalfd::SignalFd;
@@ -20,7 +19,7 @@ use super::files::Files;
 use super::held::Held;
 use super::link::{Link, ReceivedMessage};
 use super::message::{ConfigPlace, MalformedMessage, MonitorRequest, OutputPart, Reply, RunId, ScriptEvent};
-use crate::config::{self, Config, Door};
+use crate::config::{self, Config, Door, HAS_IPTABLES};
 use crate::daemon::device_names;
 use crate::daemon::hotplug::event::HotplugEvent;
 use crate::daemon::jobs::{self, JobKind, JobPart, Ticket};
@@ -30,6 +29,7 @@ use crate::firewall::sweep;
 use crate::linux::memory::rest;
 use crate::linux::process::{self, Child};
 use crate::log as sinks;
+use crate::log::{error, warn};
 
 /// The most programs that run at once: users' commands, a command of iptables, the scripts of one event. The packet side
 /// keeps to the same numbers.
@@ -167,6 +167,13 @@ impl MonitorProcess {
                 let agreed = self.reload(generation, fingerprint);
                 rest();
                 self.answer(id, agreed);
+            }
+            MonitorRequest::LookForRules { id }
+            | MonitorRequest::LoadChains { id }
+            | MonitorRequest::LookAtChains { id }
+                if !HAS_IPTABLES =>
+            {
+                self.answer(id, Err(Errno::ENOSYS.into()));
             }
             MonitorRequest::LookForRules { id } => self.answer(id, self.are_rules_gone()),
             MonitorRequest::LoadChains { id } => {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::config::HAS_IPTABLES;
 use crate::core::sequence::Protocol;
 use crate::firewall::iptables::Shutting;
 use crate::firewall::loaded::ChainName;
@@ -94,6 +95,9 @@ impl DoorFinding {
         let Self { protocol, port, device, fault, .. } = self;
         match fault {
             DoorFault::Unknown(Obstacle::Rule) => "it depends on a rule that ketukd cannot follow".to_owned(),
+            DoorFault::Unknown(Obstacle::Unread) if !HAS_IPTABLES => {
+                "this ketukd was built without the reader of iptables-legacy's rules".to_owned()
+            }
             DoorFault::Unknown(Obstacle::Unread) => {
                 "only root can read the rules of iptables-legacy: run 'ketukd check' as root".to_owned()
             }

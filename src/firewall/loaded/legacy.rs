@@ -11,6 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use super::effect::{Effect, Tri};
 use super::packet::Packet;
 use super::{ChainName, Family, Hook, KernelRule, LoadedChain, MAX_RULES, xt};
+use crate::config::HAS_IPTABLES;
 use crate::core::network::AddressFamily;
 use crate::linux::xtables::{Extension, HOOKS, RawRule, Table};
 
@@ -85,6 +86,10 @@ pub(super) struct LegacyTables {
 pub(super) fn read() -> io::Result<LegacyTables> {
     // Without /proc it is not known which tables there are.
     let is_partial = !Path::new("/proc/thread-self/net").exists();
+    if !HAS_IPTABLES {
+        let may_be_there = NAMES.iter().any(|(.., file)| Path::new(file).exists());
+        return Ok(LegacyTables { chains: Vec::new(), is_partial: is_partial || may_be_there });
+    }
     let mut found = LegacyTables { chains: Vec::new(), is_partial };
     for (at, (family, of, _)) in NAMES.into_iter().enumerate() {
         let names = match names(at) {
