@@ -7,6 +7,7 @@ import { createRequire } from 'node:module';
 import path from 'node:path';
 import { after, before, beforeEach, describe, test } from 'node:test';
 import { BROWSERS, launch } from './browser.mjs';
+import { TEXTS } from '../../web/src/texts.js';
 import { NAMES, PAGE, PHONE, PORT, ROUTER, until, World } from './world.mjs';
 
 const ROUNDS = Number(process.env.KETUK_ROUNDS ?? 1);
@@ -39,6 +40,12 @@ after(() => {
 	server?.close();
 	server?.closeAllConnections();
 	world?.stop();
+});
+
+test('every text is there in both languages', () => {
+	const shape = texts => Object.entries(texts).map(([ key, text ]) => [ key, typeof text, Array.isArray(text) ? text.length : 1 ]);
+
+	assert.deepEqual(shape(TEXTS.id), shape(TEXTS.en));
 });
 
 for (const name of (process.env.KETUK_BROWSER ?? Object.keys(BROWSERS).join()).split(','))
@@ -224,6 +231,31 @@ for (const name of (process.env.KETUK_BROWSER ?? Object.keys(BROWSERS).join()).s
 				assert.equal(await text(page, 'button.door'), 'Buka “web”');
 				await page.click('#language');
 			}, 'id');
+		});
+
+		test('says that there is no network, and knocks at nothing', async () => {
+			await show(fromFile(world.profile(user++ % USERS, 'v4')), async (page, { requests }) => {
+				await page.setOfflineMode(true);
+				await page.click('button.door');
+				assert.match(await text(page, '.state'), /^This phone has no network/);
+				assert.deepEqual(requests.filter(url => url.startsWith('https:')), []);
+			});
+		});
+
+		test('says what to do next, by the door’s port', async () => {
+			world.firewall('drop');
+			for (const [ port, expected ] of [
+				[ ':22', 'Now connect with ssh to four.example.org.' ],
+				[ ':5900', 'Now connect with your app to four.example.org, port 5900.' ],
+				[ '', 'Now connect to four.example.org.' ],
+				[ ':8080', 'Go to http://four.example.org:8080/' ]
+			])
+				await show(fromFile(`ketuk://four.example.org/plain${port}?sequence=7000,8000,9000`), async page => {
+					await page.click('button.door');
+					await until('it has knocked', async () => (await text(page, '.state')).startsWith('Knocked'));
+					assert.equal(await text(page, '.next'), expected);
+				});
+			world.close('plain');
 		});
 
 		test('from the router by plain http, where browsers have no crypto.subtle', async () => {
