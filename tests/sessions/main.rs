@@ -268,7 +268,7 @@ fn proc_tells_what_netlink_tells() {
     wait_until("both tell the same", || {
         let mut netlink = Vec::new();
         world.router.enter(|| {
-            flows::each_from(FlowSource::Netlink, &mut |flow| netlink.push(*flow)).expect("ctnetlink")
+            flows::each_from(FlowSource::Netlink, &mut |flow| netlink.push(*flow)).expect("ctnetlink");
         });
         let text = world.router.stdout("cat", &["/proc/net/nf_conntrack"]);
         let proc: Vec<_> = text.lines().filter_map(conntrack::line).collect();
