@@ -1,6 +1,6 @@
 //! Log lines: to standard error, syslog and a file.
 //!
-//! Each level has a macro:
+//! The `log` crate has no notice level, so each of its levels stands for the next of syslog's:
 //!
 //! | macro    | `option log_level` | syslog  | lines                                   |
 //! |----------|--------------------|---------|-----------------------------------------|
@@ -16,36 +16,38 @@
 //!
 //! If a disk is full or a log daemon is missing, lines are lost, but the daemon goes on.
 
-mod level;
-mod syslog;
-
-use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
+use log::{Level, LevelFilter, Log, Metadata, Record};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::fstat;
+use syslog::{Facility, LogFormat, LoggerBackend, Severity};
 
-pub use self::level::Level;
-use self::syslog::Syslog;
 use crate::config::LogLevel;
 use crate::core::limit::Limit;
+use crate::core::time::Instant;
 use crate::linux::clock;
+
+/// Milliseconds between two attempts to reach a missing syslog.
+const SYSLOG_RETRY_MS: u64 = 5000;
 
 /// The lines that the monitor writes into the log file: the rate a second, and the burst. An attacker in the process that
 /// reads packets must not fill the disk within minutes. Lines about knocks have limits of their own, which are far lower.
 const FILE_LINES: (u32, u32) = (100, 1000);
 
-/// The last level that is written; none before the start.
-static MAX_LEVEL: AtomicU8 = AtomicU8::new(0);
+static LOGGER: Logger = Logger(Mutex::new(Sinks {
+    stderr: Stderr::Shown,
+    syslog: Syslog::Lost(Instant::from_millis(0)),
+    file: None,
+    limit: None,
+}));
 
-static SINKS: Mutex<Sinks> =
-    Mutex::new(Sinks { stderr: Stderr::Shown, syslog: Syslog::NEW, file: None, limit: None });
+struct Logger(Mutex<Sinks>);
 
 struct Sinks {
     stderr: Stderr,
@@ -64,6 +66,12 @@ enum Stderr {
     Journal,
     /// procd. It logs every line as an error.
     Procd,
+}
+
+enum Syslog {
+    Connected(syslog::Logger<LoggerBackend, LocalFormat>),
+    /// syslog is missing, and is not tried again before this moment.
+    Lost(Instant),
 }
 
 struct LogFile {
@@ -94,61 +102,22 @@ pub trait Courier: Send {
 
 /// Starts logging.
 pub fn start(level: LogLevel) {
-    sinks().stderr = Stderr::find();
+    LOGGER.sinks().stderr = Stderr::find();
+    // Only the first call can succeed. Later calls set the same logger.
+    let _ = log::set_logger(&LOGGER);
     set_level(level);
 }
 
 /// Sets the least severe level that is logged.
 pub fn set_level(level: LogLevel) {
-    let last = match level {
-        LogLevel::Error => Level::Error,
-        LogLevel::Warn => Level::Warn,
-        LogLevel::Notice => Level::Info,
-        LogLevel::Info => Level::Debug,
-        LogLevel::Debug => Level::Trace,
-    };
-    MAX_LEVEL.store(last as u8, Ordering::Relaxed);
+    log::set_max_level(match level {
+        LogLevel::Error => LevelFilter::Error,
+        LogLevel::Warn => LevelFilter::Warn,
+        LogLevel::Notice => LevelFilter::Info,
+        LogLevel::Info => LevelFilter::Debug,
+        LogLevel::Debug => LevelFilter::Trace,
+    });
 }
-
-/// Whether lines of this level are written.
-pub fn is_on(level: Level) -> bool {
-    level as u8 <= MAX_LEVEL.load(Ordering::Relaxed)
-}
-
-/// Writes a line, if its level is on. The macros call this function.
-pub fn say(level: Level, words: fmt::Arguments<'_>) {
-    if is_on(level) {
-        sinks().write(level, &words.to_string());
-    }
-}
-
-macro_rules! error_line {
-    ($($words:tt)+) => { $crate::log::say($crate::log::Level::Error, format_args!($($words)+)) };
-}
-macro_rules! warn_line {
-    ($($words:tt)+) => { $crate::log::say($crate::log::Level::Warn, format_args!($($words)+)) };
-}
-macro_rules! info_line {
-    ($($words:tt)+) => { $crate::log::say($crate::log::Level::Info, format_args!($($words)+)) };
-}
-// These two levels are usually off. Then the arguments are not computed, because a flood of packets would pay for them.
-macro_rules! debug_line {
-    ($($words:tt)+) => {
-        if $crate::log::is_on($crate::log::Level::Debug) {
-            $crate::log::say($crate::log::Level::Debug, format_args!($($words)+));
-        }
-    };
-}
-macro_rules! trace_line {
-    ($($words:tt)+) => {
-        if $crate::log::is_on($crate::log::Level::Trace) {
-            $crate::log::say($crate::log::Level::Trace, format_args!($($words)+));
-        }
-    };
-}
-pub(crate) use {
-    debug_line as debug, error_line as error, info_line as info, trace_line as trace, warn_line as warn,
-};
 
 /// Opens the log file, or opens it anew after it was rotated away; `None` for none.
 ///
@@ -163,24 +132,25 @@ pub fn set_file(path: Option<&Path>) -> io::Result<()> {
             (Some(LogFile { path: path.to_owned(), way, complained: false }), opened)
         }
     };
-    sinks().file = file;
+    LOGGER.sinks().file = file;
     opened
 }
 
 /// From now on the courier carries lines for the log file to the process that writes it; `None` for no log file.
 pub fn set_courier(path: Option<&Path>, courier: Box<dyn Courier>) {
     let path = path.map(Path::to_owned);
-    sinks().file = path.map(|path| LogFile { path, way: LogSink::Courier(courier), complained: false });
+    LOGGER.sinks().file =
+        path.map(|path| LogFile { path, way: LogSink::Courier(courier), complained: false });
 }
 
 /// From now on this process writes at most `FILE_LINES` into the log file.
 pub fn bound_file() {
-    sinks().limit = Some(Limit::new(FILE_LINES.0, FILE_LINES.1));
+    LOGGER.sinks().limit = Some(Limit::new(FILE_LINES.0, FILE_LINES.1));
 }
 
 /// Writes a line of another process into the log file, and nowhere else.
 pub fn append(line: &str) {
-    sinks().write_file(line);
+    LOGGER.sinks().write_file(line);
 }
 
 fn open(path: &Path) -> io::Result<File> {
@@ -219,27 +189,40 @@ fn complain(line: &str) {
     }
 }
 
-fn sinks() -> MutexGuard<'static, Sinks> {
-    SINKS.lock().unwrap_or_else(PoisonError::into_inner)
+impl Logger {
+    fn sinks(&self) -> std::sync::MutexGuard<'_, Sinks> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-impl Sinks {
-    fn write(&mut self, level: Level, text: &str) {
+impl Log for Logger {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        let mut sinks = self.sinks();
+        let stderr = sinks.stderr;
         // An error in the configuration has several lines. syslog would show them as one.
-        for line in text.lines() {
-            match self.stderr {
+        for line in record.args().to_string().lines() {
+            let severity = severity(record.level());
+            match stderr {
                 Stderr::Shown => {
                     complain(line);
-                    self.syslog.write(level, line);
+                    sinks.syslog.write(severity, line);
                 }
-                Stderr::Journal => complain(&format!("<{}>{line}", level as u8)),
-                Stderr::Procd if self.syslog.write(level, line) => {}
+                Stderr::Journal => complain(&format!("<{}>{line}", severity as u8)),
+                Stderr::Procd if sinks.syslog.write(severity, line) => {}
                 Stderr::Procd => complain(line),
             }
-            self.write_file(line);
+            sinks.write_file(line);
         }
     }
 
+    fn flush(&self) {}
+}
+
+impl Sinks {
     fn write_file(&mut self, line: &str) {
         let Some(file) = &mut self.file else { return };
         if let Some(limit) = &mut self.limit {
@@ -253,6 +236,65 @@ impl Sinks {
         }
         file.write(line);
     }
+}
+
+fn severity(level: Level) -> Severity {
+    match level {
+        Level::Error => Severity::LOG_ERR,
+        Level::Warn => Severity::LOG_WARNING,
+        Level::Info => Severity::LOG_NOTICE,
+        Level::Debug => Severity::LOG_INFO,
+        Level::Trace => Severity::LOG_DEBUG,
+    }
+}
+
+impl Syslog {
+    /// Whether syslog took the line.
+    fn write(&mut self, severity: Severity, line: &str) -> bool {
+        if let Self::Lost(since) = self {
+            if clock::now() < *since {
+                return false;
+            }
+            *self =
+                syslog::unix(LocalFormat).and_then(unblocked).map_or_else(|_| Self::retry(), Self::Connected);
+        }
+        let Self::Connected(logger) = self else { return false };
+        // The crate has a method for each level, and each would be a copy of this code.
+        let written = logger.formatter.format(&mut logger.backend, severity, line).is_ok();
+        if !written {
+            *self = Self::retry();
+        }
+        written
+    }
+
+    fn retry() -> Self {
+        Self::Lost(Instant::from_millis(clock::now().as_millis() + SYSLOG_RETRY_MS))
+    }
+}
+
+/// The format of a line for local log daemons, without a time, because they add their own. The crate's own format
+/// needs 50 kB of code for time zones.
+#[derive(Clone, Copy, Debug)]
+struct LocalFormat;
+
+impl LogFormat<&str> for LocalFormat {
+    fn format<W: Write>(&self, w: &mut W, severity: Severity, line: &str) -> syslog::Result<()> {
+        // RFC 3164, section 4.1.1: the facility, which comes shifted, and the severity.
+        let priority = Facility::LOG_DAEMON as u8 | severity as u8;
+        write!(w, "<{priority}>ketukd[{}]: {line}", std::process::id()).map_err(syslog::Error::Write)
+    }
+}
+
+/// If a log daemon does not take a line at once, the line is lost, so that this daemon does not hang.
+fn unblocked(
+    logger: syslog::Logger<LoggerBackend, LocalFormat>,
+) -> syslog::Result<syslog::Logger<LoggerBackend, LocalFormat>> {
+    match &logger.backend {
+        LoggerBackend::Unix(socket) => socket.set_nonblocking(true)?,
+        LoggerBackend::UnixStream(stream) => stream.get_ref().set_nonblocking(true)?,
+        _ => {}
+    }
+    Ok(logger)
 }
 
 impl LogFile {

@@ -7,8 +7,7 @@ use std::net::IpAddr;
 
 use super::arguments::Arguments;
 use super::{CommandResult, Failure, print};
-use crate::control::message::read_error;
-use crate::control::request::{ControlRequest, Verb};
+use crate::control::message::{ControlRequest, ReceivedError, Verb, unescaped};
 use crate::control::{WATCHING, client, row, show};
 use crate::linux::{clock, output};
 
@@ -177,9 +176,11 @@ fn reach(
 }
 
 fn refusal(json: &str) -> Failure {
-    match read_error(json) {
-        Some((2, message)) => Failure::Config(message),
-        Some((_, message)) => Failure::Failed(message),
-        None => Failure::Failed(format!("the daemon's answer cannot be read: {json}")),
+    let unreadable = || Failure::Failed(format!("the daemon's answer cannot be read: {json}"));
+    let Ok((refused, _)) = serde_json_core::from_str::<ReceivedError<'_>>(json) else { return unreadable() };
+    match (refused.code, unescaped(refused.message)) {
+        (2, Some(message)) => Failure::Config(message),
+        (_, Some(message)) => Failure::Failed(message),
+        (_, None) => unreadable(),
     }
 }

@@ -6,11 +6,13 @@
 
 use std::io::{self, Read as _};
 
+use serde::{Deserialize, Serialize};
+use serde_json_core::str::EscapedStr;
+
 use super::arguments::Arguments;
 use super::{CommandResult, Failure, control, invite, print};
 use crate::config::{self, Config};
-use crate::control::json::{Object, Writer, unescaped};
-use crate::control::request::{ControlRequest, Verb};
+use crate::control::message::{ControlRequest, Verb, unescaped};
 use crate::profile::{self, Profile};
 
 /// Longest arguments, in bytes. rpcd writes no more than a pipe holds.
@@ -21,33 +23,65 @@ const METHODS: &str = r#"{"status":{},"open":{"door":"","address":"","seconds":0
 "#;
 
 /// The arguments of every method; rpcd adds the caller's session, which is ignored.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 struct MethodArguments<'a> {
-    door: Option<&'a str>,
-    address: Option<&'a str>,
+    #[serde(borrow)]
+    door: Option<EscapedStr<'a>>,
+    #[serde(borrow)]
+    address: Option<EscapedStr<'a>>,
     seconds: Option<u32>,
-    config: Option<&'a str>,
-    user: Option<&'a str>,
-    host: Option<&'a str>,
-    page: Option<&'a str>,
+    #[serde(borrow)]
+    config: Option<EscapedStr<'a>>,
+    #[serde(borrow)]
+    user: Option<EscapedStr<'a>>,
+    #[serde(borrow)]
+    host: Option<EscapedStr<'a>>,
+    #[serde(borrow)]
+    page: Option<EscapedStr<'a>>,
 }
 
-impl<'a> MethodArguments<'a> {
-    /// `None` if a member has a value of another kind.
-    fn of(object: Object<'a>) -> Option<Self> {
-        // A value of the wrong kind is a mistake, and does not count as none.
-        let text = |name| object.get(name).map(|_| object.raw(name).ok_or(())).transpose();
-        let seconds = object.get("seconds").map(str::parse).transpose();
-        Some(Self {
-            door: text("door").ok()?,
-            address: text("address").ok()?,
-            seconds: seconds.ok()?,
-            config: text("config").ok()?,
-            user: text("user").ok()?,
-            host: text("host").ok()?,
-            page: text("page").ok()?,
-        })
-    }
+/// The first fields of every answer.
+#[derive(Debug, Default, Serialize)]
+struct RpcdAnswer<'a> {
+    /// Whether the call succeeded.
+    ok: bool,
+    /// The command line's exit code, if the call failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<u8>,
+    /// The reason, if the call failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+    /// `check`: the number of doors.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    doors: Option<usize>,
+    /// `keygen`: 32 random bytes, base64.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<&'a str>,
+    /// `keygen`: 20 random bytes, base32.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    totp: Option<&'a str>,
+    /// `invite`: the `ketuk://` URI.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uri: Option<&'a str>,
+    /// `invite` with a page: the link to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    link: Option<&'a str>,
+}
+
+/// The fields of `status` before those of the daemon.
+#[derive(Debug, Serialize)]
+struct Service<'a> {
+    /// Whether the daemon answers.
+    running: bool,
+    /// Why it does not answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+    /// Whether the service starts with the router.
+    enabled: bool,
+    /// The error in the configuration file. A running daemon keeps its earlier configuration.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    config_error: Option<&'a str>,
 }
 
 /// Answers rpcd.
@@ -69,9 +103,8 @@ pub(super) fn answer(arguments: &Arguments) -> CommandResult {
         _ => return Err(Failure::Usage(format!("ketuk has no method '{method}'"))),
     };
     let json = answered.unwrap_or_else(|failure| {
-        // The code is the exit code of the command line.
         let (code, message) = failure.parts();
-        Writer::default().add("ok", false).add("code", code).add("error", &*message).end()
+        json(&RpcdAnswer { code: Some(code), error: Some(&message), ..RpcdAnswer::default() }, message.len())
     });
     print(&format!("{json}\n"))
 }
@@ -95,9 +128,27 @@ fn read(arguments: &Arguments, method: Method) -> Result<String, Failure> {
     if input.iter().all(u8::is_ascii_whitespace) {
         return method(arguments, &MethodArguments::default());
     }
-    let object = str::from_utf8(&input).ok().and_then(Object::parse);
-    let object = object.ok_or_else(|| bad("are not one flat JSON object"))?;
-    method(arguments, &MethodArguments::of(object).ok_or_else(|| bad("have a value of the wrong kind"))?)
+    if !is_flat(&input) {
+        return Err(bad("are not one flat JSON object"));
+    }
+    let (call, _) = serde_json_core::from_slice(&input)
+        .map_err(|error| bad(&format!("cannot be understood: {error}")))?;
+    method(arguments, &call)
+}
+
+/// Whether the JSON has no nested values. The parser recurses, and a caller must not be able to exhaust its stack.
+fn is_flat(json: &[u8]) -> bool {
+    let (mut quoted, mut escaped, mut depth) = (false, false, 0_u32);
+    for byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = quoted,
+            b'"' => quoted = !quoted,
+            b'{' | b'[' if !quoted => depth += 1,
+            _ => {}
+        }
+    }
+    depth == 1 && json.trim_ascii_start().starts_with(b"{")
 }
 
 /// The status of the daemon, and of the service around it.
@@ -109,11 +160,13 @@ fn status(arguments: &Arguments, _: &MethodArguments<'_>) -> Result<String, Fail
     };
     let asked = control::ask_status(arguments);
     let error = asked.as_ref().err().map(ToString::to_string);
-    let enabled = config.is_some_and(|config| config.globals.enabled);
-    let mut to = Writer::default();
-    to.add("running", error.is_none()).add_some("error", error.as_deref()).add("enabled", enabled);
-    // A running daemon keeps its earlier configuration.
-    let mut all = to.add_some("config_error", config_error.as_deref()).end();
+    let service = Service {
+        running: error.is_none(),
+        error: error.as_deref(),
+        enabled: config.as_ref().is_some_and(|config| config.globals.enabled),
+        config_error: config_error.as_deref(),
+    };
+    let mut all = json(&service, [&error, &config_error].into_iter().flatten().map(String::len).sum());
     if let Ok(status) = asked {
         let mut text = String::new();
         status.json(&mut text).expect("a String takes everything");
@@ -140,7 +193,7 @@ fn close(arguments: &Arguments, call: &MethodArguments<'_>) -> Result<String, Fa
 
 fn ask(arguments: &Arguments, request: &ControlRequest<'_>) -> Result<String, Failure> {
     control::talk(arguments, request, &mut |_, _| Ok(true))?;
-    Ok(good().end())
+    Ok(json(&RpcdAnswer { ok: true, ..RpcdAnswer::default() }, 0))
 }
 
 /// Checks the configuration in the arguments, which is not saved yet, otherwise the file.
@@ -154,7 +207,7 @@ fn check(arguments: &Arguments, call: &MethodArguments<'_>) -> Result<String, Fa
         }
         None => arguments.config()?,
     };
-    Ok(good().add("doors", doors.len()).end())
+    Ok(json(&RpcdAnswer { ok: true, doors: Some(doors.len()), ..RpcdAnswer::default() }, 0))
 }
 
 /// The doctor's findings.
@@ -171,7 +224,8 @@ fn doctor(_: &Arguments, _: &MethodArguments<'_>) -> Result<String, Failure> {
 /// Makes new secrets on the router, where they will be kept.
 fn keygen(_: &Arguments, _: &MethodArguments<'_>) -> Result<String, Failure> {
     let [key, totp] = profile::new_secret_pair().map_err(|error| Failure::Failed(error.to_string()))?;
-    Ok(good().add("key", &**key).add("totp", &**totp).end())
+    let len = key.len() + totp.len();
+    Ok(json(&RpcdAnswer { ok: true, key: Some(&key), totp: Some(&totp), ..RpcdAnswer::default() }, len))
 }
 
 /// A user's profile as a URI, and as a link to the knock page if one is named.
@@ -186,17 +240,35 @@ fn invite(arguments: &Arguments, call: &MethodArguments<'_>) -> Result<String, F
     // The client would refuse a wrong host name.
     uri.parse::<Profile>().map_err(|error| Failure::Usage(error.to_string()))?;
     let link = link.as_ref().map(|link| link.text.as_str());
-    Ok(good().add("uri", &**uri).add_some("link", link).end())
+    let len = uri.len() + link.map_or(0, str::len);
+    Ok(json(&RpcdAnswer { ok: true, uri: Some(&uri), link, ..RpcdAnswer::default() }, len))
 }
 
-fn argument(name: &str, value: Option<&str>) -> Result<String, Failure> {
+fn argument(name: &str, value: Option<EscapedStr<'_>>) -> Result<String, Failure> {
     let value = value.and_then(unescaped).filter(|value| !value.is_empty());
     value.ok_or_else(|| Failure::Usage(format!("the call has no {name}")))
 }
 
-/// The beginning of an answer to a call that succeeded.
-fn good() -> Writer {
-    let mut to = Writer::default();
-    to.add("ok", true);
-    to
+/// `value` as JSON. Its strings have `text` bytes together.
+fn json(value: &impl Serialize, text: usize) -> String {
+    // JSON takes up to six bytes for one byte of a string. The 256 bytes are for the names of the fields.
+    let mut buffer = vec![0; 256 + 6 * text];
+    let len = serde_json_core::to_slice(value, &mut buffer).expect("it has room");
+    buffer.truncate(len);
+    String::from_utf8(buffer).expect("JSON is UTF-8")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_flat() {
+        for flat in [r"{}", r#" {"a":"{[","b":1}"#, r#"{"a":"\"{"}"#] {
+            assert!(is_flat(flat.as_bytes()), "{flat}");
+        }
+        for nested in [r#"{"a":{}}"#, r#"{"a":[]}"#, r#"{"a":"\\"}{}"#, "[1]", "1", "[[", ""] {
+            assert!(!is_flat(nested.as_bytes()), "{nested}");
+        }
+    }
 }

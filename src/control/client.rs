@@ -5,8 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use super::message::MAX_REQUEST;
-use super::request::{ControlRequest, Verb};
+use super::message::{ControlRequest, MAX_REQUEST, Verb};
 use crate::linux::lines::Lines;
 use crate::linux::peer;
 
@@ -35,11 +34,11 @@ pub fn ask(
     if !matches!(request.request, Verb::Watch | Verb::Events) {
         stream.set_read_timeout(Some(ANSWER_TIME))?;
     }
-    let request = request.json() + "\n";
-    if request.len() > MAX_REQUEST {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "the request is too long"));
-    }
-    match stream.write_all(request.as_bytes()) {
+    let mut line = [0; MAX_REQUEST];
+    let len = serde_json_core::to_slice(request, &mut line)
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "the request is too long"))?;
+    let request = [&line[..len], b"\n"].concat();
+    match stream.write_all(&request) {
         // The daemon refused before it read the request. Its answer says why.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
         written => written?,

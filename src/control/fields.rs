@@ -1,19 +1,22 @@
 //! The fields of the daemon's answers, as the client reads them.
 
-use super::json::Object;
+use serde::Deserialize;
+use serde_json_core::str::EscapedStr;
+
+use super::message::unescaped;
 
 /// The fields of all kinds of lines. Each kind has some of them.
-#[derive(Debug)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 pub(crate) struct Fields<'a> {
     pub(crate) version: &'a str,
     pub(crate) uptime_seconds: u64,
-    #[cfg_attr(not(feature = "doctor"), expect(dead_code, reason = "only the doctor reads it"))]
     pub(crate) config: &'a str,
     pub(crate) backend: &'a str,
     pub(crate) table: &'a str,
     pub(crate) knocking: u64,
     pub(crate) clock_trusted: Option<bool>,
-    pub(crate) root: Option<String>,
+    pub(crate) root: Option<EscapedStr<'a>>,
     pub(crate) name: &'a str,
     pub(crate) state: &'a str,
     pub(crate) action: &'a str,
@@ -37,65 +40,26 @@ pub(crate) struct Fields<'a> {
     pub(crate) judged: &'a str,
     pub(crate) event: &'a str,
     pub(crate) reason: &'a str,
-    pub(crate) text: Option<String>,
+    pub(crate) text: Option<EscapedStr<'a>>,
     pub(crate) failed: bool,
     pub(crate) user: Option<&'a str>,
 }
 
 /// Reads a line of an answer.
 pub(super) fn fields(json: &str) -> Fields<'_> {
-    // Members of a newer daemon that are not known here are left out.
-    let json = Object::parse(json).unwrap_or_default();
-    let text = |name| json.raw(name).unwrap_or_default();
-    let number = |name| json.number(name).unwrap_or_default();
-    let small = |name| number(name).try_into().unwrap_or_default();
-    Fields {
-        version: text("version"),
-        uptime_seconds: number("uptime_seconds"),
-        config: text("config"),
-        backend: text("backend"),
-        table: text("table"),
-        knocking: number("knocking"),
-        clock_trusted: json.get("clock_trusted").map(|flag| flag == "true"),
-        root: json.text("root"),
-        name: text("name"),
-        state: text("state"),
-        action: text("action"),
-        steps: small("steps"),
-        open_time: json.number("open_time"),
-        open: number("open"),
-        firewall: text("firewall"),
-        warning: json.raw("warning"),
-        door: json.raw("door"),
-        address: text("address"),
-        seconds_left: json.number("seconds_left"),
-        held: json.is("held"),
-        sessions: json.number("sessions"),
-        in_firewall: json.is("in_firewall"),
-        times: number("times"),
-        seconds_ago: number("seconds_ago"),
-        seen_seconds_ago: json.number("seen_seconds_ago"),
-        value: number("value"),
-        port: json.raw("port"),
-        stage: small("stage"),
-        judged: text("judged"),
-        event: text("event"),
-        reason: text("reason"),
-        text: json.text("text"),
-        failed: json.is("failed"),
-        user: json.raw("user"),
-    }
+    // Fields of a newer daemon that are not known here are left out.
+    serde_json_core::from_str(json).map(|(fields, _)| fields).unwrap_or_default()
 }
 
 impl Fields<'_> {
     /// Why the daemon's process is root; `None` if it is not.
     pub(crate) fn root(&self) -> Option<String> {
-        self.root.clone()
+        self.root.and_then(unescaped)
     }
 
     /// The sentence, or the short name if an older daemon sends no sentence.
     pub(crate) fn sentence(&self) -> String {
         let name = if self.judged.is_empty() { self.reason } else { self.judged };
-        self.text.clone().unwrap_or_else(|| name.to_owned())
+        self.text.and_then(unescaped).unwrap_or_else(|| name.to_owned())
     }
 }

@@ -1,27 +1,64 @@
-//! The answers on the control socket.
+//! The requests and answers on the control socket.
 
-use super::json::{Object, Writer};
+use serde::{Deserialize, Serialize};
+use serde_json_core::str::{EscapedStr, EscapedStringFragment};
 
 /// Longest request, in bytes.
 pub const MAX_REQUEST: usize = 256;
 /// Longest line of an answer, in bytes. An error that quotes a line of the configuration fits.
 pub const MAX_LINE: usize = 2048;
 
-/// A line of an answer.
-pub trait Line {
-    /// Writes the line's members.
-    fn write(&self, to: &mut Writer);
+/// A request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ControlRequest<'a> {
+    /// The kind of the request.
+    pub(crate) request: Verb,
+    /// The door to open or close.
+    #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
+    pub(crate) door: Option<&'a str>,
+    /// The address to open or close for; `close` without an address shuts the door for everybody.
+    #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
+    pub(crate) address: Option<&'a str>,
+    /// Seconds to open for; `None` means the door's `open_time`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) seconds: Option<u32>,
+}
 
-    /// The line's text.
-    fn json(&self) -> String {
-        let mut to = Writer::default();
-        self.write(&mut to);
-        to.end()
+/// The kinds of requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verb {
+    /// The state of the daemon.
+    Status,
+    /// Open a door by hand.
+    Open,
+    /// Shut a door.
+    Close,
+    /// Read the configuration anew.
+    Reload,
+    /// Every knock as it is judged, until the connection ends.
+    Watch,
+    /// Every door that opens or shuts, until the connection ends.
+    Events,
+}
+
+impl<'a> ControlRequest<'a> {
+    /// A request without arguments.
+    pub const fn plain(request: Verb) -> Self {
+        Self { request, door: None, address: None, seconds: None }
+    }
+
+    /// Reads a request.
+    ///
+    /// # Errors
+    /// The fault in the JSON.
+    pub fn parse(line: &'a [u8]) -> Result<Self, serde_json_core::de::Error> {
+        serde_json_core::from_slice(line).map(|(request, _)| request)
     }
 }
 
 /// `daemon`: the daemon itself.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct DaemonLine<'a> {
     /// Its version.
     pub(crate) version: &'a str,
@@ -44,22 +81,8 @@ pub struct DaemonLine<'a> {
     pub(crate) root: Option<&'a str>,
 }
 
-impl Line for DaemonLine<'_> {
-    fn write(&self, to: &mut Writer) {
-        to.add("version", self.version)
-            .add("uptime_seconds", self.uptime_seconds)
-            .add("config", self.config)
-            .add("backend", self.backend)
-            .add("table", self.table)
-            .add("knocking", self.knocking)
-            .add("commands_pending", self.commands_pending)
-            .add("clock_trusted", self.clock_trusted)
-            .add("root", self.root);
-    }
-}
-
 /// `device`: a device that is listened on.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct DeviceLine<'a> {
     /// Its name.
     pub(crate) name: &'a str,
@@ -70,14 +93,8 @@ pub struct DeviceLine<'a> {
     pub(crate) text: Option<&'a str>,
 }
 
-impl Line for DeviceLine<'_> {
-    fn write(&self, to: &mut Writer) {
-        to.add("name", self.name).add("state", self.state).add("text", self.text);
-    }
-}
-
 /// `door`: a door.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct DoorLine<'a> {
     /// Its name.
     pub(crate) name: &'a str,
@@ -95,20 +112,8 @@ pub struct DoorLine<'a> {
     pub(crate) warning: Option<&'a str>,
 }
 
-impl Line for DoorLine<'_> {
-    fn write(&self, to: &mut Writer) {
-        to.add("name", self.name)
-            .add("action", self.action)
-            .add("steps", self.steps)
-            .add("open_time", self.open_time)
-            .add("open", self.open)
-            .add("firewall", self.firewall)
-            .add("warning", self.warning);
-    }
-}
-
 /// `user`: one user of the configuration, without secrets.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct UserLine<'a> {
     /// The user's name.
     pub(crate) name: &'a str,
@@ -118,22 +123,18 @@ pub struct UserLine<'a> {
     pub(crate) seen_seconds_ago: Option<u64>,
 }
 
-impl Line for UserLine<'_> {
-    fn write(&self, to: &mut Writer) {
-        to.add("name", self.name).add("doors", self.doors).add("seen_seconds_ago", self.seen_seconds_ago);
-    }
-}
-
 /// `grant`: an address that a door is open for.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct GrantLine<'a> {
     /// The door.
     pub(crate) door: &'a str,
     /// The address.
     pub(crate) address: &'a str,
     /// The port that it may reach, at a door with `any_port`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) port: Option<&'a str>,
     /// The user who opened it last, if one did.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) user: Option<&'a str>,
     /// Seconds left, rounded up; `None`: until it is shut, or until its last connection ends.
     pub(crate) seconds_left: Option<u64>,
@@ -145,25 +146,13 @@ pub struct GrantLine<'a> {
     pub(crate) in_firewall: bool,
 }
 
-impl Line for GrantLine<'_> {
-    fn write(&self, to: &mut Writer) {
-        to.add("door", self.door)
-            .add("address", self.address)
-            .add_some("port", self.port)
-            .add_some("user", self.user)
-            .add("seconds_left", self.seconds_left)
-            .add("held", self.held)
-            .add("sessions", self.sessions)
-            .add("in_firewall", self.in_firewall);
-    }
-}
-
 /// `recent`: the judgement of a source's last knock at a door.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct RecentLine<'a> {
     /// The door; `None` if the knock was for no door.
     pub(crate) door: Option<&'a str>,
     /// The user, if the knock proved one.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) user: Option<&'a str>,
     /// The source address.
     pub(crate) address: &'a str,
@@ -185,24 +174,8 @@ pub struct RecentLine<'a> {
     pub(crate) seconds_ago: u64,
 }
 
-impl Line for RecentLine<'_> {
-    fn write(&self, to: &mut Writer) {
-        to.add("door", self.door)
-            .add_some("user", self.user)
-            .add("address", self.address)
-            .add("port", self.port)
-            .add("stage", self.stage)
-            .add("steps", self.steps)
-            .add("reason", self.reason)
-            .add("text", self.text)
-            .add("failed", self.failed)
-            .add("times", self.times)
-            .add("seconds_ago", self.seconds_ago);
-    }
-}
-
 /// `counter`: the number of events of a kind since the start.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct CounterLine<'a> {
     /// Its name.
     pub(crate) name: &'a str,
@@ -210,14 +183,8 @@ pub struct CounterLine<'a> {
     pub(crate) value: u64,
 }
 
-impl Line for CounterLine<'_> {
-    fn write(&self, to: &mut Writer) {
-        to.add("name", self.name).add("value", self.value);
-    }
-}
-
 /// `knock`: the result of a packet, once for each door that it was for.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct KnockLine<'a> {
     /// The source address.
     pub(crate) address: &'a str,
@@ -236,25 +203,12 @@ pub struct KnockLine<'a> {
     /// Whether it is a reason why a door did not open.
     pub(crate) failed: bool,
     /// The user, if the knock proved one.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) user: Option<&'a str>,
 }
 
-impl Line for KnockLine<'_> {
-    fn write(&self, to: &mut Writer) {
-        to.add("address", self.address)
-            .add("port", self.port)
-            .add("door", self.door)
-            .add("stage", self.stage)
-            .add("steps", self.steps)
-            .add("judged", self.judged)
-            .add("text", self.text)
-            .add("failed", self.failed)
-            .add_some("user", self.user);
-    }
-}
-
 /// `event`: a door opened or shut.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct EventLine<'a> {
     /// `open`, `renew`, `close` or `refuse`.
     pub(crate) event: &'a str,
@@ -263,6 +217,7 @@ pub struct EventLine<'a> {
     /// The address.
     pub(crate) address: &'a str,
     /// The port that opened or shut, at a door with `any_port`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) port: Option<&'a str>,
     /// Seconds from now until it shuts; `None`: until it is shut.
     pub(crate) seconds: Option<u64>,
@@ -271,24 +226,12 @@ pub struct EventLine<'a> {
     /// The same as a sentence.
     pub(crate) text: &'a str,
     /// The user, if the knock proved one.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) user: Option<&'a str>,
 }
 
-impl Line for EventLine<'_> {
-    fn write(&self, to: &mut Writer) {
-        to.add("event", self.event)
-            .add("door", self.door)
-            .add("address", self.address)
-            .add_some("port", self.port)
-            .add("seconds", self.seconds)
-            .add("reason", self.reason)
-            .add("text", self.text)
-            .add_some("user", self.user);
-    }
-}
-
 /// `error`: the request was refused.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct ErrorReply<'a> {
     /// The exit code for the command line: 1 for a failure, 2 for a wrong configuration.
     pub(crate) code: u8,
@@ -296,16 +239,26 @@ pub struct ErrorReply<'a> {
     pub message: &'a str,
 }
 
-impl Line for ErrorReply<'_> {
-    fn write(&self, to: &mut Writer) {
-        to.add("code", self.code).add("message", self.message);
-    }
+/// An [`ErrorReply`] as the client reads it. The message may quote a whole line of the configuration.
+#[derive(Debug, Deserialize)]
+pub struct ReceivedError<'a> {
+    /// The exit code for the command line.
+    pub(crate) code: u8,
+    /// The fault.
+    #[serde(borrow)]
+    pub message: EscapedStr<'a>,
 }
 
-/// The code and the message of an [`ErrorReply`], as the client reads it.
-pub fn read_error(json: &str) -> Option<(u8, String)> {
-    let object = Object::parse(json)?;
-    Some((object.get("code")?.parse().ok()?, object.text("message")?))
+/// The text of a JSON string; `None` if an escape in it is not valid JSON.
+pub fn unescaped(string: EscapedStr<'_>) -> Option<String> {
+    let mut text = String::with_capacity(string.0.len());
+    for fragment in string.fragments() {
+        match fragment.ok()? {
+            EscapedStringFragment::NotEscaped(piece) => text.push_str(piece),
+            EscapedStringFragment::Escaped(character) => text.push(character),
+        }
+    }
+    Some(text)
 }
 
 #[cfg(test)]
@@ -316,7 +269,33 @@ mod tests {
     fn a_refusal_may_say_anything() {
         let message =
             "ketuk:3:9: unknown option 'dest_prot'\n    3 | \toption dest_prot \"22\"\n\u{7}\\ \u{e9}";
-        let json = ErrorReply { code: 2, message }.json();
-        assert_eq!(read_error(&json), Some((2, message.to_owned())));
+        let mut buffer = [0; 512];
+        let len = serde_json_core::to_slice(&ErrorReply { code: 2, message }, &mut buffer).unwrap();
+        let (read, _) = serde_json_core::from_slice::<ReceivedError<'_>>(&buffer[..len]).unwrap();
+        assert_eq!((read.code, unescaped(read.message).as_deref()), (2, Some(message)));
+        assert_eq!(unescaped(EscapedStr(r"\x")), None);
+    }
+
+    #[test]
+    fn requests_survive_the_way_over_the_socket() {
+        let open = ControlRequest {
+            request: Verb::Open,
+            door: Some("ssh"),
+            address: Some("2001:db8::1"),
+            seconds: Some(90),
+        };
+        for request in [open, ControlRequest::plain(Verb::Status)] {
+            let mut buffer = [0; MAX_REQUEST];
+            let len = serde_json_core::to_slice(&request, &mut buffer).unwrap();
+            assert_eq!(ControlRequest::parse(&buffer[..len]).unwrap(), request);
+        }
+    }
+
+    #[test]
+    fn what_is_no_request_is_an_error() {
+        for bad in ["", "{}", "status", r#"{"request":"dance"}"#, r#"{"request":"open","seconds":-1}"#, "[1]"]
+        {
+            assert!(ControlRequest::parse(bad.as_bytes()).is_err(), "{bad}");
+        }
     }
 }

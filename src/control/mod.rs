@@ -8,9 +8,7 @@
 pub mod client;
 mod fields;
 mod group;
-pub mod json;
 pub mod message;
-pub mod request;
 pub mod row;
 pub mod server;
 pub mod show;

@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, chown, geteuid};
+use serde::Serialize;
 
-use super::message::{ErrorReply, Line, MAX_LINE, MAX_REQUEST};
-use super::request::ControlRequest;
+use super::message::{ControlRequest, ErrorReply, MAX_LINE, MAX_REQUEST};
 use super::{GROUP, group};
 use crate::core::access::GrantPrefix;
 use crate::core::limit::Limit;
@@ -33,9 +33,6 @@ const WATCH_BURST: u32 = 400;
 /// Bytes of an answer that are written at once. The kernel charges some hundred bytes for each write. With one write for each
 /// line, a long status would not fit into the socket's buffer.
 const CHUNK: usize = 4096;
-
-/// The JSON of a line that has only its word.
-const NOTHING: &str = "null";
 
 /// The lines that a watcher wants.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -194,13 +191,13 @@ impl Server {
         client.deadline = None;
         client.filter = filter;
         client.request.clear();
-        if client.line(super::WATCHING, NOTHING).and_then(|()| client.flush()).is_ok() {
+        if client.send(super::WATCHING, &()).and_then(|()| client.flush()).is_ok() {
             self.clients.push(client);
         }
     }
 
     /// Sends a line to every watcher that wants it. A watcher that does not read fast enough is dropped.
-    pub fn tell(&mut self, now: Instant, kind: &str, about: &About<'_>, value: &dyn Line) {
+    pub fn tell(&mut self, now: Instant, kind: &str, about: &About<'_>, value: &impl Serialize) {
         self.clients.retain_mut(|client| {
             // Lines that a watcher did not ask for do not count in its limit, so a flood of knocks hides no event from it.
             let is_wanted = client.is_watching() && client.filter.wants(kind, about);
@@ -265,17 +262,17 @@ impl Client {
     ///
     /// # Errors
     /// The client is gone or does not read. An answer fits into the socket's buffer, so the daemon does not wait.
-    pub fn send(&mut self, kind: &str, value: &dyn Line) -> io::Result<()> {
-        self.line(kind, &value.json())
+    pub fn send(&mut self, kind: &str, value: &impl Serialize) -> io::Result<()> {
+        let mut json = [0; MAX_LINE];
+        // The line also has the word, the space and the newline.
+        let len = serde_json_core::to_slice(value, &mut json[..MAX_LINE - kind.len() - 2])
+            .map_err(|_| io::Error::from(ErrorKind::InvalidData))?;
+        self.line(kind, &json[..len])
     }
 
-    fn line(&mut self, kind: &str, json: &str) -> io::Result<()> {
-        // The line also has the space and the newline.
-        if kind.len() + json.len() + 2 > MAX_LINE {
-            return Err(ErrorKind::InvalidData.into());
-        }
-        for part in [kind, " ", json, "\n"] {
-            self.answer.extend_from_slice(part.as_bytes());
+    fn line(&mut self, kind: &str, json: &[u8]) -> io::Result<()> {
+        for part in [kind.as_bytes(), b" ", json, b"\n"] {
+            self.answer.extend_from_slice(part);
         }
         if self.answer.len() < CHUNK { Ok(()) } else { self.flush() }
     }
@@ -289,7 +286,7 @@ impl Client {
     /// Ends the answer with `ok`.
     pub fn done(mut self) {
         // A client that does not wait for the answer does not need it.
-        let _ = self.line("ok", NOTHING).and_then(|()| self.flush());
+        let _ = self.send("ok", &()).and_then(|()| self.flush());
     }
 
     /// Ends the answer with an error.
@@ -330,5 +327,5 @@ impl Client {
 /// The sentence that the client gets.
 pub fn parse(line: &[u8]) -> Result<ControlRequest<'_>, &'static str> {
     ControlRequest::parse(line)
-        .ok_or("this is not a request: send one line of JSON, with \"request\" and its arguments")
+        .map_err(|_| "this is not a request: send one line of JSON, with \"request\" and its arguments")
 }

@@ -225,8 +225,8 @@ mod tests {
                 let probe = probe("198.51.100.7", port, 1);
                 let heard = keeper.hear(&MOMENT, &NoRules, Via::Network, &packet(&probe)).unwrap();
                 assert_eq!((heard.probe(), heard.proof()), (&probe, proof), "{port}");
-                assert_eq!(heard.judgement().map(engine::Judgement::judged), judged, "{port}");
-                let verdicts = heard.judgement().map_or(&[][..], engine::Judgement::verdicts);
+                assert_eq!(heard.judgement().map(Judgement::judged), judged, "{port}");
+                let verdicts = heard.judgement().map_or(&[][..], Judgement::verdicts);
                 let asked: Vec<_> = verdicts.iter().filter_map(|verdict| heard.request(verdict)).collect();
                 let opens = OpenRequest {
                     opener: Opener::Knock,

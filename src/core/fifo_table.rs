@@ -179,7 +179,7 @@ mod tests {
                     _ => {}
                 }
                 prop_assert_eq!(table.len(), model.iter().flatten().count());
-                prop_assert_eq!(table.is_empty(), table.len() == 0);
+                prop_assert_eq!(table.is_empty(), model.iter().all(Option::is_none));
             }
         }
     }

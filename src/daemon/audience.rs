@@ -1,5 +1,7 @@
 //! The audience of events: the log, clients of `ketukd watch`, hotplug scripts, and the counters.
 
+use log::{info, warn};
+
 use super::hotplug::Hotplug;
 use super::hotplug::event::HotplugEvent;
 use super::household::Household;
@@ -15,7 +17,6 @@ use crate::core::passage::Passage;
 use crate::core::recent::{Recent, Recents};
 use crate::core::time::Instant;
 use crate::core::user::UserId;
-use crate::log::{self, Level, info, warn};
 
 /// The rate and burst of log lines about strangers' packets, so that a flood does not fill the log. One person's three knocks
 /// make fewer lines than the burst.
@@ -244,7 +245,7 @@ impl Audience {
 
     /// Whether one more debug line may be logged.
     pub(super) fn may_debug(&mut self, now: Instant) -> bool {
-        log::is_on(Level::Debug) && self.may_log(now, LogBudget::Strangers)
+        log::log_enabled!(log::Level::Debug) && self.may_log(now, LogBudget::Strangers)
     }
 }
 

@@ -8,13 +8,13 @@ use std::io::ErrorKind;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
+use log::warn;
 use nix::unistd::geteuid;
 
 use super::account;
 use crate::config::Config;
 use crate::firewall::backend::BackendKind;
 use crate::linux::unix_sockets::user_of;
-use crate::log::warn;
 
 /// The abstract name.
 const NAME: &str = "ketukd firewall";

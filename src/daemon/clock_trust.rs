@@ -10,11 +10,12 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use log::{info, warn};
+
 use super::systemd;
 use crate::core::moment::Moment;
 use crate::core::time::Instant;
 use crate::linux::clock;
-use crate::log::{info, warn};
 
 /// Least time between two checks of the clock. A check costs some system calls, and strangers can cause it.
 const LOOK_SPACING: Duration = Duration::from_secs(1);

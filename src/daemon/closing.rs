@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::rc::Rc;
 
+use log::info;
+
 use super::gate::{FirewallAnswer, Leaver, Occasion};
 use super::porter::Porter;
 use super::run::StopReason;
@@ -16,7 +18,6 @@ use crate::core::grants::Grant;
 use crate::core::moment::Moment;
 use crate::core::passage::Passage;
 use crate::core::ports::DoorSet;
-use crate::log::info;
 
 impl Porter<'_> {
     /// Shuts `doors` for an address, after a knock at a door that closes them.

@@ -8,12 +8,13 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use log::{debug, info, warn};
+
 use super::account::{self, Use};
 use super::last_shut;
 use crate::config::Config;
 use crate::linux::privileges::{self, Capability};
 use crate::linux::{landlock, seccomp};
-use crate::log::{debug, info, warn};
 
 /// The privileges that the daemon has given up.
 #[derive(Debug, Default)]

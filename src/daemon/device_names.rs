@@ -4,10 +4,11 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
+use log::warn;
+
 use super::devices::ANY;
 use super::options::RunOptions;
 use crate::config::{Config, device};
-use crate::log::warn;
 
 /// Largest device file, in bytes. It holds [`crate::config::MAX_DEVICES`] names with room to spare.
 const MAX_DEVICE_FILE: u64 = 4096;

@@ -6,6 +6,8 @@ use std::mem;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
+use log::{debug, error, info, trace, warn};
+
 use crate::core::engine::Engine;
 use crate::core::network::AddressFamily;
 use crate::core::place::{On, OwnAddress, Via};
@@ -14,7 +16,6 @@ use crate::linux::capture::{Capture, PacketBuffers, QueueState};
 use crate::linux::filter::{self, FORMS, Form};
 use crate::linux::links::{DeviceAddress, LinkState, state_of};
 use crate::linux::upper::{Upper, upper_of};
-use crate::log::{debug, error, info, trace, warn};
 
 /// The name that stands for every device.
 pub const ANY: &str = "any";
@@ -236,13 +237,7 @@ impl Device {
             let Some(program) = filter::compile(engine, family, via, form) else { continue };
             match self.captures[at].filter(&program) {
                 Ok(()) => {
-                    let exact = if form == Form::Exact { "exact" } else { "coarse" };
-                    let version = if family == AddressFamily::V4 { '4' } else { '6' };
-                    trace!(
-                        "{}: the {exact} filter for IPv{version} has {} instructions",
-                        self.name,
-                        program.len()
-                    );
+                    trace!("{}: {family:?}: {form:?} filter of {} instructions", self.name, program.len());
                     return Ok(form);
                 }
                 // While one filter replaces another the kernel counts the memory of both, so a smaller form would be

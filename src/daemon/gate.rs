@@ -13,6 +13,8 @@ mod programs;
 use std::rc::Rc;
 use std::time::Duration;
 
+use log::{error, info, trace};
+
 use self::connections::Connections;
 use self::leaving::Leaving;
 use self::own_chains::OwnChainsState;
@@ -29,7 +31,6 @@ use crate::firewall::backend::Backend;
 use crate::firewall::error::NftError;
 use crate::firewall::nft::OpenedBy;
 use crate::firewall::sets::{AddressState, Change, Sets};
-use crate::log::{error, info, trace};
 
 /// Time until a refused change is tried again. When the firewall's tables change, it is also tried at once.
 const RETRY: Duration = Duration::from_millis(500);

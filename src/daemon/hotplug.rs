@@ -9,12 +9,12 @@ pub mod event;
 use std::time::Duration;
 
 use heapless::Deque;
+use log::{debug, warn};
 
 use self::event::{FOLDER, HotplugEvent, has_scripts};
 use super::jobs::Running as _;
 use super::monitor::{Caller, RemoteProgram, ScriptCall};
 use crate::core::time::Instant;
-use crate::log::{debug, warn};
 
 /// The most events that wait. An attacker who knows a sequence and forges addresses must not fill the memory.
 const MAX_WAITING: usize = 128;

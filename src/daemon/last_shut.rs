@@ -11,6 +11,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
+use log::{error, warn};
+
 use super::devices::ANY;
 use super::systemd;
 use crate::config::{self, Config, Door, LogLevel};
@@ -18,7 +20,6 @@ use crate::core::ports::ProtocolPorts;
 use crate::firewall::own::{Own, Plan, table};
 use crate::firewall::sets::Sets;
 use crate::log as sinks;
-use crate::log::{error, warn};
 
 /// The file, if systemd started the daemon.
 pub(super) fn file() -> Option<PathBuf> {

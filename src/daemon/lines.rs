@@ -3,13 +3,14 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use log::{error, warn};
+
 use super::monitor::{LineId, Monitor};
 use super::one_time::{MarkError, OneTimeLine, next_line};
 use super::slots::Slots;
 use super::systemd;
 use crate::core::door::{self, DoorId};
 use crate::core::sequence::Sequence;
-use crate::log::{error, warn};
 
 /// The first unused line of each door that has a file.
 #[derive(Debug, Default)]

@@ -25,6 +25,7 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::Path;
 use std::rc::Rc;
 
+use log::warn;
 use nix::errno::Errno;
 use nix::sys::prctl::set_name;
 use nix::sys::signalfd::SignalFd;
@@ -50,7 +51,6 @@ use crate::linux::memory::wipe_stack;
 use crate::linux::privileges::forbid_core_dumps;
 use crate::linux::process;
 use crate::log as sinks;
-use crate::log::warn;
 
 /// The packet side's end.
 #[derive(Debug)]

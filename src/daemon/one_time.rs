@@ -7,11 +7,11 @@ use std::num::NonZeroU16;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
+use log::warn;
 use nix::errno::Errno;
 
 use super::systemd;
 use crate::core::sequence::{Protocol, Sequence, Step};
-use crate::log::warn;
 
 /// Largest file, in bytes: some ten thousand sequences.
 const MAX_FILE: u64 = 256 * 1024;

@@ -3,6 +3,8 @@
 
 use std::rc::Rc;
 
+use log::{error, info, trace, warn};
+
 use super::audience::LogBudget;
 use super::gate::{FirewallAnswer, Occasion};
 use super::household::Household;
@@ -22,7 +24,6 @@ use crate::core::reason::Reason;
 use crate::firewall::error::NftError;
 use crate::firewall::nft::OpenedBy;
 use crate::linux::clock;
-use crate::log::{error, info, trace, warn};
 
 /// The result of a request to open a door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

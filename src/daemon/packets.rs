@@ -1,6 +1,8 @@
 //! The packet's way, from bytes to an open door. The core decides; the porter carries out the decision and tells the
 //! audience.
 
+use log::{debug, error, info, warn};
+
 use super::audience::LogBudget;
 use super::opening::Outcome;
 use super::porter::Porter;
@@ -18,7 +20,6 @@ use crate::core::reason::{KnockReport, Reason};
 use crate::core::recent::Recent;
 use crate::core::time::Instant;
 use crate::core::user::UserId;
-use crate::log::{debug, error, info, warn};
 
 /// The door and the user that a knock was for, as far as they are known.
 #[derive(Clone, Copy, Debug, Default)]

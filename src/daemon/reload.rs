@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
+use log::{error, info, warn};
+
 use super::claim::{self, Claim};
 use super::device_names;
 use super::devices::{self, Devices};
@@ -26,7 +28,6 @@ use crate::firewall::backend::BackendKind;
 use crate::firewall::iptables::Shutting;
 use crate::linux::memory::wipe_stack;
 use crate::log as sinks;
-use crate::log::{error, info, warn};
 
 impl Daemon<'_> {
     /// Reads the configuration again. A wrong one changes nothing.

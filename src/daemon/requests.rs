@@ -8,7 +8,7 @@ use super::porter::{Porter, Waiting};
 use super::start::StartError;
 use super::state::Daemon;
 use crate::config::MAX_OPEN_TIME_S;
-use crate::control::request::{ControlRequest, Verb};
+use crate::control::message::{ControlRequest, Verb};
 use crate::control::server::{self, Client, MAX_CLIENTS, WatchFilter};
 use crate::core::access::{AskedTime, Cause, OpenRequest};
 use crate::core::auth::Refusal;
@@ -63,7 +63,7 @@ impl Daemon<'_> {
             Verb::Open => self.porter.open_by_hand(moment, &request),
             Verb::Close => self.porter.close_by_hand(moment, &request).map(|()| Answered::Now),
             Verb::Reload => self.reload(moment).map(|()| Answered::Now).map_err(|error| {
-                crate::log::error!("the configuration stays as it was: {error}");
+                log::error!("the configuration stays as it was: {error}");
                 RequestFailure::new(StartError::exit_code(&error), error.to_string())
             }),
         };

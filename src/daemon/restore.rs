@@ -2,6 +2,8 @@
 
 use std::rc::Rc;
 
+use log::{debug, info, warn};
+
 use super::gate::{Leaver, Occasion, lets_nobody_in};
 use super::household::Household;
 use super::porter::Porter;
@@ -11,7 +13,6 @@ use crate::core::moment::Moment;
 use crate::core::network::AddressFamily;
 use crate::core::time::Instant;
 use crate::firewall::nft::{OpenedBy, SecretsId};
-use crate::log::{debug, info, warn};
 
 impl Porter<'_> {
     /// Puts back the grants that the firewall has lost, with their remaining time. Call it when the firewall's tables

@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use log::{debug, error, info, warn};
 use nix::poll::{PollTimeout, poll};
 use nix::sys::signal::Signal;
 
@@ -30,7 +31,6 @@ use crate::linux::capture::PacketBuffers;
 use crate::linux::clock::now;
 use crate::linux::links::device_addresses;
 use crate::linux::memory::rest;
-use crate::log::{debug, error, info, warn};
 
 /// The time limit for the doors' stop commands at a clean stop. procd kills the daemon after five seconds.
 const STOP_TIME: Duration = Duration::from_millis(4500);

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::hash::RandomState;
 use std::path::{Path, PathBuf};
 
+use log::{info, warn};
 use nix::sys::signalfd::SignalFd;
 
 use super::claim::{self, Claim};
@@ -32,7 +33,6 @@ use crate::linux::capture::PacketBuffers;
 use crate::linux::clock::now;
 use crate::linux::links::Links;
 use crate::linux::memory::wipe_stack;
-use crate::log::{info, warn};
 
 /// What the daemon has before it makes the monitor.
 pub(super) struct Begun {

@@ -1,7 +1,6 @@
 //! Support for systemd: tells it that the daemon has started (`sd_notify(3)`), and explains file errors that the unit
 //! may cause.
 
-use crate::log::warn;
 use std::env;
 use std::ffi::OsStr;
 use std::io;
@@ -10,6 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
 
+use log::warn;
 use nix::errno::Errno;
 
 /// The variable with the address of systemd's notification socket. It is absent elsewhere.

@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
+use log::error;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -14,7 +15,6 @@ use crate::config::MAX_DEVICES;
 use crate::control::server::{MAX_CLIENTS, Server};
 use crate::core::time::Instant;
 use crate::linux::clock::now;
-use crate::log::error;
 
 /// The most descriptors: two sockets a device, the control socket and its clients, links, firewall, connections,
 /// signals, the monitor.

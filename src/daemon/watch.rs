@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
+use log::{info, warn};
+
 use crate::core::time::Instant;
 use crate::firewall::exposure::DoorFinding;
-use crate::log::{info, warn};
 
 /// The time from a change of the firewall to the check. Loading a firewall takes several steps.
 const SOON: Duration = Duration::from_millis(500);

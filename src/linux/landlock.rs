@@ -84,7 +84,7 @@ const fn handled(version: c_long) -> u64 {
 /// # Safety
 /// The descriptor is new and owned by nobody else.
 unsafe fn descriptor(number: c_long) -> io::Result<OwnedFd> {
-    let number = c_int::try_from(number).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let number = c_int::try_from(number).map_err(io::Error::other)?;
     // SAFETY: as this function's own condition.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }

@@ -4,31 +4,11 @@ use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use nix::net::if_::if_nametoindex;
+use nix::ifaddrs::getifaddrs;
+use nix::net::if_::{InterfaceFlags, if_nametoindex};
+use nix::sys::socket::SockaddrStorage;
 
-use super::netlink::message::{Attributes, Message};
-use super::netlink::{Dialogue, Received, Socket};
-
-/// The numbers of messages and their attributes: `linux/rtnetlink.h`, `linux/if_link.h`, `linux/if_addr.h`.
-const NEW_LINK: u16 = 16;
-const GET_LINK: u16 = 18;
-const NEW_ADDRESS: u16 = 20;
-const GET_ADDRESS: u16 = 22;
-const REQUEST_DUMP: u16 = 0x301;
-const NAME: u16 = 3;
-const ADDRESS: u16 = 1;
-const LOCAL: u16 = 2;
-const LABEL: u16 = 3;
-
-/// Length of `struct ifinfomsg`, and the places of the device's index and flags in it, in bytes.
-const LINK_HEADER: usize = 16;
-const LINK_INDEX: usize = 4;
-const LINK_FLAGS: usize = 8;
-
-/// Length of `struct ifaddrmsg`, and the places of the prefix length and the device's index in it, in bytes.
-const ADDRESS_HEADER: usize = 8;
-const ADDRESS_PREFIX: usize = 1;
-const ADDRESS_INDEX: usize = 4;
+use super::netlink::{Received, Socket};
 
 /// A socket for notices about devices and addresses.
 #[derive(Debug)]
@@ -82,17 +62,12 @@ pub fn index_of(device: &str) -> Option<u32> {
 /// The device of this name; `None` if there is none.
 pub fn state_of(device: &str) -> Option<LinkState> {
     let index = index_of(device)?;
-    let is_up = links().is_ok_and(|links| links.iter().any(|link| link.index == index && link.is_up));
+    let is_up = getifaddrs().is_ok_and(|mut interfaces| {
+        interfaces.any(|interface| {
+            interface.interface_name == device && interface.flags.contains(InterfaceFlags::IFF_UP)
+        })
+    });
     Some(LinkState { index, is_up })
-}
-
-/// A device, as the kernel lists it.
-#[derive(Debug)]
-struct Link {
-    index: u32,
-    name: String,
-    is_up: bool,
-    is_loopback: bool,
 }
 
 /// An address of a device.
@@ -106,141 +81,52 @@ pub struct DeviceAddress {
     pub(crate) address: IpAddr,
     /// The prefix length of the address's network.
     pub(crate) prefix: u8,
-    /// The address's label (`eth0:1`), which is the device's name if it has no other.
-    label: String,
 }
 
 /// Every address of this host, with its device.
 ///
 /// # Errors
-/// The kernel does not list its devices and addresses.
+/// Those of getifaddrs(3).
 pub fn device_addresses() -> io::Result<impl Iterator<Item = DeviceAddress>> {
-    let links = links()?;
-    let mut addresses = Vec::new();
-    dump(GET_ADDRESS, &mut |message| addresses.extend(address_in(message, &links)))?;
-    Ok(addresses.into_iter())
+    Ok(getifaddrs()?.filter_map(|interface| {
+        let address = ip(interface.address.as_ref()?)?;
+        // A network mask begins with ones, and nothing follows its zeros.
+        let ones = match interface.netmask.as_ref().and_then(ip) {
+            Some(IpAddr::V4(mask)) => mask.to_bits().count_ones(),
+            Some(IpAddr::V6(mask)) => mask.to_bits().count_ones(),
+            None if address.is_ipv4() => 32,
+            None => 128,
+        };
+        // getifaddrs gives the address's label, which may be the device's name, a colon and more.
+        let mut device = interface.interface_name;
+        device.truncate(device.find(':').unwrap_or(device.len()));
+        Some(DeviceAddress {
+            is_loopback: interface.flags.contains(InterfaceFlags::IFF_LOOPBACK),
+            device,
+            address,
+            prefix: u8::try_from(ones).expect("at most 128"),
+        })
+    }))
 }
 
-/// The addresses with this label.
+/// The addresses with this label (`eth0:1`), which is the device's name if an address has no other.
 ///
 /// # Errors
-/// Those of [`device_addresses`].
+/// Those of getifaddrs(3).
 pub fn labelled_addresses(label: &str) -> io::Result<impl Iterator<Item = IpAddr>> {
-    let labelled = device_addresses()?.filter(move |known| known.label == label);
-    Ok(labelled.map(|known| known.address))
+    let interfaces = getifaddrs()?.filter(move |interface| interface.interface_name == label);
+    Ok(interfaces.filter_map(|interface| ip(interface.address.as_ref()?)))
 }
 
 /// Every address of this host.
 ///
 /// # Errors
-/// Those of [`device_addresses`].
+/// Those of getifaddrs(3).
 pub fn own_addresses() -> io::Result<impl Iterator<Item = IpAddr>> {
     Ok(device_addresses()?.map(|known| known.address))
 }
 
-fn links() -> io::Result<Vec<Link>> {
-    let mut links = Vec::new();
-    dump(GET_LINK, &mut |message| links.extend(link_in(message)))?;
-    Ok(links)
-}
-
-/// Calls `each` with every device, or every address.
-fn dump(kind: u16, each: &mut dyn FnMut(&Message<'_>)) -> io::Result<()> {
-    let mut kernel = Dialogue::open(libc::NETLINK_ROUTE)?;
-    let (request, sequence) = kernel.begin(1);
-    // `struct rtgenmsg`: any family.
-    request.message(kind, REQUEST_DUMP, sequence, |r| r.raw(&[0; 4]));
-    match kernel.ask(sequence, each)? {
-        0 => Ok(()),
-        errno => Err(io::Error::from_raw_os_error(errno)),
-    }
-}
-
-/// The device in a message.
-fn link_in(message: &Message<'_>) -> Option<Link> {
-    let header: &[u8; LINK_HEADER] = message.body.first_chunk().filter(|_| message.kind == NEW_LINK)?;
-    let flags = number(header, LINK_FLAGS);
-    let has = |flag: libc::c_int| flags & flag.cast_unsigned() != 0;
-    Some(Link {
-        index: number(header, LINK_INDEX),
-        name: text(Attributes::new(&message.body[LINK_HEADER..]).find(NAME)?),
-        is_up: has(libc::IFF_UP),
-        is_loopback: has(libc::IFF_LOOPBACK),
-    })
-}
-
-/// The address in a message. An address of a device that has come meanwhile is left out: a notice about it follows.
-fn address_in(message: &Message<'_>, links: &[Link]) -> Option<DeviceAddress> {
-    let header: &[u8; ADDRESS_HEADER] = message.body.first_chunk().filter(|_| message.kind == NEW_ADDRESS)?;
-    let link = links.iter().find(|link| link.index == number(header, ADDRESS_INDEX))?;
-    let attributes = Attributes::new(&message.body[ADDRESS_HEADER..]);
-    // Where both are there, the other one is the address at the other end.
-    let bytes = attributes.clone().find(LOCAL).or_else(|| attributes.clone().find(ADDRESS))?;
-    let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
-    Some(DeviceAddress {
-        device: link.name.clone(),
-        is_loopback: link.is_loopback,
-        address: v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()?,
-        prefix: header[ADDRESS_PREFIX],
-        label: attributes.find(LABEL).map_or_else(|| link.name.clone(), text),
-    })
-}
-
-/// A number in a header, which has room for it.
-fn number(header: &[u8], at: usize) -> u32 {
-    u32::from_ne_bytes(header[at..at + 4].try_into().expect("four bytes"))
-}
-
-/// A text that ends with a zero byte.
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes.strip_suffix(b"\0").unwrap_or(bytes)).into_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The C library lists the same.
-    #[test]
-    fn the_addresses_are_those_of_the_c_library() {
-        use nix::net::if_::InterfaceFlags;
-        let listed = nix::ifaddrs::getifaddrs().expect("getifaddrs").filter_map(|interface| {
-            let address = interface.address?;
-            let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
-            let address = v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))?;
-            let is_loopback = interface.flags.contains(InterfaceFlags::IFF_LOOPBACK);
-            Some((interface.interface_name, address, is_loopback))
-        });
-        let mut listed: Vec<_> = listed.collect();
-        let ours = device_addresses().expect("addresses");
-        let mut ours: Vec<_> = ours.map(|known| (known.label, known.address, known.is_loopback)).collect();
-        listed.sort();
-        ours.sort();
-        assert_eq!(ours, listed);
-        assert!(ours.contains(&("lo".to_owned(), IpAddr::from([127, 0, 0, 1]), true)), "{ours:?}");
-        let lo = device_addresses().expect("addresses").find(|known| known.device == "lo").expect("lo");
-        assert_eq!(lo.prefix, 8);
-        let state = state_of("lo").expect("lo");
-        assert!(state.is_up && Some(state.index) == index_of("lo"));
-        assert!(state_of("none such").is_none());
-    }
-
-    #[test]
-    fn the_near_end_counts() {
-        use crate::linux::netlink::message::{Datagram, Messages};
-        let links = [Link { index: 7, name: "ppp0".to_owned(), is_up: true, is_loopback: false }];
-        let mut datagram = Datagram::new();
-        datagram.message(NEW_ADDRESS, 0, 1, |r| {
-            r.raw(&[2, 32, 0, 0]);
-            r.raw(&7_u32.to_ne_bytes());
-            r.attribute(ADDRESS, &[192, 0, 2, 1]);
-            r.attribute(LOCAL, &[192, 0, 2, 2]);
-            r.string(LABEL, "ppp0:1");
-        });
-        let message = Messages::new(datagram.bytes()).next().expect("a message");
-        let known = address_in(&message, &links).expect("an address");
-        assert_eq!((known.address, known.prefix), (IpAddr::from([192, 0, 2, 2]), 32));
-        assert_eq!((known.device.as_str(), known.label.as_str()), ("ppp0", "ppp0:1"));
-        assert!(address_in(&message, &[]).is_none(), "a device that was not listed");
-    }
+fn ip(address: &SockaddrStorage) -> Option<IpAddr> {
+    let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
+    v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
 }

@@ -19,7 +19,8 @@ fn the_lines_of_a_file_are_bounded_and_it_says_how_many_were_left_out() {
     let way = LogSink::Courier(Box::new(Kept(Arc::clone(&lines))));
     let file = Some(LogFile { path: "/nowhere".into(), way, complained: false });
     let limit = Some(Limit::new(1, 10));
-    let mut sinks = Sinks { stderr: Stderr::Shown, syslog: Syslog::NEW, file, limit };
+    let syslog = Syslog::Lost(Instant::from_millis(0));
+    let mut sinks = Sinks { stderr: Stderr::Shown, syslog, file, limit };
     for number in 0..20 {
         sinks.write_file(&number.to_string());
     }

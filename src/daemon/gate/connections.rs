@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
+use log::warn;
+
 use crate::config::Door;
 use crate::core::grants::{Grant, Grants};
 use crate::core::passage::Passage;
@@ -13,7 +15,6 @@ use crate::daemon::slots::Slots;
 use crate::firewall::flows::{self, Announcements, FlowSource};
 use crate::firewall::through::goes_through;
 use crate::linux::links::own_addresses;
-use crate::log::warn;
 
 /// Least time between two counts. Each count reads the kernel's whole connection table.
 const COUNT_SPACING: Duration = Duration::from_millis(500);

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use log::{info, warn};
+
 use super::Gate;
 use crate::core::time::Instant;
 use crate::daemon::monitor::Monitor;
 use crate::firewall::loaded::legacy_fingerprint;
-use crate::log::{info, warn};
 
 /// Time until a failed load is tried again. Each try starts two programs for each family.
 const RETRY: Duration = Duration::from_secs(5);

@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use log::{error, info, warn};
+
 use crate::config::Door;
 use crate::core::passage::Passage;
 use crate::core::time::Instant;
@@ -11,7 +13,6 @@ use crate::firewall::error::NftError;
 use crate::firewall::own::{Own, Plan};
 use crate::firewall::through;
 use crate::linux::links::own_addresses;
-use crate::log::{error, info, warn};
 
 /// Time until a failed load is tried again.
 const RETRY: Duration = Duration::from_millis(500);

@@ -3,6 +3,8 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use log::error;
+
 use super::Gate;
 use crate::config::{Config, Door};
 use crate::core::access::CommandLoad;
@@ -10,7 +12,6 @@ use crate::core::passage::Passage;
 use crate::core::time::Instant;
 use crate::daemon::jobs::{self, Job, JobKind, Report, Ticket};
 use crate::daemon::monitor::{Disagreement, Monitor};
-use crate::log::error;
 
 impl Gate {
     /// The load of the command queue, if opening this door runs commands. Each of the `grants` that are open needs a

@@ -2,13 +2,13 @@
 
 use std::io;
 
+use log::error;
 use nix::errno::Errno;
 
 use crate::config::Door;
 use crate::firewall::iptables::{Iptables, Shutting};
 use crate::firewall::own::Plan;
 use crate::firewall::own_chain::OwnChains;
-use crate::log::error;
 
 /// The chains, and the devices that they cover.
 #[derive(Debug)]

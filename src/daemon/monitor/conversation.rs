@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 
+use log::error;
 use nix::errno::Errno;
 
 use super::agreement::Agreement;
@@ -15,7 +16,6 @@ use crate::core::sequence::Sequence;
 use crate::daemon::hotplug::event::HotplugEvent;
 use crate::daemon::jobs::Running;
 use crate::linux::process::Exit;
-use crate::log::error;
 
 /// The packet side's end of the conversation.
 #[derive(Debug)]

@@ -8,6 +8,7 @@ use std::mem;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::time::Duration;
 
+use log::{error, warn};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signalfd::SignalFd;
@@ -29,7 +30,6 @@ use crate::firewall::sweep;
 use crate::linux::memory::rest;
 use crate::linux::process::{self, Child};
 use crate::log as sinks;
-use crate::log::{error, warn};
 
 /// The most programs that run at once: users' commands, a command of iptables, the scripts of one event. The packet side
 /// keeps to the same numbers.

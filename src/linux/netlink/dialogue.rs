@@ -163,8 +163,8 @@ impl From<DialogueError> for io::Error {
     fn from(error: DialogueError) -> Self {
         match error {
             DialogueError::Socket(error) => error,
-            DialogueError::Truncated => Self::new(io::ErrorKind::InvalidData, error.to_string()),
-            DialogueError::Silent => Self::new(io::ErrorKind::TimedOut, error.to_string()),
+            DialogueError::Truncated => Self::new(io::ErrorKind::InvalidData, error),
+            DialogueError::Silent => Self::new(io::ErrorKind::TimedOut, error),
         }
     }
 }

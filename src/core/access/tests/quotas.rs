@@ -125,7 +125,7 @@ fn knocks_open_a_door_so_many_times_at_once() {
             match decision {
                 Decision::Open(_) => assert!(n < 50 && access.end(SSH, None, Cause::Hand).is_some(), "{n}"),
                 _ => {
-                    assert!(n >= 50 && decision == Decision::Refused(Refusal::OpenRate), "{n}: {decision:?}")
+                    assert!(n >= 50 && decision == Decision::Refused(Refusal::OpenRate), "{n}: {decision:?}");
                 }
             }
         }

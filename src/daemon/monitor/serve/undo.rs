@@ -3,6 +3,7 @@
 use std::os::fd::AsFd as _;
 use std::time::Duration;
 
+use log::{info, warn};
 use nix::poll::PollTimeout;
 use nix::sys::signalfd::SignalFd;
 
@@ -10,7 +11,6 @@ use super::{MonitorProcess, drain, sleep};
 use crate::daemon::jobs::{JobEvent, Jobs};
 use crate::linux::clock::now;
 use crate::linux::process;
-use crate::log::{info, warn};
 
 /// The longest time that the monitor takes to shut doors after the packet side has died.
 const UNDO_TIME: Duration = Duration::from_secs(60);
