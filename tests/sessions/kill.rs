@@ -93,8 +93,18 @@ fn kill_is_for_the_one_address() {
 /// it may make without the door.
 #[test]
 fn kill_refuses_nobody_anything_new() {
+    nobody_is_refused_anything_new(KILL);
+}
+
+/// The same where the door opens for the host's whole network.
+#[test]
+fn kill_refuses_no_network_anything_new() {
+    nobody_is_refused_anything_new(&format!("{KILL}\n\toption grant_prefix_4 '16'"));
+}
+
+fn nobody_is_refused_anything_new(options: &str) {
     let world = World::with_firewall();
-    let daemon = start(&world, KILL);
+    let daemon = start(&world, options);
     let (router, lan) = ("192.168.1.1", support::LAN);
     daemon.ask(&["open", "ssh", lan, "0"]);
     let (stream, _) = world.lan.connect(router, 22).expect("the LAN may without a door");
