@@ -198,6 +198,11 @@ impl<'t, S: BuildHasher> Engine<'t, S> {
         self.tables.attempts.len()
     }
 
+    /// Whether nobody is in the middle of a sequence.
+    pub fn is_calm(&self) -> bool {
+        self.tables.attempts.is_empty()
+    }
+
     /// A knock at a port that the door's sequence names.
     fn knock(&mut self, now: Instant, id: DoorId, probe: &Probe, mark: Mark) -> Verdict {
         let Self { tables: EngineTables { attempts, doors, .. }, keyed, .. } = self;

@@ -35,6 +35,10 @@ use crate::linux::memory::rest;
 /// The time limit for the doors' stop commands at a clean stop. procd kills the daemon after five seconds.
 const STOP_TIME: Duration = Duration::from_millis(4500);
 
+/// Least time from the beginning of knocks to the moment after them at which memory is given back. Giving it back costs some
+/// page faults, and strangers can cause it.
+const REST_SPACING: Duration = Duration::from_millis(150);
+
 /// The core's tables. Their size is fixed, and their pages use no memory until they are touched.
 pub(crate) static TABLES: Mutex<EngineTables> = Mutex::new(EngineTables::new());
 pub(crate) static AUTH_TABLES: Mutex<AuthTables> = Mutex::new(AuthTables::new());
@@ -98,8 +102,15 @@ impl Daemon<'_> {
     /// Runs the loop until a signal ends the daemon.
     fn serve(&mut self) -> StopReason {
         let mut moment = self.clocks.read();
+        // The moment at which somebody began to knock, until the memory that this took is given back.
+        let mut busy_since = None;
         loop {
             self.porter.expire(&moment);
+            if self.porter.keeper.engine.is_calm()
+                && busy_since.take_if(|since: &mut Instant| moment.now >= since.after(REST_SPACING)).is_some()
+            {
+                rest();
+            }
             let ready = self.wait(self.next_deadline(&moment));
             moment = self.clocks.read();
             if ready.signals
@@ -129,6 +140,9 @@ impl Daemon<'_> {
                 porter.look_at_clock(&moment);
                 devices.receive(batch, |via, bytes| porter.on_packet(&moment, via, bytes));
                 porter.tend_gate(&moment);
+                if !porter.keeper.engine.is_calm() {
+                    busy_since.get_or_insert(moment.now);
+                }
                 if porter.lines.is_used_up() {
                     self.set_doors();
                     self.follow_links();
