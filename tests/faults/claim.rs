@@ -27,7 +27,7 @@ fn a_second_daemon_with_another_socket_changes_nothing() {
     let (world, scratch) = (World::with_firewall(), Scratch::new());
     let daemon = Daemon::start(&world.router, &world.scratch, SSH);
     knock_and_enter(&world, &daemon);
-    let before = world.router.stdout("nft", &["list", "ruleset"]);
+    let before = world.router.stdout("nft", &["list", "table", "inet", "fw4"]);
     for backend in ["own", "fw4", "nft", "iptables"] {
         let table = if backend == "nft" { "\n\toption nft_table 'inet fw4'" } else { "" };
         let config = SSH.replace("'fw4'", &format!("'{backend}'{table}"));
@@ -37,7 +37,8 @@ fn a_second_daemon_with_another_socket_changes_nothing() {
     let rules = |text: &str| {
         text.lines().filter(|line| !line.contains("expires")).map(str::to_owned).collect::<Vec<_>>()
     };
-    assert_eq!(rules(&world.router.stdout("nft", &["list", "ruleset"])), rules(&before));
+    assert_eq!(rules(&world.router.stdout("nft", &["list", "table", "inet", "fw4"])), rules(&before));
+    assert!(!world.router.stdout("nft", &["list", "tables"]).contains("ketuk"));
     assert!(daemon.lets_in("ssh", CLIENT));
     // The kernel frees the claim, however the daemon ends.
     daemon.end(Signal::SIGKILL);
