@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::message::{ControlRequest, MAX_REQUEST, Verb};
-use crate::linux::lines::Lines;
+use crate::linux::line_reader::LineReader;
 use crate::linux::peer;
 
 /// The time limit for the daemon's answer. The daemon usually answers at once, but may be busy with the firewall.
@@ -43,7 +43,7 @@ pub fn ask(
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
         written => written?,
     }
-    for line in Lines::new(stream.into()) {
+    for line in LineReader::new(stream.into()) {
         let line = line?;
         let (kind, json) = line.split_once(' ').ok_or(io::ErrorKind::InvalidData)?;
         if !each(kind, json)? || kind == "ok" || kind == "error" {

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use libc::sock_filter;
 
 use crate::core::flow::Flow;
-use crate::linux::lines::Lines;
+use crate::linux::line_reader::LineReader;
 use crate::linux::netlink::message::{HEADER, Messages};
 use crate::linux::netlink::{Dialogue, Received, Socket};
 
@@ -65,7 +65,7 @@ pub fn each_from(source: FlowSource, each: &mut dyn FnMut(&Flow)) -> io::Result<
             }
         }
         FlowSource::Proc => {
-            for line in Lines::new(File::open(PROC)?.into()) {
+            for line in LineReader::new(File::open(PROC)?.into()) {
                 conntrack::line(&line?).iter().for_each(&mut *each);
             }
             Ok(())

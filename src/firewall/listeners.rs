@@ -4,7 +4,7 @@ use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::core::sequence::Protocol;
-use crate::linux::lines::Lines;
+use crate::linux::line_reader::LineReader;
 
 /// The most sockets that are read. If a host has more, every port counts as listened on.
 const MAX_SOCKETS: usize = 65_536;
@@ -29,7 +29,7 @@ impl Listeners {
             for version in ["", "6"] {
                 match File::open(format!("/proc/net/{protocol}{version}")) {
                     Ok(file) => {
-                        let lines = Lines::new(file.into()).take(MAX_SOCKETS).map_while(Result::ok);
+                        let lines = LineReader::new(file.into()).take(MAX_SOCKETS).map_while(Result::ok);
                         listeners.sockets.extend(lines.filter_map(|text| {
                             let socket = line(&text, state)?;
                             Some((protocol, socket.ip(), socket.port()))

@@ -8,7 +8,7 @@ pub mod clock;
 pub mod filter;
 pub mod handover;
 pub mod landlock;
-pub mod lines;
+pub mod line_reader;
 pub mod links;
 pub mod memory;
 pub mod netlink;

@@ -16,7 +16,7 @@ const MAX_LINE: usize = 64 * 1024;
 
 /// The lines of a file or a socket. Bytes that are not UTF-8 are replaced.
 #[derive(Debug)]
-pub struct Lines {
+pub struct LineReader {
     file: OwnedFd,
     /// The bytes that were read and not returned yet are those from `begin` to `end`.
     chunk: Box<[u8]>,
@@ -24,7 +24,7 @@ pub struct Lines {
     end: usize,
 }
 
-impl Lines {
+impl LineReader {
     /// The lines of `file`, from its current place.
     pub fn new(file: OwnedFd) -> Self {
         Self { file, chunk: vec![0; CHUNK].into_boxed_slice(), begin: 0, end: 0 }
@@ -56,7 +56,7 @@ impl Lines {
     }
 }
 
-impl Iterator for Lines {
+impl Iterator for LineReader {
     type Item = io::Result<String>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -77,14 +77,14 @@ mod tests {
         writer.write_all(format!("one\n\n{long}\nb\u{e9}\nlast").as_bytes()).expect("room");
         writer.write_all(b"\xff").expect("room");
         drop(writer);
-        let lines: Vec<_> = Lines::new(reader.into()).map(|line| line.expect("a line")).collect();
+        let lines: Vec<_> = LineReader::new(reader.into()).map(|line| line.expect("a line")).collect();
         assert_eq!(lines, ["one", "", &long, "b\u{e9}", "last\u{fffd}"]);
     }
 
     #[test]
     fn a_line_without_end_is_refused() {
         let zero = std::fs::File::open("/dev/zero").expect("/dev/zero");
-        let error = Lines::new(zero.into()).next().expect("an answer").expect_err("too long");
+        let error = LineReader::new(zero.into()).next().expect("an answer").expect_err("too long");
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
     }
 }
