@@ -14,8 +14,8 @@ const SOON: Duration = Duration::from_millis(500);
 /// Least time between two checks. Each check reads all rules.
 const SPACING: Duration = Duration::from_secs(2);
 
-/// The time for which a set may be missing before it is logged. At a start, for a new door, and after a restart of the
-/// firewall, the set comes a moment later.
+/// The time for which a set or OpenWrt's rule for a door may be missing before it is logged. At a start, for a new door, and
+/// after a restart of the firewall, they come a moment later.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The sentence for rules that cannot be read. The reason follows.
@@ -30,10 +30,18 @@ struct Missing {
     is_said: bool,
 }
 
+/// A finding about a door.
+#[derive(Clone, Debug)]
+struct Found {
+    finding: DoorFinding,
+    since: Instant,
+    is_said: bool,
+}
+
 /// The results of the last check, and the time of the next.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
-    findings: Vec<DoorFinding>,
+    findings: Vec<Found>,
     /// Why the rules could not be read.
     unreadable: Option<String>,
     missing: Vec<Missing>,
@@ -66,8 +74,10 @@ impl Watch {
     /// The findings about a door, as sentences.
     pub(super) fn of_door(&self, door: &str) -> impl Iterator<Item = String> {
         let of_door =
-            self.findings.iter().filter(move |finding| finding.door == door).map(ToString::to_string);
-        of_door.chain(self.unreadable.iter().map(|error| format!("{UNKNOWN}: {error}")))
+            self.findings.iter().map(|found| &found.finding).filter(move |finding| finding.door == door);
+        of_door
+            .map(ToString::to_string)
+            .chain(self.unreadable.iter().map(|error| format!("{UNKNOWN}: {error}")))
     }
 
     /// Takes the results of a check, and logs new ones. Returns how many missing sets were logged for the first time.
@@ -82,14 +92,7 @@ impl Watch {
         let said = self.note_missing(now, missing);
         match findings {
             Ok(findings) => {
-                for finding in findings.iter().filter(|finding| !self.findings.contains(finding)) {
-                    warn!("{finding}");
-                }
-                let gone = |finding: &&DoorFinding| !findings.contains(finding);
-                for DoorFinding { door, protocol, port, .. } in self.findings.iter().filter(gone) {
-                    info!("door '{door}': {protocol} port {port} is right again");
-                }
-                self.findings = findings;
+                self.note_findings(now, findings);
                 self.unreadable = None;
             }
             Err(error) => {
@@ -100,6 +103,30 @@ impl Watch {
             }
         }
         said
+    }
+
+    /// Logs new findings and those that are gone. Doors that OpenWrt's firewall may only not have loaded yet must wait.
+    fn note_findings(&mut self, now: Instant, findings: Vec<DoorFinding>) {
+        let before = std::mem::take(&mut self.findings);
+        for Found { finding, .. } in before.iter().filter(|found| found.is_said) {
+            if !findings.contains(finding) {
+                let DoorFinding { door, protocol, port, .. } = finding;
+                info!("door '{door}': {protocol} port {port} is right again");
+            }
+        }
+        for finding in findings {
+            let known = before.iter().find(|known| known.finding == finding).cloned();
+            let mut found = known.unwrap_or(Found { finding, since: now, is_said: false });
+            let patience = if found.finding.may_be_loading() { PATIENCE } else { Duration::ZERO };
+            let due = found.since.after(patience);
+            if !found.is_said && due <= now {
+                warn!("{}", found.finding);
+                found.is_said = true;
+            } else if !found.is_said {
+                self.due = Some(self.due.map_or(due, |other| other.min(due)));
+            }
+            self.findings.push(found);
+        }
     }
 
     /// Logs sets that have been missing for [`PATIENCE`], and plans the next check for the rest.
@@ -126,6 +153,35 @@ impl Watch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::sequence::Protocol;
+    use crate::firewall::exposure::{DoorFault, Maker};
+    use crate::firewall::iptables::Shutting;
+    use crate::firewall::loaded::ChainName;
+
+    #[test]
+    fn a_door_that_openwrts_firewall_has_not_loaded_yet_is_not_said() {
+        let at = |ms: u64| Instant::from_millis(1_000_000 + ms);
+        let finding = |fault| DoorFinding {
+            door: "ssh".to_owned(),
+            protocol: Protocol::Tcp,
+            port: 22,
+            device: "wan".to_owned(),
+            fault,
+        };
+        let by = |maker| finding(DoorFault::Blocked { by: ChainName::of_inet("fw4", "input_wan"), maker });
+        let open = finding(DoorFault::Open { answered: true, shutting: Shutting::Firewall });
+        let mut watch = Watch::default();
+        let mut look = |ms, findings: &[&DoorFinding]| {
+            watch.looked(at(ms), Vec::new(), Ok(findings.iter().map(|&finding| finding.clone()).collect()));
+            let said = watch.findings.iter().filter(|found| found.is_said).map(|found| found.finding.clone());
+            (said.collect::<Vec<_>>(), watch.next_deadline())
+        };
+        let (fw4, ufw) = (by(Maker::Fw4), by(Maker::Ufw));
+        assert_eq!(look(0, &[&fw4]), (vec![], Some(at(5000))), "the firewall has some seconds");
+        assert_eq!(look(2000, &[]), (vec![], None), "it has loaded the door");
+        assert_eq!(look(3000, &[&open, &fw4, &ufw]), (vec![open.clone(), ufw.clone()], Some(at(8000))));
+        assert_eq!(look(8000, &[&open, &fw4, &ufw]), (vec![open, fw4, ufw], None), "what lasts");
+    }
 
     #[test]
     fn what_is_missing_for_a_moment_is_not_said() {

@@ -68,6 +68,11 @@ pub enum Maker {
 }
 
 impl DoorFinding {
+    /// Whether OpenWrt's firewall may be about to load the door's rule.
+    pub const fn may_be_loading(&self) -> bool {
+        matches!(self.fault, DoorFault::Blocked { maker: Maker::Fw4, .. })
+    }
+
     /// The fault.
     pub fn what(&self) -> String {
         let Self { door, protocol, port, device, fault } = self;

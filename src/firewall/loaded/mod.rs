@@ -70,6 +70,12 @@ pub struct ChainName {
 }
 
 impl ChainName {
+    /// A chain of a table of family inet.
+    #[cfg(test)]
+    pub fn of_inet(table: &str, chain: &str) -> Self {
+        Self { family: Family::INET, table: table.to_owned(), chain: chain.to_owned(), is_legacy: false }
+    }
+
     /// Whether the chain is in the daemon's own table, or one of its own chains of iptables.
     pub fn is_own(&self) -> bool {
         match self.family {
