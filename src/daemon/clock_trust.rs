@@ -255,7 +255,7 @@ mod tests {
             clock.judge(&Moment { now, wall_s: began.wall_s + seconds, ..began }, trust, 0)
         };
         assert_eq!(floor_after(10, Trust::None), None);
-        // What comes at this moment may be taken.
+        // A packet that comes at this moment may still be taken, so the floor is the look before.
         assert_eq!(floor_after(20, Trust::Given), Some(began.wall_s + 10));
         assert_eq!(floor_after(30, Trust::Given), None);
         // The clock chip may have been wrong by hours.
