@@ -54,7 +54,7 @@ attacks:
 	@$(CARGO) test --quiet --no-run --test attacks
 	@RUST_TEST_THREADS=$${RUST_TEST_THREADS:-2} scripts/root.sh scripts/attacks.sh $(CARGO) test --test attacks
 
-SOAK_NEEDS = cc=gcc ip=iproute2 nft=nftables faketime=faketime prlimit=util-linux unshare=util-linux
+SOAK_NEEDS = cc=gcc ip=iproute2 nft=nftables conntrack=conntrack faketime=faketime prlimit=util-linux unshare=util-linux
 
 soak:
 	@scripts/need.sh $(SOAK_NEEDS)

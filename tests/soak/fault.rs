@@ -17,6 +17,7 @@ pub(crate) enum Fault {
     FirewallFlushed,
     CarrierLost,
     DeviceDown,
+    ConnectionsFull,
     OthersSets,
 }
 
@@ -45,6 +46,7 @@ impl Fault {
             Self::FirewallFlushed => "ruleset flushed, and loaded later",
             Self::CarrierLost => "carrier of the WAN lost",
             Self::DeviceDown => "device of the WAN down",
+            Self::ConnectionsFull => "table of connections full",
             Self::OthersSets => "flood of other programs' changes, and reloads meanwhile",
         }
     }

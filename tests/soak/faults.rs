@@ -1,15 +1,16 @@
 //! The faults of a router. The soak chooses them at random and causes one after the other.
 
 use std::fmt::Write as _;
-use std::thread;
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
+use std::{fs, thread};
 
 use nix::sys::signal::Signal;
 
 use super::fault::Fault;
 use super::site::Site;
-use super::support::ROUTER_6;
 use super::support::wire::Lcg;
+use super::support::{ROUTER_6, not_tested};
 use super::watching;
 
 /// The shortest and the longest time between two faults of one sequence, in milliseconds.
@@ -23,6 +24,9 @@ const RULES: usize = 500;
 
 /// The number of another program's changes while the daemon is stopped: more than its socket has room for.
 const CHANGES: usize = 12;
+
+/// The connections that fill the kernel's table. `nf_conntrack_max` is not larger, unless somebody has raised it.
+const CONNECTIONS: u32 = 1 << 18;
 
 /// The jumps of the clock, some years each, in seconds.
 const YEARS_S: [i64; 4] = [94_608_000, -94_608_000, 315_360_000, -1_500_000_000];
@@ -78,16 +82,22 @@ pub(crate) fn trouble_daemon(site: &Site<'_>, random: &mut Lcg, until: Instant) 
 
 /// The faults of the firewall and the network.
 pub(crate) fn trouble_network(site: &Site<'_>, random: &mut Lcg, until: Instant) {
-    const FAULTS: [Fault; 5] = [
+    let mut faults = vec![
         Fault::FirewallReplaced,
         Fault::FirewallDeleted,
         Fault::FirewallFlushed,
         Fault::CarrierLost,
         Fault::DeviceDown,
     ];
+    let most = most_connections();
+    if most <= CONNECTIONS {
+        faults.push(Fault::ConnectionsFull);
+    } else {
+        not_tested(&format!("{}: nf_conntrack_max is {most}", Fault::ConnectionsFull.name()));
+    }
     let router = &site.world.router;
     while gap(site, random, until) {
-        let fault = FAULTS[random.below(FAULTS.len())];
+        let fault = faults[random.below(faults.len())];
         let ongoing = site.ledger.begin(fault);
         match fault {
             // fw4 does it in this way.
@@ -119,10 +129,41 @@ pub(crate) fn trouble_network(site: &Site<'_>, random: &mut Lcg, until: Instant)
                 router.addresses("wan0", &[&format!("{ROUTER_6}/64")]);
                 router.gateways("203.0.113.254", "2001:db8:1::fe");
             }
+            Fault::ConnectionsFull => fill_connections(site, random),
             _ => unreachable!("the daemon's"),
         }
         drop(ongoing);
     }
+}
+
+/// The number of connections that each network namespace of this machine can have.
+fn most_connections() -> u32 {
+    let most = fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_max")
+        .expect("connection tracking is loaded");
+    most.trim().parse().expect("a number")
+}
+
+/// Fills the kernel's table of connections with others' connections that it may not drop, and empties it later. While it is
+/// full, the kernel drops the first packet of each new connection.
+fn fill_connections(site: &Site<'_>, random: &mut Lcg) {
+    let mut others = String::new();
+    for number in 0..CONNECTIONS {
+        let from = Ipv4Addr::from_bits(Ipv4Addr::new(10, 0, 0, 0).to_bits() + number);
+        let _ = writeln!(
+            others,
+            "-I -p udp -s {from} -d 192.0.2.1 --sport 500 --dport 500 -t 600 -u SEEN_REPLY,ASSURED"
+        );
+    }
+    let router = &site.world.router;
+    let file = site.world.scratch.write("connections", &others);
+    // The kernel refuses the connections that find no room.
+    router.run("conntrack", &["-R", file.to_str().expect("a plain path")]);
+    pause(random, 2000);
+    let count: u32 = router.stdout("conntrack", &["-C"]).trim().parse().expect("a number");
+    if count < most_connections() {
+        site.ledger.broken(format!("the table of connections is not full: {count}"));
+    }
+    router.run("conntrack", &["-F"]);
 }
 
 /// Waits for the next fault. Returns whether there is one.
