@@ -1,5 +1,6 @@
 //! Errors in a configuration, shown at their place in the file.
 
+use std::str::Utf8Chunk;
 use std::{error, fmt, io};
 
 use super::MAX_FILE;
@@ -150,7 +151,7 @@ impl Fault {
         let line_end =
             text[start..].iter().position(|&byte| byte == b'\n').map_or(text.len(), |at| start + at);
         let end = span.end.clamp(start, line_end);
-        let column = printable(&text[line_start..start]).chars().count() + 1;
+        let column = characters(&text[line_start..start]) + 1;
 
         // A secret is not shown. The caret stands under its replacement.
         let shown_end = line_start + secret::shown(&text[..line_start], &text[line_start..line_end]);
@@ -215,9 +216,26 @@ fn printable(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes.strip_suffix(b"\r").unwrap_or(bytes)).chars().map(replace).collect()
 }
 
+/// The number of characters of [`printable`]. The bytes may be a secret, of which no copy is made.
+fn characters(bytes: &[u8]) -> usize {
+    let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
+    let count =
+        |chunk: Utf8Chunk<'_>| chunk.valid().chars().count() + usize::from(!chunk.invalid().is_empty());
+    bytes.utf8_chunks().map(count).sum()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn characters_are_those_that_are_printed() {
+        for bytes in
+            ["", "a\r", "a\r\r", "\té\u{7}x"].map(str::as_bytes).into_iter().chain([&b"a\xffb\xc3"[..]])
+        {
+            assert_eq!(characters(bytes), printable(bytes).chars().count(), "{bytes:?}");
+        }
+    }
 
     fn show(text: &str, start: usize, end: usize, help: Option<&str>) -> String {
         let mut fault = Fault::new(Span { start, end }, "it is wrong");

@@ -19,10 +19,10 @@ use std::path::Path;
 pub(crate) use globals::is_page;
 use options::SectionOptions;
 pub use options::nearest;
-use zeroize::{Zeroize as _, Zeroizing};
+use zeroize::Zeroizing;
 
 use super::error::{Error, Fault, quoted};
-use super::uci::{self, Section, Span, SyntaxError, SyntaxFault, Value};
+use super::uci::{self, Section, Span, SyntaxError, SyntaxFault};
 use super::{Config, MAX_FILE};
 use crate::core::door::MAX_DOORS;
 use crate::core::ports::MAX_PORTS;
@@ -69,11 +69,8 @@ pub fn parse(file_name: &str, text: &[u8]) -> Result<Config, Error> {
     if text.len() > MAX_FILE {
         return Err(Error::TooLarge { file: file_name.to_owned() });
     }
-    let mut sections = uci::parse(text)
-        .map_err(|refusal| syntax_fault(refusal, file_name, text).into_error(file_name, text))?;
-    let config = read(&sections).map_err(|fault| fault.into_error(file_name, text));
-    sections.iter_mut().for_each(wipe);
-    config
+    let sections = uci::parse(text).map_err(|refusal| syntax_fault(refusal, file_name, text));
+    sections.and_then(|sections| read(&sections)).map_err(|fault| fault.into_error(file_name, text))
 }
 
 /// The fault for a text that libuci refuses, with advice if the file is plainly another program's.
@@ -91,16 +88,6 @@ fn syntax_fault(refusal: SyntaxError, file_name: &str, text: &[u8]) -> Fault {
         ))
     } else {
         Fault::from(refusal)
-    }
-}
-
-/// Overwrites the contents of a section, which may be secret.
-fn wipe(section: &mut Section) {
-    for entry in &mut section.options {
-        match &mut entry.value {
-            Value::One(word) => word.bytes.zeroize(),
-            Value::List(words) => words.iter_mut().for_each(|word| word.bytes.zeroize()),
-        }
     }
 }
 

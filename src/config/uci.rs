@@ -12,6 +12,10 @@ mod lexer;
 use std::fmt;
 
 use lexer::{Cursor, NameCharacters};
+use zeroize::Zeroize as _;
+
+/// Bytes of the first buffer of a word. Most words fit.
+const MIN_WORD: usize = 16;
 
 /// A range of bytes in the text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,7 +26,7 @@ pub struct Span {
     pub end: usize,
 }
 
-/// A word and its place.
+/// A word and its place. The word may be a secret: its bytes are overwritten when it is dropped, also after a syntax error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Word {
     /// The word's bytes without quotes and backslashes. They need not be UTF-8.
@@ -30,6 +34,25 @@ pub struct Word {
     /// The word's place, without the quotes if it is one quoted piece. It is as long as [`Word::bytes`] only if the word has
     /// no other quotes and no backslashes.
     pub span: Span,
+}
+
+impl Word {
+    /// Appends a byte. A full buffer is copied and overwritten, because growing in place would free it as it is.
+    fn push(&mut self, byte: u8) {
+        if self.bytes.len() == self.bytes.capacity() {
+            let mut larger = Vec::with_capacity((2 * self.bytes.len()).max(MIN_WORD));
+            larger.extend_from_slice(&self.bytes);
+            self.bytes.zeroize();
+            self.bytes = larger;
+        }
+        self.bytes.push(byte);
+    }
+}
+
+impl Drop for Word {
+    fn drop(&mut self) {
+        self.bytes.zeroize();
+    }
 }
 
 /// `config TYPE NAME` and its options.

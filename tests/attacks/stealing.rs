@@ -127,6 +127,22 @@ fn a_removed_users_secrets_are_nowhere_in_memory() {
     // The daemon wipes its stack after it has answered, and before the next request.
     daemon.ask(&["status"]);
     assert_eq!(found(&daemon, &traces), BTreeSet::new());
+    // Nor are the secrets of a file that is refused.
+    let (key, totp) = (text("key as text"), text("totp secret as text"));
+    for wrong in [
+        format!("{with_her}oops\n"),
+        with_her.replace(&format!("'{key}'"), &format!("'{key}' more")),
+        with_her.replace(&format!("'{totp}'"), &format!("'{totp}")),
+        format!("{with_her}\toption totp '{totp}"),
+        with_her.replace("option key", "option kye"),
+        format!("{with_her}\toption key 'none'\n"),
+    ] {
+        daemon.write_config(&wrong);
+        let answer = daemon.control(&["reload"]);
+        assert!(!answer.status.success(), "{wrong}");
+        daemon.ask(&["status"]);
+        assert_eq!(found(&daemon, &traces), BTreeSet::new(), "{wrong}");
+    }
     // Others' knocks are taken as before.
     send(&world.client, ROUTER, &alices(1, None));
     daemon.wait("hers are known", |daemon| known(daemon) == 3);

@@ -120,14 +120,14 @@ impl<'a> Cursor<'a> {
             self.at += 1;
             return Ok(Word { bytes: Vec::new(), span: Span { start, end: start } });
         }
-        let mut bytes = Vec::new();
+        let mut word = Word { bytes: Vec::new(), span: Span { start, end: start } };
         // Whether every byte of the word stands for itself.
         let mut plain = true;
         while let Some(byte) = self.peek() {
             match byte {
                 b'\'' | b'"' => {
                     plain = false;
-                    self.quoted(byte, &mut bytes)?;
+                    self.quoted(byte, &mut word)?;
                 }
                 b'#' => {
                     self.end = self.at;
@@ -143,26 +143,27 @@ impl<'a> Cursor<'a> {
                 }
                 b'\\' => {
                     plain = false;
-                    self.backslash(&mut bytes);
+                    self.backslash(&mut word);
                 }
                 _ => {
-                    bytes.push(byte);
+                    word.push(byte);
                     self.at += 1;
                 }
             }
             // The check comes after the first byte: an escaped newline before a word, with white space after it, makes
             // an empty word.
             if self.peek().is_some_and(is_space) {
-                let word = Word { span: self.span(start, &bytes), bytes };
+                word.span = self.span(start, &word.bytes);
                 self.at += 1;
                 return Ok(word);
             }
         }
-        Ok(Word { span: self.span(start, &bytes), bytes })
+        word.span = self.span(start, &word.bytes);
+        Ok(word)
     }
 
     /// A quoted piece, which may span lines.
-    fn quoted(&mut self, quote: u8, bytes: &mut Vec<u8>) -> Result<(), SyntaxError> {
+    fn quoted(&mut self, quote: u8, word: &mut Word) -> Result<(), SyntaxError> {
         let open = self.at;
         self.at += 1;
         loop {
@@ -171,9 +172,9 @@ impl<'a> Cursor<'a> {
                     self.at += 1;
                     return Ok(());
                 }
-                Some(b'\\') if quote == b'"' => self.backslash(bytes),
+                Some(b'\\') if quote == b'"' => self.backslash(word),
                 Some(byte) => {
-                    bytes.push(byte);
+                    word.push(byte);
                     self.at += 1;
                 }
                 None if self.next_line() => {}
@@ -190,14 +191,14 @@ impl<'a> Cursor<'a> {
     }
 
     /// A backslash. The next byte stands for itself; at the end of a line the next line follows.
-    fn backslash(&mut self, bytes: &mut Vec<u8>) {
+    fn backslash(&mut self, word: &mut Word) {
         self.at += 1;
         match &self.text[self.at..self.end] {
             [] | [b'\n'] | [b'\r', b'\n'] => {
                 self.next_line();
             }
             rest => {
-                bytes.push(rest[0]);
+                word.push(rest[0]);
                 self.at += 1;
             }
         }
