@@ -24,6 +24,9 @@ use crate::linux::peer::peer;
 pub const MAX_CLIENTS: usize = 8;
 /// The most connections that watch. A watcher stays as long as it likes, so the other places are kept for requests.
 pub const MAX_WATCHERS: usize = 4;
+/// The most connections that one turn of the daemon's loop accepts. Others wait in the kernel for the next turn, so that a local
+/// program that connects without end does not keep the daemon from its packets.
+const MAX_ACCEPTED: usize = MAX_CLIENTS;
 /// The time limit for a client to send its request.
 pub const REQUEST_TIME: Duration = Duration::from_secs(2);
 /// The most lines a second for a watcher. Nobody reads more, and writing them would cost more than the packets of a flood.
@@ -162,9 +165,11 @@ impl Server {
         self.clients.iter().any(Client::is_watching)
     }
 
-    /// Accepts clients that may connect, reads their requests, and returns the clients whose request is complete.
+    /// Accepts clients that may connect, at most [`MAX_ACCEPTED`]. Reads their requests, and returns the clients whose request is
+    /// complete.
     pub fn receive(&mut self, now: Instant) -> Vec<Client> {
-        while let Ok((stream, _)) = self.listener.accept() {
+        for _ in 0..MAX_ACCEPTED {
+            let Ok((stream, _)) = self.listener.accept() else { break };
             self.accept(now, stream);
         }
         let mut complete = Vec::new();
@@ -329,3 +334,6 @@ pub fn parse(line: &[u8]) -> Result<ControlRequest<'_>, &'static str> {
     ControlRequest::parse(line)
         .map_err(|_| "this is not a request: send one line of JSON, with \"request\" and its arguments")
 }
+
+#[cfg(test)]
+mod tests;
