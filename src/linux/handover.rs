@@ -13,8 +13,7 @@ use super::cerr::cerr;
 const DESCRIPTOR: u32 = 4;
 const _: () = assert!(size_of::<c_int>() == 4);
 
-/// Room for a control message with one descriptor: 24 bytes on 64-bit systems, 16 on 32-bit ones. The kernel closes
-/// descriptors for which there is no room.
+/// Room for a control message with one descriptor, and for the padding after it: 24 bytes on 64-bit systems, 16 on 32-bit ones.
 type Control = [u64; 3];
 
 /// Sends a message, and an open file with it.
@@ -41,7 +40,8 @@ pub fn send(socket: BorrowedFd<'_>, message: &[u8], file: BorrowedFd<'_>) -> io:
     Ok(())
 }
 
-/// Receives a message without waiting for one, and the file that came with it. Returns the message's length.
+/// Receives a message without waiting for one, and the file that came with it. Returns the message's length. If more than one file
+/// came, all are closed.
 ///
 /// # Errors
 /// As recvmsg(2).
@@ -49,6 +49,10 @@ pub fn receive(socket: BorrowedFd<'_>, message: &mut [u8]) -> io::Result<(usize,
     let mut control: Control = [0; 3];
     let mut part = iovec { iov_base: message.as_mut_ptr().cast(), iov_len: message.len() };
     let mut header = header(&mut part, &mut control);
+    // The room ends after one descriptor. With the padding (`CMSG_SPACE`) or all of `control` there would be room for two or three,
+    // and nobody would own the others. The kernel closes those for which there is no room, and sets MSG_CTRUNC.
+    // SAFETY: the function only adds sizes.
+    header.msg_controllen = unsafe { libc::CMSG_LEN(DESCRIPTOR) } as _;
     let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
     // SAFETY: `header` points to live values of the sizes that it says.
     let len = cerr(unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, flags) })?;
@@ -66,6 +70,7 @@ pub fn receive(socket: BorrowedFd<'_>, message: &mut [u8]) -> io::Result<(usize,
             Some(File::from(OwnedFd::from_raw_fd(number)))
         }
     };
+    let file = file.filter(|_| header.msg_flags & libc::MSG_CTRUNC == 0);
     Ok((usize::try_from(len).unwrap_or_default(), file))
 }
 
@@ -82,9 +87,12 @@ fn header(part: &mut iovec, control: &mut Control) -> msghdr {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read as _, Seek as _, Write as _};
+    use std::io::{IoSlice, Read as _, Seek as _, Write as _, pipe};
     use std::os::fd::AsFd as _;
     use std::os::unix::net::UnixDatagram;
+
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 
     use super::*;
 
@@ -108,5 +116,25 @@ mod tests {
         assert_eq!((&message[..len], handed.is_none()), (&b"nothing"[..], true));
         let nothing = receive(other.as_fd(), &mut message).expect_err("there is nothing more");
         assert_eq!(nothing.kind(), io::ErrorKind::WouldBlock);
+    }
+    /// Two and three descriptors would fit into the padding on 64-bit and 32-bit systems.
+    #[test]
+    fn files_that_nobody_expects_are_closed() {
+        let (one, other) = UnixDatagram::pair().expect("a pair of sockets");
+        for count in 2..6 {
+            let (reader, writer) = pipe().expect("a pipe");
+            let files = vec![writer.as_raw_fd(); count];
+            let rights = [ControlMessage::ScmRights(&files)];
+            sendmsg::<()>(one.as_raw_fd(), &[IoSlice::new(b"here")], &rights, MsgFlags::empty(), None)
+                .expect("sent");
+            drop(writer);
+            let mut message = [0; 16];
+            let (len, handed) = receive(other.as_fd(), &mut message).expect("received");
+            assert_eq!((&message[..len], handed.is_none()), (&b"here"[..], true));
+            // A pipe that nobody can write to any more has hung up. A process that another test has just forked may still have it.
+            let mut polled = [PollFd::new(reader.as_fd(), PollFlags::POLLIN)];
+            poll(&mut polled, PollTimeout::from(30_000_u16)).expect("polled");
+            assert_eq!(polled[0].revents(), Some(PollFlags::POLLHUP), "{count} files");
+        }
     }
 }
