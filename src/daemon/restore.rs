@@ -44,7 +44,7 @@ impl Porter<'_> {
     /// Makes the daemon's own chains again if another program changed them, and inserts rules that were lost.
     pub(super) fn mend_chains(&mut self, now: Instant) {
         let Self { gate, watch, .. } = self;
-        if gate.backend().iptables().is_none() || !gate.chains.is_used() {
+        if !gate.chains.is_used() {
             return;
         }
         if gate.mend_chains(now) {

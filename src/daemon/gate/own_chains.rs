@@ -38,10 +38,10 @@ impl Gate {
         }
     }
 
-    /// Loads the chains again if another program has changed them. Returns whether it has.
+    /// Loads the chains again if another program has changed them. Returns whether it has. The chains must be in use.
     pub(in crate::daemon) fn mend_chains(&mut self, now: Instant) -> bool {
         let Self { chains, monitor: Some(monitor), .. } = self else { return false };
-        if chains.is_missing || !chains.is_used || !monitor.are_chains_changed() {
+        if chains.is_missing || !monitor.are_chains_changed() {
             return false;
         }
         warn!(
