@@ -262,6 +262,22 @@ mod tests {
         assert_eq!(floor_after(50, Trust::Synchronised), Some(began.wall_s + 30));
     }
 
+    /// Between two looks nobody knows the clock better than at the first one.
+    #[test]
+    fn what_was_refused_between_two_looks_is_not_taken_later() {
+        let (folder, start) = (Folder::new("between"), clock::now());
+        let mut clock = folder.clock(start);
+        let began = moment(start);
+        assert_eq!(clock.judge(&began, Trust::None, 0), None);
+        clock.looked = Some(start);
+        let later = |ms| {
+            let now = start.after(Duration::from_millis(ms));
+            Moment { now, wall_s: began.wall_s + ms / 1000, ..began }
+        };
+        assert_eq!(clock.look(&later(900), 0), None, "it is too early to look");
+        assert_eq!(clock.judge(&later(20_000), Trust::Given, 0), Some(began.wall_s + 1));
+    }
+
     /// A reboot deletes the file with the newest time.
     #[test]
     fn after_a_reboot_nothing_is_taken_that_may_have_been_used_before_it() {
