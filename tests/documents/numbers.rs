@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ketuk::control::{message, server};
-use ketuk::core::first_knock::FirstKnock;
+use ketuk::core::first_knock::{FirstKnock, Source};
 use ketuk::core::hash_index::HashIndex;
 use ketuk::core::ports::Scattered;
 use ketuk::core::{
@@ -172,7 +172,8 @@ fn the_numbers_in_sentences_are_those_of_the_code() {
     let traps = n(ports::TRAP_PORTS) + (1 << 16) / one_in;
     let guesses = traps * traps / 3;
     let rounded = (guesses + 5_000) / 10_000 * 10_000;
-    let hash = (1_u64 << 40) / first;
+    let bits = 8 * n(size_of::<Source>());
+    let hash = (1_u64 << bits) / first;
     let message = "src/daemon/monitor/message.rs";
     let lines = constant("src/log.rs", "FILE_LINES");
     let courier = "src/daemon/monitor/courier.rs";
@@ -203,6 +204,7 @@ fn the_numbers_in_sentences_are_those_of_the_code() {
         ("addresses cut off from one door | {} |", one("src/firewall/own/cut.rs", "MAX_CUT")),
         ("3/T^2: one in {} for ", rounded),
         ("for {} traps. `tests/scans.rs` plays each kind of scan against 1,000 random sequences", traps),
+        ("An entry holds its source in {} bits", bits),
         ("one packet in 2^{} has the hash", hash.ilog2().into()),
         ("in parts of {} bytes of printable ASCII", one(message, "LEN") - one(message, "MAX_WORDS")),
         ("printable ASCII, and has at most {}.", one(courier, "MAX_LINE")),
