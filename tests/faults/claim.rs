@@ -1,11 +1,13 @@
 //! Two daemons with sockets of their own on one firewall.
 
 use std::fs;
+use std::path::Path;
 
+use ketuk::config::MAX_DEVICES;
 use nix::sys::signal::Signal;
 
 use super::support::daemon::{Daemon, Start, is_running};
-use super::support::{CLIENT, Scratch, World};
+use super::support::{CLIENT, ROUTER, Scratch, World};
 use super::{SET, SSH, knock_and_enter};
 
 const CLAIMED: &str = "ketukd: another ketukd changes this firewall: stop it, and let one daemon have the doors of both. \
@@ -22,28 +24,77 @@ fn assert_refused(world: &World, scratch: &Scratch, config: &str) {
     fs::remove_file(scratch.path("ketuk.log")).expect("its log");
 }
 
+/// A list of nft without the times that open doors have left, word by word.
+fn without_times(listed: &str) -> Vec<&str> {
+    let words = listed.split_whitespace();
+    let before = std::iter::once("").chain(words.clone());
+    before.zip(words).filter(|(before, _)| *before != "expires").map(|(_, word)| word).collect()
+}
+
 #[test]
 fn a_second_daemon_with_another_socket_changes_nothing() {
     let (world, scratch) = (World::with_firewall(), Scratch::new());
     let daemon = Daemon::start(&world.router, &world.scratch, SSH);
     knock_and_enter(&world, &daemon);
-    let before = world.router.stdout("nft", &["list", "table", "inet", "fw4"]);
+    // iptables' own probe makes empty tables.
+    let ours = |ruleset: &str| ruleset.matches("ketuk").count();
+    let look = |what: &[&str]| world.router.stdout("nft", &[&["list"], what].concat());
+    let (table, ruleset) = (look(&["table", "inet", "fw4"]), look(&["ruleset"]));
     for backend in ["own", "fw4", "nft", "iptables"] {
-        let table = if backend == "nft" { "\n\toption nft_table 'inet fw4'" } else { "" };
-        let config = SSH.replace("'fw4'", &format!("'{backend}'{table}"));
+        let table_option = if backend == "nft" { "\n\toption nft_table 'inet fw4'" } else { "" };
+        let config = SSH.replace("'fw4'", &format!("'{backend}'{table_option}"));
         assert_refused(&world, &scratch, &config);
+        assert_eq!(without_times(&look(&["table", "inet", "fw4"])), without_times(&table), "{backend}");
+        assert_eq!(ours(&look(&["ruleset"])), ours(&ruleset), "{backend}");
     }
-    // The seconds that are left differ.
-    let rules = |text: &str| {
-        text.lines().filter(|line| !line.contains("expires")).map(str::to_owned).collect::<Vec<_>>()
-    };
-    assert_eq!(rules(&world.router.stdout("nft", &["list", "table", "inet", "fw4"])), rules(&before));
-    assert!(!world.router.stdout("nft", &["list", "tables"]).contains("ketuk"));
     assert!(daemon.lets_in("ssh", CLIENT));
     // The kernel frees the claim, however the daemon ends.
     daemon.end(Signal::SIGKILL);
     let next = Start::new(&world.router, &scratch, SSH).go();
     assert!(next.lets_in("ssh", CLIENT), "the next daemon keeps {SET}");
+}
+
+/// A daemon that cannot start shuts the ports that the last run shut. It must not do so while another daemon runs.
+#[test]
+fn a_failed_start_leaves_the_doors_of_the_daemon_that_runs() {
+    let (world, scratch) = (World::with_firewall(), Scratch::new());
+    world.router.serve(22);
+    let daemon = Daemon::start(&world.router, &world.scratch, SSH);
+    knock_and_enter(&world, &daemon);
+    scratch
+        .write("shut", "config globals\n\tlist device 'wan0'\nconfig door 'ssh'\n\toption dest_port '22'\n");
+    let fails_to_start = |config: &str, devices: &[&str], socket: &Path| {
+        let mut start = Start::on(&world.router, &scratch, config, devices);
+        start.command().env("STATE_DIRECTORY", scratch.path(""));
+        start.socket(socket);
+        let mut second = start.spawn();
+        assert!(!second.wait_for_end().success(), "{}", second.log());
+        second.log()
+    };
+    let wrong = SSH.replace("dest_port", "dest_prot");
+    let many: Vec<_> = (0..=MAX_DEVICES).map(|number| format!("lan{number}")).collect();
+    let many: Vec<_> = many.iter().map(String::as_str).collect();
+    // The daemon may run with a backend that needs no claim, so that only the number of devices is wrong.
+    let socket = scratch.path("ketuk.sock");
+    let before = world.router.stdout("nft", &["list", "ruleset"]);
+    for (config, devices, socket) in [
+        (wrong.as_str(), &["wan0"][..], socket.as_path()),
+        (COMMAND, &many, &socket),
+        (SSH, &["wan0"], &socket),
+        (SSH, &["wan0"], daemon.socket()),
+    ] {
+        let log = fails_to_start(config, devices, socket);
+        let after = world.router.stdout("nft", &["list", "ruleset"]);
+        assert_eq!(without_times(&after), without_times(&before), "{log}");
+        assert!(!log.contains("are shut to everybody"), "{log}");
+    }
+    assert!(daemon.lets_in("ssh", CLIENT));
+    assert!(world.client.greeted_by(ROUTER, 22).is_some());
+    // Nobody runs any more.
+    daemon.end(Signal::SIGKILL);
+    let log = fails_to_start(&wrong, &["wan0"], &socket);
+    assert!(log.contains("the ports of door 'ssh' are shut to everybody"), "{log}");
+    assert_eq!(world.client.greeted_by(ROUTER, 22), None);
 }
 
 /// The second process must not keep the next daemon from starting while it undoes what was open.

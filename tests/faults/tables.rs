@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use super::support::daemon::{Daemon, Start, ruleset};
-use super::support::{CLIENT, FIREWALL, ROUTER, World};
+use super::support::{CLIENT, FIREWALL, ROUTER, STRANGER, World, stdout};
 use super::{SSH, assert_time_kept, knock, knock_and_enter, let_some_time_pass};
 
 /// The time that a busy machine may need between reading the clock and the kernel's timer. Listing the long set takes some
@@ -74,6 +74,43 @@ fn a_door_opens_as_soon_as_its_table_is_there() {
     opens_as_soon_as_the_sets_are_there(&world, "table inet fw4", || {
         world.router.nft(&format!("{FIREWALL}\n{}", sets(&world)));
     });
+}
+
+/// A `sendto` that refuses to ask for the elements of a set (`NFT_MSG_GETSETELEM`), as a kernel without memory may do.
+const NO_LISTS: &str = "
+#include <errno.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+ssize_t sendto(int fd, const void *message, size_t len, int flags, const struct sockaddr *to, socklen_t to_len) {
+	uint16_t type = 0;
+	if (to && to->sa_family == AF_NETLINK && len > 6) memcpy(&type, (const char *)message + 4, 2);
+	if (type == (10 << 8 | 13)) return errno = ENOMEM, -1;
+	return syscall(SYS_sendto, fd, message, len, flags, to, to_len);
+}
+";
+
+#[test]
+fn sets_that_cannot_be_listed_at_a_start_are_warned_of_and_keep_no_daemon_from_starting() {
+    let world = World::with_firewall();
+    let first = Daemon::start(&world.router, &world.scratch, SSH);
+    knock_and_enter(&world, &first);
+    first.end(Signal::SIGKILL);
+    let source = world.scratch.write("no_lists.c", NO_LISTS).display().to_string();
+    let library = world.scratch.path("no_lists.so").display().to_string();
+    stdout("cc", &["-shared", "-fPIC", "-o", &library, &source]);
+    let mut start = Start::new(&world.router, &world.scratch, SSH);
+    start.command().env("LD_PRELOAD", library);
+    let daemon = start.go();
+    daemon.wait_for_log("ssh: addresses that were let in before this start may stay in: ");
+    assert!(super::kernel_seconds_left(&world).is_some(), "the client is still in");
+    assert!(daemon.grant("ssh", CLIENT).is_none(), "and the daemon does not know it");
+    world.stranger.knock(ROUTER, "7000 8000 9000");
+    daemon.wait("knocks open the door", |daemon| daemon.lets_in("ssh", STRANGER));
+    // The client's own element has another timer.
+    knock_and_enter(&world, &daemon);
 }
 
 #[test]
