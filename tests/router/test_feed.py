@@ -67,6 +67,16 @@ class Feed(unittest.TestCase):
         [program] = [unit["profile"] for unit in json.loads(done.stdout)["units"] if unit["target"]["name"] == "ketukd"]
         self.assertEqual((program["panic"], program["overflow_checks"]), ("abort", False))
 
+    def test_the_walk_on_a_router_installs_what_the_page_depends_on(self):
+        """A person copies these packages to the router, because no feed has them yet."""
+        version = f"{pack.version()}-r{pack.RELEASE}"
+        for document in ("docs/router.md", "docs/id/router.md"):
+            text = (support.ROOT / document).read_text(encoding="utf-8")
+            for name in {"ketukd", "ketuk-import"} & set(pack.LUCI.depends):
+                self.assertIn(f"dist/{name}_{version}_mipsel_24kc.ipk", text)
+                self.assertIn(f"dist/{name}-{version}.mipsel_24kc.apk", text)
+                self.assertRegex(text, rf"(?m)^opkg remove .*\b{name}\b")
+
     def test_the_feeds_own_test_of_the_packages(self):
         """test.sh gets a package's name, after its installation."""
         router = support.Router((support.ROOT / "openwrt/ketuk/files/ketuk.config").read_bytes())
