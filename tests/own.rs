@@ -240,9 +240,15 @@ fn a_port_that_is_not_shut_where_strangers_come_in_is_said_to_be() {
     }
     let doctor = daemon.control(&["doctor", "--config", config]);
     assert!(
-        String::from_utf8_lossy(&doctor.stdout).contains(&format!("devices: WRONG: {said}")),
+        String::from_utf8_lossy(&doctor.stdout)
+            .contains(&format!("devices: WRONG: {said}: 'ip address' lists the devices")),
         "{doctor:?}"
     );
+    // The command that the advice names exists in iproute2 and in OpenWrt's busybox.
+    for (program, arguments) in [("ip", &["address"][..]), ("busybox", &["ip", "address"])] {
+        let listed = world.router.stdout(program, arguments);
+        assert!(listed.contains("wan0") && listed.contains(ROUTER), "{program}: {listed}");
+    }
     // With the right device the port is shut, and there is no more warning.
     daemon.write_config(&doors.replace("eth9", "wan0"));
     daemon.ask(&["reload"]);

@@ -25,7 +25,7 @@ pub(super) fn devices(subject: &Subject<'_>) -> Vec<Finding> {
         devices.iter().filter(|device| *device != ANY).filter_map(|device| at(device, devices)).collect();
     let shuts = subject.config.as_ref().is_ok_and(|config| backend::resolve(config).shuts());
     if let Some(not_shut) = shuts.then(|| NotShut::with(devices)).flatten() {
-        findings.push(Finding::wrong(not_shut.to_string(), "'ip -br address' lists the devices"));
+        findings.push(Finding::wrong(not_shut.to_string(), "'ip address' lists the devices"));
     }
     for device in subject.status.iter().flat_map(Status::devices) {
         if device.state == "refused" {

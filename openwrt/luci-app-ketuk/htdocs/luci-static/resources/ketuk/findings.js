@@ -69,7 +69,7 @@ const TEXTS = (_ => [
 	_('name %s too, or backend \'own\' does NOT shut the port there'),
 	_('name its ports too'),
 	_('the doors\' ports are NOT shut on %s: ketukd shuts them only on the named devices, and %s is not on this host: name the device that strangers come in by'),
-	_('\'ip -br address\' lists the devices'),
+	_('\'ip address\' lists the devices'),
 	_('is a port of %s'),
 	_('listen on %s'),
 	_('if %s has the addresses, listen there'),
