@@ -20,7 +20,7 @@ use self::leaving::Leaving;
 use self::own_chains::OwnChainsState;
 use self::own_table::OwnTable;
 use super::jobs::{JobKind, Jobs};
-use super::monitor::{Monitor, RemoteProgram};
+use super::monitor::Monitor;
 use crate::config::Door;
 use crate::core::access::Lease;
 use crate::core::limit::Limit;
@@ -45,7 +45,7 @@ const COMPLAINTS: (u32, u32) = (1, 5);
 #[derive(Debug)]
 pub(super) struct Gate {
     backend: Backend,
-    jobs: Jobs<RemoteProgram>,
+    jobs: Jobs,
     /// The process that runs the commands; `None` if there are none.
     monitor: Option<Monitor>,
     leaving: Leaving,

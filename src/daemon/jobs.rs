@@ -11,11 +11,10 @@ mod lane;
 mod words;
 
 use std::fmt;
-use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-pub use self::current::Running;
+pub use self::current::{Running, StartProgram};
 pub use self::job::{Job, JobEvent, JobKind, JobPart, Order, Report, Ticket};
 use self::lane::{Lane, MAX_RUNNING};
 pub use self::lane::{MAX_STARTS, MAX_STARTS_OF_DOOR};
@@ -23,7 +22,6 @@ use crate::config::Door;
 use crate::core::passage::Passage;
 use crate::core::time::Instant;
 use crate::firewall::iptables::Iptables;
-use crate::linux::process::Child;
 
 /// The most jobs that wait: one start and one stop for each of 256 grants.
 pub const MAX_JOBS: usize = 2 * 256;
@@ -41,12 +39,12 @@ pub struct Full;
 
 /// The jobs that wait and run.
 #[derive(Debug)]
-pub struct Jobs<C = Child> {
+pub struct Jobs {
     iptables: Option<Iptables>,
     /// `command_timeout`: the time limit of a user's command; `None` means no limit.
     command_limit: Option<Duration>,
-    rules: Lane<C>,
-    commands: Lane<C>,
+    rules: Lane,
+    commands: Lane,
 }
 
 /// Whether this door needs a [`Job`]. `iptables` says whether iptables is the backend.
@@ -54,7 +52,7 @@ pub fn door_needs_jobs(door: &Door, iptables: bool) -> bool {
     (iptables && door.opens_ports()) || door.commands.any()
 }
 
-impl<C: Running> Jobs<C> {
+impl Jobs {
     /// An empty queue. `iptables` is set if it is the backend.
     pub fn new(iptables: Option<Iptables>) -> Self {
         Self { iptables, command_limit: None, rules: Lane::of_rules(), commands: Lane::of_commands() }
@@ -113,10 +111,10 @@ impl<C: Running> Jobs<C> {
 
     /// Checks the running jobs, and starts those that may run next. Call it after [`Self::push`], on SIGCHLD, and at
     /// [`Self::next_deadline`]. The caller logs the reports.
-    pub fn run(&mut self, now: Instant, mut spawn: impl FnMut(&Order<'_>) -> io::Result<C>) -> Vec<Report> {
+    pub fn run(&mut self, now: Instant, start: &mut StartProgram<'_>) -> Vec<Report> {
         let mut reports = Vec::new();
-        self.rules.run(now, Some(RULE_TIME_LIMIT), &mut spawn, &mut reports);
-        self.commands.run(now, self.command_limit, &mut spawn, &mut reports);
+        self.rules.run(now, Some(RULE_TIME_LIMIT), start, &mut reports);
+        self.commands.run(now, self.command_limit, start, &mut reports);
         reports
     }
 

@@ -13,15 +13,15 @@ use std::time::{Duration, Instant as Clock};
 use ketuk::config::{Commands, Door, DoorPorts, PortRange};
 use ketuk::core::sequence::Protocol;
 use ketuk::core::time::Instant;
-use ketuk::daemon::jobs::{Job, JobEvent, JobKind, Jobs, Order, Report, Ticket};
+use ketuk::daemon::jobs::{Job, JobEvent, JobKind, Jobs, Order, Report, Running, Ticket};
 use ketuk::linux::process::{self, Exit, Output, OutputError, find_program};
 use nix::sys::signal::{SigSet, Signal};
 
 /// The time limit of each wait, long enough for a slow machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn spawn(order: &Order<'_>) -> std::io::Result<process::Child> {
-    process::spawn_heard(order.argv)
+fn spawn(order: &Order<'_>) -> std::io::Result<Box<dyn Running>> {
+    Ok(Box::new(process::spawn_heard(order.argv)?))
 }
 
 #[test]
@@ -50,11 +50,11 @@ fn what_a_command_has_started_dies_with_it() {
     jobs.set_command_limit(Some(PATIENCE));
     push(&mut jobs, &door("family", &[], start(&command)), "192.0.2.1", JobKind::Start);
     let begin = Instant::from_millis(0);
-    jobs.run(begin, spawn);
+    jobs.run(begin, &mut spawn);
     wait_until("the command has started its own", || file.exists());
     let grandchild = fs::read_to_string(&file).unwrap().trim().to_owned();
     assert!(is_alive(&grandchild));
-    jobs.run(begin.after(PATIENCE), spawn);
+    jobs.run(begin.after(PATIENCE), &mut spawn);
     wait_until("the grandchild is dead", || !is_alive(&grandchild));
     drain(&mut jobs);
 }
@@ -72,7 +72,7 @@ fn of_two_hundred_jobs_few_run_at_once_and_none_leaves_a_zombie() {
     let mut reports = Vec::new();
     for host in 0..200 {
         push(&mut jobs, &door, &format!("192.0.2.{host}"), JobKind::Start);
-        reports.extend(jobs.run(Instant::from_millis(0), spawn));
+        reports.extend(jobs.run(Instant::from_millis(0), &mut spawn));
     }
     reports.extend(drain(&mut jobs));
     assert!(reports.iter().all(|report| !report.event.is_fault()), "{reports:?}");
@@ -259,7 +259,7 @@ fn drain(jobs: &mut Jobs) -> Vec<Report> {
     let begin = Clock::now();
     let mut reports = Vec::new();
     wait_until("every job is done", || {
-        reports.extend(jobs.run(Instant::from_millis(0).after(begin.elapsed()), spawn));
+        reports.extend(jobs.run(Instant::from_millis(0).after(begin.elapsed()), &mut spawn));
         jobs.is_idle()
     });
     reports

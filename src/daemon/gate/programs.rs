@@ -69,7 +69,7 @@ impl Gate {
         // A daemon without a monitor has no door that needs jobs.
         let Some(monitor) = monitor else { return Vec::new() };
         monitor.receive();
-        let reports = jobs.run(now, |order| monitor.spawn(order));
+        let reports = jobs.run(now, &mut |order| Ok(Box::new(monitor.spawn(order)?)));
         monitor.release(|ticket| jobs.has(ticket));
         reports
     }

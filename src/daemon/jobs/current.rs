@@ -1,6 +1,7 @@
 //! A running job. Its commands run one after the other, even if one fails.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::io::{self, ErrorKind};
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
@@ -35,32 +36,35 @@ pub trait Running {
     fn take_printed(&mut self) -> Vec<u8>;
 }
 
+/// Starts the program of an order.
+pub type StartProgram<'a> = dyn FnMut(&Order<'_>) -> io::Result<Box<dyn Running>> + 'a;
+
 /// A running job.
 #[derive(Debug)]
-pub(super) struct RunningJob<C> {
+pub(super) struct RunningJob {
     job: Job,
     /// The commands that remain. The first one is running or about to run.
     commands: VecDeque<JobCommand>,
     /// How often the first command has failed.
     failures: u8,
-    state: State<C>,
+    state: State,
     time_limit: Option<Duration>,
     rules_failed: bool,
 }
 
 #[derive(Debug)]
-enum State<C> {
+enum State {
     /// The next command can be started.
     Ready,
     /// The command runs, until its deadline if it has one.
-    Running { child: C, deadline: Option<Instant> },
+    Running { child: Box<dyn Running>, deadline: Option<Instant> },
     /// The command has been killed, but has not ended yet.
-    Killed { child: C },
+    Killed { child: Box<dyn Running> },
     /// The command could not run, and is tried again.
     Paused { until: Instant },
 }
 
-impl<C: Running> RunningJob<C> {
+impl RunningJob {
     /// A job whose commands have not started yet. No command may run for longer than `time_limit`.
     pub(super) fn new(job: Job, commands: VecDeque<JobCommand>, time_limit: Option<Duration>) -> Self {
         Self { job, commands, failures: 0, state: State::Ready, time_limit, rules_failed: false }
@@ -70,7 +74,7 @@ impl<C: Running> RunningJob<C> {
     pub(super) fn advance(
         &mut self,
         now: Instant,
-        spawn: &mut impl FnMut(&Order<'_>) -> io::Result<C>,
+        start: &mut StartProgram<'_>,
         reports: &mut Vec<Report>,
     ) -> bool {
         while let Some(command) = self.commands.front() {
@@ -79,7 +83,7 @@ impl<C: Running> RunningJob<C> {
                     if self.failures == 0 {
                         reports.push(self.job.report(JobEvent::Running(command.to_string())));
                     }
-                    match spawn(&Order { job: &self.job, part: command.part, argv: &command.argv }) {
+                    match start(&Order { job: &self.job, part: command.part, argv: &command.argv }) {
                         Ok(child) => {
                             let deadline = self.time_limit.map(|limit| now.after(limit));
                             self.state = State::Running { child, deadline };
@@ -175,6 +179,12 @@ impl<C: Running> RunningJob<C> {
         }
         self.failures = 0;
         self.state = State::Ready;
+    }
+}
+
+impl fmt::Debug for dyn Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a program")
     }
 }
 

@@ -1,14 +1,13 @@
 //! A lane holds the waiting and running jobs of one kind.
 
 use std::collections::VecDeque;
-use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use heapless::Deque;
 
-use super::current::{Running, RunningJob};
-use super::job::{Job, JobCommand, JobKind, Order, Report, Ticket};
+use super::current::{RunningJob, StartProgram};
+use super::job::{Job, JobCommand, JobKind, Report, Ticket};
 use super::{Full, MAX_JOBS};
 use crate::core::passage::Passage;
 use crate::core::time::Instant;
@@ -24,15 +23,15 @@ pub(super) const MAX_RUNNING: usize = MAX_STARTS + 8;
 
 /// The waiting and running jobs of one kind.
 #[derive(Debug)]
-pub(super) struct Lane<C> {
+pub(super) struct Lane {
     /// The queue is on the heap, where unused room costs no memory. On the stack each move would copy it.
     waiting: Box<Deque<(Job, VecDeque<JobCommand>), MAX_JOBS>>,
-    running: Vec<RunningJob<C>>,
+    running: Vec<RunningJob>,
     /// Whether the jobs run one at a time.
     one_at_a_time: bool,
 }
 
-impl<C: Running> Lane<C> {
+impl Lane {
     /// The lane for rules. They run one at a time, because iptables has one lock.
     pub(super) fn of_rules() -> Self {
         Self { waiting: Box::new(Deque::new()), running: Vec::new(), one_at_a_time: true }
@@ -84,13 +83,13 @@ impl<C: Running> Lane<C> {
         &mut self,
         now: Instant,
         limit: Option<Duration>,
-        spawn: &mut impl FnMut(&Order<'_>) -> io::Result<C>,
+        start: &mut StartProgram<'_>,
         reports: &mut Vec<Report>,
     ) {
-        self.running.retain_mut(|current| !current.advance(now, spawn, reports));
+        self.running.retain_mut(|current| !current.advance(now, start, reports));
         while let Some((job, commands)) = self.next() {
             let mut current = RunningJob::new(job, commands, limit);
-            if !current.advance(now, spawn, reports) {
+            if !current.advance(now, start, reports) {
                 self.running.push(current);
             }
         }

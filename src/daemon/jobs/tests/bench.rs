@@ -1,6 +1,7 @@
 //! A queue and a fake system under it, whose programs end when the test says so.
 
 use std::cell::{Cell, RefCell};
+use std::io;
 use std::net::IpAddr;
 use std::rc::Rc;
 
@@ -41,7 +42,7 @@ impl Running for Fake {
 
 /// A queue and the system under it.
 pub(super) struct Bench {
-    pub(super) jobs: Jobs<Fake>,
+    pub(super) jobs: Jobs,
     pub(super) now: Instant,
     /// The last word of each started program's command line.
     pub(super) started: Vec<String>,
@@ -73,7 +74,7 @@ impl Bench {
 
     /// Runs the queue. `fate` answers the start of each program.
     pub(super) fn run(&mut self, mut fate: impl FnMut(&str) -> Fate) -> Vec<String> {
-        let reports = self.jobs.run(self.now, |order| {
+        let reports = self.jobs.run(self.now, &mut |order| {
             let argv = order.argv;
             let words = if argv[0] == "/bin/sh" { argv[2].clone() } else { argv.join(" ") };
             // A start that failed must not look like a running program.
@@ -81,7 +82,7 @@ impl Bench {
             self.started.push(words);
             self.ending = Rc::new(Cell::new(fate));
             self.endings.push(Rc::clone(&self.ending));
-            Ok(Fake(Rc::clone(&self.ending), Rc::clone(&self.killed)))
+            Ok(Box::new(Fake(Rc::clone(&self.ending), Rc::clone(&self.killed))))
         });
         let is_told = |report: &&Report| !matches!(report.event, JobEvent::Ruled(_));
         reports.iter().filter(is_told).map(ToString::to_string).collect()

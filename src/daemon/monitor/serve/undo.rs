@@ -34,7 +34,7 @@ impl MonitorProcess {
                 // There is room for the stop of each grant.
                 let _ = jobs.push(job);
             }
-            for report in jobs.run(now(), |order| process::spawn_heard(order.argv)) {
+            for report in jobs.run(now(), &mut |order| Ok(Box::new(process::spawn_heard(order.argv)?))) {
                 match report.event {
                     JobEvent::Ruled(_) => {}
                     _ if report.event.is_fault() => warn!("{report}"),
