@@ -292,7 +292,7 @@ fn addresses(arguments: &Arguments, capture: &CaptureFile<'_>) -> Result<Vec<IpA
         .collect();
     destinations.sort_unstable();
     destinations.dedup();
-    let own: Vec<_> = own_addresses().map(Iterator::collect).unwrap_or_default();
+    let own = own_addresses().unwrap_or_default();
     if destinations.is_empty() || destinations.iter().any(|destination| own.contains(destination)) {
         return Ok(own);
     }

@@ -158,7 +158,7 @@ fn outer_host(named: Option<&str>) -> Result<String, Failure> {
             _ => host.to_owned(),
         });
     }
-    let addresses: Vec<_> = own_addresses().map(Iterator::collect).unwrap_or_default();
+    let addresses = own_addresses().unwrap_or_default();
     let public = |address: &&IpAddr| match address {
         IpAddr::V4(v4) => !(v4.is_private() || v4.is_loopback() || v4.is_link_local() || v4.is_unspecified()),
         IpAddr::V6(v6) => v6.segments()[0] & 0xe000 == 0x2000,

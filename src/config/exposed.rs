@@ -86,7 +86,11 @@ impl FirewallFile {
     /// traps.
     pub fn exposed_ports(&self, config: &Config) -> Vec<ProtocolPorts> {
         let zone = zone(&self.sections, &config.globals.networks);
-        self.sections.iter().flat_map(|section| exposed_by(section, &zone)).collect()
+        let mut exposed = Vec::new();
+        for section in &self.sections {
+            exposed.extend(exposed_by(section, &zone));
+        }
+        exposed
     }
 }
 
@@ -97,12 +101,15 @@ fn exposed_by(section: &Section, zone: &str) -> Vec<ProtocolPorts> {
         return Vec::new();
     }
     let (protocols, ports) = (words(section, "proto"), words(section, option));
-    let ranges = ports
-        .iter()
-        .filter_map(|word| range(word).filter(|range| range.last() - range.first() < WIDEST_EXPOSED));
-    let both =
-        [Protocol::Tcp, Protocol::Udp].into_iter().filter(|protocol| has_protocol(&protocols, *protocol));
-    both.flat_map(|protocol| ranges.clone().map(move |ports| ProtocolPorts { protocol, ports })).collect()
+    let mut exposed = Vec::new();
+    for protocol in [Protocol::Tcp, Protocol::Udp] {
+        if has_protocol(&protocols, protocol) {
+            let ranges = ports.iter().filter_map(|word| range(word));
+            let ranges = ranges.filter(|range| range.last() - range.first() < WIDEST_EXPOSED);
+            exposed.extend(ranges.map(|ports| ProtocolPorts { protocol, ports }));
+        }
+    }
+    exposed
 }
 
 /// The zone of these networks, by default `wan`.
@@ -192,10 +199,11 @@ fn words(section: &Section, name: &str) -> Vec<String> {
     if name == "name" {
         return values.iter().map(|value| text(&value.bytes)).collect();
     }
-    values
-        .iter()
-        .flat_map(|value| text(&value.bytes).split_whitespace().map(str::to_owned).collect::<Vec<_>>())
-        .collect()
+    let mut words = Vec::new();
+    for value in values {
+        words.extend(text(&value.bytes).split_whitespace().map(str::to_owned));
+    }
+    words
 }
 
 #[cfg(test)]

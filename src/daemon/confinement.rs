@@ -42,10 +42,9 @@ impl Confinement {
     pub(super) fn begin(socket: &Path, inputs: &[&Path], config: &Config, has_monitor: bool) -> Self {
         let last_shut = last_shut::file();
         // The monitor writes the files.
-        let files = || files(config).filter(|_| !has_monitor);
-        let inputs = inputs.iter().copied().map(Use::Read);
-        let uses: Vec<_> =
-            inputs.chain(files().map(Use::Write)).chain(filled(socket, last_shut.as_deref())).collect();
+        let mut files = if has_monitor { Vec::new() } else { files(config) };
+        let mut uses = opened(inputs, &files);
+        uses.extend(filled(socket, last_shut.as_deref()));
         let (account, stays_root) = match account::to_become(&uses) {
             Ok(account) => (account, None),
             Err(why) => (None, Some(why.to_string())),
@@ -60,11 +59,13 @@ impl Confinement {
         // Becoming another user would undo this.
         said("core dumps are not forbidden", privileges::forbid_core_dumps());
         said("new privileges are not forbidden", privileges::forbid_new_privileges());
-        let files = || files().chain([socket]).chain(last_shut.as_deref());
-        let folders: Vec<_> = files().map(folder).map(Path::to_owned).collect();
-        let real = files().filter_map(|file| Some(folder(&file.canonicalize().ok()?).to_owned()));
+        files.push(socket);
+        files.extend(last_shut.as_deref());
+        let folders: Vec<_> = files.iter().map(|file| folder(file).to_owned()).collect();
+        let mut there = folders.clone();
+        there.extend(files.iter().filter_map(|file| Some(folder(&file.canonicalize().ok()?).to_owned())));
         // Landlock cannot name a folder that does not exist yet. The daemon writes there only after a restart.
-        let there: Vec<_> = folders.iter().cloned().chain(real).filter(|folder| folder.exists()).collect();
+        there.retain(|folder| folder.exists());
         let locked = landlock::write_only_below(there.iter().map(PathBuf::as_path));
         let folders = locked.is_ok().then_some(folders);
         match locked {
@@ -93,7 +94,7 @@ impl Confinement {
         }
         let Some(folders) = &self.folders else { return Ok(()) };
         let is_known = |file: &&Path| folders.iter().any(|known| folder(file).starts_with(known));
-        match files(config).find(|file| !is_known(file)) {
+        match files(config).into_iter().find(|file| !is_known(file)) {
             Some(file) => Err(Unfit::File(file.to_owned())),
             None => Ok(()),
         }
@@ -105,8 +106,14 @@ impl Confinement {
 pub(super) fn needs_monitor(socket: &Path, inputs: &[&Path], config: &Config) -> bool {
     let last_shut = last_shut::file();
     let filled: Vec<_> = filled(socket, last_shut.as_deref()).collect();
-    let opened = inputs.iter().copied().map(Use::Read).chain(files(config).map(Use::Write));
-    account::can_do_one_and_not_the_other(&filled, &opened.collect::<Vec<_>>())
+    account::can_do_one_and_not_the_other(&filled, &opened(inputs, &files(config)))
+}
+
+/// The files that the daemon reads again, and those that it writes.
+fn opened<'a>(inputs: &[&'a Path], written: &[&'a Path]) -> Vec<Use<'a>> {
+    let mut uses: Vec<_> = inputs.iter().map(|file| Use::Read(file)).collect();
+    uses.extend(written.iter().map(|file| Use::Write(file)));
+    uses
 }
 
 /// The folders that the packet side makes files in.
@@ -115,9 +122,10 @@ fn filled<'a>(socket: &'a Path, last_shut: Option<&'a Path>) -> impl Iterator<It
 }
 
 /// The files that the daemon writes with this configuration: the log and the one-time sequences.
-fn files(config: &Config) -> impl Iterator<Item = &Path> {
-    let once = config.doors.iter().filter_map(|door| door.one_time.as_deref());
-    config.globals.log_file.as_deref().into_iter().chain(once)
+fn files(config: &Config) -> Vec<&Path> {
+    let mut files: Vec<_> = config.globals.log_file.as_deref().into_iter().collect();
+    files.extend(config.doors.iter().filter_map(|door| door.one_time.as_deref()));
+    files
 }
 
 /// The folder of a file.

@@ -233,7 +233,7 @@ impl Daemon<'_> {
         self.links.drain();
         match device_addresses() {
             Ok(addresses) => {
-                let addresses: Vec<_> = addresses.map(|known| self.devices.own(&known)).collect();
+                let addresses: Vec<_> = addresses.iter().map(|known| self.devices.own(known)).collect();
                 let left_out = self.porter.keeper.engine.set_addresses(&addresses);
                 if left_out > 0 {
                     warn!("this host has too many addresses and networks: {left_out} of them do not count");

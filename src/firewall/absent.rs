@@ -28,7 +28,7 @@ impl NotShut {
             return None;
         }
         let mut there: Vec<String> = Vec::new();
-        for known in device_addresses().ok()?.filter(|known| !known.is_loopback) {
+        for known in device_addresses().ok()?.into_iter().filter(|known| !known.is_loopback) {
             if there.len() < MAX_SHOWN && !devices.contains(&known.device) && !there.contains(&known.device) {
                 there.push(known.device);
             }

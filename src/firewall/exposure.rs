@@ -13,7 +13,7 @@ use super::loaded::{Arrival, ChainName, LoadedRules, Packet, PacketFate};
 use super::own::{self, ANY};
 use super::set_name::SetName;
 use super::sets::Sets;
-use crate::config::{Config, Door, DoorPorts, PortRange};
+use crate::config::{Config, Door, DoorPorts};
 use crate::core::network::AddressFamily;
 use crate::core::ports::ProtocolPorts;
 use crate::core::sequence::Protocol;
@@ -85,11 +85,10 @@ pub fn look(doors: &[&Door], devices: &[String], opens: OpenMethod) -> io::Resul
     if doors.is_empty() {
         return Ok(Vec::new());
     }
-    let mut eyes = Eyes {
-        rules: LoadedRules::read()?,
-        listeners: Listeners::read(),
-        addresses: links::device_addresses()?.filter(|found| !found.is_loopback).collect(),
-    };
+    let rules = LoadedRules::read()?;
+    let mut addresses = links::device_addresses()?;
+    addresses.retain(|found| !found.is_loopback);
+    let mut eyes = Eyes { rules, listeners: Listeners::read(), addresses };
     let mut findings = Vec::new();
     for door in doors {
         let mut found: Vec<DoorFinding> = Vec::new();
@@ -161,15 +160,15 @@ impl Eyes {
     /// Each protocol with the ports to check: the first port of each range that strangers see. At a door with
     /// `any_port` also the ports that programs listen on, if `allow_port` bounds them narrowly.
     fn ports(&self, door: &Door) -> Vec<(Protocol, u16)> {
-        let any = door.any_port.iter().flat_map(|ProtocolPorts { protocol, ports }| {
-            let is_narrow = ports.last() - ports.first() < WIDEST_RANGE;
-            let listened =
-                self.listeners.ports(*protocol).filter(move |port| is_narrow && ports.contains(*port));
-            std::iter::once(ports.first())
-                .chain(listened.take(MAX_LISTENED))
-                .map(move |port| (*protocol, port))
-        });
-        door.opening.iter().flat_map(ports).chain(any).collect()
+        let mut found = door.opening.as_ref().map_or(Vec::new(), ports);
+        for ProtocolPorts { protocol, ports } in &door.any_port {
+            found.push((*protocol, ports.first()));
+            if ports.last() - ports.first() < WIDEST_RANGE {
+                let listened = self.listeners.ports(*protocol).filter(|port| ports.contains(*port));
+                found.extend(listened.take(MAX_LISTENED).map(|port| (*protocol, port)));
+            }
+        }
+        found
     }
 
     /// The faults of a door for one test packet.
@@ -267,10 +266,11 @@ impl Eyes {
 }
 
 /// Each protocol with the ports that strangers see: the first port of each range.
-fn ports(opening: &DoorPorts) -> impl Iterator<Item = (Protocol, u16)> {
+fn ports(opening: &DoorPorts) -> Vec<(Protocol, u16)> {
     let ranges = opening.forward.as_ref().map_or(&opening.dest_port, |forward| &forward.src_dport);
-    opening
-        .protocols
-        .iter()
-        .flat_map(|protocol| ranges.iter().map(|range: &PortRange| (*protocol, range.first())))
+    let mut found = Vec::new();
+    for protocol in &opening.protocols {
+        found.extend(ranges.iter().map(|range| (*protocol, range.first())));
+    }
+    found
 }

@@ -238,14 +238,14 @@ impl Iptables {
         let mut rules = door_rules(self.input(), protocols, ranges, &[], &["ACCEPT"]);
         if self.shutting == Shutting::OwnChain {
             let chain = Chain { table: None, name: &self.forwarding };
-            rules.extend(protocols.iter().flat_map(|protocol| {
-                ranges.iter().map(move |range| {
-                    let (protocol, port) = (protocol.to_string(), port(*range));
-                    let condition = ["-p", &protocol].into_iter().chain(DNAT_FROM).chain([&*port]);
-                    let condition = condition.map(str::to_owned).collect();
-                    Rule { chain, condition, target: vec!["ACCEPT".to_owned()] }
-                })
-            }));
+            for protocol in protocols {
+                for range in ranges {
+                    let mut condition = vec!["-p".to_owned(), protocol.to_string()];
+                    condition.extend(DNAT_FROM.map(str::to_owned));
+                    condition.push(port(*range));
+                    rules.push(Rule { chain, condition, target: vec!["ACCEPT".to_owned()] });
+                }
+            }
         }
         rules
     }

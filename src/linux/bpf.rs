@@ -115,9 +115,10 @@ impl Program {
                 }
             }
             if !grew {
-                let program: Vec<_> = (0..self.instructions.len())
-                    .flat_map(|n| self.encode(n, long[n], at[n], target))
-                    .collect();
+                let mut program = Vec::new();
+                for (n, long) in long.iter().enumerate() {
+                    self.encode(&mut program, n, *long, target);
+                }
                 return (program.len() <= MAX_INSTRUCTIONS).then_some(program);
             }
         }
@@ -132,7 +133,9 @@ impl Program {
         at
     }
 
-    fn encode(&self, n: usize, long: bool, at: usize, target: impl Fn(Label) -> usize) -> Vec<sock_filter> {
+    /// Appends an instruction to the program.
+    fn encode(&self, program: &mut Vec<sock_filter>, n: usize, long: bool, target: impl Fn(Label) -> usize) {
+        let at = program.len();
         // A jump from the instruction after `from` to `label`.
         let jump = |from: usize, label| sock_filter {
             code: code(libc::BPF_JMP | libc::BPF_JA),
@@ -140,9 +143,9 @@ impl Program {
             jf: 0,
             k: u32::try_from(target(label) - from - 1).expect("at most MAX_INSTRUCTIONS"),
         };
-        let (first, far) = match self.instructions[n] {
-            Instruction::Plain(plain) => (plain, None),
-            Instruction::Jump(to) => (jump(at, to), None),
+        match self.instructions[n] {
+            Instruction::Plain(plain) => program.push(plain),
+            Instruction::Jump(to) => program.push(jump(at, to)),
             Instruction::Branch(test, operand, yes, no) => {
                 let near = |label| u8::try_from(target(label) - at - 1).expect("not long, so near");
                 let (jt, jf) = if long { (0, 1) } else { (near(yes), near(no)) };
@@ -156,11 +159,12 @@ impl Program {
                     Test::AtLeast => libc::BPF_JGE,
                     Test::AnyBit => libc::BPF_JSET,
                 };
-                let branch = sock_filter { code: code(libc::BPF_JMP | test | source), jt, jf, k };
-                (branch, long.then(|| [jump(at + 1, yes), jump(at + 2, no)]))
+                program.push(sock_filter { code: code(libc::BPF_JMP | test | source), jt, jf, k });
+                if long {
+                    program.extend([jump(at + 1, yes), jump(at + 2, no)]);
+                }
             }
-        };
-        std::iter::once(first).chain(far.into_iter().flatten()).collect()
+        }
     }
 }
 

@@ -184,12 +184,13 @@ fn destination(
         }
     };
     let found: Vec<Label> = addressees.iter().map(|_| p.label()).collect();
-    let mut intervals: Vec<_> = addressees
-        .iter()
-        .zip(&found)
-        .flat_map(|(addressee, to)| addressee.addresses.iter().map(|address| (number(address), *to)))
-        .map(|(number, to)| Interval { first: number, last: number, to })
-        .collect();
+    let mut intervals = Vec::new();
+    for (addressee, to) in addressees.iter().zip(&found) {
+        for address in &addressee.addresses {
+            let number = number(address);
+            intervals.push(Interval { first: number, last: number, to: *to });
+        }
+    }
     intervals.sort_unstable_by_key(|interval| interval.first);
     intervals.dedup();
     let words: Vec<_> = words.iter().map(|at| WordPlace::Packet(*at)).collect();

@@ -87,8 +87,8 @@ pub struct DeviceAddress {
 ///
 /// # Errors
 /// Those of getifaddrs(3).
-pub fn device_addresses() -> io::Result<impl Iterator<Item = DeviceAddress>> {
-    Ok(getifaddrs()?.filter_map(|interface| {
+pub fn device_addresses() -> io::Result<Vec<DeviceAddress>> {
+    let addresses = getifaddrs()?.filter_map(|interface| {
         let address = ip(interface.address.as_ref()?)?;
         // A network mask begins with ones, and nothing follows its zeros.
         let ones = match interface.netmask.as_ref().and_then(ip) {
@@ -106,7 +106,8 @@ pub fn device_addresses() -> io::Result<impl Iterator<Item = DeviceAddress>> {
             address,
             prefix: u8::try_from(ones).expect("at most 128"),
         })
-    }))
+    });
+    Ok(addresses.collect())
 }
 
 /// The addresses with this label (`eth0:1`), which is the device's name if an address has no other.
@@ -122,8 +123,8 @@ pub fn labelled_addresses(label: &str) -> io::Result<impl Iterator<Item = IpAddr
 ///
 /// # Errors
 /// Those of getifaddrs(3).
-pub fn own_addresses() -> io::Result<impl Iterator<Item = IpAddr>> {
-    Ok(device_addresses()?.map(|known| known.address))
+pub fn own_addresses() -> io::Result<Vec<IpAddr>> {
+    Ok(device_addresses()?.iter().map(|known| known.address).collect())
 }
 
 fn ip(address: &SockaddrStorage) -> Option<IpAddr> {

@@ -30,7 +30,7 @@ impl Firewall {
 
     /// The doors' ports that everybody reaches, or may reach, without a knock.
     pub(super) fn open_ports(&self) -> Vec<Finding> {
-        self.faults(|fault| matches!(fault, DoorFault::Open { .. } | DoorFault::Unknown(_)))
+        self.faults(&|fault| matches!(fault, DoorFault::Open { .. } | DoorFault::Unknown(_)))
     }
 
     /// The missing parts without which no client gets in: tables, sets, programs, or a rule that lets clients pass.
@@ -49,7 +49,7 @@ impl Firewall {
             _ => sets(self.backend, config, &doors),
         };
         if findings.is_empty() {
-            findings = self.faults(|fault| matches!(fault, DoorFault::Blocked { .. }));
+            findings = self.faults(&|fault| matches!(fault, DoorFault::Blocked { .. }));
         }
         let waiting = subject.status.iter().flat_map(Status::grants).filter(|grant| !grant.in_firewall);
         for grant in waiting {
@@ -65,7 +65,7 @@ impl Firewall {
         findings
     }
 
-    fn faults(&self, kind: impl Fn(&DoorFault) -> bool) -> Vec<Finding> {
+    fn faults(&self, kind: &dyn Fn(&DoorFault) -> bool) -> Vec<Finding> {
         match &self.found {
             Ok(found) => {
                 let found = found.iter().filter(|found| kind(&found.fault));

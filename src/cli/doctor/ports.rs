@@ -1,6 +1,7 @@
 //! The points about services at the ports of knocks.
 
 use std::net::IpAddr;
+use std::num::NonZeroU16;
 
 use super::finding::Finding;
 use super::subject::Subject;
@@ -24,7 +25,7 @@ pub(super) fn services(subject: &Subject<'_>) -> Vec<Finding> {
     let sends_packets = config.users.iter().any(|user| user.enabled && user.sends_packets());
     let mut steps: Vec<_> = enabled(config).flat_map(|door| door.knock.sequence.iter().copied()).collect();
     steps.extend(sends_packets.then_some(packets));
-    answered(subject, &steps, |port| {
+    answered(subject, &steps, &|port| {
         Finding::wrong(
             format!("a program answers everybody at {port}, to which knocks are sent"),
             "choose another port, or end that program",
@@ -45,12 +46,14 @@ pub(super) fn traps(subject: &Subject<'_>) -> Vec<Finding> {
     if ports.draw(doors, &never, None).is_err() {
         return vec![Finding::not_known("the sequences name too many ports")];
     }
-    let near = |protocol| {
-        let all = ports.traps(protocol).iter().flat_map(|range: &PortRange| range.first()..=range.last());
-        all.filter_map(move |port| Some(Step { port: port.try_into().ok()?, protocol }))
-    };
-    let steps: Vec<_> = near(Protocol::Tcp).chain(near(Protocol::Udp)).collect();
-    answered(subject, &steps, |port| {
+    let mut steps = Vec::new();
+    for protocol in [Protocol::Tcp, Protocol::Udp] {
+        for range in ports.traps(protocol) {
+            let near = (range.first()..=range.last()).filter_map(NonZeroU16::new);
+            steps.extend(near.map(|port| Step { port, protocol }));
+        }
+    }
+    answered(subject, &steps, &|port| {
         Finding::wrong(
             format!(
                 "a program answers everybody at {port}, a trap: a client that uses it while knocking may have to begin again"
@@ -65,7 +68,7 @@ fn enabled(config: &Config) -> impl Iterator<Item = &Door> {
 }
 
 /// The findings for those ports of `steps` where a program answers every client that the firewall lets through.
-fn answered(subject: &Subject<'_>, steps: &[Step], finding: impl Fn(&str) -> Finding) -> Vec<Finding> {
+fn answered(subject: &Subject<'_>, steps: &[Step], finding: &dyn Fn(&str) -> Finding) -> Vec<Finding> {
     let (devices, addresses) = match (subject.devices(), subject.addresses()) {
         (Ok(devices), Ok(addresses)) => (devices, addresses),
         (Err(unknown), _) | (_, Err(unknown)) => return unknown,

@@ -72,7 +72,7 @@ impl<'a> Subject<'a> {
         let is_listened = |name: &String| devices.iter().any(|device| device == ANY || device == name);
         let all = links::device_addresses()
             .map_err(|error| vec![Finding::unreadable("the devices' addresses", &error)])?;
-        let here = all.filter(|known| !known.is_loopback && is_listened(&known.device));
+        let here = all.into_iter().filter(|known| !known.is_loopback && is_listened(&known.device));
         Ok(here.map(|known| (known.device, known.address)).collect())
     }
 }

@@ -105,6 +105,11 @@ impl Conversation {
         self.last_id = self.last_id.wrapping_add(1).max(1);
         let id = RunId(self.last_id);
         self.send(&request(id));
+        self.wait_for(id)
+    }
+
+    /// Waits for the answer to this request.
+    fn wait_for(&mut self, id: RunId) -> io::Result<RunId> {
         while !self.is_lost {
             if let Some(answer) = self.receive(id) {
                 return answer.map(|()| id).map_err(io::Error::from_raw_os_error);

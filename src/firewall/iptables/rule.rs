@@ -24,16 +24,17 @@ pub(super) fn door_rules<'a>(
 ) -> Vec<Rule<'a>> {
     let strings = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
     let ports = ports(ranges);
-    let pairs = protocols.iter().flat_map(|protocol| ports.iter().map(move |ports| (protocol, ports)));
-    pairs
-        .map(|(protocol, [option, ports])| {
-            let protocol = protocol.to_string();
+    let mut rules = Vec::new();
+    for protocol in protocols {
+        let protocol = protocol.to_string();
+        for [option, ports] in &ports {
             let module = if option == "--dports" { "multiport" } else { &protocol };
             let mut words = strings(&["-p", &protocol, "-m", module, option, ports]);
             words.extend(strings(condition));
-            Rule { chain, condition: words, target: strings(target) }
-        })
-        .collect()
+            rules.push(Rule { chain, condition: words, target: strings(target) });
+        }
+    }
+    rules
 }
 
 /// The port options, one pair of arguments for each rule.

@@ -83,7 +83,7 @@ pub(super) fn write_cut(batch: &mut Batch<'_>) {
     for hook in [INPUT, FORWARD, OUTPUT] {
         for (family, set) in CUT_TUPLES {
             for protocol in [Protocol::Tcp, Protocol::Udp] {
-                write_rule(batch, hook.name, "cut", |e| {
+                write_rule(batch, hook.name, "cut", &mut |e| {
                     e.family(family).protocol(protocol).of_no_connection();
                     if protocol == Protocol::Tcp {
                         // A SYN begins a new connection, and the refusal itself is a reset. Both may pass.
@@ -102,9 +102,12 @@ impl Own {
     /// # Errors
     /// Some connections may live on.
     pub fn cut(&mut self, flows: &[Flow]) -> Result<(), NftError> {
-        let cuts: Vec<Cut> = flows.iter().flat_map(Cut::of).collect();
+        let mut cuts = Vec::new();
+        for flow in flows {
+            cuts.extend(Cut::of(flow));
+        }
         for cuts in cuts.chunks(AT_ONCE) {
-            self.commit(Operation::Add, |batch| {
+            self.commit(Operation::Add, &mut |batch| {
                 for cut in cuts {
                     // An element that exists keeps its time.
                     batch.change(kind::NEW_ELEMENT, CREATE, TableFamily::Inet, |r| {
@@ -146,7 +149,7 @@ impl Own {
             return Err(NftError::of(Operation::List, &self.table_name, Errno::from_raw(errno)));
         }
         for keys in keys.chunks(AT_ONCE) {
-            self.commit(Operation::Delete, |batch| {
+            self.commit(Operation::Delete, &mut |batch| {
                 for key in keys {
                     batch.change(kind::DEL_ELEMENT, 0, TableFamily::Inet, |r| {
                         write_element(r, set, key, None);
@@ -163,7 +166,7 @@ impl Own {
     /// Some packets may still be refused.
     pub fn uncut_all(&mut self) -> Result<(), NftError> {
         for (_, set) in CUT_TUPLES {
-            let emptied = self.commit(Operation::Delete, |batch| {
+            let emptied = self.commit(Operation::Delete, &mut |batch| {
                 batch.change(kind::DEL_ELEMENT, 0, TableFamily::Inet, |r| {
                     r.string(LIST_TABLE, NAME);
                     r.string(LIST_SET, set);

@@ -20,13 +20,13 @@ pub(super) fn write_doors(batch: &mut Batch<'_>, plan: &Plan<'_>, devices: &[Str
     for (hook, doors) in DOOR_HOOKS.iter().zip(DOOR_CHAINS) {
         // If the devices are not known yet, the ports are shut on all of them.
         if devices.is_empty() || devices.iter().any(|device| device == ANY) {
-            write_rule(batch, hook.name, "", |e| {
+            write_rule(batch, hook.name, "", &mut |e| {
                 e.device(Compare::NotEqual, "lo").verdict(NftVerdict::Jump(doors));
             });
             continue;
         }
         for device in devices {
-            write_rule(batch, hook.name, "", |e| {
+            write_rule(batch, hook.name, "", &mut |e| {
                 e.device(Compare::Equal, device).verdict(NftVerdict::Jump(doors));
             });
         }
@@ -60,12 +60,12 @@ pub(super) fn write_doors(batch: &mut Batch<'_>, plan: &Plan<'_>, devices: &[Str
 /// Lets in the addresses in the sets of a door with `any_port`, each at the port of its element.
 fn let_any_in(batch: &mut Batch<'_>, door: &Door, family: AddressFamily) {
     let set = set_of(door, family);
-    write_rule(batch, INPUT, &door.name, |e| {
+    write_rule(batch, INPUT, &door.name, &mut |e| {
         e.family(family).source_and_port_in(family, SetPort::Destination, set.as_str());
         e.counter().verdict(NftVerdict::Accept);
     });
     for protocol in [Protocol::Tcp, Protocol::Udp] {
-        write_rule(batch, FORWARD, &door.name, |e| {
+        write_rule(batch, FORWARD, &door.name, &mut |e| {
             // The set has the protocol too. Without it here nft could not read its own listing of the rule.
             e.family(family).protocol(protocol).translated();
             e.source_and_port_in(family, SetPort::BeforeTranslation, set.as_str());
@@ -86,10 +86,10 @@ impl RuleWriter<'_, '_> {
     /// Lets them in at a port of this host, and to a container if another table translates the port to one.
     fn let_in(mut self) {
         for (protocol, ports) in matches(self.opening, &self.opening.dest_port) {
-            self.rule(INPUT, protocol, |e| {
+            self.rule(INPUT, protocol, &mut |e| {
                 e.port(ports);
             });
-            self.rule(FORWARD, protocol, |e| {
+            self.rule(FORWARD, protocol, &mut |e| {
                 e.translated().port_before_translation(ports);
             });
         }
@@ -111,14 +111,14 @@ impl RuleWriter<'_, '_> {
                 };
                 for (protocol, ports) in matches(self.opening, &forward.src_dport) {
                     let (door, family) = (self.door, self.family);
-                    write_rule(self.batch, DSTNAT, &door.name, |e| {
+                    write_rule(self.batch, DSTNAT, &door.name, &mut |e| {
                         e.family(family).protocol(protocol).port(ports);
                         e.source_in(family, set_of(door, family).as_str()).counter().translate(host, to);
                     });
                 }
             }
             for (protocol, ports) in matches(self.opening, &self.opening.dest_port) {
-                self.rule(FORWARD, protocol, |e| {
+                self.rule(FORWARD, protocol, &mut |e| {
                     e.destination(*host).port(ports);
                     if host.is_ipv4() {
                         // Only translated packets may pass: the host may also be reachable by its own address from
@@ -130,9 +130,9 @@ impl RuleWriter<'_, '_> {
         }
     }
 
-    fn rule(&mut self, chain: &str, protocol: Protocol, to: impl FnOnce(&mut Expressions<'_>)) {
+    fn rule(&mut self, chain: &str, protocol: Protocol, to: &mut dyn FnMut(&mut Expressions<'_>)) {
         let (door, family) = (self.door, self.family);
-        write_rule(self.batch, chain, &door.name, |e| {
+        write_rule(self.batch, chain, &door.name, &mut |e| {
             e.family(family).protocol(protocol);
             to(e);
             e.source_in(family, set_of(door, family).as_str()).counter().verdict(NftVerdict::Accept);
@@ -142,10 +142,10 @@ impl RuleWriter<'_, '_> {
 
 /// Shuts ports of this host.
 fn shut_ports(batch: &mut Batch<'_>, door: &Door, protocol: Protocol, ports: PortRange) {
-    shut(batch, INPUT, door, protocol, |e| {
+    shut(batch, INPUT, door, protocol, &mut |e| {
         e.port(ports);
     });
-    shut(batch, FORWARD, door, protocol, |e| {
+    shut(batch, FORWARD, door, protocol, &mut |e| {
         e.translated().port_before_translation(ports);
     });
 }
@@ -154,7 +154,7 @@ fn shut_ports(batch: &mut Batch<'_>, door: &Door, protocol: Protocol, ports: Por
 fn shut_through(batch: &mut Batch<'_>, door: &Door, opening: &DoorPorts, forward: &Forward) {
     for host in &forward.dest_ip {
         for (protocol, ports) in matches(opening, &opening.dest_port) {
-            shut(batch, FORWARD, door, protocol, |e| {
+            shut(batch, FORWARD, door, protocol, &mut |e| {
                 e.family(AddressFamily::of(*host)).destination(*host).port(ports);
             });
         }
@@ -168,9 +168,9 @@ fn shut(
     chain: &str,
     door: &Door,
     protocol: Protocol,
-    to: impl FnOnce(&mut Expressions<'_>),
+    to: &mut dyn FnMut(&mut Expressions<'_>),
 ) {
-    write_rule(batch, chain, &door.name, |e| {
+    write_rule(batch, chain, &door.name, &mut |e| {
         e.protocol(protocol);
         // This match comes before the port's, because nft could not read back its own listing in another order.
         match protocol {

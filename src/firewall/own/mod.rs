@@ -175,7 +175,7 @@ impl Own {
     /// # Errors
     /// The table still exists.
     pub fn unload(&mut self) -> Result<(), NftError> {
-        self.commit(Operation::Unload, |batch| {
+        self.commit(Operation::Unload, &mut |batch| {
             // Adding a table that exists changes nothing, while deleting one that does not would be an error.
             write_table(batch);
             delete_table(batch);
@@ -194,7 +194,7 @@ impl Own {
     }
 
     fn try_load(&mut self, plan: &Plan<'_>, sets: &[String], anew: bool) -> Result<(), NftError> {
-        self.commit(Operation::Load, |batch| {
+        self.commit(Operation::Load, &mut |batch| {
             write_table(batch);
             if anew {
                 delete_table(batch);
@@ -243,7 +243,11 @@ impl Own {
     }
 
     /// Commits the changes that `write` writes.
-    fn commit(&mut self, operation: Operation, write: impl FnOnce(&mut Batch<'_>)) -> Result<(), NftError> {
+    fn commit(
+        &mut self,
+        operation: Operation,
+        write: &mut dyn FnMut(&mut Batch<'_>),
+    ) -> Result<(), NftError> {
         let mut batch = Batch::begin(&mut self.dialogue, MAX_CHANGES);
         write(&mut batch);
         let mut first = None;
@@ -287,7 +291,7 @@ fn write_chain(batch: &mut Batch<'_>, name: &str, hook: Option<&BaseChain>) {
 }
 
 /// Adds a rule to the end of a chain. `about` is its comment; an empty one is left out.
-fn write_rule(batch: &mut Batch<'_>, chain: &str, about: &str, write: impl FnOnce(&mut Expressions<'_>)) {
+fn write_rule(batch: &mut Batch<'_>, chain: &str, about: &str, write: &mut dyn FnMut(&mut Expressions<'_>)) {
     batch.change(kind::NEW_RULE, CREATE | APPEND, TableFamily::Inet, |r| {
         r.string(RULE_TABLE, NAME);
         r.string(RULE_CHAIN, chain);

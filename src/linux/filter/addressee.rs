@@ -74,9 +74,12 @@ pub(super) fn addressees<S: BuildHasher>(engine: &Engine<'_, S>, target: FilterS
 /// The addressee for an address at which these doors are knocked. `own` says that the address is this host's.
 fn addressee<S: BuildHasher>(engine: &Engine<'_, S>, doors: &[&DoorKnock], own: bool) -> Addressee {
     let ports = |wanted: &dyn Fn(&DoorKnock) -> bool, protocol| {
-        let steps = doors.iter().filter(|door| wanted(door)).flat_map(|door| &door.sequence);
-        let steps = steps.filter(|step| step.protocol == protocol).map(|step| PortRange::one(step.port));
-        merge(steps.chain(engine.ports().traps(protocol).iter().copied()).collect())
+        let mut ranges = engine.ports().traps(protocol).to_vec();
+        for door in doors.iter().filter(|door| wanted(door)) {
+            let steps = door.sequence.iter().filter(|step| step.protocol == protocol);
+            ranges.extend(steps.map(|step| PortRange::one(step.port)));
+        }
+        merge(ranges)
     };
     let scattered = engine.ports().scattered().map(|(scattered, exempt)| (scattered, exempt.to_vec()));
     let mut flags: Vec<FlagMatch> = doors.iter().map(|door| door.tcp_flags).collect();
