@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # run.sh SECONDS TARGET...: runs each fuzz target on its seeds, and then for SECONDS on inputs that libFuzzer makes of them. It
-# fails if a target fails, or if the seeds reach less of the program than fuzz/floors.txt says.
+# fails if a target fails, or if the seeds reach less of the program than fuzz/floors.txt says (fuzz/reach.sh).
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
 seconds=$1
 shift
-scripts/need.sh c++=g++
+scripts/need.sh c++=g++ addr2line=binutils
 # The options for the coverage that guides libFuzzer. They are stable. cargo-fuzz sets them too, but needs a nightly compiler.
-RUSTFLAGS="--cfg fuzzing -Cdebug-assertions -Coverflow-checks -Cpasses=sancov-module"
+# Without position-independent code the addresses of the running program are those of its debug information.
+RUSTFLAGS="--cfg fuzzing -Cdebug-assertions -Coverflow-checks -Crelocation-model=static -Cpasses=sancov-module"
 for option in level=4 inline-8bit-counters pc-table trace-compares; do
 	RUSTFLAGS+=" -Cllvm-args=-sanitizer-coverage-$option"
 done
@@ -32,15 +33,12 @@ for target; do
 	configuration) cp uci/examples/* "$seeds" ;;
 	imports) find tests/import -type f -exec cp {} "$seeds" \; ;;
 	esac
-	if ! "$program" -runs=0 -timeout=10 "$seeds" >"$work/log" 2>&1; then
+	if ! "$program" -runs=0 -timeout=10 -print_full_coverage=1 -print_funcs=0 "$seeds" >"$work/log" 2>&1; then
 		tail -20 "$work/log"
 		failed=$((failed + 1))
 		continue
 	fi
-	reached=$(sed -n 's/.*INITED cov: \([0-9]*\) .*/\1/p' "$work/log")
-	floor=$(sed -n "s/^$target //p" fuzz/floors.txt)
-	echo "$target: the seeds reach $reached edges of the program (floor: $floor)"
-	if [ "$reached" -lt "$floor" ]; then
+	if ! fuzz/reach.sh "$target" "$program" "$work/log"; then
 		failed=$((failed + 1))
 		continue
 	fi

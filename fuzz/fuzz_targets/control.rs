@@ -2,6 +2,8 @@
 //! is read is the same when it is written and read again. An answer is printed in lines that a terminal can show.
 #![no_main]
 
+mod coverage;
+
 use ketuk::control::message::{ControlRequest, MAX_REQUEST, ReceivedError, unescaped};
 use ketuk::control::{row, show};
 use libfuzzer_sys::fuzz_target;

@@ -4,6 +4,8 @@
 //! program interprets the filter as the kernel does, so that no packet needs a socket.
 #![no_main]
 
+mod coverage;
+
 use std::cell::RefCell;
 use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::net::IpAddr;

@@ -2,6 +2,8 @@
 //! write is read as it was meant. A packet with a changed byte is not authentic.
 #![no_main]
 
+mod coverage;
+
 use ketuk::protocol::fwknop::{self, FwknopKeys, HmacType, Randomness, Wish};
 use ketuk::protocol::secret::Secret;
 use libfuzzer_sys::fuzz_target;

@@ -1,6 +1,8 @@
 //! Other programs' configurations: the import's result is a configuration that ketuk accepts.
 #![no_main]
 
+mod coverage;
+
 use std::io;
 use std::path::Path;
 

@@ -2,6 +2,8 @@
 //! line, and means the same when that line is read.
 #![no_main]
 
+mod coverage;
+
 use ketuk::client::fwknoprc;
 use ketuk::profile::Profile;
 use libfuzzer_sys::fuzz_target;

@@ -6,13 +6,15 @@ use std::fmt;
 pub const MAX_DEVICE_NAME: usize = 15;
 
 /// Characters that no device's name has. The kernel refuses some of them (`dev_valid_name` in `net/core/dev.c`). The others
-/// are separators, quotes, or parts of the output of a program such as `ip`.
+/// are separators, quotes, or parts of the output of a program such as `ip`. The same holds for white space and for control
+/// characters, which a terminal would obey when a message shows the name.
 const FOREIGN: &[char] = &['/', ':', ',', ';', '@', '#', '"', '\''];
 
 /// Whether a device can have this name.
 pub fn is_name(name: &str) -> bool {
     let fits = (1..=MAX_DEVICE_NAME).contains(&name.len());
-    fits && !matches!(name, "." | "..") && !name.contains(|c: char| FOREIGN.contains(&c) || c.is_whitespace())
+    let is_foreign = |c: char| FOREIGN.contains(&c) || c.is_whitespace() || c.is_control();
+    fits && !matches!(name, "." | "..") && !name.contains(is_foreign)
 }
 
 /// The device that a wrong name probably means: without quotes and commas around it, and without the part after `@`
@@ -108,6 +110,8 @@ mod tests {
             ("", None),
             ("..", None),
             ("sixteen-letters-", None),
+            ("eth0\u{1b}[2J", None),
+            ("\u{2}#", None),
         ] {
             assert!(!is_name(written), "{written}");
             assert_eq!(meant(written), expected, "{written}");

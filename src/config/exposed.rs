@@ -66,7 +66,12 @@ impl FirewallFile {
         if read.is_err() || text.len() > MAX_FILE {
             text.clear();
         }
-        Self { path, sections: uci::parse(&text).unwrap_or_default() }
+        Self::parse(path, &text)
+    }
+
+    /// The sections of a text. A text with a syntax error has none.
+    pub fn parse(path: PathBuf, text: &[u8]) -> Self {
+        Self { path, sections: uci::parse(text).unwrap_or_default() }
     }
 
     /// Warnings about the doors of `config`.

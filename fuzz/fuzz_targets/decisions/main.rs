@@ -6,6 +6,8 @@
 //! grant outlives its time.
 #![no_main]
 
+#[path = "../coverage.rs"]
+mod coverage;
 mod packets;
 mod stage;
 
