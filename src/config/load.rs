@@ -46,8 +46,6 @@ pub fn load(path: &Path) -> Result<Config, Error> {
 ///
 /// # Errors
 /// Those of [`load`].
-// It is not inlined: its frame lies below the caller's, where `wipe_stack` overwrites the secrets that were moved.
-#[inline(never)]
 pub fn load_opened(path: &Path, opened: io::Result<File>) -> Result<Config, Error> {
     let file = path.display().to_string();
     let metadata = opened.as_ref().ok().and_then(|opened| opened.metadata().ok());

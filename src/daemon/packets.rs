@@ -30,8 +30,6 @@ struct KnockSubject {
 
 impl Porter<'_> {
     /// Handles one packet, from bytes to an open door.
-    // It is not inlined: its frame lies below the caller's, where `wipe_stack` overwrites the secrets that were moved.
-    #[inline(never)]
     pub(super) fn on_packet(&mut self, moment: &Moment, via: Via, bytes: &[u8]) {
         let heard = match self.keeper.hear(moment, &self.household, via, bytes) {
             Ok(heard) => heard,

@@ -183,8 +183,6 @@ impl Porter<'_> {
     }
 
     /// Replaces the users. Grants of users who may no longer open their door end.
-    // It is not inlined: its frame lies below the caller's, where `wipe_stack` overwrites the secrets that were moved.
-    #[inline(never)]
     fn change_users(&mut self, moment: &Moment, config: &Config) {
         let (old, new) = (self.household.users.clone(), self.household.users.with(config));
         let after = Household { slots: self.household.slots.clone(), users: new };

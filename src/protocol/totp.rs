@@ -57,8 +57,6 @@ pub const fn window(unix_s: u64) -> u64 {
 /// Block n = HMAC-SHA-256(secret, window as 8 bytes | n as 1 byte | door's name). The blocks are read as
 /// 16-bit numbers, high byte first. A number at or above the largest multiple of the range's size, or
 /// one that leads to a port that is taken already, is passed over: so each port is as likely as any other.
-// It is not inlined: its frame lies below the caller's, where `wipe_stack` overwrites the secrets that were moved.
-#[inline(never)]
 pub fn sequence(secret: &[u8], door: &str, window: u64, from: TotpPorts) -> [u16; STEPS] {
     let (first, last) = (from.0.first(), from.0.last());
     let size = u32::from(last - first) + 1;
