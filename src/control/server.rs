@@ -165,7 +165,7 @@ impl Server {
         self.clients.iter().any(Client::is_watching)
     }
 
-    /// Accepts clients that may connect, at most [`MAX_ACCEPTED`]. Reads their requests, and returns the clients whose request is
+    /// Accepts clients that may connect, at most `MAX_ACCEPTED`. Reads their requests, and returns the clients whose request is
     /// complete.
     pub fn receive(&mut self, now: Instant) -> Vec<Client> {
         for _ in 0..MAX_ACCEPTED {
