@@ -9,6 +9,8 @@ mod leaving;
 mod own_chains;
 mod own_table;
 mod programs;
+#[cfg(test)]
+mod tests;
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -30,6 +32,7 @@ use crate::core::time::Instant;
 use crate::firewall::backend::Backend;
 use crate::firewall::error::NftError;
 use crate::firewall::nft::OpenedBy;
+use crate::firewall::nft::element::Element;
 use crate::firewall::sets::{AddressState, Change, Sets};
 
 /// Time until a refused change is tried again. When the firewall's tables change, it is also tried at once.
@@ -151,7 +154,7 @@ impl Gate {
     pub(super) fn shut(&mut self, now: Instant, leavers: &[Leaver]) -> usize {
         let mut refused = Vec::new();
         if let Some(sets) = self.backend.sets() {
-            let late = late(sets, leavers);
+            let late = late(leavers, |door, family, each| sets.list(door, family, each));
             let is_deleted = |leaver: &&Leaver| {
                 let stays = !leaver.is_timed_out || late.contains(&leaver.key());
                 stays && leaver.door.opens_ports()
@@ -259,7 +262,10 @@ impl Gate {
 
 /// The leavers whose timer should be over but whose element still has time left. A busy machine added it late, or
 /// another program changed it.
-fn late(sets: &mut Sets, leavers: &[Leaver]) -> Vec<(*const Door, Passage)> {
+fn late(
+    leavers: &[Leaver],
+    mut list: impl FnMut(&Door, AddressFamily, &mut dyn FnMut(&Element<'_>)) -> Result<(), NftError>,
+) -> Vec<(*const Door, Passage)> {
     let timed_out = || leavers.iter().filter(|leaver| leaver.is_timed_out && leaver.door.opens_ports());
     let mut listed: Vec<(*const Door, AddressFamily)> = Vec::new();
     let mut late = Vec::new();
@@ -269,7 +275,7 @@ fn late(sets: &mut Sets, leavers: &[Leaver]) -> Vec<(*const Door, Passage)> {
             continue;
         }
         listed.push((door, family));
-        let listed = sets.list(&*leaver.door, family, &mut |element| {
+        let listed = list(&leaver.door, family, &mut |element| {
             if element.left.is_none_or(|left| left > ABOUT_TO_END) {
                 late.push((door, element.passage));
             }

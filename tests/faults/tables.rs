@@ -258,23 +258,41 @@ fn a_flood_of_other_programs_elements_is_slept_through() {
     knock_and_enter(&world, &daemon);
 }
 
-/// A set of the wrong type takes no change. When the right set is back with its old elements, an address that was shut out
-/// meanwhile must not stay in it.
-#[test]
-fn a_door_that_could_not_be_shut_is_shut_as_soon_as_it_can_be() {
+/// A set of the wrong type takes no change, so the door cannot be shut. Then the firewall is set right.
+fn is_shut_once(set_right: impl FnOnce(&World)) {
     let world = World::with_firewall();
     let daemon = Daemon::start(&world.router, &world.scratch, SSH);
     knock_and_enter(&world, &daemon);
-    let set = |of: &str, elements: &str| {
-        world.router.nft(&format!(
-            "delete table inet fw4\ntable inet fw4 {{\nset ketuk_ssh_4 {{ type {of}; flags timeout; {elements} }}\n\
-             set ketuk_ssh_6 {{ type ipv6_addr; flags timeout; }}\n}}"
-        ));
-    };
-    set("ipv6_addr", "");
+    load_sets(&world, "ipv6_addr", "");
     daemon.wait("the set is found useless", |daemon| daemon.counter("firewall_error") > 0);
     daemon.ask(&["close", "ssh", CLIENT]);
-    set("ipv4_addr", &format!("elements = {{ {CLIENT} timeout 1h }}"));
-    daemon.wait("the door is shut", |daemon| !daemon.lets_in("ssh", CLIENT));
-    daemon.wait_for_log(&format!("{CLIENT}: ssh: shut, now that the firewall can"));
+    let (before, shut) = (daemon.times_waited(), format!("{CLIENT}: ssh: shut, now that the firewall can"));
+    daemon.wait("it has tried again", |daemon| daemon.times_waited() > before + 2);
+    assert!(!daemon.log().contains(&shut), "the set takes no change yet");
+    set_right(&world);
+    daemon.wait_for_log(&shut);
+    let sets = world.router.stdout("nft", &["list", "table", "inet", "fw4"]);
+    assert!(!sets.contains(CLIENT), "{sets}");
+    assert!(!daemon.lets_in("ssh", CLIENT));
+}
+
+/// Replaces the table by one whose set for IPv4 has this type and these elements.
+fn load_sets(world: &World, of: &str, elements: &str) {
+    world.router.nft(&format!(
+        "delete table inet fw4\ntable inet fw4 {{\nset ketuk_ssh_4 {{ type {of}; flags timeout; {elements} }}\n\
+         set ketuk_ssh_6 {{ type ipv6_addr; flags timeout; }}\n}}"
+    ));
+}
+
+/// When the right set is back with its old elements, an address that was shut out meanwhile must not stay in it.
+#[test]
+fn a_door_that_could_not_be_shut_is_shut_as_soon_as_it_can_be() {
+    is_shut_once(|world| {
+        load_sets(world, "ipv4_addr", &format!("elements = {{ {CLIENT} timeout 1h }}"));
+    });
+}
+
+#[test]
+fn a_door_that_could_not_be_shut_is_shut_when_its_set_is_gone() {
+    is_shut_once(|world| world.router.nft("delete set inet fw4 ketuk_ssh_4"));
 }
