@@ -134,3 +134,19 @@ fn count(doors: &[Option<(&Door, Passage)>]) -> io::Result<Vec<u32>> {
     };
     from(FlowSource::Netlink).or_else(|_| from(FlowSource::Proc))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_are_counted_again_when_that_is_due() {
+        let (due, early) = (Instant::from_millis(500), Instant::from_millis(499));
+        let mut connections = Connections { recount: Some(due), ..Connections::default() };
+        assert_eq!(connections.next_deadline(), Some(due));
+        assert_eq!([early, due].map(|now| connections.is_recount_due(now)), [false, true]);
+        assert!(connections.count(due, &Grants::default(), &Slots::default()).is_empty());
+        assert_eq!(connections.next_deadline(), None);
+        assert!(!connections.is_recount_due(due), "once");
+    }
+}

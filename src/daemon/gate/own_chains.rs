@@ -107,3 +107,29 @@ impl OwnChainsState {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changed_rules_are_seen_once_and_looked_for_once_a_second() {
+        let (due, early) = (Instant::from_millis(1000), Instant::from_millis(999));
+        let mut chains = OwnChainsState::default();
+        assert_eq!(chains.next_deadline(), None);
+        assert!(!chains.has_changed(due), "without chains nothing is looked for");
+        chains.next_look = Some(due);
+        // Other rules than those of this host.
+        chains.seen = Some(legacy_fingerprint().map_or(1, |rules| !rules));
+        assert!(!chains.has_changed(early));
+        assert_eq!(chains.next_deadline(), Some(due), "it has not looked");
+        assert!(chains.has_changed(due));
+        assert_eq!(chains.next_deadline(), Some(due.after(LOOK)));
+        assert!(!chains.has_changed(due.after(LOOK)));
+        chains.seen = Some(1);
+        chains.forget();
+        assert_eq!(chains.seen, None);
+        chains.retry = Some(due);
+        assert_eq!(chains.next_deadline(), Some(due), "the earlier of both");
+    }
+}

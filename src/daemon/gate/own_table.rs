@@ -132,3 +132,19 @@ impl OwnTable {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_is_missing_only_if_it_should_shut_ports() {
+        let mut table = OwnTable::default();
+        assert!(!table.is_missing());
+        table.shut = Some(vec!["wan0".to_owned()]);
+        assert!(table.is_missing(), "it could not be loaded");
+        let retry = Instant::from_millis(500);
+        table.retry = Some(retry);
+        assert_eq!(table.next_deadline(), Some(retry));
+    }
+}
