@@ -6,8 +6,8 @@ use std::path::Path;
 use ketuk::config::MAX_DEVICES;
 use nix::sys::signal::Signal;
 
-use super::support::daemon::{Daemon, Start, is_running};
-use super::support::{CLIENT, ROUTER, Scratch, World};
+use super::support::daemon::{Daemon, Start, USER_KETUK, is_running};
+use super::support::{CLIENT, Process, ROUTER, Scratch, World};
 use super::{SET, SSH, knock_and_enter};
 
 const CLAIMED: &str = "ketukd: another ketukd changes this firewall: stop it, and let one daemon have the doors of both. \
@@ -141,6 +141,20 @@ fn daemons_that_change_nothing_in_the_firewall_are_in_nobodys_way() {
     assert_refused(&world, &world.scratch, &own);
 }
 
+/// A program of this account that has taken the name of the claim. It ends with this value.
+fn takes_the_name(world: &World, user: u32) -> Process {
+    let there = world.scratch.path("there").display().to_string();
+    fs::set_permissions(world.scratch.path("."), std::os::unix::fs::PermissionsExt::from_mode(0o777))
+        .expect("a mode");
+    let bind = format!(
+        "import os, socket, time\nos.setresuid({user}, {user}, {user})\nheld = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n\
+         held.bind('\\0ketukd firewall')\nopen('{there}', 'w')\ntime.sleep(60)"
+    );
+    let program = world.router.enter(|| Process::start("python3", &["-c", &bind]));
+    super::support::wait_until("the name is taken", || world.scratch.path("there").exists());
+    program
+}
+
 /// Any account may bind any abstract name.
 #[test]
 fn a_strangers_socket_keeps_no_daemon_from_starting() {
@@ -148,21 +162,23 @@ fn a_strangers_socket_keeps_no_daemon_from_starting() {
         return;
     }
     let world = World::with_firewall();
-    let there = world.scratch.path("there").display().to_string();
-    fs::set_permissions(world.scratch.path("."), std::os::unix::fs::PermissionsExt::from_mode(0o777))
-        .expect("a mode");
-    let bind = format!(
-        "import os, socket, time\nos.setresuid(65534, 65534, 65534)\nheld = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n\
-         held.bind('\\0ketukd firewall')\nopen('{there}', 'w')\ntime.sleep(60)"
-    );
-    let mut stranger = world
-        .router
-        .enter(|| std::process::Command::new("python3").args(["-c", &bind]).spawn())
-        .expect("python3");
-    super::support::wait_until("the name is taken", || world.scratch.path("there").exists());
+    let _stranger = takes_the_name(&world, 65534);
     let daemon = Daemon::start(&world.router, &world.scratch, SSH);
     daemon.wait_for_log("a program of user 65534 has taken the name '@ketukd firewall'");
     knock_and_enter(&world, &daemon);
-    stranger.kill().expect("it lives");
-    stranger.wait().expect("it ends");
+}
+
+/// A service manager may have started the other daemon as user `ketuk`.
+#[test]
+fn a_daemon_of_user_ketuk_has_the_firewall_too() {
+    if !super::support::is_root_of_the_machine("other users") {
+        return;
+    }
+    let world = World::with_firewall();
+    let _other = takes_the_name(&world, USER_KETUK);
+    let mut start = Start::new(&world.router, &world.scratch, SSH);
+    start.with_user_ketuk(&world.scratch);
+    let mut second = start.spawn();
+    assert_eq!(second.wait_for_end().code(), Some(1), "{}", second.log());
+    assert!(second.log().ends_with(CLAIMED), "{}", second.log());
 }
