@@ -162,7 +162,8 @@ fn a_wrong_configuration_at_a_boot_opens_nothing() {
         assert_eq!(daemon.wait_for_end().code(), Some(2), "{}", daemon.log());
         daemon.log()
     };
-    fails_to_start();
+    let log = fails_to_start();
+    assert!(!log.contains("everybody"), "nothing was shut, and nothing needs to be: {log}");
     assert!(world.client.greeted_by(ROUTER, 22).is_some(), "there is nothing to remember");
 
     let daemon = begin(DOORS).go();

@@ -129,6 +129,8 @@ fn write(file: &Path, text: &str) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
     use super::*;
 
     #[test]
@@ -178,5 +180,29 @@ config door 'any'
         for nothing in [off, started, ""] {
             assert_eq!(text(parse(nothing).doors.iter(), &["wan0".to_owned()]), "");
         }
+    }
+
+    #[test]
+    fn the_file_is_replaced_only_if_its_text_differs() {
+        let folder = env::temp_dir().join(format!("ketuk-shut-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let file = folder.join("shut");
+        let inode = || fs::metadata(&file).unwrap().ino();
+        write(&file, "one").unwrap();
+        let before = inode();
+        // A link keeps the inode's number from being used again.
+        fs::hard_link(&file, folder.join("old")).unwrap();
+        write(&file, "one").unwrap();
+        assert_eq!(inode(), before);
+        write(&file, "two").unwrap();
+        assert_ne!(inode(), before);
+        assert_eq!(fs::read_to_string(&file).unwrap(), "two");
+        write(&file, "").unwrap();
+        assert!(!file.exists());
+        write(&file, "").unwrap();
+        write(&folder, "").expect_err("it is no file");
+        assert_eq!(load(&file), Ok(String::new()), "there is nothing to shut");
+        load(&folder).expect_err("what cannot be read may have ports in it");
+        fs::remove_dir_all(&folder).unwrap();
     }
 }
