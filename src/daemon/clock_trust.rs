@@ -246,6 +246,18 @@ mod tests {
     }
 
     #[test]
+    fn while_the_clock_is_not_trusted_it_is_checked_once_a_second() {
+        let (folder, start) = (Folder::new("spaced"), clock::now());
+        let mut clock = folder.clock(start);
+        let looked = [0, 999, 1000].map(|ms| {
+            clock.trust = Trust::None;
+            clock.look(&moment(start.after(Duration::from_millis(ms))), 0);
+            clock.looked
+        });
+        assert_eq!(looked, [Some(start), Some(start), Some(start.after(LOOK_SPACING))]);
+    }
+
+    #[test]
     fn what_was_refused_without_a_clock_is_not_taken_later() {
         let (folder, start) = (Folder::new("refused"), clock::now());
         let mut clock = folder.clock(start);

@@ -175,6 +175,8 @@ mod tests {
             for expected in ["7000:tcp 8000:udp 9000:tcp", "1:tcp 2:tcp", "3:tcp 4:tcp"] {
                 let line = next_line(path).unwrap().unwrap();
                 assert_eq!(shown(&line), expected);
+                let text = fs::read(path).unwrap();
+                assert!(text[usize::try_from(line.offset()).unwrap()..].starts_with(&line.text));
                 line.mark().unwrap();
                 assert!(matches!(line.mark(), Err(MarkError::Changed(_))), "used is used");
             }
@@ -202,6 +204,21 @@ mod tests {
         in_file(&most, |path| assert_eq!(next_line(path).unwrap(), None));
         let error = |path: &Path| next_line(path).unwrap_err().raw_os_error();
         in_file(&(most + "#"), |path| assert_eq!(error(path), Some(libc::EFBIG)));
+    }
+
+    /// The monitor answers with the number of the error.
+    #[test]
+    fn an_error_keeps_its_meaning_between_the_processes() {
+        let io = |errno: Errno| MarkError::Io(PathBuf::new(), errno.into());
+        let errors =
+            [MarkError::None, MarkError::Changed(PathBuf::new()), io(Errno::EROFS), io(Errno::ENOENT)];
+        let numbers = [Errno::ENOENT, Errno::ESTALE, Errno::EROFS, Errno::EIO];
+        assert_eq!(errors.map(|error| error.number()), numbers);
+        let meant = numbers.map(|number| MarkError::from_io(Path::new(""), number.into()));
+        assert!(matches!(
+            meant,
+            [MarkError::None, MarkError::Changed(_), MarkError::Io(..), MarkError::Io(..)]
+        ));
     }
 
     #[test]

@@ -121,4 +121,37 @@ mod tests {
         assert!(before.keeps_secrets(&now, UserId(2)));
         assert!(!before.keeps_secrets(&now, UserId(1)), "dave has bob's slot, and is not bob");
     }
+
+    #[test]
+    fn the_core_gets_each_users_own_doors() {
+        let doors: String = ["ssh", "web", "nas"]
+            .iter()
+            .map(|door| format!("config door {door}\noption dest_port 22\n"))
+            .collect();
+        let users = "config user alice\nlist door nas\nlist door ssh\nconfig user bob\nlist door web\n";
+        let config = config::parse("test", (doors + users).as_bytes()).unwrap();
+        let slots = Slots::default().with(&config);
+        let known = Users::default().with(&config).for_core(&slots);
+        let doors: Vec<_> = known.iter().flatten().map(|user| user.doors).collect();
+        assert_eq!(doors, [DoorSet(0b101), DoorSet(0b010)]);
+    }
+
+    #[test]
+    fn a_user_is_seen_and_has_secrets_with_a_number_of_their_own() {
+        let with = |key: &str| {
+            let text = format!(
+                "config door ssh\noption dest_port 22\nconfig user alice\noption key '{key}'\nlist door ssh\n"
+            );
+            Users::default().with(&config::parse("test", text.as_bytes()).unwrap())
+        };
+        let [mut users, others] =
+            ['A', 'E'].map(|letter| with(&format!("{}=", letter.to_string().repeat(43))));
+        let alice = users.find("alice").unwrap();
+        assert_ne!(users.secrets(alice), SecretsId::default());
+        assert_ne!(users.secrets(alice), others.secrets(alice));
+        assert_eq!(users.iter().map(|(_, seen)| seen).collect::<Vec<_>>(), [None]);
+        let now = Instant::from_millis(7);
+        users.see(alice, now);
+        assert_eq!(users.iter().map(|(_, seen)| seen).collect::<Vec<_>>(), [Some(now)]);
+    }
 }

@@ -34,12 +34,10 @@ fn is_shut(
         daemon.write_config(&after);
         daemon.ask(&["reload"]);
     }
-    let left = grants(&daemon);
-    assert_eq!(
-        world.router.nft_list(SET).contains(CLIENT),
-        !left.is_empty(),
-        "the kernel and the daemon agree"
-    );
+    let (left, set) = (grants(&daemon), world.router.nft_list(SET));
+    assert_eq!(set.contains(CLIENT), !left.is_empty(), "the kernel and the daemon agree");
+    let names_her = after.contains("config user 'alice'") || !set.contains("user alice");
+    assert!(names_her, "she is gone, and the kernel still names her: {set}");
     left
 }
 
@@ -96,4 +94,13 @@ fn what_the_operator_opened_stays_when_the_user_goes() {
         });
         assert_eq!(left.len(), 1, "crash: {crash}");
     }
+}
+
+/// Alice's time is longer than the operator's, so the kernel has her name and her time until she goes.
+#[test]
+fn the_kernel_gets_the_operators_time_when_the_user_goes() {
+    let left = is_shut(&without_her(), false, |_, daemon| {
+        daemon.ask(&["open", "ssh", CLIENT, "20"]);
+    });
+    assert_eq!(left.len(), 1);
 }
