@@ -257,3 +257,31 @@ fn at<const N: usize>(table: &mut Vec<[Bucket; N]>, slot: usize) -> &mut [Bucket
     }
     &mut table[slot]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_of_line_has_its_own_budget() {
+        let mut audience = Audience::new();
+        let now = Instant::from_millis(0);
+        let (door, user) = (DoorId(1), UserId(2));
+        let budgets = [
+            (LogBudget::Strangers, 100),
+            (LogBudget::Unproved, 20),
+            (LogBudget::Opened(door), 50),
+            (LogBudget::Refused(door), 50),
+            (LogBudget::Printed(door), 20),
+            (LogBudget::UserOpened(user), 20),
+            (LogBudget::UserRefused(user), 20),
+            (LogBudget::Opened(DoorId(0)), 50),
+        ];
+        for (budget, burst) in budgets {
+            let allowed = (0..200).filter(|_| audience.may_log(now, budget)).count();
+            assert_eq!(allowed, burst, "{budget:?}");
+        }
+        assert!((0..200).all(|_| audience.may_log(now, LogBudget::Unbounded)));
+        assert!(audience.may_log(now.after(std::time::Duration::from_secs(1)), LogBudget::Unproved));
+    }
+}

@@ -102,3 +102,40 @@ fn opening(opening: &DoorPorts) -> OpeningRules<'_> {
         forward: opening.forward.as_ref().map(|forward| (&forward.src_dport[..], &forward.dest_ip[..])),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> Config {
+        config::parse("test", text.as_bytes()).expect("a configuration")
+    }
+
+    #[test]
+    fn only_what_a_user_can_send_is_heard() {
+        let listening = |user: &str| {
+            let config =
+                config(&format!("config door a\noption dest_port 1\nconfig user b\nlist door a\n{user}\n"));
+            let Listening { packets, changing } = Household::default().with(&config).listening(&config);
+            (packets.is_some(), changing.is_some())
+        };
+        assert_eq!(listening(""), (false, false));
+        assert_eq!(listening("option totp JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"), (false, true));
+        let key = format!("option key {}=", "A".repeat(43));
+        assert_eq!(listening(&key), (true, false));
+    }
+
+    #[test]
+    fn a_door_with_something_to_undo_is_not_momentary() {
+        let start = "option start_command a";
+        for (options, expected) in [
+            (start.to_owned(), true),
+            (format!("{start}\noption stop_command b"), false),
+            (format!("{start}\noption stop_command_6 b"), false),
+            (format!("{start}\noption dest_port 1"), false),
+        ] {
+            let config = config(&format!("config door a\nlist sequence 1\n{options}\n"));
+            assert_eq!(is_momentary(&config.doors[0]), expected, "{options}");
+        }
+    }
+}

@@ -289,3 +289,22 @@ impl fmt::Display for Disagreement {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_process_is_made_only_for_programs() {
+        let config = |options: &str| {
+            let text = format!("config door a\nlist sequence 1\noption dest_port 1\n{options}\n");
+            crate::config::parse("test", text.as_bytes()).expect("a configuration")
+        };
+        let command = "option start_command b";
+        assert!(is_needed(&config(command), false));
+        assert!(is_needed(&config(""), true), "iptables is a program");
+        // A machine with scripts needs it always.
+        assert_eq!(is_needed(&config(""), false), has_scripts());
+        assert_eq!(is_needed(&config(&format!("{command}\noption enabled 0")), false), has_scripts());
+    }
+}

@@ -246,3 +246,16 @@ pub(super) fn open_devices(names: &[String]) -> Result<Devices, StartError> {
     }
     Devices::open(names).map_err(|error| StartError::Socket("a packet socket", error))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_may_be_no_more_devices_than_descriptors_to_poll() {
+        let open = |count| open_devices(&vec![devices::ANY.to_owned(); count]);
+        assert!(matches!(open(MAX_DEVICES + 1), Err(StartError::Devices(count)) if count == MAX_DEVICES + 1));
+        // Without the right to open packet sockets it is another error.
+        assert!(!matches!(open(MAX_DEVICES), Err(StartError::Devices(_))));
+    }
+}

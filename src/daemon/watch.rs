@@ -184,6 +184,19 @@ mod tests {
     }
 
     #[test]
+    fn the_firewall_is_checked_soon_after_a_change_and_not_too_often() {
+        let at = |ms: u64| Instant::from_millis(1_000_000 + ms);
+        let mut watch = Watch::default();
+        assert!(!watch.is_due(at(0)) && !watch.is_fresh(at(0)));
+        watch.on_change(at(0));
+        assert_eq!([499, 500, 501].map(|ms| watch.is_due(at(ms))), [false, true, true]);
+        watch.looked(at(500), Vec::new(), Ok(Vec::new()));
+        assert_eq!([500, 2499, 2500, 2501].map(|ms| watch.is_fresh(at(ms))), [true, true, false, false]);
+        watch.on_change(at(600));
+        assert_eq!([2499, 2500].map(|ms| watch.is_due(at(ms))), [false, true]);
+    }
+
+    #[test]
     fn what_is_missing_for_a_moment_is_not_said() {
         let at = |ms: u64| Instant::from_millis(1_000_000 + ms);
         let mut watch = Watch::default();

@@ -199,3 +199,23 @@ impl fmt::Display for JobCommand {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_a_fault() {
+        let nothing =
+            [JobEvent::Ruled(false), JobEvent::Running(String::new()), JobEvent::Printed(String::new())];
+        assert!(!nothing.iter().any(JobEvent::is_fault));
+        let lost = || io::Error::from(io::ErrorKind::Other);
+        let faults = [
+            JobEvent::Failed(Exit::Code(1)),
+            JobEvent::Killed(Duration::ZERO),
+            JobEvent::NotStarted(lost()),
+            JobEvent::Lost(lost()),
+        ];
+        assert!(faults.iter().all(JobEvent::is_fault));
+    }
+}

@@ -55,10 +55,11 @@ fn rules_and_commands_do_not_wait_for_each_other() {
     let other = insert.replace("192.0.2.1", "192.0.2.2").replace("ketuk:a", "ketuk:b");
     assert_eq!(bench.started[2..], [other.as_str(), &delete]);
     assert!(bench.jobs.are_rules_done() && !bench.jobs.is_idle());
+    assert!(bench.jobs.has(Ticket::default()) && !bench.jobs.has(Ticket(1)));
     bench.end_of(1);
     bench.run(|_| OK);
     assert_eq!(bench.started[4..], ["stop 192.0.2.1"]);
-    assert!(bench.jobs.is_idle());
+    assert!(bench.jobs.is_idle() && !bench.jobs.has(Ticket::default()));
 }
 
 /// The commands of one address run in order. Those of different addresses run side by side, up to the bounds.
@@ -75,6 +76,7 @@ fn commands_run_side_by_side() {
     bench.push(&b, 1, JobKind::Start);
     bench.run(|_| HANGS);
     assert_eq!(bench.started.len(), MAX_STARTS_OF_DOOR + 1, "eight of the first door, one of the other");
+    assert_eq!(["a", "b", "c"].map(|door| bench.jobs.waiting_of(door)), [20 - MAX_STARTS_OF_DOOR + 1, 0, 0]);
     assert_eq!(bench.started.last().map(String::as_str), Some("start 192.0.2.1"));
     // The stop runs as soon as its own start has ended, while others still wait.
     bench.end_of(0);

@@ -138,6 +138,7 @@ mod tests {
             Agreement::begin(&config(&[("door", "a"), ("door", "b"), ("user", "alice"), ("user", "bob")]));
         let next = config(&[("door", "a"), ("door", "c"), ("user", "bob")]);
         let second = first.next(&next);
+        assert_eq!([&first, &second].map(Agreement::generation), [0, 1]);
         let [old, kept] = ["b", "a"].map(|door| first.find(door).expect("it is there"));
         assert_eq!(second.find("b"), None);
         assert_eq!(second.find_old("b"), Some(old));

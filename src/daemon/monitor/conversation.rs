@@ -222,3 +222,44 @@ impl Running for RemoteProgram {
         self.conversation.borrow_mut().take_printed(self.id)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Asks one question, to which the monitor has answered this.
+    fn asked(replies: &[Reply]) -> (io::Result<RunId>, Conversation) {
+        let (ours, theirs) = Link::pair().expect("a pair of sockets");
+        for reply in replies {
+            theirs.send(&reply.encode()).expect("sent");
+        }
+        let mut conversation = Conversation::new(Rc::new(ours), Agreement::default());
+        (conversation.ask(|id| MonitorRequest::LookForRules { id }), conversation)
+    }
+
+    #[test]
+    fn an_answer_to_another_question_ends_the_conversation() {
+        let (id, other) = (RunId(1), RunId(2));
+        let line = |id| Reply::Line(id, 5, Sequence::new());
+        let (answer, mut conversation) = asked(&[line(id), Reply::Answer(id, Ok(()))]);
+        assert_eq!(answer.expect("an answer"), id);
+        assert!(conversation.take_line().is_some_and(|(offset, _)| offset == 5));
+        for wrong in [vec![Reply::Answer(other, Ok(()))], vec![line(other), Reply::Answer(id, Ok(()))]] {
+            let (answer, conversation) = asked(&wrong);
+            assert_eq!(answer.expect_err("no answer").raw_os_error(), Some(libc::EPIPE));
+            assert!(conversation.is_lost());
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_program_is_lost_with_the_monitor() {
+        let (id, ended) = (RunId(1), RunId(7));
+        let (_, conversation) = asked(&[Reply::Ended(ended, Exit::Code(3)), Reply::Answer(id, Ok(()))]);
+        let conversation = Rc::new(RefCell::new(conversation));
+        let [mut done, mut runs] = [ended, RunId(8)].map(|id| RemoteProgram::new(id, &conversation));
+        assert_eq!(done.try_wait().expect("known"), Some(Exit::Code(3)));
+        assert_eq!(runs.try_wait().expect("known"), None);
+        conversation.borrow_mut().lose("a test");
+        runs.try_wait().expect_err("nobody knows");
+    }
+}

@@ -137,6 +137,18 @@ mod tests {
     }
 
     #[test]
+    fn what_has_ended_is_not_undone_again() {
+        let door = Rc::new(Door::named("ssh"));
+        let passage = Passage::from(IpAddr::from([192, 0, 2, 1]));
+        let mut held = Held::default();
+        for ticket in [1, 2].map(Ticket) {
+            held.add(ticket, &door, passage, true).expect("room");
+        }
+        held.release(Ticket(1));
+        assert_eq!(held.take_stops(|_| false).iter().map(|job| job.ticket.0).collect::<Vec<_>>(), [2]);
+    }
+
+    #[test]
     fn the_table_is_bounded() {
         let door = Rc::new(Door::named("ssh"));
         let passage = Passage::from(IpAddr::from([192, 0, 2, 1]));

@@ -56,6 +56,9 @@ fn only_a_line_that_was_read_is_marked_and_only_once() {
     let mut marks = |offset| server.files.mark(LineId { door, offset });
     assert_eq!([5, 0, 0].map(&mut marks), [Err(Errno::ENOENT), Ok(()), Err(Errno::ESTALE)]);
     assert_eq!(std::fs::read_to_string(&path).expect("the file"), "#1,2\n 3,4\n");
+    server.read_line(RunId(1), door).expect("a line");
+    server.files.forget_lines();
+    assert_eq!(server.files.mark(LineId { door, offset: 5 }), Err(Errno::ENOENT), "read before the reload");
     let old = ConfigPlace { generation: 1, ..door };
     assert_eq!(server.read_line(RunId(1), old).expect_err("old").raw_os_error(), Some(libc::ESTALE));
     std::fs::remove_file(&path).expect("the file");
