@@ -124,10 +124,8 @@ mod tests {
 
     #[test]
     fn the_core_gets_each_users_own_doors() {
-        let doors: String = ["ssh", "web", "nas"]
-            .iter()
-            .map(|door| format!("config door {door}\noption dest_port 22\n"))
-            .collect();
+        let doors =
+            ["ssh", "web", "nas"].map(|door| format!("config door {door}\noption dest_port 22\n")).concat();
         let users = "config user alice\nlist door nas\nlist door ssh\nconfig user bob\nlist door web\n";
         let config = config::parse("test", (doors + users).as_bytes()).unwrap();
         let slots = Slots::default().with(&config);

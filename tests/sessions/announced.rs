@@ -7,7 +7,7 @@ use ketuk::core::session::POLL;
 use super::support::{CLIENT, ROUTER, World};
 use super::{SESSION, SHUT_WITHIN, is_shut, outlives_open_time, start, wait_until_held};
 
-/// The kernel announces the end of connections only from the moment at which somebody listens.
+/// When the connection began, nobody listened for its end.
 #[test]
 fn a_connection_from_before_the_door_opened_holds_it_no_longer_than_it_lives() {
     let world = World::with_firewall();
