@@ -114,7 +114,10 @@ impl Conversation {
             if let Some(answer) = self.receive(id) {
                 return answer.map(|()| id).map_err(io::Error::from_raw_os_error);
             }
-            if let Err(error) = self.link.wait_for_message() {
+            // After a message that means nothing, no other is waited for.
+            if !self.is_lost
+                && let Err(error) = self.link.wait_for_message()
+            {
                 self.lose(&error.to_string());
             }
         }
@@ -245,7 +248,9 @@ mod tests {
         assert_eq!(answer.expect("an answer"), id);
         assert!(conversation.take_line().is_some_and(|(offset, _)| offset == 5));
         for wrong in [vec![Reply::Answer(other, Ok(()))], vec![line(other), Reply::Answer(id, Ok(()))]] {
+            let begun = std::time::Instant::now();
             let (answer, conversation) = asked(&wrong);
+            assert!(begun.elapsed().as_secs() < 10, "no other message was waited for");
             assert_eq!(answer.expect_err("no answer").raw_os_error(), Some(libc::EPIPE));
             assert!(conversation.is_lost());
         }
