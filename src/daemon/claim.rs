@@ -83,3 +83,17 @@ impl fmt::Display for Claimed {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// For a daemon that a service manager has started as another user, too.
+    #[test]
+    fn a_daemon_of_root_or_of_the_same_user_has_the_firewall() {
+        let own = geteuid().as_raw();
+        assert!(is_daemons(0));
+        assert!(is_daemons(own));
+        assert!(!is_daemons(u32::MAX));
+    }
+}

@@ -1,5 +1,8 @@
 //! The devices that the daemon listens on. Devices may appear, vanish, be renamed and go down while it runs.
 
+#[cfg(test)]
+mod tests;
+
 use std::hash::BuildHasher;
 use std::io;
 use std::mem;

@@ -267,3 +267,19 @@ fn opened_by(household: &Household, opener: Opener) -> OpenedBy<'_> {
         Opener::Hand => OpenedBy::Hand,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_was_refused_or_waits_is_not_in() {
+        assert!(Outcome::Open.is_in());
+        assert!(Outcome::Asked.is_in(), "the door is about to open");
+        for outcome in
+            [Outcome::Unchanged, Outcome::Pending, Outcome::Shut, Outcome::Refused(Refusal::NoDoor)]
+        {
+            assert!(!outcome.is_in(), "{outcome:?}");
+        }
+    }
+}
