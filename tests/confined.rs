@@ -4,7 +4,7 @@
 mod support;
 
 use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
 use nix::sys::signal::Signal;
 use support::daemon::{Daemon, Start, USER_KETUK, capabilities, proc_status};
@@ -114,6 +114,28 @@ fn root_becomes_user_ketuk_and_commands_stay_roots() {
         let (status, log) = daemon.end(Signal::SIGTERM);
         assert!(status.success(), "{log}");
     }
+}
+
+/// systemd has made the folder of the control socket for root, since its unit says `User=root`.
+#[test]
+fn user_ketuk_gets_the_folder_that_systemd_made_for_the_daemon() {
+    if !support::is_root_of_the_machine("other users") {
+        return;
+    }
+    let world = World::with_firewall();
+    let folder = world.scratch.path("run");
+    std::fs::create_dir(&folder).expect("a folder");
+    std::fs::set_permissions(&folder, Permissions::from_mode(0o755)).expect("a mode");
+    let mut start = Start::new(&world.router, &world.scratch, DOOR);
+    world.router.nft(&support::daemon::ruleset(&world.scratch.path("ketuk.uci")));
+    start.socket(&folder.join("ketuk.sock")).with_user_ketuk(&world.scratch);
+    start.command().env("RUNTIME_DIRECTORY", &folder);
+    let daemon = start.go();
+    daemon.wait("the system calls are bounded", |daemon| proc_status(daemon.pid(), "Seccomp") == "2");
+    let user = [USER_KETUK; 4].map(|user| user.to_string()).join("\t");
+    assert_eq!(proc_status(daemon.pid(), "Uid"), user, "{}", daemon.log());
+    assert_eq!(std::fs::metadata(&folder).expect("a folder").uid(), USER_KETUK);
+    assert_eq!(daemon.monitor(), None, "that user needs no second process");
 }
 
 /// SIGQUIT dumps the core of a process that permits core dumps.

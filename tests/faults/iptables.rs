@@ -1,5 +1,6 @@
 //! The iptables backend, from a knock to a connection.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -128,4 +129,32 @@ fn a_door_under_another_name_leaves_no_rule_of_the_old_one() {
     wait_for_rules(&world, &daemon, 1);
     daemon.end(Signal::SIGTERM);
     assert_eq!(rules(&world), Vec::<String>::new());
+}
+
+/// The requests of two operators wait for programs at once. Each gets the answer for the address that it asked for.
+#[test]
+fn who_asked_for_another_address_gets_no_answer_of_this_one() {
+    let world = world();
+    let programs = world.scratch.path("programs");
+    std::fs::create_dir(&programs).expect("a folder");
+    let real = world.router.shell("command -v ip6tables");
+    let script = format!(
+        "#!/bin/sh\ncase \"$*\" in *{CLIENT_6}*) sleep 1; exit 1;; esac\nexec {} \"$@\"\n",
+        real.trim()
+    );
+    let program = programs.join("ip6tables");
+    std::fs::write(&program, script).expect("a file");
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("a mode");
+    let mut start = Start::new(&world.router, &world.scratch, &config(600));
+    let path = std::env::var("PATH").expect("a path");
+    start.command().env("PATH", format!("{}:{path}", programs.display()));
+    let daemon = start.go();
+    let open = |address| daemon.control(&["open", "ssh", address]).status.success();
+    let answers = std::thread::scope(|scope| {
+        let ipv6 = scope.spawn(|| open(CLIENT_6));
+        std::thread::sleep(Duration::from_millis(300));
+        [open(CLIENT), ipv6.join().expect("an answer")]
+    });
+    assert_eq!(answers, [true, false], "{}", daemon.log());
+    assert_eq!(rules(&world).len(), 1);
 }

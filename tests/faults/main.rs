@@ -13,6 +13,7 @@ mod filter;
 mod iptables;
 mod logs;
 mod many;
+mod own_table;
 mod reload;
 mod tables;
 mod watch;

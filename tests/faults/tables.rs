@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use super::support::daemon::{Daemon, Start, ruleset};
-use super::support::{CLIENT, FIREWALL, ROUTER, STRANGER, World, stdout};
+use super::support::{CLIENT, FIREWALL, ROUTER, STRANGER, World, stdout, wait_until};
 use super::{SSH, assert_time_kept, knock, knock_and_enter, let_some_time_pass};
 
 /// The time that a busy machine may need between reading the clock and the kernel's timer. Listing the long set takes some
@@ -92,17 +92,22 @@ ssize_t sendto(int fd, const void *message, size_t len, int flags, const struct 
 }
 ";
 
+/// A library with these functions of C, which a program loads before its own.
+pub(super) fn library(world: &World, functions: &str) -> String {
+    let source = world.scratch.write("library.c", functions).display().to_string();
+    let library = world.scratch.path("library.so").display().to_string();
+    stdout("cc", &["-shared", "-fPIC", "-o", &library, &source]);
+    library
+}
+
 #[test]
 fn sets_that_cannot_be_listed_at_a_start_are_warned_of_and_keep_no_daemon_from_starting() {
     let world = World::with_firewall();
     let first = Daemon::start(&world.router, &world.scratch, SSH);
     knock_and_enter(&world, &first);
     first.end(Signal::SIGKILL);
-    let source = world.scratch.write("no_lists.c", NO_LISTS).display().to_string();
-    let library = world.scratch.path("no_lists.so").display().to_string();
-    stdout("cc", &["-shared", "-fPIC", "-o", &library, &source]);
     let mut start = Start::new(&world.router, &world.scratch, SSH);
-    start.command().env("LD_PRELOAD", library);
+    start.command().env("LD_PRELOAD", library(&world, NO_LISTS));
     let daemon = start.go();
     daemon.wait_for_log("ssh: addresses that were let in before this start may stay in: ");
     assert!(super::kernel_seconds_left(&world).is_some(), "the client is still in");
@@ -256,6 +261,22 @@ fn a_flood_of_other_programs_elements_is_slept_through() {
         }
     });
     knock_and_enter(&world, &daemon);
+}
+
+/// A daemon that is to end while the firewall takes no change tries again until it does.
+#[test]
+fn a_daemon_that_ends_shuts_as_soon_as_it_can() {
+    let world = World::with_firewall();
+    let daemon = Daemon::start(&world.router, &world.scratch, SSH);
+    knock_and_enter(&world, &daemon);
+    load_sets(&world, "ipv6_addr", "");
+    daemon.wait("the set is found useless", |daemon| daemon.counter("firewall_error") > 0);
+    let errors = || daemon.log().matches(&format!("{CLIENT}: ssh: ")).count();
+    let before = errors();
+    daemon.signal(Signal::SIGTERM);
+    wait_until("it could not be shut", || errors() > before);
+    load_sets(&world, "ipv4_addr", &format!("elements = {{ {CLIENT} timeout 1h }}"));
+    wait_until("the client is out", || super::kernel_seconds_left(&world).is_none());
 }
 
 /// A set of the wrong type takes no change, so the door cannot be shut. Then the firewall is set right.
