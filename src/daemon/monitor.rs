@@ -292,7 +292,38 @@ impl fmt::Display for Disagreement {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
+    use super::link::ReceivedMessage;
     use super::*;
+
+    #[test]
+    fn the_monitor_is_told_what_has_ended() {
+        let text = b"config door a\nlist sequence 1\noption start_command b\n";
+        let config = crate::config::parse("test", text).expect("a configuration");
+        let (ours, theirs) = Link::pair().expect("a pair of sockets");
+        let link = Rc::new(ours);
+        let conversation = Conversation::new(Rc::clone(&link), Agreement::begin(&config));
+        let conversation = Rc::new(RefCell::new(conversation));
+        let mut monitor = Monitor { link, conversation, openings: Vec::new(), last_ticket: 0 };
+        let next = || match theirs.receive() {
+            ReceivedMessage::Message(bytes) => MonitorRequest::decode(&bytes).ok(),
+            _ => None,
+        };
+        let (door, passage) = (&config.doors[0], IpAddr::from([192, 0, 2, 1]).into());
+        let first = monitor.open(door, passage, false);
+        assert_eq!(monitor.ticket(door, passage), first);
+        assert!(matches!(next(), Some(MonitorRequest::Hold { ticket, .. }) if ticket == first));
+        monitor.release(|_| false);
+        assert_eq!(next(), None, "it is open");
+        monitor.end(door, passage);
+        monitor.release(|ticket| ticket == first);
+        assert_eq!(next(), None, "its stop command runs");
+        monitor.release(|_| false);
+        assert_eq!(next(), Some(MonitorRequest::Release(first)));
+        monitor.leave();
+        assert_eq!(next(), Some(MonitorRequest::Leave));
+    }
 
     #[test]
     fn a_second_process_is_made_only_for_programs() {

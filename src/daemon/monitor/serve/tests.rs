@@ -1,7 +1,11 @@
 //! Wrong requests, and requests at the wrong time.
 
+use std::net::IpAddr;
+use std::rc::Rc;
+
 use super::super::message::{Bytes, LEN, LineId, MAX_WORDS};
 use super::*;
+use crate::config::Commands;
 
 /// A monitor for this configuration, on a host without devices.
 fn server(link: Link, config: &str) -> MonitorProcess {
@@ -62,4 +66,57 @@ fn only_a_line_that_was_read_is_marked_and_only_once() {
     let old = ConfigPlace { generation: 1, ..door };
     assert_eq!(server.read_line(RunId(1), old).expect_err("old").raw_os_error(), Some(libc::ESTALE));
     std::fs::remove_file(&path).expect("the file");
+}
+
+#[test]
+fn a_packet_side_that_announces_its_end_has_not_died() {
+    for (leaves, expected) in [(true, PacketSideEnd::Left), (false, PacketSideEnd::Died)] {
+        let (ours, theirs) = Link::pair().expect("a pair of sockets");
+        if leaves {
+            ours.send(&MonitorRequest::Leave.encode()).expect("sent");
+        }
+        drop(ours);
+        assert_eq!(server(theirs, "").receive_all(), Some(expected));
+    }
+}
+
+/// A monitor that knows an opening of a door with these commands, with this ticket.
+fn holding(commands: &[(u32, &str)]) -> MonitorProcess {
+    let (_ours, theirs) = Link::pair().expect("a pair of sockets");
+    let mut server = server(theirs, "");
+    for (ticket, command) in commands {
+        let command = Some((*command).to_owned());
+        let commands = Commands { start: command.clone(), stop: command, ..Commands::default() };
+        let door = Rc::new(Door { commands, ..Door::named("a") });
+        let passage = IpAddr::from([192, 0, 2, 1]).into();
+        server.held.add(Ticket(*ticket), &door, passage, false).expect("room");
+    }
+    server
+}
+
+/// Whatever the packet side asks for, the monitor starts no more programs than this.
+#[test]
+fn the_programs_are_bounded_and_each_has_its_own_number() {
+    let mut server = holding(&[(1, "true")]);
+    let mut run = |id| {
+        let started = server.run(RunId(id), Ticket(1), JobKind::Start, JobPart::Command, None);
+        started.map_err(|error| error.raw_os_error())
+    };
+    let most = u32::try_from(MAX_PROGRAMS).expect("few");
+    assert_eq!([1, 1].map(&mut run), [Ok(()), Err(Some(libc::EAGAIN))]);
+    assert!((2..=most).all(|id| run(id).is_ok()));
+    assert_eq!(run(most + 1), Err(Some(libc::EAGAIN)));
+}
+
+#[test]
+fn a_command_that_was_not_started_leaves_its_opening_to_undo() {
+    let mut server = holding(&[(1, "no \0 program"), (2, "no \0 program")]);
+    server.held.on_run(Ticket(2), JobKind::Start, JobPart::Command);
+    for (ticket, kind) in [(1, JobKind::Start), (2, JobKind::Stop)] {
+        let started = server.run(RunId(ticket), Ticket(ticket), kind, JobPart::Command, None);
+        started.expect_err("such a command line is impossible");
+    }
+    let stops = server.held.take_stops(|_| false);
+    assert_eq!(stops.iter().map(|job| job.ticket.0).collect::<Vec<_>>(), [1, 2]);
+    assert!(stops.iter().all(|job| job.door.commands.stop.is_some()));
 }
