@@ -277,11 +277,14 @@ mod tests {
             (LogBudget::UserRefused(user), 20),
             (LogBudget::Opened(DoorId(0)), 50),
         ];
+        let mut left_out = 0;
         for (budget, burst) in budgets {
             let allowed = (0..200).filter(|_| audience.may_log(now, budget)).count();
             assert_eq!(allowed, burst, "{budget:?}");
+            left_out += 200 - u64::try_from(allowed).expect("few");
         }
         assert!((0..200).all(|_| audience.may_log(now, LogBudget::Unbounded)));
+        assert!(audience.counters.iter().any(|counter| counter == ("log_suppressed", left_out)));
         assert!(audience.may_log(now.after(std::time::Duration::from_secs(1)), LogBudget::Unproved));
     }
 }

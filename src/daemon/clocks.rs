@@ -25,3 +25,17 @@ impl Clocks {
         self.last
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::hours::WallTime;
+
+    #[test]
+    fn local_time_is_that_of_the_same_second() {
+        let wrong = WallTime { weekday: 7, second: 0 };
+        let last = Moment { now: clock::now(), wall_s: 0, local: wrong };
+        let moment = Clocks { last }.read();
+        assert_eq!(moment.local, clock::local_time(moment.wall_s));
+    }
+}

@@ -104,3 +104,29 @@ impl Hotplug {
         self.running.is_some() || !self.waiting.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::*;
+
+    #[test]
+    fn scripts_that_run_too_long_are_killed_and_waited_for() {
+        let (caller, _monitor) = Caller::to_nobody();
+        let passage = IpAddr::from([192, 0, 2, 1]).into();
+        let event = HotplugEvent { is_open: true, door: "a", passage, left: None, user: None };
+        let call = caller.about(&event).expect("a known door");
+        let mut hotplug = Hotplug { caller: Some(caller), ..Hotplug::default() };
+        let state = |hotplug: &Hotplug| (hotplug.is_busy(), hotplug.next_deadline());
+        assert_eq!(state(&hotplug), (false, None));
+        hotplug.waiting.push_back(call).expect("room");
+        assert_eq!(state(&hotplug), (true, None), "an event waits");
+        let now = Instant::from_millis(1000);
+        let deadline = now.after(TIME_LIMIT);
+        hotplug.tend(now);
+        assert_eq!(state(&hotplug), (true, Some(deadline)));
+        hotplug.tend(deadline);
+        assert_eq!(state(&hotplug), (true, None), "killed, and not ended yet");
+    }
+}

@@ -210,3 +210,49 @@ impl Running for Child {
 fn is_passing(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::OutOfMemory)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+    use std::rc::Rc;
+
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+    use super::*;
+    use crate::config::Door;
+    use crate::daemon::jobs::{JobKind, JobPart, Ticket};
+    use crate::linux::process::spawn_heard;
+
+    #[test]
+    fn a_program_is_heard_and_killed() {
+        // It prints after the first look at it.
+        let words = "sleep 1; echo words; exec sleep 1000";
+        let job = Job {
+            door: Rc::new(Door::named("a")),
+            passage: IpAddr::from([192, 0, 2, 1]).into(),
+            kind: JobKind::Stop,
+            lease: None,
+            ticket: Ticket::default(),
+        };
+        let argv = ["/bin/sh", "-c", words].map(str::to_owned).to_vec();
+        let commands = VecDeque::from([JobCommand { argv, part: JobPart::Command }]);
+        let limit = Duration::from_secs(1);
+        let mut running = RunningJob::new(job, commands, Some(limit));
+        let mut start =
+            |order: &Order<'_>| -> io::Result<Box<dyn Running>> { Ok(Box::new(spawn_heard(order.argv)?)) };
+        let (now, mut reports) = (Instant::from_millis(0), Vec::new());
+        assert!(!running.advance(now, &mut start, &mut reports));
+        let output = running.descriptor().expect("it is heard");
+        let printed = poll(&mut [PollFd::new(output, PollFlags::POLLIN)], PollTimeout::from(10_000_u16));
+        assert_eq!(printed, Ok(1), "it prints");
+        let begun = std::time::Instant::now();
+        while !running.advance(now.after(limit), &mut start, &mut reports) {
+            assert!(begun.elapsed().as_secs() < 10, "it is not killed");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let [ran, killed, printed] = &reports[..] else { panic!("{reports:?}") };
+        assert_eq!(ran.to_string(), format!("a: running command: {words}"));
+        assert!(killed.to_string().starts_with("a: command killed after 1 s"), "{killed}");
+        assert_eq!(printed.to_string(), "a: command printed: words");
+    }
+}

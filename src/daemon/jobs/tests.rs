@@ -235,6 +235,7 @@ fn a_rule_beyond_its_time_is_killed_and_the_next_waits_for_its_end() {
     bench.end(Exit::Signal(9));
     let next = format!("a: running command: iptables -w 5 -D {}", RULE.replace("2.1", "2.2"));
     assert_eq!(bench.run(|_| OK), ["a: command printed: no room", &next]);
+    assert_eq!(bench.ruled, [false, true], "whether the rules are in place");
     assert!(bench.jobs.is_idle());
     assert_eq!(bench.jobs.next_deadline(), None);
 }

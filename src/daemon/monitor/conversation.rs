@@ -75,6 +75,19 @@ impl Caller {
     }
 }
 
+#[cfg(test)]
+impl Caller {
+    /// The way to a monitor that knows door 'a', starts one program and says no more, and the other end of that way.
+    pub(in crate::daemon) fn to_nobody() -> (Self, Box<dyn std::any::Any>) {
+        let text = b"config door a\nlist sequence 1\noption dest_port 1\n";
+        let config = crate::config::parse("test", text).expect("a configuration");
+        let (ours, theirs) = Link::pair().expect("a pair of sockets");
+        theirs.send(&Reply::Answer(RunId(1), Ok(())).encode()).expect("sent");
+        let conversation = Conversation::new(Rc::new(ours), Agreement::begin(&config));
+        (Self::new(&Rc::new(RefCell::new(conversation))), Box::new(theirs))
+    }
+}
+
 impl RemoteProgram {
     /// The program that the monitor has started under this number.
     pub(super) fn new(id: RunId, conversation: &Rc<RefCell<Conversation>>) -> Self {

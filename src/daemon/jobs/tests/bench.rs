@@ -46,6 +46,8 @@ pub(super) struct Bench {
     pub(super) now: Instant,
     /// The last word of each started program's command line.
     pub(super) started: Vec<String>,
+    /// For each job whose last rule has ended, whether all rules of it succeeded.
+    pub(super) ruled: Vec<bool>,
     /// The program that started last.
     ending: ExitCell,
     /// All programs, in the order of `started`.
@@ -60,6 +62,7 @@ impl Bench {
             jobs: Jobs::new(iptables.then(Iptables::default)),
             now: Instant::from_millis(1_000_000),
             started: Vec::new(),
+            ruled: Vec::new(),
             ending: ExitCell::default(),
             endings: Vec::new(),
             killed: Rc::default(),
@@ -84,6 +87,10 @@ impl Bench {
             self.endings.push(Rc::clone(&self.ending));
             Ok(Box::new(Fake(Rc::clone(&self.ending), Rc::clone(&self.killed))))
         });
+        self.ruled.extend(reports.iter().filter_map(|report| match report.event {
+            JobEvent::Ruled(done) => Some(done),
+            _ => None,
+        }));
         let is_told = |report: &&Report| !matches!(report.event, JobEvent::Ruled(_));
         reports.iter().filter(is_told).map(ToString::to_string).collect()
     }
