@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use support::daemon::{Daemon, Start, USER_KETUK, capabilities, is_running, proc_status};
+use support::daemon::{Daemon, Start, USER_KETUK, capabilities, is_running, proc_status, processor_ticks};
 use support::{CLIENT, CLIENT_6, STRANGER, World, wait_until};
 
 /// The capabilities of the process that reads packets: `CAP_DAC_OVERRIDE`, which root keeps, `CAP_NET_ADMIN`, `CAP_NET_RAW`.
@@ -65,7 +65,9 @@ fn assert_confined(daemon: &Daemon<'_>) {
 fn commands_run_with_all_privileges_and_the_process_that_reads_packets_has_none_of_them() {
     let world = World::new();
     let command = "echo $PPID $(id -u) %IP% $(grep CapEff /proc/self/status) >>RAN";
-    let (daemon, monitor) = start(&world, &door(&world, &[("start_command", command)]));
+    let stop = "sleep 0.5; echo stop %IP% >>RAN";
+    let (daemon, monitor) =
+        start(&world, &door(&world, &[("start_command", command), ("stop_command", stop)]));
     assert_confined(&daemon);
     assert_eq!(proc_status(monitor, "Seccomp"), "0");
     let capable = proc_status(std::process::id(), "CapEff");
@@ -75,7 +77,8 @@ fn commands_run_with_all_privileges_and_the_process_that_reads_packets_has_none_
     daemon.wait("the command ran", |_| ran(&world) == [expected.as_str()]);
     daemon.wait_for_log("running command: echo $PPID");
     let (status, log) = daemon.end(Signal::SIGTERM);
-    assert!(status.success(), "{log}");
+    assert!(status.success() && !log.contains("left behind"), "{log}");
+    assert_eq!(ran(&world), [expected.as_str(), &format!("stop {CLIENT}")], "the daemon waited for it");
     wait_until("the second process ends", || !is_running(monitor));
     let log = fs::read_to_string(world.scratch.path("ketuk.log")).expect("the log");
     assert!(!log.contains("has ended"), "a clean end leaves nothing to undo: {log}");
@@ -200,7 +203,7 @@ fn neither_process_wakes_up_while_nothing_happens() {
     let (daemon, monitor) = start(&world, &door(&world, &ECHO));
     daemon.ask(&["open", "run", CLIENT]);
     daemon.wait_for_commands();
-    let waited = || proc_status(monitor, "voluntary_ctxt_switches");
+    let waited = || (proc_status(monitor, "voluntary_ctxt_switches"), processor_ticks(monitor));
     daemon.sleeps_through("two seconds", || {
         daemon.wait("the second process sleeps", |_| {
             let before = waited();

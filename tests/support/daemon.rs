@@ -224,32 +224,26 @@ impl Daemon<'_> {
     /// Waits until the daemon uses no processor time.
     pub fn wait_until_idle(&self) {
         self.wait("it is idle", |daemon| {
-            let before = daemon.processor_ticks();
+            let before = processor_ticks(daemon.pid());
             std::thread::sleep(std::time::Duration::from_millis(100));
-            daemon.processor_ticks() == before
+            processor_ticks(daemon.pid()) == before
         });
-    }
-
-    /// `utime` and `stime` of `proc_pid_stat(5)`.
-    fn processor_ticks(&self) -> u64 {
-        self.stat(14) + self.stat(15)
     }
 
     /// A field of `proc_pid_stat(5)`, by its number there, from 4.
     pub fn stat(&self, field: usize) -> u64 {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).expect("alive");
-        // The name, field 2, may contain anything, and ends with the last parenthesis.
-        let (_, after_name) = stat.rsplit_once(") ").expect("a name");
-        after_name.split(' ').nth(field - 3).and_then(|field| field.parse().ok()).expect("a number")
+        stat(self.pid(), field)
     }
 
     /// Asserts that `body` does not wake the daemon. A link that has just come up may wake it, so `body` runs several
     /// times if needed.
     pub fn sleeps_through(&self, what: &str, mut body: impl FnMut()) {
+        // A daemon that does not sleep at all does not wait.
+        let state = |daemon: &Self| (daemon.times_waited(), processor_ticks(daemon.pid()));
         self.wait(&format!("it sleeps through {what}"), |daemon| {
-            let before = daemon.times_waited();
+            let before = state(daemon);
             body();
-            daemon.times_waited() == before
+            state(daemon) == before
         });
     }
 
@@ -307,6 +301,19 @@ pub fn proc_status(pid: u32, name: &str) -> String {
     let text = fs::read_to_string(format!("/proc/{pid}/status")).expect("alive");
     let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name}:"))).expect("the line");
     line.trim().to_owned()
+}
+
+/// A field of `proc_pid_stat(5)`, by its number there, from 4.
+fn stat(pid: u32, field: usize) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("alive");
+    // The name, field 2, may contain anything, and ends with the last parenthesis.
+    let (_, after_name) = stat.rsplit_once(") ").expect("a name");
+    after_name.split(' ').nth(field - 3).and_then(|field| field.parse().ok()).expect("a number")
+}
+
+/// The processor time of a process: `utime` and `stime` of `proc_pid_stat(5)`.
+pub fn processor_ticks(pid: u32) -> u64 {
+    stat(pid, 14) + stat(pid, 15)
 }
 
 /// The numbers of the capabilities in a set of a process.
