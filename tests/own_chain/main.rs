@@ -96,11 +96,27 @@ fn it_stays_shut_without_a_daemon_and_unload_opens() {
     assert!(world.client.greeted_by(ROUTER, 22).is_some());
     daemon.end(Signal::SIGKILL);
     assert_eq!(world.stranger.greeted_by(ROUTER, 22), None, "shut after a crash");
-    let daemon = start(&world, DOORS);
+    // The programs that change the chains note what they are told.
+    let programs = world.scratch.path("bin");
+    std::fs::create_dir(&programs).expect("a folder");
+    world.router.shell(&format!(
+        "cd {}; for name in iptables-legacy-restore ip6tables-legacy-restore; do \
+         printf '#!/bin/sh\\ntee -a %s/told | %s \"$@\"\\n' \"$PWD\" \"$(command -v $name)\" >$name; chmod +x $name; done",
+        programs.display()
+    ));
+    let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap_or_default());
+    let mut again = Start::new(&world.router, &world.scratch, DOORS);
+    again.through(&without_nf_tables()).command().env("PATH", path);
+    let daemon = again.go();
+    let told = std::fs::read_to_string(programs.join("told")).expect("the chains are loaded");
+    assert!(told.contains("ketuk_input") && !told.contains("-X"), "open for no moment: {told}");
     assert!(!rules(&world).contains("ketuk:ssh"), "what a crash left is gone: {}", rules(&world));
     assert_eq!(world.client.greeted_by(ROUTER, 22), None);
     daemon.ask(&["open", "ssh", CLIENT, "60"]);
-    daemon.end(Signal::SIGTERM);
+    // The daemon looks at its chains after a second.
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    let (_, log) = daemon.end(Signal::SIGTERM);
+    assert!(!log.contains("by another program"), "nobody has changed the chains: {log}");
     for address in [ROUTER, ROUTER_6] {
         assert_eq!(world.client.greeted_by(address, 22), None, "a stop shuts");
     }
