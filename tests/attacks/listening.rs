@@ -1,5 +1,7 @@
 //! A listener has recorded every packet, and sends the packets again.
 
+use std::time::Instant;
+
 use ketuk::core::access::DOOR_KNOCK_GRANTS;
 use nix::sys::signal::Signal;
 
@@ -83,14 +85,17 @@ fn replays_are_logged_during_a_flood_of_first_knocks() {
     send(&world.client, ROUTER, &packet);
     daemon.wait("it opens", |daemon| daemon.lets_in("hers", CLIENT));
     let mac = world.router.mac("wan0");
-    let first = STEPS[0].parse().expect("a port");
+    // Each right step is followed by a wrong one, which has a line because of `log_level`.
+    let [first, wrong] = [STEPS[0], STEPS[2]].map(|step| step.parse().expect("a port"));
     let forged: Vec<_> = (0..500_u16)
-        .map(|n| {
+        .flat_map(|n| [(n, first), (n, wrong)])
+        .map(|(n, to)| {
             let from = format!("10.{}.{}.1", n / 250, n % 250);
-            frames::ethernet(mac, None, &frames::tcp(&from, ROUTER, (30_000 + n, first), n.into(), 2))
+            frames::ethernet(mac, None, &frames::tcp(&from, ROUTER, (30_000 + n, to), n.into(), 2))
         })
         .collect();
-    during_a_flood(&world, &forged, 500, |is_sent| {
+    let begun = Instant::now();
+    during_a_flood(&world, &forged, 1000, |is_sent| {
         daemon.wait("the flood has begun", |_| is_sent());
         for number in 1..=REPLAYS {
             send(&world.stranger, ROUTER, &packet);
@@ -99,5 +104,10 @@ fn replays_are_logged_during_a_flood_of_first_knocks() {
             });
         }
     });
+    let log = daemon.log();
+    let strangers = log.lines().filter(|line| line.contains(": plain: ")).count();
+    let allowed = 100 + 20 * (usize::try_from(begun.elapsed().as_secs()).expect("seconds") + 1);
+    assert!((100..=allowed).contains(&strangers), "{strangers} lines about strangers, {allowed} allowed");
+    assert!(log.contains("42424/tcp came"), "{log}");
     attack.came_to(&format!("{REPLAYS} of {REPLAYS} in the log, with the user's name"));
 }
