@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use super::knock;
 use super::support::daemon::{Daemon, Start};
-use super::support::{CLIENT, CLIENT_6, ROUTER, ROUTER_6, World};
+use super::support::{CLIENT, CLIENT_6, ROUTER, ROUTER_6, World, wait_until};
+use super::{SSH, knock};
 
 /// A door with commands only. They write to the file `ran`.
 fn start<'h>(world: &'h World, options: &[(&str, &str)]) -> Daemon<'h> {
@@ -23,6 +23,29 @@ fn start<'h>(world: &'h World, options: &[(&str, &str)]) -> Daemon<'h> {
 
 fn ran(world: &World) -> String {
     std::fs::read_to_string(world.scratch.path("ran")).unwrap_or_default()
+}
+
+/// A daemon may open a door, and a later one, which has adopted who is in, shuts it or dies.
+#[test]
+fn the_stop_command_runs_also_where_another_daemon_opened() {
+    for dies in [false, true] {
+        let world = World::with_firewall();
+        let ran_file = world.scratch.path("ran").display().to_string();
+        let config = format!("{SSH}\toption stop_command 'echo stop %IP% >>{ran_file}'\n");
+        let daemon = Daemon::start(&world.router, &world.scratch, &config);
+        daemon.ask(&["open", "ssh", CLIENT]);
+        let (status, log) = daemon.end(Signal::SIGUSR1);
+        assert!(status.success(), "{log}");
+        assert_eq!(ran(&world), "", "it stays open for the next daemon");
+        let daemon = Start::new(&world.router, &world.scratch, &config).go();
+        daemon.wait_for_log("ssh: adopted 1 open from before");
+        if dies {
+            daemon.end(Signal::SIGKILL);
+        } else {
+            daemon.ask(&["close", "ssh", CLIENT]);
+        }
+        wait_until("the stop command ran", || ran(&world) == format!("stop {CLIENT}\n"));
+    }
 }
 
 #[test]
