@@ -33,7 +33,8 @@ within() {
 	done
 }
 not() { ! "$@"; }
-memory() { grep -E 'VmRSS|VmHWM' /proc/"$daemon"/status | tr -s '\t \n' ' '; }
+# Rss counts the pages. The kernel counts VmRSS in steps of up to 64 pages on each processor. It has no exact VmHWM.
+memory() { cat /proc/"$daemon"/smaps_rollup /proc/"$daemon"/status | grep -E '^(Rss|VmHWM):' | tr -s '\t \n' ' '; }
 
 # shellcheck disable=SC2013
 for module in $(cat /modules 2>/dev/null); do

@@ -109,9 +109,12 @@ boot() {
 	nice timeout 600 "$@" -m 256 -nic none -vga none -nographic -no-reboot -initrd "$work/initrd" </dev/null >"$log" 2>&1 || true
 }
 
-failed=
-for machine; do
-	log=$work/$machine.log
+# try MACHINE: boots it, and prints what it says. Fails if a knock did not do what it should.
+try() {
+	machine=$1
+	work=$work/$machine
+	log=$work/log
+	mkdir "$work"
 	start=$(date +%s)
 	case $machine in
 	mipsel)
@@ -142,6 +145,18 @@ for machine; do
 	esac
 	echo "--- $machine, $(($(date +%s) - start)) s"
 	cat "$log"
-	grep -q "ketuk-qemu: PASS" "$log" || failed="$failed $machine"
+	grep -q "ketuk-qemu: PASS" "$log"
+}
+
+# Each machine has one processor, so all are tried at once.
+tried=
+for machine; do
+	(try "$machine") >"$work/$machine.out" 2>&1 &
+	tried="$tried $machine:$!"
+done
+failed=
+for pair in $tried; do
+	wait "${pair#*:}" || failed="$failed ${pair%:*}"
+	cat "$work/${pair%:*}.out"
 done
 [ -z "$failed" ] || fail "failed:$failed"
