@@ -119,7 +119,7 @@ pub(in crate::daemon) fn are_none(door: &Door, passage: Passage) -> bool {
 
 /// The number of connections of each passage through its door.
 fn count(doors: &[Option<(&Door, Passage)>]) -> io::Result<Vec<u32>> {
-    let own: Vec<IpAddr> = own_addresses()?;
+    let own = own_addresses()?;
     let from = |source| {
         let mut counts = vec![0; doors.len()];
         flows::each_from(source, &mut |flow| {

@@ -106,7 +106,7 @@ impl OwnTable {
     /// Cuts the connections of a passage through a door that has just shut.
     pub(in crate::daemon) fn cut(&mut self, door: &Door, passage: Passage) {
         let (Some(own), true) = (&mut self.own, door.kill) else { return };
-        let addresses: Vec<IpAddr> = own_addresses().unwrap_or_default();
+        let addresses = own_addresses().unwrap_or_default();
         match through::cut(own, door, passage, &addresses) {
             Ok(0) => {}
             Ok(1) => info!("{passage}: {}: 1 connection cut", door.name),
