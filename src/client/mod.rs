@@ -175,7 +175,9 @@ fn knock_all(Knocking { host, knocks, options }: &Knocking) -> Result<(), Client
         if options.verbose { print(&format!("{line}\n")).map_err(|failure| failure.message) } else { Ok(()) }
     };
     knock::at_all(&targets, knocks, options.delay, options.source.as_ref(), say)
-        .map_err(ClientFailure::failed)
+        .map_err(ClientFailure::failed)?;
+    wait::a_moment(options.delay);
+    Ok(())
 }
 
 /// Prints to standard output. A closed pipe is not reported as an error.

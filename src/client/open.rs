@@ -30,6 +30,8 @@ pub fn open(opening: &OpenCommand) -> Result<u8, ClientFailure> {
     way.knock()?;
     if let Some(port) = options.wait.or(wanted) {
         wait::until_it_answers(&way, port)?;
+    } else {
+        wait::a_moment(options.delay);
     }
     if opening.command.is_empty() { Ok(0) } else { run(&opening.command) }
 }

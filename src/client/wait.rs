@@ -1,4 +1,5 @@
 //! Waits until the port behind a door answers, and says what is likely wrong if it does not.
+//! Without a port to ask, waits a moment.
 
 use std::fmt::Write as _;
 use std::io::{self, ErrorKind};
@@ -7,6 +8,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
+use super::arguments::DEFAULT_DELAY;
 use super::failure::ClientFailure;
 use super::socket;
 use super::way::Way;
@@ -24,6 +26,12 @@ const KNOCK_AGAIN: Duration = Duration::from_secs(4);
 const RETRY: Duration = Duration::from_millis(100);
 /// The time after which the client prints what it waits for.
 const SAY: Duration = Duration::from_secs(2);
+
+/// Waits as long as between two knocks, at most [`DEFAULT_DELAY`]. The next command of a script often connects, and the router
+/// needs a moment to open the door.
+pub fn a_moment(delay: Duration) {
+    thread::sleep(delay.min(DEFAULT_DELAY));
+}
 
 /// Waits until a port answers at one of the addresses, and knocks again now and then. Returns the connection.
 ///

@@ -185,9 +185,9 @@ fn verbose_says_each_knock() {
 }
 
 #[test]
-fn it_waits_between_knocks() {
+fn it_waits_between_knocks_and_a_moment_after_the_last() {
     with_host(|_| {
-        for (arguments, least) in [(&["-d", "300"][..], 600), (&[], 200)] {
+        for (arguments, least) in [(&["-d", "300"][..], 700), (&[], 300)] {
             let start = Instant::now();
             succeeded(&ketuk(&[arguments, &[HOST_4, "7000", "7000:udp", "7000"]].concat()), "");
             let elapsed = start.elapsed();
