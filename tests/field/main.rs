@@ -24,7 +24,7 @@ const SOON: Duration = Duration::from_secs(4);
 const LATER: Duration = Duration::from_secs(8);
 
 /// The number of routers that work side by side. A case takes most of its time for waiting.
-const SIDE_BY_SIDE: usize = 12;
+const SIDE_BY_SIDE: usize = 20;
 
 /// A router whose ports cannot be reached from outside unless a rule lets a client in.
 fn world(case: &Case) -> World {
