@@ -4,7 +4,7 @@
 # make test-cross    runs every target's programs under qemu's user emulation; with CROSS_TESTS=TARGET its unit tests too
 # make packages      makes dist/*.ipk, *.deb, and *.apk if apk-tools 3 is installed, of the programs of make cross
 # make test-packages reads the packages back, and tests the service's script
-# make test-qemu     knocks at booted MIPS and ARM kernels
+# make test-qemu     knocks at booted MIPS and ARM kernels, also at one without nf_tables
 # make test-qemu-be  knocks at a booted big-endian MIPS kernel, which it builds once
 
 .PHONY: cross sizes feed test-cross packages test-packages test-qemu test-qemu-be
@@ -43,7 +43,7 @@ test-packages: page
 
 test-qemu:
 	@scripts/need.sh qemu-system-mipsel=qemu-system-mips qemu-system-aarch64=qemu-system-arm cpio=cpio depmod=kmod dpkg-deb=dpkg
-	tests/qemu/run.sh mipsel arm64
+	tests/qemu/run.sh mipsel arm64 arm64-iptables
 
 test-qemu-be:
 	@scripts/need.sh qemu-system-mips=qemu-system-mips cpio=cpio dpkg-deb=dpkg

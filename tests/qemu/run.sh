@@ -1,11 +1,12 @@
 #!/bin/sh
 # Boots real kernels of routers' processors with the packaged daemon and client and the real nft, and knocks.
-# guest.sh runs inside.
+# guest.sh or guest-iptables.sh runs inside.
 #
 # usage: tests/qemu/run.sh MACHINE...
 #   mipsel   Debian's 4kc-malta kernel, on a 24Kc
 #   armhf    Debian's armmp kernel, on a Cortex-A7 (qemu-system-arm -M virt)
 #   arm64    Debian's kernel, on a Cortex-A53
+#   arm64-iptables   the same without nf_tables: the daemon's own chains, by the real iptables of the older kind and ipset
 #   mips     the kernel that be-kernel.sh and the userland that be-userland.sh build, on a big-endian 24Kc
 #
 # Kernels and Debian's packages are kept in KETUK_CACHE (default ${XDG_CACHE_HOME:-~/.cache}/ketuk). The programs come from
@@ -27,12 +28,17 @@ fail() {
 
 # The parts that Debian's kernels have as modules. The other parts are built in.
 MODULES="crc32c_generic nf_tables nf_conntrack nft_ct nft_reject_inet veth"
+IPTABLES_MODULES="crc32c_generic veth iptable_filter ip6table_filter iptable_nat xt_conntrack xt_tcpudp xt_multiport xt_comment xt_nat xt_set
+ip_set_hash_net"
+PACKAGES="nftables busybox-static iptables ipset"
 
 # debian ARCH KERNEL: unpacks the kernel, nft and busybox of another architecture into the cache, by an apt
-# that knows nothing of this machine's packages.
-debian() {
+# that knows nothing of this machine's packages. Two machines may need the same.
+debian() { (
 	debs=$cache/debian-$1
-	[ ! -e "$debs/complete" ] || return 0
+	exec 9>"$debs.lock"
+	flock 9
+	[ "$(cat "$debs/complete" 2>/dev/null)" != "$PACKAGES" ] || return 0
 	rm -rf "$debs"
 	mkdir -p "$debs/state/lists/partial" "$debs/cache/archives/partial" "$debs/root" "$debs/kernel"
 	set -- "$1" "$2" -q -o Dir::State="$debs/state" -o Dir::Cache="$debs/cache" -o Dir::State::status=/dev/null \
@@ -40,8 +46,9 @@ debian() {
 	arch=$1 meta=$2
 	shift 2
 	apt-get "$@" update >/dev/null || fail "apt-get update for $arch"
-	apt-get "$@" -y --no-install-recommends --download-only install nftables busybox-static >/dev/null ||
-		fail "cannot get nftables and busybox-static for $arch"
+	# shellcheck disable=SC2086 # several packages
+	apt-get "$@" -y --no-install-recommends --download-only install $PACKAGES >/dev/null ||
+		fail "cannot get $PACKAGES for $arch"
 	image=$(apt-cache "$@" depends "$meta" | sed -n 's/.*Depends: \(linux-image-[^ ]*\).*/\1/p' | head -1)
 	(cd "$debs/cache" && apt-get "$@" download "$image" >/dev/null) || fail "cannot get $image for $arch"
 	for deb in "$debs"/cache/archives/*.deb; do
@@ -52,13 +59,15 @@ debian() {
 		depmod -b "$debs/kernel" "$(basename "$release")" 2>/dev/null
 	done
 	rm -rf "$debs/state" "$debs/cache"
-	touch "$debs/complete"
-}
+	echo "$PACKAGES" >"$debs/complete"
+); }
 
-# modules DIR: the files of $MODULES and of all that they need, in the order in which they load.
+# modules DIR NAME...: the files of these modules and of all that they need, in the order in which they load.
 modules() {
-	for name in $MODULES; do
-		line=$(grep "/$name\.ko[^:]*:" "$1/modules.dep" || true)
+	dir=$1
+	shift
+	for name; do
+		line=$(grep "/$name\.ko[^:]*:" "$dir/modules.dep" || true)
 		# There is no such file, so the module is built in.
 		[ -n "$line" ] || continue
 		# The kernel needs the last module of a line in modules.dep first.
@@ -76,14 +85,16 @@ image() {
 		cp "$userland/busybox" "$tree/bin/busybox"
 		cp "$userland/nft" "$tree/sbin/nft"
 	else
-		debs=$cache/debian-$1
+		debs=$cache/debian-${1%-*} wanted=$MODULES
+		[ "$1" = "${1%-iptables}" ] || wanted=$IPTABLES_MODULES
 		cp -a "$debs/root/lib" "$debs/root/usr" "$tree/"
 		for extra in bin sbin lib64; do
 			[ ! -d "$debs/root/$extra" ] || cp -a "$debs/root/$extra" "$tree/"
 		done
 		rm -rf "$tree/usr/share"
 		release=$(basename "$debs"/kernel/lib/modules/*)
-		modules "$debs/kernel/lib/modules/$release" >"$work/list"
+		# shellcheck disable=SC2086 # several modules
+		modules "$debs/kernel/lib/modules/$release" $wanted >"$work/list"
 		while read -r file; do
 			cp "$debs/kernel/lib/modules/$release/$file" "$tree/lib/modules/"
 		done <"$work/list"
@@ -95,9 +106,21 @@ image() {
 		tar -xzf "$ipk" -C "$work/ipk"
 		tar -xzf "$work/ipk/data.tar.gz" -C "$tree"
 	done
-	cp "$here/ketuk.uci" "$tree/etc/config/ketuk"
-	cp "$here/fw4.nft" "$tree/fw4.nft"
-	cp "$here/guest.sh" "$tree/init"
+	cp "$here/machine.sh" "$here/fw4.nft" "$tree/"
+	case $1 in
+	*-iptables)
+		# dpkg would make these links, to the kind that needs nf_tables.
+		for name in iptables ip6tables iptables-save ip6tables-save iptables-restore ip6tables-restore; do
+			ln -sf xtables-legacy-multi "$tree/usr/sbin/$name"
+		done
+		cp "$here/iptables.uci" "$tree/etc/config/ketuk"
+		cp "$here/guest-iptables.sh" "$tree/init"
+		;;
+	*)
+		cp "$here/ketuk.uci" "$tree/etc/config/ketuk"
+		cp "$here/guest.sh" "$tree/init"
+		;;
+	esac
 	chmod 755 "$tree/init"
 	(cd "$tree" && find . | cpio -o -H newc --quiet | gzip -1) >"$work/initrd"
 }
@@ -129,9 +152,9 @@ try() {
 		boot "$log" qemu-system-arm -M virt -cpu cortex-a7 -kernel "$cache"/debian-armhf/kernel/boot/vmlinu* \
 			-append "console=ttyAMA0 rdinit=/init panic=-1 quiet"
 		;;
-	arm64)
+	arm64 | arm64-iptables)
 		debian arm64 linux-image-arm64
-		image arm64 aarch64_cortex-a53
+		image "$machine" aarch64_cortex-a53
 		boot "$log" qemu-system-aarch64 -M virt -cpu cortex-a53 -kernel "$cache"/debian-arm64/kernel/boot/vmlinu* \
 			-append "console=ttyAMA0 rdinit=/init panic=-1 quiet"
 		;;
