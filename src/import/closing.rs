@@ -65,10 +65,10 @@ impl Deeds {
     }
 }
 
-/// The way of each door. `device` is the device that knockd listens on.
-pub(super) fn ways(doors: &[KnockdDoor], device: &str, notes: &mut Vec<Note>) -> Vec<DoorWork> {
+/// The way of each door. `device` is the device that the daemon will listen on, if it is only one.
+pub(super) fn ways(doors: &[KnockdDoor], device: Option<&str>, notes: &mut Vec<Note>) -> Vec<DoorWork> {
     let deeds: Vec<Deeds> = doors.iter().map(Deeds::of).collect();
-    let mut ways: Vec<DoorWork> = doors.iter().map(|door| native(door, device)).collect();
+    let mut ways: Vec<DoorWork> = doors.iter().map(|door| native(door, device, notes)).collect();
     // One backend serves all doors: that of the first door's commands.
     let program = ways.iter().find_map(|way| way.opens()?.program());
     for way in &mut ways {
@@ -104,11 +104,17 @@ fn line_of(door: &KnockdDoor) -> usize {
     door.commands().all().next().map_or(1, |(_, line)| line)
 }
 
-/// The way of a door by its own commands, whatever the other doors do.
-fn native(door: &KnockdDoor, device: &str) -> DoorWork {
-    match ForeignPorts::read(&door.commands()) {
-        Some(opens) if opens.device().is_none_or(|only| only == device) => DoorWork::Opens(opens),
-        _ => DoorWork::Commands,
+/// The way of a door by its own commands, whatever the other doors do. ketuk opens a port on every device that the daemon
+/// listens on, so rules for one device stay commands if the daemon may listen on others.
+fn native(door: &KnockdDoor, device: Option<&str>, notes: &mut Vec<Note>) -> DoorWork {
+    let Some(opens) = ForeignPorts::read(&door.commands()) else { return DoorWork::Commands };
+    match opens.device() {
+        Some(only) if device != Some(only) => {
+            let message = format!("it keeps its commands, since they open the port on device {only} only");
+            notes.push(door.note_at(line_of(door), message));
+            DoorWork::Commands
+        }
+        _ => DoorWork::Opens(opens),
     }
 }
 

@@ -47,7 +47,7 @@ pub(super) fn import(
     globals.comment(&format!("Made from {file} by 'ketukd import'."));
     globals.option(globals.line, "enabled", "1");
     let listens = own_options(&mut globals, own, host, &mut notes);
-    let ways = closing::ways(&doors, &listens.device, &mut notes);
+    let ways = closing::ways(&doors, listens.only_device.as_deref(), &mut notes);
     if let Some(table) = ways.iter().find_map(|way| way.opens()?.nft_table()) {
         globals.option(globals.line, "nft_table", table);
         globals.comment("The sets and rules of the doors: ketukd ruleset --zone none | nft -f -");

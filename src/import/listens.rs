@@ -8,13 +8,10 @@ use super::part::{KnockdSection, KnockdValue, is_on, without_comment};
 use super::write::NewSection;
 use crate::config::device::{is_alias, is_name, meant};
 
-/// knockd's default device.
-const KNOCKDS_DEVICE: &str = "eth0";
-
 /// The file's settings about devices.
 pub(super) struct Listens {
-    /// The name of the device.
-    pub(super) device: String,
+    /// The device, if the file names exactly one.
+    pub(super) only_device: Option<String>,
     /// The address that the doors are knocked at, because the device is an alias, and the line of the device.
     pub(super) target: Option<(IpAddr, usize)>,
     /// Why no door may be enabled: the file's device cannot be carried over.
@@ -55,7 +52,7 @@ pub(super) fn own_options(
     }
     let unreadable = own.iter().find_map(|part| part.unreadable);
     let mut shut = unreadable.map(|line| format!("line {line} cannot be read")).or(disabled);
-    let (mut listens, mut target) = (String::new(), None);
+    let (mut devices, mut target) = (Vec::new(), None);
     if let Some((value, line)) = device.filter(|(value, _)| !value.is_empty()) {
         let pieces = || without_comment(value).split([',', ' ', '\t']).filter(|piece| !piece.is_empty());
         for written in pieces() {
@@ -91,18 +88,16 @@ pub(super) fn own_options(
                 notes.push(Note::new(line, format!("interface '{written}' is taken for device {name}")));
             }
             globals.list(line, "device", name);
-            if listens.is_empty() {
-                name.clone_into(&mut listens);
-            }
+            devices.push(name.to_owned());
         }
-        if listens.is_empty() {
+        if devices.is_empty() {
             shut = Some(format!("line {line} names no device"));
         }
     } else {
         globals.comment("No Interface was given: it listens on every device, or on what --device says.");
-        KNOCKDS_DEVICE.clone_into(&mut listens);
     }
-    Listens { device: listens, target: target.zip(device.map(|(_, line)| line)), shut }
+    let only_device = devices.pop().filter(|_| devices.is_empty());
+    Listens { only_device, target: target.zip(device.map(|(_, line)| line)), shut }
 }
 
 /// The note about an option that knockd does not have.

@@ -200,17 +200,28 @@ fn what_a_command_opens() {
         &["option proto 'tcpudp'"],
         &[],
     );
-    // A rule for another device than the one listened on stays a command.
-    has(
-        &knockd(&OPEN.replace("-s", "-i ppp0 -s")),
-        &["option start_command 'iptables -A INPUT -i ppp0 -s %IP% -p tcp --dport 22 -j ACCEPT'"],
-        &[],
-    );
     has(
         &knockd(" command = ufw allow from %IP% to any port 22\n"),
         &["option start_command 'ufw allow from %IP% to any port 22'"],
         &["only ufw can change its own entries"],
     );
+}
+
+/// A rule for one device would become a door on every device that is listened on.
+#[test]
+fn rules_for_one_device() {
+    let with = |options: &str| {
+        let open = OPEN.replace("-s", "-i eth0 -s");
+        imported(&format!("[options]\n{options}\n[a]\n sequence = 7311,8122,9433\n{open}"))
+    };
+    has(&with("interface = eth0"), &["list dest_port '22'"], &[]);
+    for options in ["UseSyslog", "interface = eth1", "interface = eth0,eth1"] {
+        has(
+            &with(options),
+            &["option start_command 'iptables -A INPUT -i eth0 -s %IP% -p tcp --dport 22 -j ACCEPT'"],
+            &["5: [a]: it keeps its commands, since they open the port on device eth0 only"],
+        );
+    }
 }
 
 #[test]
