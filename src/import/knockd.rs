@@ -4,6 +4,7 @@
 //! key is written twice, the last one counts. Some files contain lines that knockd refuses: a comment after a value,
 //! or a line that continues in the next. Their meaning is clear, so they are read.
 
+use super::door::{ONE_TIME, SEQUENCE};
 use super::doors::{self, ForeignFile};
 use super::host::Host;
 use super::lines::{Line, Lines};
@@ -34,8 +35,19 @@ pub(super) fn import(
     if parts.is_empty() {
         return Err(ImportError::Unknown);
     }
-    let (own, doors): (Vec<_>, Vec<_>) = parts.into_iter().partition(|part| part.name == OPTIONS);
+    let (own, doors): (Vec<_>, Vec<_>) = parts.into_iter().partition(|part| is_options(part, &mut notes));
     Ok(doors::import(ForeignFile { file, lines, host }, &own, doors, notes))
+}
+
+/// Whether the section is for knockd itself. knockd refuses a file with `[Options]`, since it takes that for a door without a
+/// sequence. Its device is meant all the same.
+fn is_options(part: &KnockdSection, notes: &mut Vec<Note>) -> bool {
+    let meant =
+        part.name.eq_ignore_ascii_case(OPTIONS) && part.get(SEQUENCE).or(part.get(ONE_TIME)).is_none();
+    if meant && part.name != OPTIONS {
+        notes.push(part.note("it is taken for [options], as knockd wants it written"));
+    }
+    part.name == OPTIONS || meant
 }
 
 /// A line with its continuation lines.

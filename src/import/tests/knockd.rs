@@ -150,6 +150,16 @@ fn values_as_knockd_reads_them() {
     has(&latin, &["option enabled '0'"], &["4: this is not UTF-8"]);
 }
 
+/// knockd refuses such a file, but its device is meant.
+#[test]
+fn options_in_capitals() {
+    let capital = imported(&format!("[Options]\n Interface = eth1\n[a]\n sequence = 7311,8122,9433\n{OPEN}"));
+    has(&capital, &["list device 'eth1'"], &["1: [Options]: it is taken for [options]"]);
+    has_not(&capital, "config door 'Options'");
+    let door = imported(&format!("[Options]\n sequence = 7311,8122,9433\n{OPEN}"));
+    has(&door, &["config door 'Options'"], &[]);
+}
+
 /// A key that is not known may have kept somebody out, so its door is shut.
 #[test]
 fn keys_that_knockd_does_not_have() {
