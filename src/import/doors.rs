@@ -105,7 +105,7 @@ impl KnockdDoor {
         let mut steps = 0;
         if let Some((sequence, line)) = self.get(SEQUENCE) {
             for step in sequence.split(',') {
-                section.list(line, "sequence", read_step(step));
+                section.list(line, "sequence", read_step(step, line, notes));
                 steps += 1;
             }
         }
@@ -240,12 +240,17 @@ fn read_time(key: &str, value: &str, line: usize, notes: &mut Vec<Note>) -> u32 
     seconds
 }
 
-/// A step of a sequence: the port's number as knockd reads it, and the protocol.
-fn read_step(step: &str) -> String {
+/// A step of a sequence: the port's number as knockd reads it, and the protocol. A number with other text behind it is noted:
+/// `7000 8000 9000` is a single step for knockd.
+fn read_step(step: &str, line: usize, notes: &mut Vec<Note>) -> String {
     let (port, protocol) = step.split_once(':').map_or((step, None), |(port, word)| (port, Some(word)));
     let number = atoi(port);
+    let written = without_comment(port);
     // A port that knockd refuses stays as written, so that the message shows it.
     let port = if (1..=65535).contains(&number) { number.to_string() } else { port.trim().to_owned() };
+    if port != written && !is_digits(written) {
+        notes.push(Note::new(line, format!("step '{written}' is port {port}, as knockd reads it")));
+    }
     match protocol {
         Some(protocol) => format!("{port}:{}", without_comment(protocol)),
         None => port,

@@ -174,6 +174,23 @@ fn keys_that_knockd_does_not_have() {
     has(&off, &["option enabled '0'"], &["2: the doors are shut, because this line disables knockd"]);
 }
 
+/// For knockd a step ends at the first character that is no digit.
+#[test]
+fn steps_with_text_behind_the_number() {
+    let with = |sequence: &str| imported(&format!("[a]\n sequence = {sequence}\n{OPEN}"));
+    for (sequence, warning) in [
+        ("7311 8122 9433", "2: step '7311 8122 9433' is port 7311, as knockd reads it"),
+        ("7311;8122;9433", "2: step '7311;8122;9433' is port 7311, as knockd reads it"),
+        ("7311,8122/udp,9433", "2: step '8122/udp' is port 8122, as knockd reads it"),
+    ] {
+        has(&with(sequence), &["list sequence '7311'"], &[warning]);
+    }
+    for sequence in ["7311, 8122:udp ,9433 # mine", "07311,8122,9433"] {
+        let said = with(sequence).warnings;
+        assert!(!said.iter().any(|warning| warning.message.contains("step")), "{said:?}");
+    }
+}
+
 #[test]
 fn times_with_units() {
     let close = "iptables -D INPUT -s %IP% -p tcp --dport 22 -j ACCEPT";
