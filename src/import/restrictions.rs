@@ -81,7 +81,7 @@ fn restriction(user: &mut NewSection, key: &str, value: &str, line: usize) -> Re
             for network in networks {
                 match super::netmask::network(network) {
                     Some(network) => user.list(line, "src", network),
-                    None => return shuts("it is no network"),
+                    None => return shuts("it is no IPv4 network"),
                 }
             }
         }
@@ -143,6 +143,10 @@ fn date(text: &str) -> Option<String> {
         whole.then(|| part.parse::<u32>().ok())?
     };
     let (month, day, year) = (number(2)?, number(2)?, number(4)?);
+    // fwknopd counts on past the end of the month or the year. Who writes the day first means something else.
+    if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+        return None;
+    }
     let year = if year < 100 { year + 2000 } else { year };
     Some(format!("{year:04}-{month:02}-{day:02}"))
 }

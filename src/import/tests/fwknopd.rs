@@ -57,6 +57,8 @@ fn restrictions_of_fwknopd() {
     for (more, warning) in [
         ("FW_ACCESS_TIMEOUT -1", "5: FW_ACCESS_TIMEOUT -1 is left out: it is no time"),
         ("ACCESS_EXPIRE never", "5: ACCESS_EXPIRE never is left out: it is no date"),
+        ("ACCESS_EXPIRE 31/12/2030", "5: ACCESS_EXPIRE 31/12/2030 is left out: it is no date"),
+        ("ACCESS_EXPIRE 0/12/2030", "5: ACCESS_EXPIRE 0/12/2030 is left out: it is no date"),
         ("ACCESS_EXPIRE_EPOCH soon", "5: ACCESS_EXPIRE_EPOCH soon is left out"),
         ("DESTINATION 192.0.2.1", "5: DESTINATION 192.0.2.1 is left out"),
         ("HMAC_DIGEST_TYPE SHA3_256", "5: HMAC_DIGEST_TYPE SHA3_256 is left out"),
@@ -76,6 +78,11 @@ fn restrictions_of_fwknopd() {
         &imported(&format!("SOURCE 10.1/x\nOPEN_PORTS tcp/22\n{KEYS}")),
         &["option enabled '0'"],
         &["1: SOURCE 10.1/x is left out"],
+    );
+    has(
+        &imported(&format!("SOURCE 2001:db8::/32\nOPEN_PORTS tcp/22\n{KEYS}")),
+        &["option enabled '0'"],
+        &["1: SOURCE 2001:db8::/32 is left out: it is no IPv4 network"],
     );
     // A restricted port is not opened.
     let restricted =
