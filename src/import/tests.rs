@@ -60,6 +60,7 @@ fn other_files_are_told_what_they_are() {
         ("hello\n", "neither a knockd.conf"),
         ("config globals 'globals'\nconfig door 'a'\n", "ketuk's own configuration"),
         ("config defaults\nconfig zone\n", "OpenWrt's firewall"),
+        ("config rule\n\toption name 'Allow-Ping'\nconfig zone\n", "OpenWrt's firewall"),
         ("config interface 'wan'\n", "of neither fwknopd"),
         ("config access 'a\n", "has a fault"),
         ("[default]\nSPA_SERVER 192.0.2.1\n", ".fwknoprc of a client"),

@@ -33,7 +33,7 @@ pub(super) fn import(
     let has = |kinds: &[&[u8]]| sections.iter().any(|section| kinds.contains(&section.kind.bytes.as_slice()));
     if has(&[b"access"]) {
         Ok(fwknopd(file, lines, &sections, &line_of))
-    } else if has(&[b"rule"]) && has(&[b"options"]) {
+    } else if has(&[b"rule"]) && (has(&[b"options"]) || sections.iter().any(has_sequence)) {
         Ok(knockd(ForeignFile { file, lines, host }, &sections, &line_of))
     } else if has(&[b"globals"]) && has(&[b"door", b"user"]) {
         Err(ImportError::Ketuk)
@@ -44,6 +44,11 @@ pub(super) fn import(
             "this is UCI, and of neither fwknopd (it has no 'config access') nor knockd (no 'config rule')",
         ))
     }
+}
+
+/// Whether this is a rule of knockd. The sections of OpenWrt's firewall have the same name, and no sequence.
+fn has_sequence(section: &Foreign) -> bool {
+    section.options.iter().any(|entry| entry.name.bytes.eq_ignore_ascii_case(b"sequence"))
 }
 
 /// The options of a section: name, value and line.

@@ -208,6 +208,9 @@ fn openwrts_files_and_fwknopd_conf() {
         &[],
     );
 
+    let rules_alone = knockd.replace("config options 'common'\n\toption interface eth0\n", "");
+    has(&imported(&rules_alone), &["config door 'SSH'", "list dest_port '22'"], &[]);
+
     // A sequence as a list, and sections that are switched off.
     let list = knockd.replace(
         "option sequence '7311,8122,9433'",
