@@ -14,7 +14,7 @@ const SOON: Duration = Duration::from_millis(500);
 /// Least time between two checks. Each check reads all rules.
 const SPACING: Duration = Duration::from_secs(2);
 
-/// The time for which a set or OpenWrt's rule for a door may be missing before it is logged. At a start, for a new door, and
+/// The time for which a set or a door's rule may be missing before it is logged. At a start, for a new door, and
 /// after a restart of the firewall, they come a moment later.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -105,7 +105,7 @@ impl Watch {
         said
     }
 
-    /// Logs new findings and those that are gone. Doors that OpenWrt's firewall may only not have loaded yet must wait.
+    /// Logs new findings and those that are gone. Doors whose rules may only not be loaded yet must wait.
     fn note_findings(&mut self, now: Instant, findings: Vec<DoorFinding>) {
         let before = std::mem::take(&mut self.findings);
         for Found { finding, .. } in before.iter().filter(|found| found.is_said) {

@@ -73,6 +73,11 @@ pub fn look_at(config: &Config, backend: BackendKind, devices: &[String]) -> io:
     if backend == BackendKind::Own && !is_made() {
         findings.retain(|finding| !matches!(finding.fault, DoorFault::Open { .. } | DoorFault::Unknown(_)));
     }
+    if let (BackendKind::Nft, Some(table)) = (backend, &config.globals.nft_table) {
+        for finding in &mut findings {
+            finding.fault.note_table_of_doors(table);
+        }
+    }
     Ok(findings)
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use super::support::daemon::{Daemon, Start, ruleset};
-use super::support::{CLIENT, FIREWALL, ROUTER, STRANGER, World, stdout, wait_until};
+use super::support::{CLIENT, FIREWALL, ROUTER, STRANGER, World, ketukd, stdout, wait_until};
 use super::{SSH, assert_time_kept, knock, knock_and_enter, let_some_time_pass};
 
 /// The time that a busy machine may need between reading the clock and the kernel's timer. Listing the long set takes some
@@ -316,4 +316,27 @@ fn a_door_that_could_not_be_shut_is_shut_as_soon_as_it_can_be() {
 #[test]
 fn a_door_that_could_not_be_shut_is_shut_when_its_set_is_gone() {
     is_shut_once(|world| world.router.nft("delete set inet fw4 ketuk_ssh_4"));
+}
+
+/// Before the operator loads the doors' rules, his table drops the knockers' packets. Whoever accepted the port there would accept
+/// it for everybody, so the advice is to load the rules.
+#[test]
+fn who_has_not_loaded_the_rules_of_his_table_is_told_to() {
+    let world = World::with_servers();
+    world.router.nft(
+        "table inet filter {\nchain input {\ntype filter hook input priority 0; policy drop\n\
+         icmpv6 type != echo-request accept\nct state established accept\n}\n}",
+    );
+    let config = SSH.replace("backend 'fw4'", "nft_table 'inet filter'\n\tlist device 'wan0'");
+    let file = world.scratch.write("unloaded.uci", &config);
+    let words = ["check", file.to_str().expect("a plain path")];
+    let checked = world.router.stdout(ketukd().to_str().expect("a plain path"), &words);
+    let said = "tcp port 22 stays shut on wan0 even after a knock: chain input of table inet filter drops the packets that the \
+                door lets in; load the rules of the doors: 'ketukd ruleset | nft -f -'";
+    assert!(checked.contains(said), "{checked}");
+    let daemon = Start::new(&world.router, &world.scratch, &config).go();
+    world.router.nft(&sets(&world));
+    knock_and_enter(&world, &daemon);
+    assert_eq!(world.client.greeted_by(ROUTER, 22).as_deref(), Some("router"));
+    assert!(!daemon.log().contains("stays shut"), "the operator has some seconds\n{}", daemon.log());
 }

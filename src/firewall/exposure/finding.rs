@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::config::HAS_IPTABLES;
+use crate::config::{HAS_IPTABLES, NftTable};
 use crate::core::sequence::Protocol;
 use crate::firewall::iptables::Shutting;
 use crate::firewall::loaded::ChainName;
@@ -52,7 +52,7 @@ pub enum Obstacle {
     Unread,
 }
 
-/// A program that manages the firewall.
+/// A program that manages the firewall, or the operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Maker {
     /// `ufw`
@@ -65,12 +65,26 @@ pub enum Maker {
     Fw4,
     /// Another program.
     Other,
+    /// The operator, who loads the doors' rules into this table.
+    Operator,
+}
+
+impl DoorFault {
+    /// Notes that the operator loads the doors' rules into this table, where nothing else keeps the ports shut for strangers.
+    pub(super) fn note_table_of_doors(&mut self, table: &NftTable) {
+        if let Self::Blocked { by, maker } = self
+            && by.is_in(table)
+            && *maker != Maker::Fw4
+        {
+            *maker = Maker::Operator;
+        }
+    }
 }
 
 impl DoorFinding {
-    /// Whether OpenWrt's firewall may be about to load the door's rule.
+    /// Whether the door's rule may be about to be loaded, by OpenWrt's firewall or by the operator.
     pub const fn may_be_loading(&self) -> bool {
-        matches!(self.fault, DoorFault::Blocked { maker: Maker::Fw4, .. })
+        matches!(self.fault, DoorFault::Blocked { maker: Maker::Fw4 | Maker::Operator, .. })
     }
 
     /// The fault.
@@ -125,6 +139,7 @@ impl DoorFinding {
                      because the door keeps it shut for strangers"
                 ),
                 Maker::Fw4 => "reload the firewall, so that it loads the rules of the doors".to_owned(),
+                Maker::Operator => "load the rules of the doors: 'ketukd ruleset | nft -f -'".to_owned(),
                 Maker::Other => {
                     "accept the port there, because the door keeps it shut for strangers".to_owned()
                 }

@@ -21,6 +21,7 @@ use nix::errno::Errno;
 use super::iptables::SHUTTING;
 use super::nft::{KernelAnswer, kind, message_type};
 use super::ruleset::LoadedRule;
+use crate::config::NftTable;
 use crate::linux::netlink::Dialogue;
 use crate::linux::netlink::message::Attributes;
 
@@ -82,6 +83,11 @@ impl ChainName {
             Family::INET => self.table == super::own::NAME,
             _ => self.is_filter() && SHUTTING.contains(&&*self.chain),
         }
+    }
+
+    /// Whether the chain is in this table of `nf_tables`.
+    pub fn is_in(&self, table: &NftTable) -> bool {
+        !self.is_legacy && self.table == table.name && self.family.name() == table.family.name()
     }
 
     /// Whether the chain is in iptables' table `filter`, of either kind.
@@ -259,7 +265,7 @@ impl LoadedRules {
 ///
 /// # Errors
 /// The kernel has no `nf_tables`, or does not tell (`EPERM` without `CAP_NET_ADMIN`).
-pub fn rules_of_doors(table: &crate::config::NftTable) -> io::Result<Vec<LoadedRule>> {
+pub fn rules_of_doors(table: &NftTable) -> io::Result<Vec<LoadedRule>> {
     /// The beginning of the comments, as nft stores them after a type and a length.
     const COMMENT: &[u8] = b"ketuk: ";
     let mut found = Vec::new();

@@ -97,6 +97,7 @@ const TEXTS = (_ => [
 	_('run \'firewall-cmd --permanent --add-port=%s/%s\' and \'firewall-cmd --reload\', because the door keeps it shut for strangers'),
 	_('run \'iptables -I DOCKER-USER -i %s -p %s --dport %s -j ACCEPT\', because the door keeps it shut for strangers'),
 	_('reload the firewall, so that it loads the rules of the doors'),
+	_('load the rules of the doors: \'ketukd ruleset | nft -f -\''),
 	_('accept the port there, because the door keeps it shut for strangers'),
 	_('door \'%s\' should be open for %s, but the firewall does not have the entry'),
 	_('the daemon\'s log says why'),
