@@ -93,6 +93,8 @@ fn what_is_misspelt_is_named_with_the_nearest_name() {
     for (arguments, expected) in [
         (&["statsu"][..], "ketukd: there is no command 'statsu': did you mean 'status'?\n"),
         (&["frobnicate"], "ketukd: there is no command 'frobnicate'\n"),
+        (&["--json", "status"], "ketukd: option '--json' must follow the command\n"),
+        (&["--socket=/x", "status"], "ketukd: option '--socket' must follow the command\n"),
         (
             &["check", "--confg=x"],
             "ketukd: 'ketukd check' has no option '--confg': did you mean '--config'?\n",

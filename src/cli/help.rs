@@ -58,8 +58,13 @@ pub(super) fn missing(command: &str, given: usize, needed: usize) -> String {
     format!("{} {} missing", words.join(" and "), if words.len() == 1 { "is" } else { "are" })
 }
 
-/// The error for an unknown command, with the command that may be meant.
+/// The error for an unknown command, with the command that may be meant, or for an option in its place.
 pub(super) fn unknown(command: &str) -> Failure {
+    let option = command.split('=').next().unwrap_or_default();
+    let is_option = |(_, help): &(&str, &str)| help.split_whitespace().any(|word| word == option);
+    if option.starts_with("--") && COMMANDS.iter().any(is_option) {
+        return Failure::Usage(format!("option '{option}' must follow the command"));
+    }
     let mut names: Vec<_> = COMMANDS.iter().map(|(name, _)| *name).collect();
     names.extend(["--version", "--help"]);
     Failure::unknown(format!("there is no command '{command}'"), command, &names)
