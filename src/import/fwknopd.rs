@@ -42,6 +42,9 @@ pub(super) fn globals_of(
     with_device: bool,
     notes: &mut Vec<Note>,
 ) {
+    let has = |key: &str| settings.iter().any(|setting| setting.key == key);
+    let is_udp_server =
+        settings.iter().any(|setting| setting.key == "ENABLE_UDP_SERVER" && is_yes(&setting.value));
     for Setting { key, value, line } in settings {
         let line = *line;
         let why = match key.as_str() {
@@ -58,6 +61,13 @@ pub(super) fn globals_of(
                     }
                     None => "no device has such a name",
                 }
+            }
+            // fwknopd either captures packets or receives them at a UDP socket.
+            "UDPSERV_PORT" if !is_udp_server && has("PCAP_FILTER") => {
+                "the port in PCAP_FILTER counts without ENABLE_UDP_SERVER"
+            }
+            "PCAP_FILTER" if is_udp_server && has("UDPSERV_PORT") => {
+                "UDPSERV_PORT counts with ENABLE_UDP_SERVER"
             }
             "UDPSERV_PORT" => {
                 globals.option(line, "spa_port", value.as_str());

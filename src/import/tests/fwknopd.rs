@@ -231,4 +231,12 @@ fn openwrts_files_and_fwknopd_conf() {
         &["list device 'eth1'", "option spa_port '62300'", "option spa_max_age '240'"],
         &["4: MAX_SPA_PACKET_AGE 600 is made 240", "6: SYSLOG_IDENTITY is left out"],
     );
+    // One of two ports counts, in whatever order they stand.
+    let ports = "PCAP_FILTER udp port 62300;\nUDPSERV_PORT 62400;\n";
+    let capturing = imported(ports);
+    has(&capturing, &["option spa_port '62300'"], &["2: UDPSERV_PORT is left out"]);
+    has_not(&capturing, "62400");
+    let server = imported(&format!("{ports}ENABLE_UDP_SERVER Y;\n"));
+    has(&server, &["option spa_port '62400'"], &["1: PCAP_FILTER is left out"]);
+    has_not(&server, "62300");
 }
