@@ -33,9 +33,8 @@ use crate::firewall::absent::NotShut;
 use crate::firewall::error::NftError;
 use crate::firewall::own::{ANY, Own};
 use crate::firewall::{absent, backend, exposure, own_chain};
-use crate::linux::links::index_of;
 use crate::linux::output;
-use crate::linux::upper::upper_of;
+use crate::linux::upper::with_uppers;
 
 /// The end of the path by which rpcd calls its plugin for ketuk.
 const RPCD_PLUGIN: &str = "/rpcd/ketuk";
@@ -218,13 +217,12 @@ fn absent(config: &Config) -> impl Iterator<Item = String> {
 
 /// The devices that are ports of others, with the device to listen on.
 fn ports(config: &Config) -> impl Iterator<Item = String> {
-    config.globals.devices.iter().filter_map(|device| {
-        let upper = upper_of(index_of(device)?).ok()?;
-        // A port of a VRF hears the packets itself, but the rules see the VRF. So both may be listed.
-        let upper =
-            upper.filter(|upper| !upper.leaves_all() || !config.globals.devices.contains(&upper.name))?;
+    let named = with_uppers(&config.globals.devices);
+    let wrong = named.iter().filter_map(|(device, upper)| {
+        let upper = upper.as_ref().filter(|upper| !upper.is_right_beside(&named))?;
         Some(format!("device {device} {upper}"))
-    })
+    });
+    wrong.collect::<Vec<_>>().into_iter()
 }
 
 /// The doors that make the daemon's own table shut nearly every port.

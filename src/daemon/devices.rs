@@ -18,7 +18,7 @@ use crate::core::time::Instant;
 use crate::linux::capture::{Capture, PacketBuffers, QueueState};
 use crate::linux::filter::{self, FORMS, Form};
 use crate::linux::links::{DeviceAddress, LinkState, state_of};
-use crate::linux::upper::{Upper, upper_of};
+use crate::linux::upper::{NamedDevice, Upper, upper_of};
 
 /// The name that stands for every device.
 pub const ANY: &str = "any";
@@ -67,6 +67,8 @@ pub struct Device {
     listening: bool,
     /// The device that has this one as a port.
     upper: Option<Upper>,
+    /// The same as far as it is wrong and the log has it.
+    said: Option<Upper>,
     captures: [Capture; 2],
     /// The form of its sockets' filters; `None` if the kernel refused every form.
     form: Option<Form>,
@@ -97,6 +99,7 @@ impl Devices {
                 bound: None,
                 listening: false,
                 upper: None,
+                said: None,
                 captures,
                 form: Some(Form::Exact),
             });
@@ -134,6 +137,10 @@ impl Devices {
     /// and whenever links change.
     pub fn follow(&mut self) {
         self.devices.iter_mut().for_each(Device::follow);
+        let wrong: Vec<_> = self.iter().map(|(.., upper)| upper.cloned()).collect();
+        for (device, wrong) in self.devices.iter_mut().zip(wrong) {
+            device.say(wrong);
+        }
     }
 
     /// The descriptors to poll for input.
@@ -182,16 +189,19 @@ impl Devices {
         heard.map(|(name, ..)| name).collect()
     }
 
-    /// Each device's name, how much of its traffic is received, and the device that has it as a port.
+    /// Each device's name, how much of its traffic is received, and the device that has it as a port, if that is wrong.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Hearing, Option<&Upper>)> {
-        self.devices.iter().map(|device| {
+        let named: Vec<NamedDevice<'_>> =
+            self.devices.iter().map(|device| (&*device.name, device.upper.clone())).collect();
+        self.devices.iter().map(move |device| {
             let hearing = match (device.listening, device.form) {
                 (false, _) => Hearing::Waiting,
                 (true, _) if device.upper.as_ref().is_some_and(Upper::takes_all) => Hearing::Port,
                 (true, None) => Hearing::Refused,
                 (true, Some(_)) => Hearing::Listening,
             };
-            (device.name.as_str(), hearing, device.upper.as_ref())
+            let wrong = device.upper.as_ref().filter(|upper| !upper.is_right_beside(&named));
+            (device.name.as_str(), hearing, wrong)
         })
     }
 }
@@ -290,22 +300,28 @@ impl Device {
         }
     }
 
-    /// Finds out whether the device is a port of another one, and says so when that changes.
+    /// Finds out whether the device is a port of another one.
     fn look_up(&mut self, index: u32) {
         if self.name == ANY {
             return;
         }
         match upper_of(index) {
-            Ok(upper) if upper == self.upper => {}
-            Ok(upper) => {
-                match &upper {
-                    Some(upper) => warn!("{} {upper}", self.name),
-                    None => info!("{} is no port of another device any more, listening on it", self.name),
-                }
-                self.upper = upper;
-            }
+            Ok(upper) => self.upper = upper,
             Err(error) => debug!("{}: cannot find out whether it is a port: {error}", self.name),
         }
+    }
+
+    /// Logs that the device is a port of another one, which is wrong, and that it is no port any more.
+    fn say(&mut self, wrong: Option<Upper>) {
+        match (&self.said, &wrong) {
+            (said, wrong) if said == wrong => {}
+            (_, Some(wrong)) => warn!("{} {wrong}", self.name),
+            (_, None) if self.upper.is_none() => {
+                info!("{} is no port of another device any more, listening on it", self.name);
+            }
+            (_, None) => {}
+        }
+        self.said = wrong;
     }
 
     /// Stops listening. A renamed device still exists, and the kernel cannot unbind a socket. Only new sockets receive

@@ -27,6 +27,7 @@ use crate::firewall::absent::NotShut;
 use crate::firewall::backend::BackendKind;
 use crate::firewall::iptables::Shutting;
 use crate::linux::memory::wipe_stack;
+use crate::linux::upper::{NamedDevice, Upper, with_uppers};
 use crate::log as sinks;
 
 impl Daemon<'_> {
@@ -136,7 +137,17 @@ impl Daemon<'_> {
             warn!("{not_shut}");
         }
         let any = self.device_names.is_empty() || self.device_names.iter().any(|name| name == devices::ANY);
-        let on = if any { "every device but lo".to_owned() } else { self.device_names.join(", ") };
+        let on = if any {
+            "every device but lo".to_owned()
+        } else {
+            // The rules see another device in the place of a port, so they shut nothing there.
+            let named = with_uppers(&self.device_names);
+            let own = |(_, upper): &&NamedDevice<'_>| !upper.as_ref().is_some_and(Upper::hides_port);
+            named.iter().filter(own).map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+        };
+        if on.is_empty() {
+            return;
+        }
         for (_, door) in self.porter.household.slots.iter() {
             if !door.any_port.is_empty() {
                 let ports = AllowedPorts(&door.any_port);

@@ -5,6 +5,7 @@ use std::ffi::CStr;
 use std::fmt;
 use std::io;
 
+use super::links::index_of;
 use super::netlink::dialogue::Dialogue;
 use super::netlink::message::{Attributes, Datagram, Message};
 
@@ -47,6 +48,9 @@ pub enum UpperKind {
     Other,
 }
 
+/// A device that the configuration names, with its upper device.
+pub type NamedDevice<'a> = (&'a str, Option<Upper>);
+
 /// The upper device of the device with this index; `None` if it is no port. For a VRF it is the VRF itself.
 ///
 /// # Errors
@@ -66,6 +70,12 @@ pub fn upper_of(index: u32) -> io::Result<Option<Upper>> {
     let mut name = None;
     ask(&mut kernel, master, &mut |message| name = name_in(message))?;
     Ok(name.map(|name| Upper { name, kind }))
+}
+
+/// The devices of a list, each with its upper device, as far as the kernel has them and answers.
+pub fn with_uppers(devices: &[String]) -> Vec<NamedDevice<'_>> {
+    let upper = |device: &str| upper_of(index_of(device)?).ok()?;
+    devices.iter().map(|device| (&**device, upper(device))).collect()
 }
 
 fn ask(kernel: &mut Dialogue, index: u32, each: &mut dyn FnMut(&Message<'_>)) -> io::Result<()> {
@@ -120,9 +130,22 @@ fn text(bytes: &[u8]) -> Option<&str> {
 }
 
 impl Upper {
-    /// Whether a port of this device hears the same packets as without the device.
-    pub fn leaves_all(&self) -> bool {
-        self.kind == UpperKind::Vrf
+    /// Whether the configuration names what it must beside the port: a VRF as well as its port. `named` are all named devices,
+    /// each with its upper device.
+    pub fn is_right_beside(&self, named: &[NamedDevice<'_>]) -> bool {
+        match self.kind {
+            UpperKind::Vrf => named.iter().any(|(name, _)| *name == self.name),
+            UpperKind::VrfItself => {
+                let vrf = Self { kind: UpperKind::Vrf, ..self.clone() };
+                named.iter().any(|(_, upper)| upper.as_ref() == Some(&vrf))
+            }
+            UpperKind::Bridge | UpperKind::Bond | UpperKind::Other => false,
+        }
+    }
+
+    /// Whether the firewall's rules see this device instead of its port, or may do so.
+    pub fn hides_port(&self) -> bool {
+        self.kind != UpperKind::VrfItself
     }
 
     /// Whether a port of this device hears none of the packets for this host.
@@ -179,6 +202,30 @@ mod tests {
             });
         });
         datagram.bytes().to_vec()
+    }
+
+    #[test]
+    fn a_vrf_and_its_port_must_both_be_named() {
+        for (other, kind, is_right) in [
+            ("up0", UpperKind::Vrf, true),
+            ("wan1", UpperKind::Vrf, false),
+            ("up0", UpperKind::Bridge, false),
+            ("up0", UpperKind::Bond, false),
+            ("up0", UpperKind::Other, false),
+        ] {
+            let upper = Upper { name: "up0".to_owned(), kind };
+            let named = [("wan0", Some(upper.clone())), (other, None)];
+            assert_eq!(upper.is_right_beside(&named), is_right, "{kind:?} {other}");
+            assert!(upper.hides_port());
+        }
+        let vrf = Upper { name: "up0".to_owned(), kind: UpperKind::VrfItself };
+        for (kind, name, is_right) in
+            [(UpperKind::Vrf, "up0", true), (UpperKind::Vrf, "up1", false), (UpperKind::Bridge, "up0", false)]
+        {
+            let named = [("up0", Some(vrf.clone())), ("wan0", Some(Upper { name: name.to_owned(), kind }))];
+            assert_eq!(vrf.is_right_beside(&named), is_right, "{kind:?} {name}");
+        }
+        assert!(!vrf.hides_port());
     }
 
     #[test]

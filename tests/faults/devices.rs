@@ -84,6 +84,16 @@ fn a_port_of_a_bridge_is_said_to_be_one_and_the_bridge_hears() {
     assert!(checked.contains(&format!("warning: device {said}\n")), "{checked}");
     daemon.end(Signal::SIGTERM);
 
+    let own = SSH.replace("'fw4'", "'own'");
+    let daemon = Start::on(&world.router, &world.scratch, &own, &["wan0"]).go();
+    daemon.wait_for_log(said);
+    assert!(!daemon.log().contains("is shut on"), "the rules see br0: {}", daemon.log());
+    daemon.end(Signal::SIGTERM);
+    let daemon = Start::on(&world.router, &world.scratch, &own, &["br0", "wan0"]).go();
+    daemon.wait_for_log("tcp port 22 is shut on br0 for everybody");
+    daemon.end(Signal::SIGTERM);
+    world.router.stdout(support::ketukd().to_str().expect("a plain path"), &["unload"]);
+
     let daemon = Start::on(&world.router, &world.scratch, SSH, &["br0"]).go();
     comes_to_hear(&world, &daemon);
     daemon.end(Signal::SIGTERM);
@@ -132,7 +142,16 @@ fn a_port_of_a_vrf_hears_and_the_vrf_itself_does_not() {
     let own = SSH.replace("'fw4'", "'own'");
     let daemon = Start::on(&world.router, &world.scratch, &own, &["wan0"]).go();
     daemon.wait_for_log("wan0 is a port of VRF vrf0: rules of the firewall see vrf0 instead: name vrf0 too");
+    assert!(!daemon.log().contains("is shut on"), "the rules see vrf0: {}", daemon.log());
     comes_to_hear(&world, &daemon);
+    daemon.end(Signal::SIGTERM);
+    // With both names all is right.
+    let daemon = Start::on(&world.router, &world.scratch, &own, &["vrf0", "wan0"]).go();
+    daemon.wait_for_log("tcp port 22 is shut on vrf0 for everybody");
+    comes_to_hear(&world, &daemon);
+    let (_, log) = daemon.end(Signal::SIGTERM);
+    let (_, log) = log.rsplit_once("is shut on vrf0").expect("it has just been there");
+    assert!(!log.contains("is a port of") && !log.contains("is a VRF"), "{log}");
 }
 
 /// An address with a label of its own (`wan0:1`) is an address of its device.

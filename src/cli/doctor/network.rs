@@ -10,7 +10,7 @@ use crate::firewall::absent::NotShut;
 use crate::firewall::backend;
 use crate::firewall::own::ANY;
 use crate::linux::links;
-use crate::linux::upper::{Upper, upper_of};
+use crate::linux::upper::{NamedDevice, upper_of, with_uppers};
 
 /// Whether each device is there, is up, hears its own packets, and is heard by the daemon.
 pub(super) fn devices(subject: &Subject<'_>) -> Vec<Finding> {
@@ -21,8 +21,9 @@ pub(super) fn devices(subject: &Subject<'_>) -> Vec<Finding> {
         Ok(devices) => devices,
         Err(unknown) => return unknown,
     };
+    let named = with_uppers(devices);
     let mut findings: Vec<_> =
-        devices.iter().filter(|device| *device != ANY).filter_map(|device| at(device, devices)).collect();
+        devices.iter().filter(|device| *device != ANY).filter_map(|device| at(device, &named)).collect();
     let shuts = subject.config.as_ref().is_ok_and(|config| backend::resolve(config).shuts());
     if let Some(not_shut) = shuts.then(|| NotShut::with(devices)).flatten() {
         findings.push(Finding::wrong(not_shut.to_string(), "'ip address' lists the devices"));
@@ -39,7 +40,7 @@ pub(super) fn devices(subject: &Subject<'_>) -> Vec<Finding> {
 }
 
 /// The fault of one of the devices.
-fn at(device: &str, devices: &[String]) -> Option<Finding> {
+fn at(device: &str, named: &[NamedDevice<'_>]) -> Option<Finding> {
     let Some(state) = links::state_of(device) else {
         return Some(Finding::wrong(
             format!("there is no device '{device}'"),
@@ -50,17 +51,12 @@ fn at(device: &str, devices: &[String]) -> Option<Finding> {
         return Some(Finding::wrong(format!("'{device}' is down"), format!("run 'ip link set {device} up'")));
     }
     match upper_of(state.index) {
-        Ok(upper) => below(device, devices, &upper?),
+        Ok(upper) => {
+            let upper = upper.filter(|upper| !upper.is_right_beside(named))?;
+            Some(Finding::wrong(format!("'{device}' {}", upper.what()), upper.advice()))
+        }
         Err(error) => Some(Finding::unreadable("whether it is a port of another device", &error)),
     }
-}
-
-/// The fault of a port of another device. A port of a VRF is right if the VRF is named too.
-fn below(device: &str, devices: &[String], upper: &Upper) -> Option<Finding> {
-    if upper.leaves_all() && devices.contains(&upper.name) {
-        return None;
-    }
-    Some(Finding::wrong(format!("'{device}' {}", upper.what()), upper.advice()))
 }
 
 /// Whether knocks from the Internet can arrive.
@@ -130,23 +126,6 @@ impl Reach {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::linux::upper::UpperKind;
-
-    #[test]
-    fn a_port_of_a_bridge_is_wrong_and_one_of_a_vrf_that_is_named_too_is_right() {
-        for (other, kind, is_right) in [
-            ("up0", UpperKind::Vrf, true),
-            ("wan1", UpperKind::Vrf, false),
-            ("up0", UpperKind::VrfItself, false),
-            ("up0", UpperKind::Bridge, false),
-            ("up0", UpperKind::Bond, false),
-            ("up0", UpperKind::Other, false),
-        ] {
-            let devices = ["wan0", other].map(str::to_owned);
-            let upper = Upper { name: "up0".to_owned(), kind };
-            assert_eq!(below("wan0", &devices, &upper).is_none(), is_right, "{kind:?} {other}");
-        }
-    }
 
     #[test]
     fn from_where_addresses_are_reached() {

@@ -149,7 +149,9 @@ return baseclass.extend({
 		const missing = (status.doors ?? []).filter(door => door.firewall == 'missing');
 		const warned = (status.doors ?? []).filter(door => door.warning);
 		const devices = state => (status.devices ?? []).filter(device => device.state == state).map(device => device.name).join(', ');
-		const [ waiting, refused, port ] = [ 'waiting', 'refused', 'port' ].map(devices);
+		const [ waiting, refused ] = [ 'waiting', 'refused' ].map(devices);
+		// A VRF whose port is named too is right, and has no text.
+		const ports = (status.devices ?? []).filter(device => device.state == 'port' && device.text);
 		const troubles = [];
 
 		if (status.running == null)
@@ -177,9 +179,9 @@ return baseclass.extend({
 		if (waiting)
 			troubles.push([ false, _('These devices are down, so no knock is heard there: %s. The daemon waits for them.').format(waiting) ]);
 
-		if (port)
-			troubles.push([ true, _('These devices are ports of others, so no knock is heard there: %s.').format(port),
-				status.devices.filter(device => device.state == 'port').map(device => device.name + ' ' + device.text).join('\n') ]);
+		if (ports.length)
+			troubles.push([ true, _('These devices are ports of others, so no knock is heard there: %s.').format(ports.map(device => device.name).join(', ')),
+				ports.map(device => device.name + ' ' + device.text).join('\n') ]);
 
 		if (status.daemon?.clock_trusted === false)
 			troubles.push([ true, _('The clock is not set: users’ knocks are refused until a time server has set it. Plain sequences work.') ]);
