@@ -207,6 +207,8 @@ fn doors_are_opened_and_shut_by_hand() {
     fails(&["open", "shed", CLIENT], 1, "there is no door 'shed'; there are: ssh");
     fails(&["open", "ssh", "router"], 2, "'router' is no address");
     fails(&["open", "ssh", CLIENT, "soon"], 2, "'soon' is no number of seconds");
+    daemon.ask(&["open", "ssh", CLIENT, "2678400"]);
+    daemon.ask(&["close", "ssh"]);
     fails(&["open", "ssh", CLIENT, "2678401"], 2, "2678401 s is more than the longest time, 2678400 s");
     fails(&["open", "ssh", "255.255.255.255"], 2, "'255.255.255.255' is no host's address");
     fails(&["open", "ssh"], 2, "");
