@@ -1,16 +1,17 @@
 //! The second process: it runs the configured commands, so that the process that reads packets need not be able to.
 #![cfg(target_os = "linux")]
 
+mod costs;
+mod files;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::fmt::Write as _;
 use std::fs;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::time::Instant;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use support::daemon::{Daemon, Start, USER_KETUK, capabilities, is_running, proc_status, processor_ticks};
+use support::daemon::{Daemon, Start, capabilities, is_running, proc_status};
 use support::{CLIENT, CLIENT_6, STRANGER, World, wait_until};
 
 /// The capabilities of the process that reads packets: `CAP_DAC_OVERRIDE`, which root keeps, `CAP_NET_ADMIN`, `CAP_NET_RAW`.
@@ -197,22 +198,6 @@ fn rules_of_iptables_are_made_by_the_second_process_and_go_when_the_first_dies()
     assert_eq!(rules(), 0, "{}", daemon.log());
 }
 
-#[test]
-fn neither_process_wakes_up_while_nothing_happens() {
-    let world = World::new();
-    let (daemon, monitor) = start(&world, &door(&world, &ECHO));
-    daemon.ask(&["open", "run", CLIENT]);
-    daemon.wait_for_commands();
-    let waited = || (proc_status(monitor, "voluntary_ctxt_switches"), processor_ticks(monitor));
-    daemon.sleeps_through("two seconds", || {
-        daemon.wait("the second process sleeps", |_| {
-            let before = waited();
-            std::thread::sleep(std::time::Duration::from_secs(1));
-            waited() == before
-        });
-    });
-}
-
 /// The first process cannot have the second one read forbidden files.
 #[test]
 fn the_second_process_has_no_socket_of_the_first() {
@@ -230,150 +215,4 @@ fn the_second_process_has_no_socket_of_the_first() {
     assert!((1..=2).contains(&second.len()), "{second:?}");
     let shared = second.iter().filter(|socket| first.contains(socket)).count();
     assert!(shared <= 1 && first.len() > 3, "{first:?} {second:?}");
-}
-
-/// Only root can use the log file, the sequences for one time and the configuration. The process that reads packets is not root.
-#[test]
-fn the_second_process_writes_the_log_file_and_marks_sequences_for_one_time() {
-    if !support::is_root_of_the_machine("other users") {
-        return;
-    }
-    let world = World::with_firewall();
-    let folder = world.scratch.path("private");
-    fs::create_dir(&folder).expect("a folder");
-    fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).expect("a mode");
-    let [log, other_log, once, other] = ["log", "other_log", "once", "other"].map(|name| folder.join(name));
-    fs::write(&once, " 7000,8000\n 7100,8100\n").expect("a file");
-    let config = |log: &std::path::Path, more: &str| {
-        format!(
-            "config globals 'globals'\n\toption backend 'fw4'\n\toption log_file '{}'\nconfig door 'ssh'\n\
-             \toption one_time_sequences '{}'\n\toption dest_port '22'\n{more}",
-            log.display(),
-            once.display()
-        )
-    };
-    let mut start = Start::new(&world.router, &world.scratch, &config(&log, ""));
-    let file = world.scratch.path("ketuk.uci");
-    world.router.nft(&support::daemon::ruleset(&file));
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("a mode");
-    start.with_user_ketuk(&world.scratch);
-    let daemon = start.go();
-    daemon.wait("the system calls are bounded", |daemon| proc_status(daemon.pid(), "Seccomp") == "2");
-    let monitor = daemon.monitor().expect("a second process");
-    assert_eq!(proc_status(daemon.pid(), "NoNewPrivs"), "1");
-    assert_eq!(proc_status(daemon.pid(), "Uid"), [USER_KETUK; 4].map(|user| user.to_string()).join("\t"));
-    for set in ["CapPrm", "CapEff", "CapBnd"] {
-        assert_eq!(capabilities(daemon.pid(), set), [12, 13], "{set}");
-    }
-    let says =
-        |file: &std::path::Path, words: &str| fs::read_to_string(file).is_ok_and(|text| text.contains(words));
-    let knock = |ports: [&str; 2]| world.client.stdout("knock", &[support::ROUTER, ports[0], ports[1]]);
-
-    knock(["7000", "8000"]);
-    daemon.wait("it opens", |_| says(&log, &format!("{CLIENT}: ssh: OPEN SESAME")));
-    assert_eq!(fs::read_to_string(&once).expect("the file"), "#7000,8000\n 7100,8100\n");
-    let written = fs::metadata(&log).expect("the log file");
-    assert_eq!((written.uid(), written.mode() & 0o777), (0, 0o600));
-    // A line that was changed after it was read is not marked, and opens nothing.
-    daemon.ask(&["close", "ssh"]);
-    fs::write(&once, "#7000,8000\n 7200,8200\n").expect("written");
-    knock(["7100", "8100"]);
-    daemon.wait("it is said", |_| says(&log, "reload: not marked as used, so the door stays shut"));
-    assert!(!daemon.lets_in("ssh", CLIENT));
-    assert_eq!(fs::read_to_string(&once).expect("the file"), "#7000,8000\n 7200,8200\n");
-    // The file was read again. A reload can name other files, without a restart.
-    fs::write(&other, "7300\n").expect("a file");
-    let more = format!(
-        "config door 'web'\n\toption one_time_sequences '{}'\n\toption dest_port '80'\n",
-        other.display()
-    );
-    daemon.write_config(&config(&other_log, &more));
-    world.router.nft(&support::daemon::ruleset(&file));
-    daemon.ask(&["reload"]);
-    knock(["7200", "8200"]);
-    daemon.wait("it opens", |_| says(&other_log, &format!("{CLIENT}: ssh: OPEN SESAME")));
-    world.client.stdout("knock", &[support::ROUTER, "7300"]);
-    daemon.wait("the other opens", |_| says(&other_log, &format!("{CLIENT}: web: OPEN SESAME")));
-    assert_eq!(fs::read_to_string(&other).expect("the file"), "#300\n");
-    // A log file that was moved away is opened anew, even if the configuration is wrong.
-    fs::rename(&other_log, &log).expect("rotated");
-    daemon.write_config("broken");
-    daemon.signal(Signal::SIGHUP);
-    daemon.wait("there is a new file", |_| says(&other_log, "the configuration stays as it was"));
-    daemon.wait("it is said once", |_| {
-        fs::read_to_string(&other_log).is_ok_and(|text| text.matches("the configuration stays").count() == 1)
-    });
-    assert_eq!(daemon.monitor(), Some(monitor));
-    let (status, _) = daemon.end(Signal::SIGTERM);
-    assert!(status.success());
-    wait_until("the last line is written", || says(&other_log, "shutting down"));
-}
-
-/// Each reload repeats its warnings, which have no other limit.
-#[test]
-fn the_second_process_bounds_the_lines_of_the_log_file() {
-    let world = World::new();
-    let path = world.scratch.path("log");
-    let log = || fs::read_to_string(&path).unwrap_or_default();
-    let named = format!("'none'\n\toption log_file '{}'\n", path.display());
-    let mut config = door(&world, &ECHO).replace("'none'\n", &named);
-    for n in 0..60 {
-        let _ = writeln!(
-            config,
-            "config door 'weak{n}'\n\tlist sequence '{}'\n\toption start_command 'true'",
-            8000 + n
-        );
-    }
-    let began = Instant::now();
-    let (daemon, _) = start(&world, &config);
-    for _ in 0..50 {
-        daemon.ask(&["reload"]);
-    }
-    daemon.wait("the file says how many were left out", |daemon| {
-        daemon.ask(&["reload"]);
-        log().contains(" lines were left out\n")
-    });
-    let text = log();
-    let (counts, lines): (Vec<_>, Vec<_>) =
-        text.lines().partition(|line| line.ends_with(" lines were left out"));
-    let allowed = 1000 + 100 * (usize::try_from(began.elapsed().as_secs()).expect("seconds") + 1);
-    let all = daemon.log().lines().count();
-    assert!(lines.len() <= allowed && allowed < all, "{} of {allowed} allowed, {all} in all", lines.len());
-    assert!(counts.len() < 50, "{counts:?}");
-}
-
-/// Kilobytes of a process's mappings that are called `name` and have this mode, and how many of them are resident
-/// (`proc_pid_smaps(5)`).
-fn mapped_kb(pid: u32, mode: &str, name: &str) -> (usize, usize) {
-    let text = fs::read_to_string(format!("/proc/{pid}/smaps")).expect("alive");
-    let (mut is_meant, mut size, mut resident) = (false, 0, 0);
-    for line in text.lines() {
-        let words: Vec<_> = line.split_whitespace().collect();
-        let number = || words[1].parse::<usize>().expect("a size");
-        match words[0] {
-            "Size:" if is_meant => size += number(),
-            "Rss:" if is_meant => resident += number(),
-            word if word.ends_with(':') => {}
-            _ => is_meant = words[1] == mode && line.ends_with(name),
-        }
-    }
-    (size, resident)
-}
-
-/// The start uses most of the program and much of the stack, and the loop little. `make bench` measures the static program.
-#[test]
-fn both_processes_give_back_the_memory_that_the_start_used() {
-    let world = World::with_firewall();
-    let config = door(&world, &ECHO).replace("'none'", "'own'") + "\toption dest_port '22'\n";
-    let (daemon, monitor) = start(&world, &config);
-    daemon.ask(&["open", "run", CLIENT]);
-    daemon.wait_for_commands();
-    daemon.ask(&["reload"]);
-    daemon.wait_until_idle();
-    for pid in [daemon.pid(), monitor] {
-        let (code, resident) = mapped_kb(pid, "r-xp", "/ketukd");
-        assert!(code > 0 && resident < code / 4 * 3, "{resident} of {code} kB of code");
-        let (_, stack) = mapped_kb(pid, "rw-p", "[stack]");
-        assert!(stack <= 64, "{stack} kB of stack");
-    }
 }
