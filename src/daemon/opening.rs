@@ -140,13 +140,14 @@ impl Porter<'_> {
             Ok(answer) => Some(answer),
             Err(error) => {
                 self.keeper.access.reject(id, passage);
-                // While a firewall is loaded anew, its sets are missing for a moment. Lasting faults are counted when
-                // they are logged.
+                // While a firewall is loaded anew, its sets are missing for a moment. `watch` logs and counts those that
+                // stay away.
                 let missing = matches!(error, NftError::MissingSet { .. } | NftError::MissingTable { .. });
-                if occasion == Occasion::First || !missing {
+                let is_loading = missing && occasion != Occasion::First;
+                if !is_loading {
                     self.audience.counters.count(Counter::Event(CountedEvent::FirewallError));
                 }
-                if occasion == Occasion::Retry {
+                if is_loading || occasion == Occasion::Retry {
                     trace!("{passage}: {}: {error}", door.name);
                 } else {
                     self.gate.complain(moment.now, door, passage, &error);

@@ -150,6 +150,7 @@ fn survives(load_anew: impl Fn(&World)) {
         assert_eq!(world.client.greeted_by(ROUTER, 22).as_deref(), Some("router"));
     }
     assert_eq!(daemon.counter("firewall_error"), 0, "a firewall that comes back was no error");
+    assert!(!daemon.log().contains(" has no "), "a moment is not logged\n{}", daemon.log());
 }
 
 #[test]
