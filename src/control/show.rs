@@ -118,7 +118,10 @@ impl Status {
             self.devices().partition(|device| device.state == "listening");
         let names: Vec<_> = listening.iter().map(|device| device.name).collect();
         write!(out, "ketukd {}, up {} s, ", daemon.version, daemon.uptime_seconds)?;
-        if names.is_empty() {
+        if names.is_empty() && deaf.iter().any(|device| device.state == "refused") {
+            // What the last filter passed is still heard.
+            out.write_str("MAY HEAR NOTHING: the kernel refuses a packet filter")?;
+        } else if names.is_empty() {
             out.write_str("HEARS NOTHING: the daemon listens on no device")?;
         } else {
             write!(out, "listens on {}", names.join(", "))?;
@@ -137,6 +140,11 @@ impl Status {
             match device.state {
                 "port" => {}
                 "waiting" => writeln!(out, "device {}: waiting until it is there and up", device.name)?,
+                "refused" => writeln!(
+                    out,
+                    "device {}: refused: the kernel refuses the packet filter, so new knocks may not be heard",
+                    device.name
+                )?,
                 state => writeln!(out, "device {}: {state}", device.name)?,
             }
         }

@@ -65,7 +65,10 @@ fn a_filter_that_the_kernel_refuses_is_said_and_tried_again() {
         "wan0: new knocks may not be heard: the kernel refused the packet filter: Cannot allocate memory (os error 12); trying again every 10 s",
     );
     assert_eq!(daemon.status()["devices"][0]["state"], "refused");
-    assert!(daemon.ask(&["status"]).contains("device wan0: refused"));
+    let status = daemon.ask(&["status"]);
+    assert!(status.contains(", MAY HEAR NOTHING: the kernel refuses a packet filter; "), "{status}");
+    let said = "device wan0: refused: the kernel refuses the packet filter, so new knocks may not be heard";
+    assert!(status.contains(said), "{status}");
     // Knocks that were heard before are still heard.
     hears(&world, &daemon, 1);
     world.router.sysctl("net/core/optmem_max", "131072");
