@@ -5,6 +5,8 @@
 use std::fs::File;
 use std::hash::RandomState;
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::Duration;
 
 use log::{info, warn};
 use nix::sys::signalfd::SignalFd;
@@ -34,6 +36,13 @@ use crate::linux::clock::now;
 use crate::linux::links::Links;
 use crate::linux::memory::wipe_stack;
 
+/// How long a start waits for the end of another daemon. The kernel keeps the sockets of a daemon that was killed for some
+/// hundredths of a second after the signal.
+const END_OF_ANOTHER: Duration = Duration::from_secs(1);
+
+/// Time between two looks whether the other daemon has ended.
+const LOOK: Duration = Duration::from_millis(50);
+
 /// What the daemon has before it makes the monitor.
 pub(super) struct Begun {
     options: RunOptions,
@@ -52,17 +61,27 @@ pub(super) fn begin(options: RunOptions) -> Result<Box<Begun>, StartError> {
     wipe_stack();
     start_log(&config);
     // This check comes before the sweep, which would delete the rules of a daemon that still runs.
-    Server::check_free(&options.socket).map_err(StartError::Control)?;
+    patiently(|| Server::check_free(&options.socket)).map_err(StartError::Control)?;
     let signals = block_signals().map_err(|error| StartError::Socket("a signal descriptor", error))?;
     let backend = Backend::find(&config).map_err(StartError::Backend)?;
-    let claim = match Claim::take() {
-        Err(claimed) if claim::is_needed(backend.kind(), &config) => {
-            return Err(StartError::Claimed(claimed));
-        }
-        taken => taken.ok(),
+    let claim = if claim::is_needed(backend.kind(), &config) {
+        Some(patiently(Claim::take).map_err(StartError::Claimed)?)
+    } else {
+        Claim::take().ok()
     };
     let device_names = device_names::wanted(&options, &config, &|file| File::open(file));
     Ok(Box::new(Begun { options, config, signals, backend, claim, device_names }))
+}
+
+/// Tries again while another daemon may be about to end.
+fn patiently<T, E>(mut attempt: impl FnMut() -> Result<T, E>) -> Result<T, E> {
+    let deadline = now().after(END_OF_ANOTHER);
+    loop {
+        match attempt() {
+            Err(_) if now() < deadline => sleep(LOOK),
+            done => return done,
+        }
+    }
 }
 
 /// Makes the monitor, if it is needed.

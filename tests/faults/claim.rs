@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use ketuk::config::MAX_DEVICES;
 use nix::sys::signal::Signal;
@@ -52,6 +53,25 @@ fn a_second_daemon_with_another_socket_changes_nothing() {
     daemon.end(Signal::SIGKILL);
     let next = Start::new(&world.router, &scratch, SSH).go();
     assert!(next.lets_in("ssh", CLIENT), "the next daemon keeps {SET}");
+}
+
+/// The kernel frees the sockets of a daemon some time after the signal that ends it, and whoever starts the next one may not wait
+/// for that.
+#[test]
+fn a_start_waits_for_a_daemon_that_is_about_to_end() {
+    let (world, scratch) = (World::with_firewall(), Scratch::new());
+    let daemon = Daemon::start(&world.router, &world.scratch, SSH);
+    let mut other_socket = Start::new(&world.router, &scratch, SSH).spawn();
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(other_socket.is_alive(), "{}", other_socket.log());
+    daemon.end(Signal::SIGKILL);
+    other_socket.wait_for_log("starting up");
+    let mut same_socket = Start::new(&world.router, &scratch, SSH).spawn();
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(same_socket.is_alive(), "{}", same_socket.log());
+    other_socket.end(Signal::SIGKILL);
+    // The log has both starts.
+    same_socket.wait("it has started", |daemon| daemon.log().matches("starting up").count() == 2);
 }
 
 /// A daemon that cannot start shuts the ports that the last run shut. It must not do so while another daemon runs.
