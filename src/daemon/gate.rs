@@ -31,7 +31,7 @@ use crate::core::passage::Passage;
 use crate::core::time::Instant;
 use crate::firewall::backend::Backend;
 use crate::firewall::error::NftError;
-use crate::firewall::nft::OpenedBy;
+use crate::firewall::nft::ElementNote;
 use crate::firewall::nft::element::Element;
 use crate::firewall::sets::{AddressState, Change, Sets};
 
@@ -120,14 +120,14 @@ impl Gate {
         door: &Rc<Door>,
         passage: Passage,
         lease: &Lease,
-        by: OpenedBy<'_>,
+        note: ElementNote<'_>,
     ) -> Result<FirewallAnswer, NftError> {
         self.leaving.cancel(&door.name, passage);
         if !door.opens_ports() {
             return Ok(FirewallAnswer::Done);
         }
         if let Some(sets) = self.backend.sets() {
-            let to = AddressState::Open { time: lease.time(), by, held: lease.is_there() };
+            let to = AddressState::Open { time: lease.time(), note, held: lease.is_there() };
             let opened = sets.apply_one(Change { door: (&**door).into(), passage, to });
             if opened.is_err() {
                 self.retry = Some(now.after(RETRY));

@@ -22,7 +22,7 @@ use crate::core::network::AddressFamily;
 use crate::core::passage::Passage;
 use crate::core::reason::Reason;
 use crate::firewall::error::NftError;
-use crate::firewall::nft::OpenedBy;
+use crate::firewall::nft::{ElementNote, OpenedBy};
 use crate::linux::clock;
 
 /// The result of a request to open a door.
@@ -136,7 +136,8 @@ impl Porter<'_> {
         // a daemon that is killed cannot shorten it.
         let lease = self.keeper.access.lease(clock::now(), id, passage)?;
         let by = opened_by(&self.household, lease.opener());
-        match self.gate.open(moment.now, door, passage, &lease, by) {
+        let note = ElementNote { by, is_held: lease.is_held() };
+        match self.gate.open(moment.now, door, passage, &lease, note) {
             Ok(answer) => Some(answer),
             Err(error) => {
                 self.keeper.access.reject(id, passage);

@@ -12,7 +12,7 @@ use crate::core::grants::{Grant, Opener};
 use crate::core::moment::Moment;
 use crate::core::network::AddressFamily;
 use crate::core::time::Instant;
-use crate::firewall::nft::{OpenedBy, SecretsId};
+use crate::firewall::nft::{ElementNote, OpenedBy, SecretsId};
 
 impl Porter<'_> {
     /// Puts back the grants that the firewall has lost, with their remaining time. Call it when the firewall's tables
@@ -79,7 +79,8 @@ impl Porter<'_> {
             for family in AddressFamily::ALL {
                 let Some(sets) = gate.backend_mut().sets() else { return };
                 let listed = sets.list(&**door, family, &mut |element| {
-                    there.push((element.passage, element.left, opener(household, element.by)));
+                    let ElementNote { by, is_held } = element.note;
+                    there.push((element.passage, element.left, opener(household, by), is_held));
                 });
                 match listed {
                     Ok(()) => {}
@@ -93,7 +94,7 @@ impl Porter<'_> {
                 }
             }
             let mut adopted = 0;
-            for (passage, left, opener) in there {
+            for (passage, left, opener, is_held) in there {
                 let may = match opener {
                     Some(Opener::User(user)) => household
                         .user(user)
@@ -108,7 +109,7 @@ impl Porter<'_> {
                     && keeper.access.adopt(
                         moment.now,
                         household,
-                        &Adopted { door: id, passage, left, opener },
+                        &Adopted { door: id, passage, left, opener, is_held },
                     )
                 {
                     gate.adopt(door, passage);

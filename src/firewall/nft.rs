@@ -12,7 +12,7 @@ use super::set_name::SetName;
 use crate::config::{NftTable, TableFamily};
 use crate::linux::netlink::message::{Attributes, Datagram, Message};
 
-pub use self::opened_by::{OpenedBy, SecretsId};
+pub use self::opened_by::{ElementNote, OpenedBy, SecretsId};
 
 /// `NFNL_SUBSYS_NFTABLES`: the upper byte of every `nf_tables` message type.
 pub const SUBSYSTEM: u16 = 10;

@@ -6,7 +6,7 @@ fn open(address: &str, by: OpenedBy<'static>, held: bool) -> Change<'static> {
     Change {
         door: "ssh".into(),
         passage: ip(address).into(),
-        to: AddressState::Open { time: HOUR, by, held },
+        to: AddressState::Open { time: HOUR, note: by.into(), held },
     }
 }
 
@@ -39,7 +39,7 @@ fn nft_shows_who_opened_a_door_and_a_listing_tells() {
         assert!(!list("ketuk_ssh_6").contains("comment"));
         let mut found = Vec::new();
         for family in [V4, V6] {
-            sets.list("ssh", family, &mut |element| match element.by {
+            sets.list("ssh", family, &mut |element| match element.note.by {
                 OpenedBy::User(name, _) => found.push((element.passage.address, name.to_owned())),
                 OpenedBy::Hand => found.push((element.passage.address, "hand".to_owned())),
                 OpenedBy::Knock => found.push((element.passage.address, String::new())),
@@ -52,7 +52,7 @@ fn nft_shows_who_opened_a_door_and_a_listing_tells() {
         // A comment that nft wrote is read, too.
         nft("add element inet fw4 ketuk_ssh_4 { 192.0.2.9 timeout 1h comment \"user bob\" }");
         let mut bob = false;
-        sets.list("ssh", V4, &mut |element| bob |= element.by == OpenedBy::User("bob", SecretsId(0)))
+        sets.list("ssh", V4, &mut |element| bob |= element.note.by == OpenedBy::User("bob", SecretsId(0)))
             .expect("list");
         assert!(bob);
     });
@@ -95,7 +95,8 @@ fn hundreds_of_changes() {
     in_namespace(|| {
         let mut sets = fw4();
         let all: Vec<IpAddr> = (0..300_u32).map(|n| Ipv4Addr::from(0x0a00_0000 + n).into()).collect();
-        let to = AddressState::Open { time: HOUR, by: OpenedBy::User("alice", SecretsId(7)), held: true };
+        let to =
+            AddressState::Open { time: HOUR, note: OpenedBy::User("alice", SecretsId(7)).into(), held: true };
         let changes: Vec<_> =
             all.iter().map(|&address| Change { door: "ssh".into(), passage: address.into(), to }).collect();
         // The kernel refuses each of these changes at first.

@@ -98,7 +98,7 @@ fn a_door_for_any_port() {
         let port = Step { protocol: Protocol::Udp, port: 53.try_into().expect("a port") };
         for address in ["192.0.2.1", "2001:db8::1"] {
             let passage = Passage { address: ip(address), port: Some(port) };
-            let to = AddressState::Open { time: HOUR, by: OpenedBy::Hand, held: false };
+            let to = AddressState::Open { time: HOUR, note: OpenedBy::Hand.into(), held: false };
             sets.apply_one(Change { door: any.into(), passage, to }).expect("open");
             let mut found = Vec::new();
             let family = if address.contains(':') { V6 } else { V4 };

@@ -21,6 +21,8 @@ pub struct Lease {
     pub(crate) is_there: bool,
     /// The opener. A restarted daemon reads it from the firewall.
     pub(crate) opener: Opener,
+    /// Whether the grant's time is over, and only connections hold it open. A restarted daemon reads it from the firewall.
+    pub(crate) is_held: bool,
 }
 
 impl Lease {
@@ -38,6 +40,11 @@ impl Lease {
     pub const fn opener(&self) -> Opener {
         self.opener
     }
+
+    /// Whether the grant's time is over, and only connections hold it open.
+    pub const fn is_held(&self) -> bool {
+        self.is_held
+    }
 }
 
 /// A grant that an earlier daemon made, as the firewall has kept it.
@@ -51,6 +58,8 @@ pub struct Adopted {
     pub left: Option<Duration>,
     /// The opener, from the element's comment.
     pub opener: Opener,
+    /// Whether the grant's own time was over, and only connections held it open.
+    pub is_held: bool,
 }
 
 impl<S: BuildHasher> Access<'_, S> {
@@ -76,8 +85,12 @@ impl<S: BuildHasher> Access<'_, S> {
     /// The element that the firewall must have for this grant now.
     pub fn lease(&mut self, now: Instant, door: DoorId, passage: impl Into<Passage>) -> Option<Lease> {
         let grant = self.tables.grants.get_mut(&self.keyed, door, passage)?;
-        let lease =
-            Lease { time: grant.lease(now), is_there: grant.is_in_firewall(), opener: grant.opener(now) };
+        let lease = Lease {
+            time: grant.lease(now),
+            is_there: grant.is_in_firewall(),
+            opener: grant.opener(now),
+            is_held: grant.is_held(now),
+        };
         if let (Some(session), Some(time)) = (grant.session_mut(), lease.time) {
             session.leased = now.after(time);
         }
@@ -99,10 +112,10 @@ impl<S: BuildHasher> Access<'_, S> {
         }
     }
 
-    /// Takes over a grant of an earlier daemon. Of a session the kernel's timer is known, but not when it began. Returns
-    /// whether the grant was added: its door must exist, its passage must be new, and there must be room.
+    /// Takes over a grant of an earlier daemon. Of a session the kernel's timer is known, but not when it began. If its own time
+    /// was over, it ends at the first count that finds no connection. Returns whether the grant was added: its door must exist, its passage must be new, and there must be room.
     pub fn adopt(&mut self, now: Instant, policy: &impl Policy, adopted: &Adopted) -> bool {
-        let Adopted { door, passage, left, opener } = *adopted;
+        let Adopted { door, passage, left, opener, is_held } = *adopted;
         let Some(rules) = policy.door(door) else { return false };
         let until = left.map(|left| now.after(left));
         let mut grant = Grant::new(now, door, passage, until);
@@ -110,7 +123,7 @@ impl<S: BuildHasher> Access<'_, S> {
         grant.set_in_firewall(true);
         grant.tell();
         if let (Close::Session { max }, Some(left), Some(until)) = (rules.close, left, until) {
-            let time = left.saturating_sub(MARGIN);
+            let time = if is_held { Duration::ZERO } else { left.saturating_sub(MARGIN) };
             grant.set_session(Some(Session { leased: until, ..Session::new(now, time, max) }));
             grant.set_until(Some(now.after(time)));
         }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use super::*;
 use crate::core::ports::{PortRange, ProtocolPorts};
 use crate::core::sequence::Protocol;
+use crate::firewall::nft::OpenedBy;
 
 /// A door that opens ports.
 fn door(name: &str) -> Rc<Door> {
@@ -51,7 +52,7 @@ fn a_timer_that_runs_on_or_cannot_be_read_is_not_believed() {
                 return Err(error.clone());
             }
             for (n, left) in [(1, Some(ABOUT_TO_END)), (2, Some(ABOUT_TO_END * 2)), (9, None)] {
-                each(&Element { passage: client(n), timeout: None, left, by: OpenedBy::Knock });
+                each(&Element { passage: client(n), timeout: None, left, note: OpenedBy::Knock.into() });
             }
             Ok(())
         })

@@ -4,7 +4,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 
 use super::batch::Batch;
-use super::opened_by::OpenedBy;
+use super::opened_by::{ElementNote, OpenedBy};
 use super::{CREATE, DUMP, REQUEST, family_header, kind, message_type};
 use crate::config::NftTable;
 use crate::core::passage::Passage;
@@ -58,17 +58,17 @@ pub fn add(
     set: &SetName,
     passage: Passage,
     time: Option<Duration>,
-    by: OpenedBy<'_>,
+    note: ElementNote<'_>,
 ) {
     batch.change(kind::NEW_ELEMENT, CREATE | EXCLUSIVE, table.family, |r| {
-        write_list(r, table, set, passage, time, by);
+        write_list(r, table, set, passage, time, note);
     });
 }
 
 /// Deletes an element. The kernel answers `ENOENT` if the element or the set does not exist.
 pub fn delete(batch: &mut Batch<'_>, table: &NftTable, set: &SetName, passage: Passage) {
     batch.change(kind::DEL_ELEMENT, 0, table.family, |r| {
-        write_list(r, table, set, passage, None, OpenedBy::Knock);
+        write_list(r, table, set, passage, None, OpenedBy::Knock.into());
     });
 }
 
@@ -78,14 +78,14 @@ fn write_list(
     set: &SetName,
     passage: Passage,
     time: Option<Duration>,
-    by: OpenedBy<'_>,
+    note: ElementNote<'_>,
 ) {
     request.string(LIST_TABLE, &table.name);
     request.string(LIST_SET, set.as_str());
     request.nested(LIST_ELEMENTS, |r| {
         r.nested(LIST_ELEMENT, |r| {
             write_keyed(r, &key(set, passage), time);
-            let user_data = by.user_data();
+            let user_data = note.user_data();
             if !user_data.is_empty() {
                 r.attribute(ELEMENT_USER_DATA, &user_data);
             }
@@ -110,8 +110,8 @@ pub struct Element<'a> {
     pub timeout: Option<Duration>,
     /// The remaining time, in whole milliseconds; `None` if it has no end.
     pub left: Option<Duration>,
-    /// The opener of the grant.
-    pub by: OpenedBy<'a>,
+    /// The opener of the grant, and whether only connections hold it open.
+    pub note: ElementNote<'a>,
 }
 
 /// The elements in the attributes of a [`kind::NEW_ELEMENT`], of a set whose ports are of this protocol if the elements
@@ -139,8 +139,8 @@ fn read_element<'a>(attributes: &Attributes<'a>, protocol: Option<Protocol>) -> 
     }
     let passage = read_key(Attributes::new(find(ELEMENT_KEY)?).find(DATA_VALUE)?, protocol)?;
     let time = |kind| Some(Duration::from_millis(u64::from_be_bytes(*find(kind)?.first_chunk()?)));
-    let by = find(ELEMENT_USER_DATA).map_or(OpenedBy::Knock, OpenedBy::read);
-    Some(Element { passage, timeout: time(ELEMENT_TIMEOUT), left: time(ELEMENT_EXPIRATION), by })
+    let note = ElementNote::read(find(ELEMENT_USER_DATA).unwrap_or(&[]));
+    Some(Element { passage, timeout: time(ELEMENT_TIMEOUT), left: time(ELEMENT_EXPIRATION), note })
 }
 
 /// The key of an element. Each part takes four bytes or a multiple.

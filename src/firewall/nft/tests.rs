@@ -47,7 +47,7 @@ fn a_renewal_is_delete_and_add_in_one_batch() {
     let request = transaction(0x0102_0304, |batch| {
         delete(batch, &fw4(), &ssh_4(), address);
         let time = Some(Duration::from_secs(30));
-        add(batch, &fw4(), &ssh_4(), address, time, OpenedBy::Knock);
+        add(batch, &fw4(), &ssh_4(), address, time, OpenedBy::Knock.into());
     });
     let expected = hex("14000000 1000 0100 04030201 00000000 0000000a       # begin
          40000000 0e0a 0100 05030201 00000000 01000000       # delete element, inet
@@ -72,7 +72,7 @@ fn a_network_has_two_ends() {
         let first: IpAddr = first.parse().expect("address");
         let time = Some(Duration::from_secs(30));
         let request = transaction(1, |batch| {
-            add(batch, &fw4(), &set, first.into(), time, OpenedBy::User("alice", SecretsId(7)));
+            add(batch, &fw4(), &set, first.into(), time, OpenedBy::User("alice", SecretsId(7)).into());
         });
         let message = Messages::new(&request).nth(1).expect("the change");
         let list = Attributes::new(&message.body[FAMILY_HEADER..]);
@@ -85,7 +85,7 @@ fn a_network_has_two_ends() {
                 passage: first.into(),
                 timeout: time,
                 left: None,
-                by: OpenedBy::User("alice", SecretsId(7))
+                note: OpenedBy::User("alice", SecretsId(7)).into()
             }]
         );
         let key = |(_, payload)| {
@@ -107,7 +107,7 @@ fn on_a_big_endian_host_only_the_headers_turn() {
     let address = "203.0.113.9".parse::<IpAddr>().expect("address").into();
     let request = transaction(0x0102_0304, |batch| {
         let time = Some(Duration::from_secs(30));
-        add(batch, &fw4(), &ssh_4(), address, time, OpenedBy::Knock);
+        add(batch, &fw4(), &ssh_4(), address, time, OpenedBy::Knock.into());
     });
     let expected = hex("00000014 0010 0001 01020304 00000000 0000000a       # begin
          0000004c 0a0c 0605 01020305 00000000 01000000       # new element: request ack excl create
@@ -154,7 +154,14 @@ fn the_longest_renewal_fits_into_the_room_that_is_there_from_the_start() {
     let request = transaction(u32::MAX, |batch| {
         delete(batch, &table, &set, address);
         let user = "u".repeat(MAX_NAME);
-        add(batch, &table, &set, address, Some(Duration::MAX), OpenedBy::User(&user, SecretsId(7)));
+        add(
+            batch,
+            &table,
+            &set,
+            address,
+            Some(Duration::MAX),
+            ElementNote { by: OpenedBy::User(&user, SecretsId(7)), is_held: true },
+        );
     });
     assert!(request.len() <= USUAL_REQUEST, "{}", request.len());
     let sequences: Vec<u32> = Messages::new(&request).map(|m| m.sequence).collect();
@@ -174,7 +181,24 @@ fn comments_of_others_are_none() {
         (b"\x00", OpenedBy::Knock),
         (b"", OpenedBy::Knock),
     ] {
-        assert_eq!(OpenedBy::read(data), by, "{data:?}");
+        assert_eq!(ElementNote::read(data), by.into(), "{data:?}");
+    }
+}
+
+/// nft's own entry, the comment, comes first and stays as it was.
+#[test]
+fn a_session_is_marked_beside_the_opener() {
+    for (by, comment) in [
+        (OpenedBy::Knock, &b""[..]),
+        (OpenedBy::User("alice", SecretsId(7)), b"\x00\x0buser alice\0k\x04\0\0\0\x07"),
+        (OpenedBy::Hand, b"\x00\x05hand\0"),
+    ] {
+        for (is_held, mark) in [(false, &b""[..]), (true, b"h\0")] {
+            let note = ElementNote { by, is_held };
+            let data = note.user_data();
+            assert_eq!(data[..], [comment, mark].concat());
+            assert_eq!(ElementNote::read(&data), note);
+        }
     }
 }
 
@@ -222,8 +246,13 @@ fn elements_are_read_and_the_strange_ones_left_out() {
     assert_eq!(
         elements(attributes, None).collect::<Vec<_>>(),
         [
-            Element { passage: IpAddr::from(v6).into(), timeout, left, by: OpenedBy::Knock },
-            Element { passage: IpAddr::from(v4).into(), timeout: None, left: None, by: OpenedBy::Knock }
+            Element { passage: IpAddr::from(v6).into(), timeout, left, note: OpenedBy::Knock.into() },
+            Element {
+                passage: IpAddr::from(v4).into(),
+                timeout: None,
+                left: None,
+                note: OpenedBy::Knock.into()
+            }
         ]
     );
 }

@@ -9,7 +9,7 @@ use super::Sets;
 use crate::core::passage::Passage;
 use crate::firewall::error::{NftError, Operation};
 use crate::firewall::nft::batch::Batch;
-use crate::firewall::nft::{OpenedBy, element};
+use crate::firewall::nft::{ElementNote, OpenedBy, element};
 use crate::firewall::set_name::{DoorSets, SetName};
 
 /// The most changes in one transaction. Each may be refused, and all refusals must fit into the socket's queue, which
@@ -38,8 +38,8 @@ pub enum AddressState<'a> {
     Open {
         /// The time from now; `None` means until it is shut.
         time: Option<Duration>,
-        /// The opener.
-        by: OpenedBy<'a>,
+        /// The opener, and whether only connections hold the door open.
+        note: ElementNote<'a>,
         /// Whether the element is assumed to exist. A wrong assumption costs one more transaction.
         held: bool,
     },
@@ -121,7 +121,7 @@ impl Sets {
         time: Option<Duration>,
         held: bool,
     ) -> Result<(), NftError> {
-        let to = AddressState::Open { time, by: OpenedBy::Knock, held };
+        let to = AddressState::Open { time, note: OpenedBy::Knock.into(), held };
         self.apply_one(Change { door: door.into(), passage: address.into(), to })
     }
 
@@ -202,10 +202,10 @@ impl Sets {
                 element::delete(&mut batch, &self.table, set, passage);
                 messages.push((at, Operation::Delete)).expect("two for each change");
             }
-            if let (ElementOperation::Add | ElementOperation::Renew, AddressState::Open { time, by, .. }) =
+            if let (ElementOperation::Add | ElementOperation::Renew, AddressState::Open { time, note, .. }) =
                 (step, to)
             {
-                element::add(&mut batch, &self.table, set, passage, time, by);
+                element::add(&mut batch, &self.table, set, passage, time, note);
                 messages.push((at, Operation::Add)).expect("two for each change");
             }
         }

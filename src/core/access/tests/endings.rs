@@ -81,7 +81,7 @@ fn what_an_earlier_daemon_let_in_keeps_its_time_and_its_name() {
     for (opener, left) in [(Opener::Knock, Some(20)), (Opener::User(ALICE), Some(20)), (Opener::Hand, None)] {
         empty(|access| {
             let left = left.map(Duration::from_secs);
-            let adopted = Adopted { door: SSH, passage: ip(CLIENT).into(), left, opener };
+            let adopted = Adopted { door: SSH, passage: ip(CLIENT).into(), left, opener, is_held: false };
             assert!(access.adopt(at(5).now, &house, &adopted));
             assert!(!access.adopt(at(5).now, &house, &adopted), "once");
             let grant = access.grant(SSH, ip(CLIENT)).unwrap();
@@ -140,10 +140,38 @@ fn of_a_session_that_is_adopted_the_kernels_timer_is_known() {
     let house = House::with(|door| (door.session, door.max_time) = (true, Some(Duration::from_secs(20))));
     empty(|access| {
         let left = Some(Duration::from_secs(20));
-        let adopted = Adopted { door: SSH, passage: ip(CLIENT).into(), left, opener: Opener::Knock };
+        let (passage, opener, is_held) = (ip(CLIENT).into(), Opener::Knock, false);
+        let adopted = Adopted { door: SSH, passage, left, opener, is_held };
         assert!(access.adopt(at(5).now, &house, &adopted));
         access.count_connections(at(23).now, [1].into_iter());
         assert_eq!(access.grant(SSH, ip(CLIENT)).unwrap().until(), Some(at(24).now));
         assert_eq!(access.lease_due(at(23).now), None);
+    });
+}
+
+/// The kernel's timer of a session that only connections hold open tells nothing about the time that the door was opened for.
+#[test]
+fn a_session_that_outlived_its_time_ends_with_its_last_connection_also_after_a_crash() {
+    let house = House::with(|door| (door.session, door.max_time) = (true, None));
+    empty(|access| {
+        let (passage, opener, left) = (ip(CLIENT).into(), Opener::Knock, Some(Duration::from_secs(55)));
+        let adopted = Adopted { door: SSH, passage, left, opener, is_held: true };
+        assert!(access.adopt(at(5).now, &house, &adopted));
+        assert!(access.is_count_due(at(5).now), "whether it goes on is seen at once");
+        access.count_connections(at(5).now, [1].into_iter());
+        assert_eq!(access.end_due(&at(5), &house), None);
+        access.count_connections(at(6).now, [0].into_iter());
+        assert!(access.end_due(&at(6), &house).is_some());
+    });
+}
+
+/// What the firewall keeps of a grant tells the next daemon whether its time was over.
+#[test]
+fn a_lease_says_whether_only_connections_hold_the_door_open() {
+    let house = House::with(|door| (door.session, door.max_time) = (true, None));
+    empty(|access| {
+        open(access, &at(0), &house, &asks(Opener::Knock, CLIENT));
+        let is_held = |s| access.lease(at(s).now, SSH, ip(CLIENT)).unwrap().is_held();
+        assert_eq!([0, 29, 30, 90].map(is_held), [false, false, true, true]);
     });
 }

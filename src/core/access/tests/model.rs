@@ -180,7 +180,7 @@ proptest! {
             world.model.retain(|n, _| world.firewall.contains_key(n));
             for (n, (until, opener)) in world.firewall.clone() {
                 let left = Some(Duration::from_secs(until - second));
-                let adopted = Adopted { door: SSH, passage: address(n).into(), left, opener };
+                let adopted = Adopted { door: SSH, passage: address(n).into(), left, opener, is_held: false };
                 prop_assert!(access.adopt(at(second).now, &world.house, &adopted));
                 let user = match opener { Opener::User(user) => Some(user), _ => None };
                 let hand = if opener == Opener::Hand { until } else { 0 };
