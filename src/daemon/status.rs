@@ -53,12 +53,14 @@ impl Daemon<'_> {
                 (true, Ok(None)) => "ready",
                 (true, _) => "missing",
             };
+            // The sequence may be the current line of a file.
+            let knock = self.porter.keeper.engine.doors().find(|(known, _)| *known == id);
             client.send(
                 "door",
                 &message::DoorLine {
                     name: &door.name,
                     action: if door.closes.is_empty() { "open" } else { "close" },
-                    steps: door.knock.sequence.len(),
+                    steps: knock.map_or(0, |(_, knock)| knock.sequence.len()),
                     open_time: door.open_time.map(|time| time.as_secs()),
                     open: self
                         .porter

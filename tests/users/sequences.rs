@@ -38,6 +38,8 @@ fn sequences_for_one_time() {
         file.display()
     );
     let daemon = Daemon::start(&world.router, &world.scratch, &config);
+    let steps = || daemon.status()["doors"][0]["steps"].as_u64();
+    assert_eq!(steps(), Some(2), "of the line that opens now");
     let knock = |from: &Host, ports: [&str; 2]| {
         from.stdout(ketuk(), &[ROUTER, ports[0], ports[1]]);
     };
@@ -49,6 +51,7 @@ fn sequences_for_one_time() {
     daemon.wait_for_log(&format!("{STRANGER}: ssh: OPEN SESAME"));
     daemon.wait_for_log("no sequence is left");
     assert_eq!(daemon.counter("opened"), 2);
+    assert_eq!(steps(), Some(0), "only users open it now");
     // A new line is changed before the daemon can mark it.
     std::fs::write(&file, "#7000,8000\n#7100,8100\n 7200,8200\n").expect("written");
     daemon.ask(&["reload"]);
