@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::options::{SectionOptions, Text};
-use super::value::{address, blanks, port_range, protocol};
+use super::value::{blanks, other_host, port_range, protocol};
 use crate::config::error::Fault;
 use crate::config::{DoorPorts, Forward, MAX_PORT_RANGES, PortRange};
 use crate::core::sequence::Protocol;
@@ -91,7 +91,7 @@ fn ports(options: &SectionOptions<'_>, name: &str) -> Result<Vec<PortRange>, Fau
 fn hosts(options: &SectionOptions<'_>) -> Result<Vec<IpAddr>, Fault> {
     let mut hosts: Vec<IpAddr> = Vec::new();
     for value in options.many("dest_ip", blanks)? {
-        let host: IpAddr = address(value)?;
+        let host = other_host(value)?;
         if hosts.iter().any(|other| other.is_ipv4() == host.is_ipv4()) {
             return Err(second_host(value));
         }

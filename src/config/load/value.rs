@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::options::Text;
 use crate::config::PortRange;
 use crate::config::error::Fault;
+use crate::core::access::is_host;
 use crate::core::sequence::{FlagMatch, Protocol, Step, flag};
 
 /// For lists that only blanks separate.
@@ -111,14 +112,24 @@ pub(super) fn ports_of_both(value: Text<'_>) -> Result<Vec<Step>, Fault> {
 /// An address of one host.
 pub(super) fn address(value: Text<'_>) -> Result<IpAddr, Fault> {
     match value.text.parse::<IpAddr>() {
-        Ok(address) if address.is_unspecified() || address.is_multicast() => {
-            Err(value.fault(format!("{} is not the address of a host", value.quoted())))
-        }
+        Ok(address) if address.is_unspecified() || address.is_multicast() => Err(no_host(value)),
         Ok(address) => Ok(address),
         Err(_) => Err(value
             .fault(format!("{} is not an IP address", value.quoted()))
             .help("write an IPv4 or IPv6 address, without a prefix length")),
     }
+}
+
+/// An address of one host that is not this one.
+pub(super) fn other_host(value: Text<'_>) -> Result<IpAddr, Fault> {
+    let address = address(value)?;
+    // Packets do not carry such addresses: they stand for IPv4 addresses in programs.
+    let is_mapped = matches!(address, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some());
+    if is_mapped || !is_host(address) { Err(no_host(value)) } else { Ok(address) }
+}
+
+fn no_host(value: Text<'_>) -> Fault {
+    value.fault(format!("{} is not the address of a host", value.quoted()))
 }
 
 /// knockd's `tcpflags`: `fin,syn,rst,psh,ack,urg`, each with `!` if it must be clear.
