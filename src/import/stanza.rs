@@ -39,6 +39,8 @@ pub(super) fn import(
             }
         }
     }
+    // A stanza that was left out may have added doors that nobody opens. With backend `own` such a door would still shut its ports.
+    doors.sections.retain(|door| users.iter().any(|user| user.names(&door.name)));
     let users = users.into_iter().map(|user| user.section);
     let mut sections: Vec<_> = std::iter::once(own).chain(doors.sections).chain(users).collect();
     let (uci, refused) = settle(&mut sections);
@@ -67,9 +69,14 @@ impl StanzaUser {
         !self.section.is_shut() && !other.section.is_shut() && rules(self) == rules(other)
     }
 
+    /// Whether the user may open this door.
+    fn names(&self, door: &str) -> bool {
+        self.section.options.iter().any(|entry| entry.name == "door" && entry.value == door)
+    }
+
     fn merge(&mut self, other: Self) {
         for entry in other.section.options.into_iter().filter(|entry| entry.name == "door") {
-            if !self.section.options.iter().any(|known| known.name == "door" && known.value == entry.value) {
+            if !self.names(&entry.value) {
                 self.section.options.push(entry);
             }
         }

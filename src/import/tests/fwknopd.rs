@@ -125,6 +125,8 @@ fn stanzas_with_one_key_are_one_user() {
     assert_eq!(one.uci.matches("config user").count(), 1);
     let other_rules = two("REQUIRE_SOURCE Y\n");
     has(&other_rules, &[], &["5: this stanza is left out: it has user1's key and other rules"]);
+    has_not(&other_rules, "tcp_80");
+    has(&other_rules, &["config door 'tcp_22'"], &[]);
     has_not(&other_rules, "list door 'tcp_80'");
 }
 
