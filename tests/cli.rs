@@ -55,6 +55,7 @@ fn a_name_that_no_device_can_have_is_refused_with_the_right_one() {
             "eth0:1",
             "this is a second address of device 'eth0': name the device, and give the doors that address with option target",
         ),
+        ("eth0,eth1", "'eth0,eth1' is not the name of a device: name each device by itself"),
         ("a-device-of-16-b", "'a-device-of-16-b' is longer than the 15 bytes of a device name"),
     ] {
         let refused = ketukd(&["run", "--config", "/nowhere", "--device", name]);

@@ -31,6 +31,10 @@ pub fn fault(written: &str) -> Option<NameFault<'_>> {
     if is_name(written) {
         return None;
     }
+    let pieces = || written.split([',', ';', ' ', '\t']).filter(|piece| !piece.is_empty());
+    if pieces().count() > 1 && pieces().all(is_name) {
+        return Some(NameFault::Several);
+    }
     let meant = meant(written);
     if written.len() > MAX_DEVICE_NAME && meant.is_none_or(|meant| meant == written) {
         return Some(NameFault::TooLong);
@@ -51,6 +55,8 @@ pub enum NameFault<'a> {
         /// The device.
         device: &'a str,
     },
+    /// It is a list of names.
+    Several,
     /// It has characters that no name has.
     Foreign {
         /// The device that it probably means.
@@ -63,6 +69,7 @@ impl NameFault<'_> {
     pub fn help(&self) -> Option<String> {
         match self {
             Self::TooLong | Self::Foreign { meant: None } => None,
+            Self::Several => Some("name each device by itself".to_owned()),
             Self::Alias { device } => Some(format!(
                 "this is a second address of device '{device}': name the device, and give the doors that address with option target"
             )),
@@ -76,7 +83,9 @@ impl fmt::Display for NameFault<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TooLong => write!(f, "is longer than the {MAX_DEVICE_NAME} bytes of a device name"),
-            Self::Alias { .. } | Self::Foreign { .. } => f.write_str("is not the name of a device"),
+            Self::Alias { .. } | Self::Several | Self::Foreign { .. } => {
+                f.write_str("is not the name of a device")
+            }
         }
     }
 }
@@ -118,6 +127,10 @@ mod tests {
         }
         assert_eq!(fault("eth0:ssh"), Some(NameFault::Alias { device: "eth0" }));
         assert_eq!(fault("a-device-of-16-b"), Some(NameFault::TooLong));
+        for several in ["eth0,eth1", "eth0, wan", "wan;wan6", "a-device,a-device"] {
+            assert_eq!(fault(several), Some(NameFault::Several), "{several}");
+        }
+        assert_eq!(fault("eth0,"), Some(NameFault::Foreign { meant: Some("eth0") }));
         assert!(is_alias("eth0:0") && is_alias("eth0:ssh") && !is_alias("eth0") && !is_alias("eth0:"));
     }
 }
