@@ -28,6 +28,10 @@ use self::stage::{DOORS, Senders, Stage, new_stage};
 
 const SPA_PORT: u16 = 62_201;
 const PORTS: [u16; 5] = [24_817, 51_203, 38_466, 24_818, 22];
+const OTHER_PORTS: [u16; 5] = [40_001, 40_002, 40_003, 8443, 443];
+
+/// What an fwknop client asks for.
+const ACCESSES: [&str; 5] = ["tcp/443", "tcp/8000", "tcp/8100,udp/500", "tcp/22", "udp/53"];
 
 /// The time between two runs: by then no packet of the last run is valid.
 const BETWEEN_RUNS_S: u64 = 24 * 3600;
@@ -43,7 +47,7 @@ fn run(stage: &mut Stage, data: &[u8]) {
     let (mut bytes, mut senders, mut ms) = (Bytes(data), Senders::default(), 0);
     let begin = stage.moment(0);
     stage.end_what_is_due(&begin);
-    for door in 0..3 {
+    for door in (0..).take(stage.config.doors.len()) {
         while stage.keeper.access.end(DoorId(door), None, Cause::Stop).is_some() {}
     }
     while !bytes.0.is_empty() {
@@ -54,9 +58,14 @@ fn run(stage: &mut Stage, data: &[u8]) {
             3 => Ipv4Addr::new(10, bytes.next(), bytes.next(), 7),
             last => Ipv4Addr::new(198, 51, 100, last + 1),
         };
-        let port = PORTS[usize::from(number / 4) % PORTS.len()];
+        let source = match kind & 0x20 {
+            0 => IpAddr::from(source),
+            _ => IpAddr::from([0x2001, 0xdb8, 5, u16::from(number % 4), 0, 0, 0, u16::from(number >> 4)]),
+        };
+        let ports = if kind & 0x40 == 0 { PORTS } else { OTHER_PORTS };
+        let port = ports[usize::from(number / 4) % ports.len()];
         let user = number >> 2 & 1;
-        let door = DOORS[usize::from(number >> 3) % DOORS.len()];
+        let door = DOORS[usize::from(number >> 3 & 3) + usize::from(kind >> 2 & 4)];
         let packet = match kind % 16 {
             0..=2 => syn(source, u16::from(kind) + 1024, port, u32::from(bytes.next())),
             3 | 4 => datagram(source, u16::from(kind) + 1024, port, &[bytes.next()]),
@@ -81,8 +90,10 @@ fn run(stage: &mut Stage, data: &[u8]) {
                 };
                 let salt = [bytes.next(); 8];
                 let seconds = u32::from(bytes.next());
-                let access = String::from_utf8_lossy(bytes.some(60)).into_owned();
-                let access = if access.is_empty() { "tcp/443".to_owned() } else { access };
+                let access = match bytes.next() {
+                    at @ 0..16 => ACCESSES[usize::from(at) % ACCESSES.len()].to_owned(),
+                    _ => String::from_utf8_lossy(bytes.some(60)).into_owned(),
+                };
                 let wish = Wish {
                     user: "bob",
                     time: moment.wall_s,
@@ -122,7 +133,7 @@ fn run(stage: &mut Stage, data: &[u8]) {
                     ports.into_iter().enumerate().filter(|(at, _)| only.is_none_or(|only| only == *at))
                 {
                     let (at, port) = port;
-                    senders.sequences.entry(source.into()).or_default().push(port);
+                    senders.sequences.entry(source).or_default().push(port);
                     let number = u32::from(number) * 4 + u32::try_from(at).expect("four");
                     let packet = syn(source, 3000, port, number);
                     stage.hear(&moment, &mut senders, &packet, takes_it);
@@ -136,7 +147,7 @@ fn run(stage: &mut Stage, data: &[u8]) {
                 continue;
             }
             13 => {
-                let door = DoorId(number % 3);
+                let door = DoorId(number % 8);
                 let address = IpAddr::from([198, 51, 100, bytes.next()]);
                 let time = AskedTime::For(std::time::Duration::from_secs(u64::from(bytes.next())));
                 let request =

@@ -1,8 +1,8 @@
 //! The bytes of an input, and packets made of them.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::stage::ROUTER;
+use super::stage::{ROUTER, ROUTER_6};
 
 /// The bytes of the input, one after the other; 0 behind its end.
 pub(super) struct Bytes<'d>(pub(super) &'d [u8]);
@@ -32,20 +32,37 @@ fn ipv4(source: Ipv4Addr, protocol: u8, body: &[u8]) -> Vec<u8> {
     packet
 }
 
-pub(super) fn syn(source: Ipv4Addr, from_port: u16, port: u16, number: u32) -> Vec<u8> {
+fn ipv6(source: Ipv6Addr, protocol: u8, body: &[u8]) -> Vec<u8> {
+    let mut packet = vec![0x60, 0, 0, 0];
+    packet.extend(u16::try_from(body.len()).expect("short").to_be_bytes());
+    packet.extend([protocol, 64]);
+    packet.extend(source.octets());
+    packet.extend(ROUTER_6);
+    packet.extend(body);
+    packet
+}
+
+fn ip(source: IpAddr, protocol: u8, body: &[u8]) -> Vec<u8> {
+    match source {
+        IpAddr::V4(source) => ipv4(source, protocol, body),
+        IpAddr::V6(source) => ipv6(source, protocol, body),
+    }
+}
+
+pub(super) fn syn(source: IpAddr, from_port: u16, port: u16, number: u32) -> Vec<u8> {
     let mut body = [0; 20];
     body[0..2].copy_from_slice(&from_port.to_be_bytes());
     body[2..4].copy_from_slice(&port.to_be_bytes());
     body[4..8].copy_from_slice(&number.to_be_bytes());
     body[12..14].copy_from_slice(&[0x50, 2]);
-    ipv4(source, 6, &body)
+    ip(source, 6, &body)
 }
 
-pub(super) fn datagram(source: Ipv4Addr, from_port: u16, port: u16, payload: &[u8]) -> Vec<u8> {
+pub(super) fn datagram(source: IpAddr, from_port: u16, port: u16, payload: &[u8]) -> Vec<u8> {
     let mut body = Vec::from(from_port.to_be_bytes());
     body.extend(port.to_be_bytes());
     body.extend(u16::try_from(8 + payload.len()).expect("short").to_be_bytes());
     body.extend([0, 0]);
     body.extend(payload);
-    ipv4(source, 17, &body)
+    ip(source, 17, &body)
 }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use ketuk::config::{self, Config};
 use ketuk::core::access::{
-    self, ALL_KNOCK_GRANTS, Access, DOOR_KNOCK_GRANTS, Decision, OpenRequest, USER_GRANTS,
+    self, ALL_KNOCK_GRANTS, Access, Cause, DOOR_KNOCK_GRANTS, Decision, OpenRequest, Opening, USER_GRANTS,
 };
 use ketuk::core::auth::{self, Auth};
 use ketuk::core::door::DoorId;
@@ -19,7 +19,7 @@ use ketuk::core::place::{OwnAddress, Via};
 use ketuk::core::time::Instant;
 use ketuk::core::user::{KnownUser, UserId};
 use ketuk::daemon::household::Household;
-use ketuk::protocol::totp;
+use ketuk::protocol::{Protocol, totp};
 
 type Keyed = BuildHasherDefault<DefaultHasher>;
 
@@ -43,6 +43,35 @@ config door 'vpn'
 	option dest_port '51820'
 	option max_time '0'
 	list src '198.51.100.0/24'
+config door 'hours'
+	list sequence '40001'
+	list sequence '40002:udp'
+	list sequence '40003'
+	option proto 'udp'
+	option dest_port '53'
+	option weekdays '!sun'
+	option start_time '08:00:05'
+	option stop_time '08:00:30'
+	option grant_prefix_4 '24'
+	option grant_prefix_6 '64'
+config door 'nas'
+	list sequence '40002'
+	list sequence '40001'
+	option proto 'tcp'
+	option src_dport '8443'
+	list dest_ip '192.168.1.10'
+	list dest_ip '2001:db8:2::10'
+	option dest_port '443'
+config door 'any'
+	option any_port '1'
+	list allow_port 'tcp/8000-8100'
+	list allow_port 'udp/500'
+config door 'shut'
+	list sequence '40003'
+	list sequence '40001'
+	option action 'close'
+	list door 'ssh'
+	list door 'nas'
 config user 'alice'
 	option key 'AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA='
 	option totp 'JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP'
@@ -54,10 +83,16 @@ config user 'bob'
 	option fwknop_key 'c2VjcmV0'
 	option fwknop_hmac_key 'c2VjcmV0'
 	list door 'web'
+	list door 'any'
+	list door 'nas'
+	list door 'hours'
 	option other_address '1'
 ";
+/// A day at 08:00:00 UTC. Each run begins at this time of a day.
+const EIGHT_O_CLOCK_S: u64 = 1_800_000_000;
 pub(super) const ROUTER: [u8; 4] = [203, 0, 113, 1];
-pub(super) const DOORS: [&str; 4] = ["ssh", "web", "vpn", "none"];
+pub(super) const ROUTER_6: [u8; 16] = [0x20, 0x01, 0x0d, 0xb8, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+pub(super) const DOORS: [&str; 8] = ["ssh", "web", "vpn", "none", "hours", "nas", "any", "shut"];
 
 /// The core with its memory. It is made once: a run begins a day after the one before, when all of that is forgotten.
 pub(super) struct Stage {
@@ -81,7 +116,7 @@ pub(super) fn new_stage() -> Stage {
         access: Access::new(Box::leak(Box::new(access::AccessTables::new())), Keyed::default()),
     };
     keeper.engine.set_doors(&household.slots.knocks(), &[]).expect("few ports");
-    keeper.engine.set_addresses(&[OwnAddress::from(IpAddr::from(ROUTER))]);
+    keeper.engine.set_addresses(&[IpAddr::from(ROUTER), IpAddr::from(ROUTER_6)].map(OwnAddress::from));
     keeper.engine.set_listening(household.listening(&config));
     let users = household.users.for_core(&household.slots);
     keeper.auth.set_users(rules, &users);
@@ -105,29 +140,60 @@ pub(super) struct Senders {
 
 impl Stage {
     pub(super) fn moment(&self, ms: u64) -> Moment {
-        let wall_s = 1_800_000_000 + self.clock_s + ms / 1000;
+        let wall_s = EIGHT_O_CLOCK_S + self.clock_s + ms / 1000;
+        let (day, second) = (wall_s / 86_400, wall_s % 86_400);
         Moment {
             now: Instant::from_millis(self.clock_s * 1000 + ms),
             wall_s,
-            local: WallTime { weekday: 1, second: u32::try_from(wall_s % 86_400).expect("a day") },
+            local: WallTime {
+                weekday: u8::try_from(day % 7).expect("a week"),
+                second: u32::try_from(second).expect("a day"),
+            },
         }
     }
 
     /// Asks that a door opens, and has the firewall answer.
-    pub(super) fn open(&mut self, moment: &Moment, request: &OpenRequest, firewall_takes_it: bool) -> bool {
+    pub(super) fn open(&mut self, moment: &Moment, request: &OpenRequest, firewall_takes_it: bool) {
         let Self { keeper, household, .. } = self;
-        let Decision::Open(opening) = keeper.access.decide(moment, household, request, None) else {
-            return false;
+        let opening = match keeper.access.decide(moment, household, request, None) {
+            Decision::Open(opening) => opening,
+            Decision::Shut { doors, address } => {
+                for door in doors.iter() {
+                    let of_door = household.slots.get(door).expect("it is a door");
+                    let address = of_door.grant_prefix.group(address);
+                    while keeper.access.end(door, Some(address), Cause::Knock).is_some() {}
+                }
+                return;
+            }
+            Decision::Unchanged | Decision::Refused(_) => return,
         };
-        keeper.access.commit(moment, household, &opening);
-        if keeper.access.lease(moment.now, opening.door(), opening.address()).is_some() {
+        self.check(moment, request, &opening);
+        let (door, passage) = (opening.door(), opening.passage());
+        let access = &mut self.keeper.access;
+        access.commit(moment, &self.household, &opening);
+        if access.lease(moment.now, door, passage).is_some() {
             if firewall_takes_it {
-                keeper.access.confirm(opening.door(), opening.address());
+                access.confirm(door, passage);
             } else {
-                keeper.access.reject(opening.door(), opening.address());
+                access.reject(door, passage);
             }
         }
-        true
+    }
+
+    /// Checks that a door opens in its hours, and only a port that it may open.
+    fn check(&self, moment: &Moment, request: &OpenRequest, opening: &Opening) {
+        let door = &self.config.doors[opening.door().index()];
+        if door.name == "hours" && request.opener != Opener::Hand {
+            let WallTime { weekday, second } = moment.local;
+            assert!(weekday != 0 && (28_805..=28_830).contains(&second), "day {weekday}, {second} s");
+        }
+        let asked = opening.passage().port.map(|port| (port.protocol, port.port.get()));
+        let is_allowed = match asked {
+            Some((Protocol::Tcp, number)) => (8000..=8100).contains(&number),
+            Some((Protocol::Udp, number)) => number == 500,
+            None => door.name != "any",
+        };
+        assert!(is_allowed && (asked.is_none() || door.name == "any"), "{}: {asked:?}", door.name);
     }
 
     pub(super) fn hear(
@@ -214,7 +280,7 @@ impl Stage {
                 .count()
         };
         assert!(of_knocks(None) <= ALL_KNOCK_GRANTS);
-        for slot in 0..3 {
+        for slot in (0..).take(self.config.doors.len()) {
             assert!(of_knocks(Some(DoorId(slot))) <= DOOR_KNOCK_GRANTS);
         }
         for user in 0..2 {
