@@ -147,9 +147,9 @@ for target; do
 	else
 		build=zigbuild
 		export CARGO_PROFILE_ROUTER_PANIC=immediate-abort
-		# Nothing unwinds. The ciphers are in their small forms, without the processor's special instructions, because the
-		# daemon reads one packet at a time.
-		flags='-C force-unwind-tables=no --cfg sha2_backend="soft" --cfg sha2_backend_soft="compact"
+		# Nothing unwinds, and nothing prints a place in the source. The ciphers are in their small forms, without the
+		# processor's special instructions, because the daemon reads one packet at a time.
+		flags='-C force-unwind-tables=no -Z location-detail=none --cfg sha2_backend="soft" --cfg sha2_backend_soft="compact"
 			--cfg aes_backend="soft" --cfg aes_backend_soft="compact" --cfg chacha20_backend="soft" --cfg poly1305_backend="soft"'
 		case $target in
 		mips*)
