@@ -19,7 +19,7 @@ pub struct DoorEvent {
     pub change: DoorChange,
     /// The door.
     pub door: DoorId,
-    /// The address that is let in, or the first one of its network.
+    /// The address that is let in, or the first one of its network. For a request that was refused: the one that it came from.
     pub address: IpAddr,
     /// The port that it may reach, at a door with `any_port`.
     pub port: Option<Step>,
@@ -52,6 +52,8 @@ pub enum DoorChange {
         opener: Opener,
         /// Why.
         refusal: Refusal,
+        /// The address to open for, if that is not the one that the request came from.
+        asked_for: Option<IpAddr>,
     },
     /// It is shut.
     Shut {
@@ -86,10 +88,12 @@ impl DoorEvent {
         }
     }
 
-    /// A request was refused.
-    pub const fn refused(request: &OpenRequest, refusal: Refusal) -> Self {
-        let OpenRequest { opener, door, address, port, .. } = *request;
-        let change = DoorChange::Refused { opener, refusal };
+    /// A request was refused. The event has the address that the request came from, because programs ban the address of
+    /// such an event, and the sender chooses the other one.
+    pub fn refused(request: &OpenRequest, refusal: Refusal) -> Self {
+        let OpenRequest { opener, door, sender, address: asked, port, .. } = *request;
+        let address = sender.unwrap_or(asked);
+        let change = DoorChange::Refused { opener, refusal, asked_for: (asked != address).then_some(asked) };
         Self { change, door, address, port, user: user_of(opener), left: None }
     }
 
@@ -99,7 +103,8 @@ impl DoorEvent {
             (DoorChange::Shut { cause }, grant.user(), Some(Duration::ZERO))
         } else {
             let opener = grant.opener(now);
-            (DoorChange::Refused { opener, refusal: Refusal::Firewall }, user_of(opener), None)
+            let change = DoorChange::Refused { opener, refusal: Refusal::Firewall, asked_for: None };
+            (change, user_of(opener), None)
         };
         Self { change, door: grant.door(), address: grant.address(), port: grant.port(), user, left }
     }
@@ -136,7 +141,10 @@ impl fmt::Display for DoorEvent {
                 f.write_str("renewed")?;
                 opener
             }
-            DoorChange::Refused { refusal, .. } => return write!(f, "not opened: {refusal}"),
+            DoorChange::Refused { refusal, asked_for, .. } => {
+                write!(f, "not opened: {refusal}")?;
+                return asked_for.map_or(Ok(()), |asked| write!(f, " (asked for {asked})"));
+            }
             DoorChange::Shut { cause } => return write!(f, "shut: {cause}"),
         };
         match self.left {
@@ -192,6 +200,7 @@ mod tests {
         let never = DoorEvent::ended(&grant, Cause::Hand, now);
         grant.tell();
         let [hours, firewall] = [Refusal::Hours, Refusal::Firewall].map(|why| format!("not opened: {why}"));
+        let asked = format!("{hours} (asked for {address})");
         for (event, kind, reason, user, sentence) in [
             (
                 DoorEvent::opened(&opening(Opener::Knock, Some(address), Some(30)), true),
@@ -214,7 +223,7 @@ mod tests {
                 None,
                 "opened for 5 s by hand",
             ),
-            (DoorEvent::refused(&request, Refusal::Hours), "refuse", "not_in_hours", Some(UserId(3)), &hours),
+            (DoorEvent::refused(&request, Refusal::Hours), "refuse", "not_in_hours", Some(UserId(3)), &asked),
             (late, "open", "user", Some(UserId(3)), "opened for 9 s by the user"),
             (never, "refuse", "not_in_firewall", Some(UserId(3)), &firewall),
             (
@@ -228,6 +237,10 @@ mod tests {
             assert_eq!((event.kind(), event.reason(), event.user), (kind, reason, user));
             assert_eq!(event.to_string(), sentence);
         }
+        let refused = DoorEvent::refused(&request, Refusal::Hours);
+        assert_eq!(Some(refused.address), sender, "the sender cannot have another address named");
+        let own = DoorEvent::refused(&OpenRequest { sender: Some(address), ..request }, Refusal::Hours);
+        assert_eq!((own.address, own.to_string()), (address, hours));
         let asked_by = |sender| match DoorEvent::opened(&opening(alice, sender, None), true).change {
             DoorChange::Opened { asked_by, .. } => asked_by,
             other => panic!("{other:?}"),

@@ -176,14 +176,14 @@ impl Audience {
                     Opener::Hand => info!("{address}: {name}: opened by hand"),
                 }
             }
-            DoorChange::Refused { opener: Opener::User(user), refusal } => {
+            DoorChange::Refused { opener: Opener::User(user), .. } => {
                 if self.may_log(now, LogBudget::UserRefused(user)) {
-                    warn!("{address}: {name}: user {user_name}: not opened: {refusal}");
+                    warn!("{address}: {name}: user {user_name}: {event}");
                 }
             }
-            DoorChange::Refused { refusal, .. } => {
+            DoorChange::Refused { .. } => {
                 if self.may_log(now, LogBudget::Refused(door)) {
-                    warn!("{address}: {name}: not opened: {refusal}");
+                    warn!("{address}: {name}: {event}");
                 }
             }
             DoorChange::Shut { cause: Cause::TimeOver } => info!("{address}: {name}: command timeout{port}"),

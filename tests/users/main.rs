@@ -249,6 +249,9 @@ fn another_address_only_for_who_may() {
     send(&world.client, ROUTER, &alices(1, now(), elsewhere));
     wait_for_counter(&daemon, "auth_address", 1);
     assert_eq!(grants(&daemon), []);
+    // fail2ban bans the address at the beginning of the line. It must not be one that the sender chooses.
+    daemon.wait_for_log(&format!("{CLIENT}: ssh: user alice: not opened: it asks for another address"));
+    assert!(!daemon.log().contains(&format!("{STRANGER_6}: ssh:")));
     daemon.write_config(
         &CONFIG.replace("config user 'alice'", "config user 'alice'\n\toption other_address '1'"),
     );
