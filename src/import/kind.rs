@@ -16,7 +16,7 @@ pub(super) enum FileKind {
     Uci,
 }
 
-/// Keys of fwknopd.conf. Every file that sets anything has at least one of them.
+/// Keys of fwknopd.conf. Every file has at least one of them, at least in a comment.
 const FWKNOPD: &[&str] = &[
     "PCAP_INTF",
     "PCAP_FILTER",
@@ -88,6 +88,12 @@ pub(super) fn of(lines: &[Line]) -> Result<FileKind, ImportError> {
     }
     if lines.first().is_some_and(|line| line.text.starts_with("#!")) {
         return Err(ImportError::Other("this is a script, not a configuration"));
+    }
+    // Debian's fwknopd.conf sets nothing, and shows each setting in a comment.
+    let shown =
+        |line: &Line| line.text.strip_prefix('#').is_some_and(|text| FWKNOPD.contains(&key(text).as_str()));
+    if content().next().is_none() && lines.iter().any(shown) {
+        return Ok(FileKind::Fwknopd);
     }
     Err(ImportError::Unknown)
 }

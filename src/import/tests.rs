@@ -73,6 +73,17 @@ fn other_files_are_told_what_they_are() {
     }
 }
 
+/// Debian's fwknopd.conf has each setting in a comment only.
+#[test]
+fn a_fwknopd_conf_that_sets_nothing() {
+    let text =
+        "# fwknopd\n#PCAP_INTF                   eth0;\n#PCAP_FILTER                 udp port 62201;\n\n";
+    let imported = imported(text);
+    has(&imported, &["config globals 'globals'", "option enabled '1'"], &[]);
+    has_not(&imported, "eth0");
+    assert!(imported.warnings.is_empty());
+}
+
 /// Imports 10,000 files that are changed at random. No import crashes, and each result is a configuration.
 #[test]
 fn changed_files() {
