@@ -130,7 +130,7 @@ fn what_it_sends(profile: &Profile) -> String {
         ProfileKind::Packet => format!("one packet to UDP port {}", profile.port),
         ProfileKind::Fwknop => format!("one packet of fwknop's to UDP port {}", profile.port),
         ProfileKind::ChangingSequence => {
-            format!("four TCP knocks at ports {}, others every half minute", profile.range.range())
+            format!("four TCP knocks at ports in {}", profile.range.range())
         }
         ProfileKind::Sequence => match profile.sequence.as_slice() {
             [port] => format!("one knock at port {port}"),
@@ -138,7 +138,12 @@ fn what_it_sends(profile: &Profile) -> String {
         },
     };
     let user = profile.user.as_ref().map_or(String::new(), |user| format!(", as {user}"));
-    format!("it sends {what} of {}{user}, and opens {}\n", profile.host, doors.join(", "))
+    let changing = if profile.kind() == ProfileKind::ChangingSequence {
+        "; the ports change every half minute"
+    } else {
+        ""
+    };
+    format!("it sends {what} of {}{user}, and opens {}{changing}\n", profile.host, doors.join(", "))
 }
 
 /// Prints what a profile does.

@@ -79,7 +79,7 @@ fn profiles_are_shown_and_removed() {
     let link = format!(
         "https://page.example.org/knock.html#ketuk://alice@home.example.org/ssh:22,nas?totp={secret}"
     );
-    let says = "it sends four TCP knocks at ports 20000-29999, others every half minute of home.example.org, as alice, and opens ssh (port 22), nas\n";
+    let says = "it sends four TCP knocks at ports in 20000-29999 of home.example.org, as alice, and opens ssh (port 22), nas; the ports change every half minute\n";
     for arguments in [&["add", &link][..], &["show", "home"]] {
         let output = profiles.ketuk(arguments);
         let text = String::from_utf8(output.stdout).expect("UTF-8");
