@@ -64,7 +64,7 @@ pub struct DaemonLine<'a> {
     pub(crate) version: &'a str,
     /// Seconds since it started.
     pub(crate) uptime_seconds: u64,
-    /// The configuration file.
+    /// The absolute path of the configuration file.
     pub(crate) config: &'a str,
     /// `fw4`, `nft`, `own`, `iptables` or `none`.
     pub(crate) backend: &'a str,

@@ -4,7 +4,7 @@
 
 use std::fs::File;
 use std::hash::RandomState;
-use std::path::{Path, PathBuf};
+use std::path::{self, Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -114,6 +114,7 @@ pub(super) fn open<'t>(
         signals,
         confinement: Confinement::default(),
         claim,
+        config_path: path::absolute(&options.config).unwrap_or_else(|_| options.config.clone()),
         options,
         config,
     });

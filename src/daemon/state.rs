@@ -1,5 +1,7 @@
 //! The daemon's whole state.
 
+use std::path::PathBuf;
+
 use nix::sys::signalfd::SignalFd;
 
 use super::claim::Claim;
@@ -19,6 +21,8 @@ pub(super) struct Daemon<'t> {
     pub(super) started: Instant,
     pub(super) clocks: Clocks,
     pub(super) options: RunOptions,
+    /// The absolute path of the configuration, for others. A confined process cannot find it out.
+    pub(super) config_path: PathBuf,
     pub(super) config: Config,
     pub(super) porter: Porter<'t>,
     pub(super) devices: Devices,

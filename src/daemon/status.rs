@@ -27,7 +27,7 @@ impl Daemon<'_> {
             &message::DaemonLine {
                 version: env!("CARGO_PKG_VERSION"),
                 uptime_seconds: now.since(self.started).as_secs(),
-                config: &self.options.config.to_string_lossy(),
+                config: &self.config_path.to_string_lossy(),
                 backend: self.porter.gate.backend().name(),
                 table: &table,
                 knocking: self.porter.keeper.engine.knocking(),

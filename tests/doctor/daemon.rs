@@ -5,6 +5,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixListener;
 use std::thread;
 
+use super::support::daemon::Start;
 use super::support::host::Host;
 use super::support::{CLIENT, ROUTER, STRANGER, Scratch, World, ketukd};
 use super::{CONFIG, Said, doctor, private, router};
@@ -34,6 +35,21 @@ fn a_host_without_a_daemon() {
     for unknown in ["devices", "addresses", "services", "traps", "open ports"] {
         said.expect(&format!("{unknown}: not known: only the running daemon knows which devices"));
     }
+}
+
+#[test]
+fn the_file_of_a_daemon_in_another_folder() {
+    let world = World::new();
+    let mut start = Start::new(&world.router, &world.scratch, CONFIG);
+    let here = world.scratch.path("").display().to_string();
+    // The daemon's paths are relative.
+    let line = format!("cd {here}; exec \"${{@/#{}/}}\"", here.replace('/', "\\/"));
+    start.through(&["bash", "-c", &line, "bash"]);
+    let daemon = start.go();
+    let said = daemon.control(&["doctor"]);
+    let said = String::from_utf8_lossy(&said.stdout);
+    assert!(said.contains("configuration: "), "{said}");
+    assert!(!said.contains("/etc/config/ketuk"), "{said}");
 }
 
 /// Points that only the daemon knows. A stand-in gives answers in which everything is wrong.
