@@ -154,8 +154,7 @@ impl Watch {
 mod tests {
     use super::*;
     use crate::core::sequence::Protocol;
-    use crate::firewall::exposure::{DoorFault, Maker};
-    use crate::firewall::iptables::Shutting;
+    use crate::firewall::exposure::{DoorFault, Maker, PortShutter};
     use crate::firewall::loaded::ChainName;
 
     #[test]
@@ -169,7 +168,7 @@ mod tests {
             fault,
         };
         let by = |maker| finding(DoorFault::Blocked { by: ChainName::of_inet("fw4", "input_wan"), maker });
-        let open = finding(DoorFault::Open { answered: true, shutting: Shutting::Firewall });
+        let open = finding(DoorFault::Open { answered: true, shutting: PortShutter::Firewall });
         let mut watch = Watch::default();
         let mut look = |ms, findings: &[&DoorFinding]| {
             watch.looked(at(ms), Vec::new(), Ok(findings.iter().map(|&finding| finding.clone()).collect()));

@@ -5,7 +5,7 @@ mod finding;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-pub use self::finding::{DoorFault, DoorFinding, Maker, Obstacle};
+pub use self::finding::{DoorFault, DoorFinding, Maker, Obstacle, PortShutter};
 use super::backend::BackendKind;
 use super::iptables::{FW3, OPENING, Shutting};
 use super::listeners::Listeners;
@@ -45,11 +45,11 @@ pub enum OpenMethod {
 }
 
 impl OpenMethod {
-    /// The firewall that should shut the doors' ports.
-    const fn shutting(self) -> Shutting {
+    /// What should shut the doors' ports.
+    const fn shutting(self) -> PortShutter {
         match self {
-            Self::BySets => Shutting::Firewall,
-            Self::ByRules(shutting) => shutting,
+            Self::BySets | Self::ByRules(Shutting::Firewall) => PortShutter::Firewall,
+            Self::ByRules(Shutting::OwnChain) => PortShutter::OwnChain,
         }
     }
 }
@@ -73,9 +73,11 @@ pub fn look_at(config: &Config, backend: BackendKind, devices: &[String]) -> io:
     if backend == BackendKind::Own && !is_made() {
         findings.retain(|finding| !matches!(finding.fault, DoorFault::Open { .. } | DoorFault::Unknown(_)));
     }
-    if let (BackendKind::Nft, Some(table)) = (backend, &config.globals.nft_table) {
-        for finding in &mut findings {
-            finding.fault.note_table_of_doors(table);
+    for finding in &mut findings {
+        match (backend, &config.globals.nft_table) {
+            (BackendKind::Own, _) => finding.fault.note_own_table(),
+            (BackendKind::Nft, Some(table)) => finding.fault.note_table_of_doors(table),
+            _ => {}
         }
     }
     Ok(findings)

@@ -55,6 +55,21 @@ fn another_firewall_that_drops_what_the_door_lets_in_is_named() {
     wait_until("it opens", || world.client.greeted_by(ROUTER, 22).is_some());
 }
 
+/// The running daemon's table does not have a door that has just been written.
+#[test]
+fn a_new_door_is_said_to_be_shut_at_the_reload() {
+    let world = World::with_servers();
+    let daemon = start(&world, DOORS);
+    let on_wan = DOORS.replace("config globals", "config globals\n\tlist device 'wan0'");
+    daemon.write_config(&on_wan.replace("option dest_port '22'", "option dest_port '2222'"));
+    let config = daemon.config().to_str().expect("a plain path");
+    let check = || world.router.stdout(ketukd().to_str().expect("a plain path"), &["check", config]);
+    let said = "door 'ssh': tcp port 2222 can be reached without a knock on wan0 (nothing listens on it now): if ketukd listens on wan0, a reload shuts it";
+    assert!(check().contains(said), "{}", check());
+    daemon.ask(&["reload"]);
+    assert!(!check().contains("without a knock"), "{}", check());
+}
+
 /// If another table accepts the port for everybody, a warning says that the door is open without a knock.
 #[test]
 fn a_door_that_is_open_to_everybody_is_said_to_be() {

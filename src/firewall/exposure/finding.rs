@@ -4,7 +4,6 @@ use std::fmt;
 
 use crate::config::{HAS_IPTABLES, NftTable};
 use crate::core::sequence::Protocol;
-use crate::firewall::iptables::Shutting;
 use crate::firewall::loaded::ChainName;
 
 /// A fault of a door, found in the loaded rules.
@@ -29,8 +28,8 @@ pub enum DoorFault {
     Open {
         /// Whether a program listens on the port now.
         answered: bool,
-        /// The firewall that should shut the port.
-        shutting: Shutting,
+        /// What should shut the port.
+        shutting: PortShutter,
     },
     /// It is not known whether everybody can reach the door's port without a knock.
     Unknown(Obstacle),
@@ -41,6 +40,17 @@ pub enum DoorFault {
         /// The program that made the rules.
         maker: Maker,
     },
+}
+
+/// What should shut a door's port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PortShutter {
+    /// The host's firewall.
+    Firewall,
+    /// The daemon's own table.
+    OwnTable,
+    /// The daemon's own chains of iptables.
+    OwnChain,
 }
 
 /// Why it is not known whether the loaded rules pass a packet.
@@ -70,6 +80,13 @@ pub enum Maker {
 }
 
 impl DoorFault {
+    /// Notes that the daemon's own table shuts the doors' ports.
+    pub(super) const fn note_own_table(&mut self) {
+        if let Self::Open { shutting, .. } = self {
+            *shutting = PortShutter::OwnTable;
+        }
+    }
+
     /// Notes that the operator loads the doors' rules into this table, where nothing else keeps the ports shut for strangers.
     pub(super) fn note_table_of_doors(&mut self, table: &NftTable) {
         if let Self::Blocked { by, maker } = self
@@ -120,10 +137,13 @@ impl DoorFinding {
             DoorFault::Unknown(Obstacle::Unread) => {
                 "only root can read the rules of iptables-legacy: run 'ketukd check' as root".to_owned()
             }
-            DoorFault::Open { shutting: Shutting::Firewall, .. } => {
+            DoorFault::Open { shutting: PortShutter::OwnTable, .. } => {
+                format!("if ketukd listens on {device}, a reload shuts it; the log says so if that fails")
+            }
+            DoorFault::Open { shutting: PortShutter::Firewall, .. } => {
                 "close it in the firewall, or let ketuk do so with backend 'own'".to_owned()
             }
-            DoorFault::Open { shutting: Shutting::OwnChain, .. } => {
+            DoorFault::Open { shutting: PortShutter::OwnChain, .. } => {
                 "ketukd makes chain ketuk_input at its start, and logs the reason if it cannot".to_owned()
             }
             DoorFault::Blocked { maker, .. } => match maker {

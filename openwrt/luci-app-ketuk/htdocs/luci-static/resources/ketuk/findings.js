@@ -92,6 +92,7 @@ const TEXTS = (_ => [
 	_('it depends on a rule that ketukd cannot follow'),
 	_('only root can read the rules of iptables-legacy: run \'ketukd check\' as root'),
 	_('close it in the firewall, or let ketuk do so with backend \'own\''),
+	_('if ketukd listens on %s, a reload shuts it; the log says so if that fails'),
 	_('ketukd makes chain ketuk_input at its start, and logs the reason if it cannot'),
 	_('run \'ufw allow %s/%s\', because the door keeps it shut for strangers'),
 	_('run \'firewall-cmd --permanent --add-port=%s/%s\' and \'firewall-cmd --reload\', because the door keeps it shut for strangers'),
