@@ -113,7 +113,8 @@ impl<S: BuildHasher> Access<'_, S> {
     }
 
     /// Takes over a grant of an earlier daemon. Of a session the kernel's timer is known, but not when it began. If its own time
-    /// was over, it ends at the first count that finds no connection. Returns whether the grant was added: its door must exist, its passage must be new, and there must be room.
+    /// was over, it ends at the first count that finds no connection. Returns whether the grant was added: its door must
+    /// exist, its passage must be new, and there must be room.
     pub fn adopt(&mut self, now: Instant, policy: &impl Policy, adopted: &Adopted) -> bool {
         let Adopted { door, passage, left, opener, is_held } = *adopted;
         let Some(rules) = policy.door(door) else { return false };
