@@ -139,7 +139,7 @@ fn doors_that_share_ports() {
 #[test]
 fn one_socket_knocks_at_a_udp_port_twice() {
     let world = World::with_firewall();
-    let wake = "config door 'wake'\n option sequence '15637:udp 15637:udp'\n option dest_port '80'\n option seq_timeout '1'\n option open_time '600'\n";
+    let wake = "config door 'wake'\n option sequence '15637:udp 15637:udp'\n option dest_port '80'\n option seq_timeout '10'\n option open_time '600'\n";
     let thrice = wake.replace("wake", "thrice").replace("15637:udp 15637:udp", "3000:udp 2000:udp 3000:udp");
     let daemon = Daemon::start(&world.router, &world.scratch, &format!("{SSH}{wake}{thrice}"));
     for connected in [false, true] {
