@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes packages of the programs that scripts/cross.sh built. The same commit gives the same bytes.
 
-usage: packaging/pack.py [--bin DIR] [--out DIR] [--arch ARCH]... [ipk|apk|deb]...
+usage: packaging/pack.py [--bin DIR] [--out DIR] [--arch ARCH]... [--built] [ipk|apk|deb]...
        packaging/pack.py --native DIR [--out DIR]
 
   ipk   for opkg, OpenWrt 24.10 and before: the same as OpenWrt's ipkg-build makes
@@ -276,12 +276,21 @@ def main():
     parser.add_argument("--bin", type=Path, default=ROOT / "target/cross", help="cargo's target directory")
     parser.add_argument("--out", type=Path, default=ROOT / "dist", help="where the packages go")
     parser.add_argument("--arch", action="append", help="only this of OpenWrt's architectures; may be repeated")
+    parser.add_argument("--built", action="store_true", help="only for the targets whose programs are built")
     parser.add_argument("--native", type=Path, help="make a deb for this machine alone, of the programs in this directory")
     parser.add_argument("kinds", nargs="*", choices=[[], "ipk", "apk", "deb"])
     options = parser.parse_args()
     kinds = options.kinds or ["ipk", "apk", "deb"]
     time = commit_time()
-    openwrt = {arch: target for arch, target in OPENWRT.items() if not options.arch or arch in options.arch}
+
+    def is_wanted(target):
+        return not options.built or (options.bin / target / "router/ketukd").exists()
+
+    openwrt = {
+        arch: target
+        for arch, target in OPENWRT.items()
+        if (not options.arch or arch in options.arch) and is_wanted(target)
+    }
     options.out.mkdir(parents=True, exist_ok=True)
     if options.native:
         print(native(options.native, options.out, time))
@@ -311,6 +320,8 @@ def main():
         print(message, file=sys.stderr)
     if "deb" in kinds:
         for arch, target in DEBIAN.items():
+            if not is_wanted(target):
+                continue
             print(deb(arch, directory(target), options.out, time, ["adduser"]))
 
 

@@ -1,4 +1,5 @@
-# make cross         builds ketukd, ketuk and ketuk-import for routers, static and small, and compares their sizes with the table
+# make cross         builds ketukd, ketuk and ketuk-import for routers, static and small, and compares their sizes with the table;
+#                    CROSS_TARGETS names some of the targets, also for make packages
 # make sizes         builds the same and mipsel's small build, and writes the table anew
 # make feed          makes dist/feed: the folders for OpenWrt's packages and luci feeds, with the hash of make dist's tarball
 # make test-cross    runs every target's programs under qemu's user emulation; with CROSS_TESTS=TARGET its unit tests too
@@ -12,7 +13,7 @@
 cross:
 	@$(CARGO) --version
 	@scripts/need.sh python3=python3 '/usr/lib/python3*/ensurepip=python3-venv'
-	scripts/cross.sh
+	scripts/cross.sh $(CROSS_TARGETS)
 	scripts/sizes.py
 
 sizes:
@@ -35,7 +36,7 @@ test-cross:
 
 packages: cross page
 	@scripts/need.sh python3=python3 dpkg-deb=dpkg
-	packaging/pack.py
+	packaging/pack.py $(if $(CROSS_TARGETS),--built)
 
 test-packages: page
 	@scripts/need.sh python3=python3 bsdtar=libarchive-tools dpkg-deb=dpkg busybox=busybox-static unshare=util-linux nft=nftables ip=iproute2 ss=iproute2 iptables=iptables ip6tables=iptables ipset=ipset sysctl=procps strace=strace systemd-analyze=systemd objdump=binutils

@@ -94,6 +94,16 @@ class Packages(unittest.TestCase):
         debs = [f"ketuk_{version}-1_{arch}.deb" for arch in ("amd64", "arm64", "armhf")]
         self.assertEqual(names, sorted(ipks + debs))
 
+    def test_only_what_is_built(self):
+        some = self.base / "some"
+        shutil.copytree(self.base / "bin/mipsel-unknown-linux-musl", some / "mipsel-unknown-linux-musl")
+        command = [sys.executable, ROOT / "packaging/pack.py", "--bin", some, "--out", self.base / "some-dist", "ipk", "deb"]
+        refused = subprocess.run(command, capture_output=True, text=True, check=False)
+        self.assertIn("scripts/cross.sh mips-unknown-linux-musl builds it", refused.stderr)
+        run(*command, "--built")
+        names = {path.name.split("-r1_")[-1] for path in (self.base / "some-dist").iterdir()}
+        self.assertEqual(names, {"mipsel_24kc.ipk", "all.ipk"})
+
     def test_the_outer_archive(self):
         path = self.ipk("ketukd", "mipsel_24kc")
         # The magic number, deflate, no flags (so no name and nothing else), no time.
