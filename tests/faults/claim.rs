@@ -55,8 +55,7 @@ fn a_second_daemon_with_another_socket_changes_nothing() {
     assert!(next.lets_in("ssh", CLIENT), "the next daemon keeps {SET}");
 }
 
-/// The kernel frees the sockets of a daemon some time after the signal that ends it, and whoever starts the next one may not wait
-/// for that.
+/// The kernel frees the sockets of a daemon some time after the signal that ends it. A script may start the next one at once.
 #[test]
 fn a_start_waits_for_a_daemon_that_is_about_to_end() {
     let (world, scratch) = (World::with_firewall(), Scratch::new());

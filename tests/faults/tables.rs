@@ -319,8 +319,8 @@ fn a_door_that_could_not_be_shut_is_shut_when_its_set_is_gone() {
     is_shut_once(|world| world.router.nft("delete set inet fw4 ketuk_ssh_4"));
 }
 
-/// Before the operator loads the doors' rules, his table drops the knockers' packets. Whoever accepted the port there would accept
-/// it for everybody, so the advice is to load the rules.
+/// Before the operator loads the doors' rules, the table drops the knockers' packets. A rule that accepts the port there would
+/// open it to everybody. So the advice is to load the doors' rules.
 #[test]
 fn who_has_not_loaded_the_rules_of_his_table_is_told_to() {
     let world = World::with_servers();
